@@ -1,0 +1,39 @@
+"""The `shotstream` command: one module a subcommand, errors as one clear line."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from shotstream import __version__
+from shotstream.core.errors import InputError
+
+COMMANDS = ("generate", "verify", "weights", "world", "bench", "train")
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(prog="shotstream", description="Live multi-shot video, directed while it plays.")
+    parser.add_argument("--version", action="version", version=__version__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        import_module(f"shotstream.cli.{name}").add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns the exit code: 0 done, 1 the command found something wrong, 2 the input cannot be used, 130 interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except InputError as error:
+        sys.stderr.write(f"shotstream: {error}\n")
+        return EXIT_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write("shotstream: interrupted\n")
+        return EXIT_INTERRUPTED

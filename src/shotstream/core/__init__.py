@@ -1,0 +1,1 @@
+"""Sizes, types, noise, media, errors: what everything else stands on."""

@@ -1,0 +1,77 @@
+"""Frozen dataclasses from plain data, strictly: an unknown key is an error that names the nearest known one."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from shotstream.core.errors import InputError
+
+T = TypeVar("T")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' (did you mean ...?)' for the nearest known word, or nothing where none is near."""
+    matches = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean '{matches[0]}'?)" if matches else ""
+
+
+def check_keys(data: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Raises InputError for the first key of `data` that is not known."""
+    known = list(known)
+    for key in data:
+        if key not in known:
+            hint = nearest(str(key), known) or f"; known keys: {', '.join(known)}"
+            raise InputError(f"{where}: unknown key '{key}'{hint}")
+
+
+def from_dict(cls: type[T], data: Mapping[str, Any], where: str) -> T:
+    """An instance of the frozen dataclass `cls` from plain (JSON or YAML) data; nested dataclasses are built too.
+
+    Raises:
+        InputError: `data` is no mapping, has an unknown or lacks a required key, or a value of another type.
+    """
+    if not isinstance(data, Mapping):
+        raise InputError(f"{where}: expected a mapping, got {type(data).__name__}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    check_keys(data, fields, where)
+    hints = typing.get_type_hints(cls)
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in data and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise InputError(f"{where}: missing key '{missing[0]}'")
+    return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in data.items()})
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Plain data of a dataclass, ready for JSON; the inverse of `from_dict`."""
+    return dataclasses.asdict(config)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast(type, hint), value, where)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{where}: expected a list, got {value!r}")
+        inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(inner) != len(value):
+            raise InputError(f"{where}: expected {len(inner)} values, got {len(value)}")
+        return tuple(_convert(one, item, where) for one, item in zip(inner, value, strict=True))
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise InputError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {value!r}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
+        raise InputError(f"{where}: expected {hint.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,91 @@
+"""Every size, and all arithmetic between frames, latents, chunks and tokens.
+
+A *frame* is a picture. A *latent* is one temporal step of the codec: the first latent of a shot is one frame, every
+later one four. A *chunk* is three latents, the unit of generation. A *token* is a 2x2 patch of one latent. Source:
+Wan2.1 for the strides and the patch, ShotStream section 3 for chunk, context and shot length.
+"""
+
+from dataclasses import dataclass
+
+from shotstream.core.errors import InputError
+
+FPS = 16
+TEMPORAL_STRIDE = 4
+SPATIAL_STRIDE = 8
+PATCH = (1, 2, 2)
+SIZE_MULTIPLE = SPATIAL_STRIDE * PATCH[1]
+CHUNK_LATENTS = 3
+MAX_CHUNKS = 7
+CONTEXT_LATENTS = 6
+
+
+def frames_of_latents(latents: int) -> int:
+    """Frames a shot of that many latents decodes to: 1 + 4 (latents - 1), or 0 for none."""
+    return 1 + TEMPORAL_STRIDE * (latents - 1) if latents else 0
+
+
+def latents_of_frames(frames: int) -> int:
+    """Latents of a clip of 4n + 1 frames.
+
+    Raises:
+        InputError: the number of frames is not 4n + 1.
+    """
+    if frames < 1 or (frames - 1) % TEMPORAL_STRIDE:
+        raise InputError(f"expected 4n + 1 frames (1, 5, 9, ...), got {frames}; cut the clip to such a length")
+    return 1 + (frames - 1) // TEMPORAL_STRIDE
+
+
+def latents_of_chunks(chunks: int) -> int:
+    """Latents of a shot of that many chunks."""
+    return chunks * CHUNK_LATENTS
+
+
+def frames_of_chunks(chunks: int) -> int:
+    """Frames of a shot of that many chunks: 12 chunks - 3."""
+    return frames_of_latents(latents_of_chunks(chunks))
+
+
+MAX_SHOT_LATENTS = latents_of_chunks(MAX_CHUNKS)
+MAX_SHOT_FRAMES = frames_of_chunks(MAX_CHUNKS)
+
+
+def check_chunks(chunks: int) -> int:
+    """The length of a shot, checked.
+
+    Raises:
+        InputError: it is not a whole number from 1 to 7.
+    """
+    if isinstance(chunks, bool) or not isinstance(chunks, int) or not 1 <= chunks <= MAX_CHUNKS:
+        raise InputError(f"expected a shot of 1 to {MAX_CHUNKS} chunks, got {chunks!r}; split a longer one into two shots")
+    return chunks
+
+
+@dataclass(frozen=True)
+class VideoSize:
+    """Height and width in pixels, both divisible by 16, and what follows from them."""
+
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        for name, value in (("height", self.height), ("width", self.width)):
+            if value <= 0 or value % SIZE_MULTIPLE:
+                near = max(SIZE_MULTIPLE, round(value / SIZE_MULTIPLE) * SIZE_MULTIPLE)
+                raise InputError(f"expected a {name} divisible by {SIZE_MULTIPLE}, got {value}; the nearest is {near}")
+
+    @property
+    def latent_height(self) -> int:
+        return self.height // SPATIAL_STRIDE
+
+    @property
+    def latent_width(self) -> int:
+        return self.width // SPATIAL_STRIDE
+
+    @property
+    def tokens_per_latent(self) -> int:
+        return tokens_per_latent(self.latent_height, self.latent_width)
+
+
+def tokens_per_latent(latent_height: int, latent_width: int) -> int:
+    """Transformer tokens of one latent of that height and width."""
+    return (latent_height // PATCH[1]) * (latent_width // PATCH[2])

@@ -1,0 +1,1 @@
+"""From videos and scripts to cached latents and text embeddings."""

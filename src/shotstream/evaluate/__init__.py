@@ -1,0 +1,1 @@
+"""Verification against golden tensors, benchmarks, metrics."""

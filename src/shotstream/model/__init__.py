@@ -1,0 +1,1 @@
+"""The networks and their state: schedule, rotary, cache, transformer, codecs, text, weights."""
