@@ -1,0 +1,103 @@
+"""Configuration of a model: what its `config.json` says."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shotstream.core.errors import InputError
+from shotstream.core.spec import VideoSize
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Shape of the diffusion transformer, in the words of Wan's own config.json. The defaults are Wan2.1-T2V-1.3B."""
+
+    dim: int = 1536
+    ffn_dim: int = 8960
+    num_heads: int = 12
+    num_layers: int = 30
+    in_dim: int = 16
+    out_dim: int = 16
+    freq_dim: int = 256
+    text_dim: int = 4096
+    text_len: int = 512
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
+            raise InputError(f"expected dim to be an even multiple of num_heads, got {self.dim} and {self.num_heads}")
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class WanVAEConfig:
+    """Shape of Wan's causal 3-D VAE. The defaults are the published one; `dim` may be any width."""
+
+    kind: Literal["wan"] = "wan"
+    dim: int = 96
+    z_dim: int = 16
+    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    temporal_downsample: tuple[bool, ...] = (False, True, True)
+    latents_mean: tuple[float, ...] = ()
+    latents_std: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class BlockCodecConfig:
+    """Shape of the embedded codec: a linear map of 4x8x8 blocks and a light causal network that refines it."""
+
+    kind: Literal["block"] = "block"
+    latent_channels: int = 32
+    width: int = 96
+    depth: int = 3
+
+
+@dataclass(frozen=True)
+class TextEncoderConfig:
+    """Shape of the UMT5 encoder. The defaults are UMT5-XXL."""
+
+    vocab_size: int = 256384
+    dim: int = 4096
+    attention_dim: int = 4096
+    ffn_dim: int = 10240
+    num_heads: int = 64
+    num_layers: int = 24
+    num_buckets: int = 32
+    text_len: int = 512
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How a chunk is denoised.
+
+    `few_step`: predict the clean chunk, re-noise it with fresh noise to the next of `steps` (nominal timesteps,
+    shifted by `shift`); for distilled models. `euler`: integrate the velocity over `num_steps` equal nominal steps;
+    for models that are not distilled. `guidance` 1 means none.
+    """
+
+    kind: Literal["few_step", "euler"] = "few_step"
+    steps: tuple[float, ...] = (1000.0, 740.0, 500.0, 260.0)
+    num_steps: int = 50
+    shift: float = 8.0
+    guidance: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything a directory of weights says about itself."""
+
+    name: str
+    video: VideoSize
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    wan_vae: WanVAEConfig | None = None
+    block_codec: BlockCodecConfig | None = None
+    text_encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+
+    def __post_init__(self) -> None:
+        if (self.wan_vae is None) == (self.block_codec is None):
+            raise InputError("expected exactly one codec in config.json: 'wan_vae' or 'block_codec'")
