@@ -1,0 +1,56 @@
+"""Which latents see which, and the attention itself.
+
+No mask is ever built. A plan is a list of groups: in a group, every token of some query latents sees every token of
+some key latents. One group of everything is bidirectional attention; one group a chunk, each seeing a longer prefix,
+is block-causal attention.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Group:
+    """Query latents and the key latents they see, as slices into the sequence of latents."""
+
+    queries: slice
+    keys: slice
+
+
+def block_causal_plan(context_latents: int, chunk_latents: Sequence[int]) -> tuple[Group, ...]:
+    """The context sees itself; each chunk sees the context, the chunks before it, and itself."""
+    groups = [Group(slice(0, context_latents), slice(0, context_latents))] if context_latents else []
+    start = context_latents
+    for latents in chunk_latents:
+        groups.append(Group(slice(start, start + latents), slice(0, start + latents)))
+        start += latents
+    return tuple(groups)
+
+
+def attend(
+    q: Float[Tensor, "b n heads d"], k: Float[Tensor, "b m heads d"], v: Float[Tensor, "b m heads d"]
+) -> Float[Tensor, "b n heads d"]:
+    """Softmax attention of all queries to all keys, scaled by 1 / sqrt(d)."""
+    out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
+    return out.transpose(1, 2)
+
+
+def attend_by_plan(
+    q: Float[Tensor, "b n heads d"],
+    k: Float[Tensor, "b n heads d"],
+    v: Float[Tensor, "b n heads d"],
+    plan: Sequence[Group],
+    tokens_per_latent: int,
+) -> Float[Tensor, "b n heads d"]:
+    """Attention group by group; the groups' queries must follow each other and cover the sequence."""
+
+    def tokens(latents: slice) -> slice:
+        return slice(latents.start * tokens_per_latent, latents.stop * tokens_per_latent)
+
+    parts = [attend(q[:, tokens(g.queries)], k[:, tokens(g.keys)], v[:, tokens(g.keys)]) for g in plan]
+    return torch.cat(parts, 1)

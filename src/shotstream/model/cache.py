@@ -1,0 +1,127 @@
+"""The dual cache: keys and values of the context and of this shot's chunks, in one contiguous buffer.
+
+Denoising stages its keys and values behind what is remembered, so that attention reads one slice without cloning or
+concatenating anything; only a commit makes them part of the memory. The next stage overwrites what was not committed.
+
+The buffer holds slots of one latent. The first slots are pinned: the context (the paper's global cache) and, with a
+rolling window, a sink of first latents. The rest is the local cache, a ring whose oldest latents give way once it is
+full. Attention does not mind the order of keys, because their positions were rotated into them when they were made.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """What a cache must hold: the transformer's layers and heads, the batch, and the tokens of one latent."""
+
+    layers: int
+    batch: int
+    tokens_per_latent: int
+    heads: int
+    head_dim: int
+
+
+class KVCache:
+    """Memory of one shot for all layers. At a time it holds `capacity` latents, `pinned` of which are never evicted."""
+
+    def __init__(
+        self, shape: CacheShape, capacity: int, pinned: int, dtype: torch.dtype, device: torch.device | str
+    ) -> None:
+        """Allocates [layers, 2, batch, capacity * tokens, heads, head_dim] once; nothing later grows.
+
+        Raises:
+            InputError: nothing is left beyond the pinned latents.
+        """
+        if not 0 <= pinned < capacity:
+            raise InputError(f"expected a cache larger than its {pinned} pinned latents, got a capacity of {capacity}")
+        self.shape, self.capacity, self.pinned = shape, capacity, pinned
+        self._buffer = torch.zeros(
+            shape.layers,
+            2,
+            shape.batch,
+            capacity * shape.tokens_per_latent,
+            shape.heads,
+            shape.head_dim,
+            dtype=dtype,
+            device=device,
+        )
+        self._latents_seen = 0
+
+    @property
+    def latents(self) -> int:
+        """How many latents are remembered now."""
+        return min(self._latents_seen, self.capacity)
+
+    def reset(self, keep: int = 0) -> None:
+        """Forget everything but the first `keep` latents (the context, when a shot starts again)."""
+        assert keep <= min(self._latents_seen, self.pinned)
+        self._latents_seen = keep
+
+    def stage(self, latents: int) -> "Staged":
+        """Room for the keys and values of the next `latents`, visible together with all that is remembered.
+
+        Raises:
+            InputError: they do not fit, or would wrap around the end of a rolling window.
+        """
+        first = self._slot_of(self._latents_seen)
+        if first + latents > self.capacity:
+            raise InputError(
+                f"the cache has room for {self.capacity - first} more latents in a row, got {latents}; "
+                "make it larger, or roll the window in whole chunks"
+            )
+        visible = max(self.latents, first + latents)
+        return Staged(self, first, latents, visible)
+
+    def commit(self, staged: "Staged") -> None:
+        """Remember what was staged last."""
+        assert staged.first == self._slot_of(self._latents_seen), "only the latest stage can be committed"
+        self._latents_seen += staged.latents
+
+    def keys(self, layer: int) -> Float[Tensor, "b n heads d"]:
+        """The remembered keys of a layer, rotated."""
+        return self._buffer[layer, 0, :, : self.latents * self.shape.tokens_per_latent]
+
+    def values(self, layer: int) -> Float[Tensor, "b n heads d"]:
+        """The remembered values of a layer."""
+        return self._buffer[layer, 1, :, : self.latents * self.shape.tokens_per_latent]
+
+    def _slot_of(self, latent: int) -> int:
+        if latent < self.capacity:
+            return latent
+        return self.pinned + (latent - self.pinned) % (self.capacity - self.pinned)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Where one forward writes its keys and values, and what it sees: latents `first` .. `first + latents`."""
+
+    cache: KVCache
+    first: int
+    latents: int
+    visible: int
+
+    def extend(
+        self, layer: int, k: Float[Tensor, "b n heads d"], v: Float[Tensor, "b n heads d"]
+    ) -> tuple[Float[Tensor, "b m heads d"], Float[Tensor, "b m heads d"]]:
+        """All keys and values this forward sees in a layer: those remembered, and the new ones.
+
+        While gradients are recorded the new ones are concatenated instead of written, so that gradient flows through
+        them and not through the memory.
+        """
+        tokens = self.cache.shape.tokens_per_latent
+        start, stop, end = self.first * tokens, (self.first + self.latents) * tokens, self.visible * tokens
+        buffer = self.cache._buffer[layer]
+        if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
+            pairs = zip(buffer, (k, v), strict=True)
+            joined = [torch.cat([old[:, :start], new, old[:, stop:end]], 1) for old, new in pairs]
+            return joined[0], joined[1]
+        buffer[0, :, start:stop] = k
+        buffer[1, :, start:stop] = v
+        return buffer[0, :, :end], buffer[1, :, :end]

@@ -1,0 +1,71 @@
+"""Rotary positions in time, height and width, with ShotStream's phase jump between shots.
+
+The head's complex channels are split into c - 2 (c // 3) for time and c // 3 each for height and width. The temporal
+angle of channel j at position p of shot k is p w_j + k theta: the shot adds a phase, not a shift in time, so that
+frames at the same position of different shots differ (paper: RoPE discontinuity).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from shotstream.core.spec import PATCH
+from shotstream.core.types import FrameLayout
+
+BASE = 10000.0
+SHOT_PHASE = 1 / 6
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Cosine and sine of every token's angles, made once for a chunk and used by all layers and steps."""
+
+    cos: Float[Tensor, "b n 1 c"]
+    sin: Float[Tensor, "b n 1 c"]
+
+
+def rotary_angles(
+    positions: Int[Tensor, "b f"],
+    shots: Int[Tensor, "b f"],
+    grid: tuple[int, int],
+    head_dim: int,
+    shot_phase: float = SHOT_PHASE,
+) -> Float[Tensor, "b n c"]:
+    """Angles in float64 of all tokens, frame by frame, row by row; c = head_dim / 2."""
+    rows, columns = grid
+    channels = head_dim // 2
+    third = channels // 3
+    batch, frames = positions.shape
+    time = positions.double()[..., None] * _frequencies(channels - 2 * third) + shots.double()[..., None] * shot_phase
+    height = torch.arange(rows, dtype=torch.float64)[:, None] * _frequencies(third)
+    width = torch.arange(columns, dtype=torch.float64)[:, None] * _frequencies(third)
+    shape = (batch, frames, rows, columns)
+    parts = (time[:, :, None, None], height[None, None, :, None], width[None, None, None])
+    return torch.cat([part.expand(*shape, part.shape[-1]) for part in parts], -1).flatten(1, 3)
+
+
+def make_rotary(
+    layout: FrameLayout,
+    latent_size: tuple[int, int],
+    head_dim: int,
+    device: torch.device,
+    shot_phase: float = SHOT_PHASE,
+) -> Rotary:
+    """The rotary tables of latents of that height and width, in float32 on `device`."""
+    grid = (latent_size[0] // PATCH[1], latent_size[1] // PATCH[2])
+    angles = rotary_angles(layout.positions, layout.shots, grid, head_dim, shot_phase)[:, :, None]
+    return Rotary(angles.cos().float().to(device), angles.sin().float().to(device))
+
+
+def rotate(x: Float[Tensor, "b n heads d"], rotary: Rotary) -> Float[Tensor, "b n heads d"]:
+    """Queries or keys turned by their angles; neighbouring channels form one complex number."""
+    real, imaginary = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    turned = (real * rotary.cos - imaginary * rotary.sin, real * rotary.sin + imaginary * rotary.cos)
+    return torch.stack(turned, -1).flatten(-2).to(x.dtype)
+
+
+def _frequencies(channels: int) -> Float[Tensor, "c"]:
+    exponents = torch.arange(0, 2 * channels, 2, dtype=torch.float64) / (2 * channels)
+    return BASE**-exponents

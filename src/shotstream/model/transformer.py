@@ -1,0 +1,246 @@
+"""The diffusion transformer: one network for teacher and student, in training and at inference.
+
+What differs between them is handed in: the plan of attention or the memory, and the gradient. Parameters carry Wan's
+original names. Source: Wan2.1 (the network), ShotStream section 3 (captions by shot, rotary phase, dual cache).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from shotstream.core.spec import tokens_per_latent
+from shotstream.core.types import FrameLayout
+from shotstream.model.attention import Group, attend, attend_by_plan
+from shotstream.model.cache import CacheShape, KVCache, Staged
+from shotstream.model.config import TransformerConfig
+from shotstream.model.rotary import SHOT_PHASE, Rotary, make_rotary, rotate
+
+TextKeys = list[tuple[Tensor, Tensor]]
+"""Cross-attention keys and values of every layer: [b, s, l, heads, d] each, for s captions of l tokens."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A layout made ready for latents of one size: rotary tables, and the caption of every latent.
+
+    `caption` is the one all latents attend to, or None where they differ and `captions` says which.
+    """
+
+    rotary: Rotary
+    caption: int | None
+    captions: Int[Tensor, "b f"]
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over all heads' channels together, computed in float32."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
+        return F.rms_norm(x.float(), self.weight.shape, None, self.eps).to(x.dtype) * self.weight
+
+
+class Attention(nn.Module):
+    """The projections that self- and cross-attention share: q, k, v, o, with RMS norms on q and k."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.head_dim = config.head_dim
+        self.q, self.k, self.v, self.o = (nn.Linear(config.dim, config.dim) for _ in range(4))
+        self.norm_q, self.norm_k = RMSNorm(config.dim, config.eps), RMSNorm(config.dim, config.eps)
+
+    def queries(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... heads d"]:
+        return self.norm_q(self.q(x)).unflatten(-1, (-1, self.head_dim))
+
+    def keys_values(self, x: Float[Tensor, "... dim"]) -> tuple[Tensor, Tensor]:
+        k, v = self.norm_k(self.k(x)), self.v(x)
+        return k.unflatten(-1, (-1, self.head_dim)), v.unflatten(-1, (-1, self.head_dim))
+
+
+class SelfAttention(Attention):
+    """Attention among video tokens: to each other by a plan, or to a memory and each other."""
+
+    def forward(
+        self, x: Float[Tensor, "b n dim"], rotary: Rotary, layer: int, staged: Staged | None, plan: tuple[Group, ...]
+    ) -> Float[Tensor, "b n dim"]:
+        k, v = self.keys_values(x)
+        q, k = rotate(self.queries(x), rotary), rotate(k, rotary)
+        if staged is not None:
+            out = attend(q, *staged.extend(layer, k, v))
+        elif plan:
+            out = attend_by_plan(q, k, v, plan, q.shape[1] // plan[-1].queries.stop)
+        else:
+            out = attend(q, k, v)
+        return self.o(out.flatten(2))
+
+
+class CrossAttention(Attention):
+    """Attention of every latent's tokens to the one caption that the latent belongs to."""
+
+    def forward(
+        self, x: Float[Tensor, "b n dim"], text: tuple[Tensor, Tensor], placement: Placement
+    ) -> Float[Tensor, "b n dim"]:
+        q, (k, v) = self.queries(x), text
+        if placement.caption is not None:
+            out = attend(q, k[:, placement.caption], v[:, placement.caption])
+        else:
+            batch, latents = placement.captions.shape
+            rows = torch.arange(batch, device=k.device)[:, None]
+            k, v = (t[rows, placement.captions].flatten(0, 1) for t in (k, v))
+            out = attend(q.unflatten(1, (latents, -1)).flatten(0, 1), k, v).unflatten(0, (batch, latents)).flatten(1, 2)
+        return self.o(out.flatten(2))
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention and feed-forward, the first and last modulated by the timestep."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        dim, eps = config.dim, config.eps
+        self.norm1 = nn.LayerNorm(dim, eps, elementwise_affine=False)
+        self.self_attn = SelfAttention(config)
+        self.norm3 = nn.LayerNorm(dim, eps)
+        self.cross_attn = CrossAttention(config)
+        self.norm2 = nn.LayerNorm(dim, eps, elementwise_affine=False)
+        self.ffn = nn.Sequential(nn.Linear(dim, config.ffn_dim), nn.GELU("tanh"), nn.Linear(config.ffn_dim, dim))
+        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / math.sqrt(dim))
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n dim"],
+        modulation: Float[Tensor, "b f 6 dim"],
+        text: tuple[Tensor, Tensor] | Float[Tensor, "b s l dim"],
+        placement: Placement,
+        layer: int,
+        staged: Staged | None,
+        plan: tuple[Group, ...],
+    ) -> Float[Tensor, "b n dim"]:
+        shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation + modulation).unbind(2)
+        y = modulate(self.norm1(x), shift1, scale1)
+        x = gated_add(x, self.self_attn(y, placement.rotary, layer, staged, plan), gate1)
+        if isinstance(text, Tensor):
+            text = self.cross_attn.keys_values(text)
+        x = x + self.cross_attn(self.norm3(x), text, placement)
+        return gated_add(x, self.ffn(modulate(self.norm2(x), shift2, scale2)), gate2)
+
+
+class Head(nn.Module):
+    """The last norm, modulated, and the projection to a patch of velocity."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
+        self.head = nn.Linear(config.dim, config.out_dim * math.prod(config.patch_size))
+        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / math.sqrt(config.dim))
+
+    def forward(self, x: Float[Tensor, "b n dim"], time: Float[Tensor, "b f dim"]) -> Float[Tensor, "b n out"]:
+        shift, scale = (self.modulation + time[:, :, None]).unbind(2)
+        return self.head(modulate(self.norm(x), shift, scale))
+
+
+class Transformer(nn.Module):
+    """Velocity of noisy latents, given captions, a layout, and what is remembered."""
+
+    def __init__(self, config: TransformerConfig, shot_phase: float = SHOT_PHASE) -> None:
+        super().__init__()
+        self.config, self.shot_phase = config, shot_phase
+        dim = config.dim
+        self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, stride=config.patch_size)
+        self.text_embedding = nn.Sequential(nn.Linear(config.text_dim, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
+        self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.head = Head(config)
+
+    def place(self, layout: FrameLayout, latent_size: tuple[int, int]) -> Placement:
+        """Everything that follows from where latents of (height, width) sit: made once a chunk, used at every step."""
+        device = self.patch_embedding.weight.device
+        rotary = make_rotary(layout, latent_size, self.config.head_dim, device, self.shot_phase)
+        first = int(layout.captions[0, 0])
+        caption = first if bool((layout.captions == first).all()) else None
+        return Placement(rotary, caption, layout.captions.to(device))
+
+    def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
+        """Cross-attention keys and values of s captions, to be used for a whole shot."""
+        embedded = self.text_embedding(text)
+        return [block.cross_attn.keys_values(embedded) for block in self.blocks]
+
+    def new_cache(self, batch: int, latent_size: tuple[int, int], capacity: int, pinned: int) -> KVCache:
+        """An empty cache for this network and latents of (height, width)."""
+        shape = CacheShape(
+            len(self.blocks), batch, tokens_per_latent(*latent_size), self.config.num_heads, self.config.head_dim
+        )
+        weight = self.patch_embedding.weight
+        return KVCache(shape, capacity, pinned, weight.dtype, weight.device)
+
+    def forward(
+        self,
+        latents: Float[Tensor, "b f c h w"],
+        timesteps: Float[Tensor, "b f"],
+        text: TextKeys | Float[Tensor, "b s l e"],
+        placement: Placement,
+        staged: Staged | None = None,
+        plan: tuple[Group, ...] = (),
+    ) -> Float[Tensor, "b f c h w"]:
+        """The velocity (noise - clean) of each latent.
+
+        Args:
+            latents: noisy or clean latents, all of which are queries.
+            timesteps: 1000 sigma of each latent.
+            text: embeddings of s captions (zero rows are padding and are attended), or their keys from `read_text`.
+            placement: from `place`, for exactly these latents.
+            staged: room in a cache; the latents see what it remembers, and each other. None: no memory.
+            plan: without a cache, who sees whom; empty means everyone sees everyone.
+        """
+        dtype = self.patch_embedding.weight.dtype
+        x = self._patchify(latents.to(dtype))
+        time = self.time_embedding(timestep_features(timesteps, self.config.freq_dim).to(dtype))
+        modulation = self.time_projection(time).unflatten(-1, (6, -1))
+        embedded = self.text_embedding(text.to(dtype)) if isinstance(text, Tensor) else None
+        for layer, block in enumerate(self.blocks):
+            captions = text[layer] if embedded is None else embedded
+            x = block(x, modulation, captions, placement, layer, staged, plan)
+        return self._unpatchify(self.head(x, time), latents.shape)
+
+    def _patchify(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b n dim"]:
+        b, f, c, h, w = latents.shape
+        _, ph, pw = self.config.patch_size
+        patches = latents.reshape(b, f, c, h // ph, ph, w // pw, pw).permute(0, 1, 3, 5, 2, 4, 6)
+        weight, bias = self.patch_embedding.weight, self.patch_embedding.bias
+        return F.linear(patches.reshape(b, -1, c * ph * pw), weight.flatten(1), bias)
+
+    def _unpatchify(self, patches: Float[Tensor, "b n out"], shape: torch.Size) -> Float[Tensor, "b f c h w"]:
+        b, f, _, h, w = shape
+        _, ph, pw = self.config.patch_size
+        grid = patches.reshape(b, f, h // ph, w // pw, ph, pw, -1).permute(0, 1, 6, 2, 4, 3, 5)
+        return grid.reshape(b, f, -1, h, w)
+
+
+def timestep_features(timesteps: Float[Tensor, "b f"], dim: int) -> Float[Tensor, "b f dim"]:
+    """Sinusoidal features of timesteps, cosines first, frequencies falling from 1 to 1/10000; in float64."""
+    half = dim // 2
+    exponents = torch.arange(half, dtype=torch.float64, device=timesteps.device) / half
+    angles = timesteps.double()[..., None] * 10000.0**-exponents
+    return torch.cat([angles.cos(), angles.sin()], -1).float()
+
+
+def modulate(
+    x: Float[Tensor, "b n dim"], shift: Float[Tensor, "b f dim"], scale: Float[Tensor, "b f dim"]
+) -> Float[Tensor, "b n dim"]:
+    """x (1 + scale) + shift, with one shift and scale a latent."""
+    x = x.unflatten(1, (shift.shape[1], -1))
+    return (x * (1 + scale[:, :, None]) + shift[:, :, None]).flatten(1, 2)
+
+
+def gated_add(
+    x: Float[Tensor, "b n dim"], y: Float[Tensor, "b n dim"], gate: Float[Tensor, "b f dim"]
+) -> Float[Tensor, "b n dim"]:
+    """x + y gate, with one gate a latent."""
+    return x + (y.unflatten(1, (gate.shape[1], -1)) * gate[:, :, None]).flatten(1, 2)
