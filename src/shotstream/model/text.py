@@ -1,0 +1,136 @@
+"""The text encoder: captions to the rows the transformer attends to (UMT5; reference section 5)."""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from tokenizers import Encoding, Tokenizer
+from torch import Tensor, nn
+
+from shotstream.core.errors import InputError
+from shotstream.model.config import TextEncoderConfig
+
+MAX_DISTANCE_TOKENS = 128
+
+
+@dataclass(frozen=True)
+class TruncationReport:
+    """How much of one caption the text encoder reads. `lost` is the text it does not; empty where all is read."""
+
+    words_kept: int
+    words_lost: int
+    lost: str
+
+
+def clean(text: str) -> str:
+    """A caption as the tokenizer wants it: mojibake repaired, HTML unescaped twice, white space collapsed."""
+    import ftfy
+
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
+
+
+class TextEncoder(nn.Module):
+    """UMT5's encoder with its tokenizer.
+
+    Every layer has its own relative position bias. A caption is encoded alone, so that its rows are the same whatever
+    it is encoded beside.
+
+    Args:
+        tokenizer: None where only ready token ids will be encoded. Its truncation is set to `config.text_len`.
+    """
+
+    def __init__(self, config: TextEncoderConfig, tokenizer: Tokenizer | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.tokenizer = tokenizer
+        self.encoder = _build_encoder(config)
+        if tokenizer is not None:
+            tokenizer.no_padding()
+            tokenizer.enable_truncation(config.text_len)
+
+    def forward(self, ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> Float[Tensor, "s l d"]:
+        """Rows of token ids, with gradient; rows where `mask` is 0 are neither attended to nor anything but zero."""
+        rows = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        return rows * mask.unsqueeze(-1).to(rows.dtype)
+
+    @torch.no_grad()
+    def encode_ids(self, ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> Float[Tensor, "s l d"]:
+        """`forward` without gradient."""
+        return self(ids, mask)
+
+    def encode(self, captions: Sequence[str]) -> Float[Tensor, "s l d"]:
+        """Rows of captions, in the dtype and on the device of the weights; l is `text_len`, with zeros after the end.
+
+        A longer caption is cut; `truncation` says how much is lost.
+
+        Raises:
+            InputError: the encoder was built without a tokenizer.
+        """
+        weight = next(self.parameters())
+        rows = weight.new_zeros(len(captions), self.config.text_len, self.config.dim)
+        for row, caption in zip(rows, captions, strict=True):
+            ids = torch.tensor([self._encoding(clean(caption)).ids], device=weight.device)
+            row[: ids.shape[1]] = self.encode_ids(ids, torch.ones_like(ids))[0]
+        return rows
+
+    def tokenize(self, captions: Sequence[str]) -> tuple[Int[Tensor, "s l"], Int[Tensor, "s l"]]:
+        """Token ids of captions, cleaned, cut and zero-padded to `text_len`, and their mask, on the CPU (for training).
+
+        Raises:
+            InputError: the encoder was built without a tokenizer.
+        """
+        ids = torch.zeros(len(captions), self.config.text_len, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for index, caption in enumerate(captions):
+            tokens = self._encoding(clean(caption)).ids
+            ids[index, : len(tokens)] = torch.tensor(tokens)
+            mask[index, : len(tokens)] = 1
+        return ids, mask
+
+    def truncation(self, captions: Sequence[str]) -> list[TruncationReport]:
+        """What of each caption is read and what is lost, so that the caller can warn or refuse.
+
+        Raises:
+            InputError: the encoder was built without a tokenizer.
+        """
+        return [self._truncation(clean(caption)) for caption in captions]
+
+    def _truncation(self, text: str) -> TruncationReport:
+        encoding = self._encoding(text)
+        kept = text
+        if encoding.overflowing:
+            words = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+            end = max((stop for (_, stop), special in words if not special), default=0)
+            whole = end == len(text) or text[end] == " "
+            kept = text[:end] if whole else text[:end].rpartition(" ")[0]
+        lost = text[len(kept) :].strip()
+        return TruncationReport(len(kept.split()), len(lost.split()), lost)
+
+    def _encoding(self, text: str) -> Encoding:
+        if self.tokenizer is None:
+            raise InputError("this text encoder has no tokenizer; expected tokenizer.json beside its weights")
+        return self.tokenizer.encode(text)
+
+
+def _build_encoder(config: TextEncoderConfig) -> nn.Module:
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    settings: dict[str, Any] = {
+        "vocab_size": config.vocab_size,
+        "d_model": config.dim,
+        "d_kv": config.attention_dim // config.num_heads,
+        "d_ff": config.ffn_dim,
+        "num_layers": config.num_layers,
+        "num_heads": config.num_heads,
+        "relative_attention_num_buckets": config.num_buckets,
+        "relative_attention_max_distance": MAX_DISTANCE_TOKENS,
+        "feed_forward_proj": "gated-gelu",
+        "dropout_rate": 0.0,
+        "use_cache": False,
+        "attn_implementation": "eager",
+    }
+    # The model ties its embedding to its encoder's; the encoder alone has each weight once.
+    return UMT5EncoderModel(UMT5Config(**settings)).encoder
