@@ -1,0 +1,70 @@
+"""What a framing and a camera do to the picture: sizes, places and speeds, all in pixels."""
+
+from dataclasses import dataclass
+
+from shotstream.core.spec import MAX_SHOT_FRAMES
+from shotstream.world.traits import Action, Camera, Framing
+
+HEIGHT, WIDTH = 80, 128
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The picture of one framing."""
+
+    character_scale: float
+    """Pixels a unit of a character when it is alone."""
+    pair_scale: float
+    """Pixels a unit when two share the shot."""
+    pair_distance_px: int
+    """How far apart two stand."""
+    foot_row: int
+    """The row the feet of a lone character stand on (below the picture in a close-up)."""
+    pair_foot_row: int
+    horizon_row: int
+    """Where the ground begins."""
+    scenery_scale: float
+    """Pixels a unit of a landmark."""
+    slot_distance_px: int
+    """How far apart landmarks stand."""
+    jump_px: int
+    walk_speed: float
+    """Pixels a frame."""
+    zoom_speed: float
+    """Growth of the zoom a frame, when the camera pushes in."""
+    zoom_row: int
+    """The row a push in goes to."""
+
+
+LENSES: dict[Framing, Lens] = {
+    "wide": Lens(1.0, 1.0, 30, 71, 71, 46, 0.95, 42, 8, 1.0, 0.004, 52),
+    "medium": Lens(1.5, 1.45, 44, 77, 77, 50, 1.15, 45, 10, 1.0, 0.004, 46),
+    "close-up": Lens(3.3, 2.7, 56, 103, 90, 57, 1.45, 49, 10, 0.5, 0.003, 42),
+}
+
+PAN_SPEED = 0.5
+"""How fast the ground passes, in pixels a frame. Distant hills pass at half of that."""
+PAN_START_PX = -14
+"""Where the camera of a pan to the right begins, beside the middle of the place."""
+PAN_LIMIT_PX = 32
+"""How far a pan can go; longer shots come to rest there."""
+
+
+def pan_offset(camera: Camera, frame: int) -> float:
+    """How far the camera is right of the middle of the place, in pixels of the ground."""
+    if camera not in ("pan left", "pan right"):
+        return 0.0
+    direction = 1 if camera == "pan right" else -1
+    return direction * min(PAN_START_PX + PAN_SPEED * frame, PAN_LIMIT_PX)
+
+
+def zoom_at(lens: Lens, camera: Camera, frame: int) -> float:
+    """How many times larger the picture is than at the start of the shot."""
+    return 1.0 + lens.zoom_speed * min(frame, MAX_SHOT_FRAMES) if camera == "push in" else 1.0
+
+
+def walk_px(lens: Lens, action: Action, frame: int) -> int:
+    """How far right of its start a character is."""
+    if action not in ("walk left", "walk right"):
+        return 0
+    return int(lens.walk_speed * frame) * (1 if action == "walk right" else -1)

@@ -1,0 +1,65 @@
+"""How an action looks at each moment. Every action repeats after eight frames, so any nine show it whole."""
+
+from dataclasses import dataclass
+
+from shotstream.world.traits import Action
+
+PERIOD_FRAMES = 8
+
+
+@dataclass(frozen=True)
+class Pose:
+    """One drawing of a character: lengths in units (a pixel of a wide shot), angles in degrees from hanging down."""
+
+    turn: float = 0.0
+    """How far the face looks to the right (left where negative)."""
+    arms: tuple[float, float] = (20.0, 20.0)
+    """Left and right as seen."""
+    stride: float = 0.0
+    """How far the legs are apart: -1 to 1."""
+    lean: float = 0.0
+    """How far the top of the head is to the right of the feet."""
+    drop: float = 0.0
+    """How far the head is sunk."""
+    eyes_open: bool = True
+    mouth_open: bool = False
+    sitting: bool = False
+    melon: bool = False
+    dreams: int = 0
+    """How many letters Z float beside the head."""
+
+
+def pose_at(action: Action, frame: int, facing: int, blinking: bool) -> Pose:
+    """The drawing of that frame; `facing` is -1 or 1 and ignored by a walk, which looks where it goes."""
+    step = frame % PERIOD_FRAMES
+    quarter, late = step // 2, step >= PERIOD_FRAMES // 2
+    eyes_open = not blinking
+    if action in ("walk left", "walk right"):
+        side = 1 if action == "walk right" else -1
+        swing = (1.0, 0.0, -1.0, 0.0)[quarter]
+        arms = (20.0 + 40 * swing, 20.0 - 40 * swing)
+        return Pose(turn=2.6 * side, arms=arms, stride=swing, lean=1.0 * side, eyes_open=eyes_open)
+    if action == "jump":
+        return Pose(turn=facing, arms=(128.0, 128.0), stride=0.6, eyes_open=eyes_open, mouth_open=True)
+    if action == "wave":
+        raised = (118.0, 138.0, 158.0, 138.0)[quarter]
+        arms = (raised, 20.0) if facing < 0 else (20.0, raised)
+        return Pose(turn=facing, arms=arms, eyes_open=eyes_open)
+    if action == "sleep":
+        return Pose(turn=facing, arms=(12.0, 12.0), drop=1.5, eyes_open=False, sitting=True, dreams=1 + late)
+    if action == "dance":
+        arms = (150.0, 60.0) if late else (60.0, 150.0)
+        lean = (3.0, 4.5, -3.0, -4.5)[quarter]
+        return Pose(arms=arms, stride=0.5 if late else -0.5, lean=lean, eyes_open=eyes_open, mouth_open=True)
+    arms = (20.0, 20.0)
+    return Pose(turn=facing, arms=arms, eyes_open=eyes_open, mouth_open=not late, drop=0.6 * late, melon=True)
+
+
+def lift_px(action: Action, frame: int, height_px: int) -> int:
+    """How far above its place a character is drawn, in pixels; `height_px` is how high it jumps."""
+    step = frame % PERIOD_FRAMES
+    if action == "jump":
+        return round(height_px * (0.0, 0.55, 0.9, 1.0, 1.0, 0.9, 0.55, 0.0)[step])
+    if action in ("walk left", "walk right"):
+        return max(1, height_px // 6) * (step // 2 % 2)
+    return 0

@@ -1,0 +1,149 @@
+"""Frames of a story: exactly what its ground truth says, at 16 frames a second, as flat pixel art."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotstream.core.errors import InputError
+from shotstream.core.rng import derive_seed
+from shotstream.world.canvas import Ellipse, Indices
+from shotstream.world.framing import HEIGHT, LENSES, WIDTH, pan_offset, walk_px, zoom_at
+from shotstream.world.palette import Ink, palette_of
+from shotstream.world.poses import Pose, lift_px, pose_at
+from shotstream.world.scene import Story
+from shotstream.world.scenery import draw_scenery
+from shotstream.world.sprites import draw_character
+from shotstream.world.traits import Action
+
+Frames = NDArray[np.uint8]
+"""Pictures, `[n, 80, 128, 3]`."""
+
+BLINK_EVERY_FRAMES, BLINK_FRAMES = 48, 4
+
+
+def render_story(story: Story) -> Iterator[Frames]:
+    """The frames of every shot, shot by shot."""
+    for shot_index in range(len(story.shots)):
+        yield render_shot(story, shot_index)
+
+
+def render_shot(story: Story, shot_index: int) -> Frames:
+    """All frames of a shot, `[12 chunks - 3, 80, 128, 3]`.
+
+    Raises:
+        InputError: the story has no such shot.
+    """
+    _check_shot(story, shot_index)
+    return render_frames(story, shot_index, range(story.shots[shot_index].frames))
+
+
+def render_frames(story: Story, shot_index: int, frame_indices: Sequence[int]) -> Frames:
+    """Some frames of a shot, `[k, 80, 128, 3]`: the same pixels as `render_shot` has there, without making the rest.
+
+    An index may lie beyond the shot's length: it shows how the shot would go on.
+
+    Raises:
+        InputError: the story has no such shot, or an index is negative.
+    """
+    _check_shot(story, shot_index)
+    if any(index < 0 for index in frame_indices):
+        raise InputError(f"expected frame indices from 0, got {min(frame_indices)}")
+    stage = _Stage(story, shot_index)
+    pictures = np.empty((len(frame_indices), HEIGHT, WIDTH), dtype=np.uint8)
+    for row, frame in enumerate(frame_indices):
+        pictures[row] = stage.picture(frame)
+    return np.take(palette_of(story), pictures, axis=0)
+
+
+def _check_shot(story: Story, shot_index: int) -> None:
+    if not 0 <= shot_index < len(story.shots):
+        raise InputError(f"expected a shot index from 0 to {len(story.shots) - 1}, got {shot_index}")
+
+
+class _Stage:
+    """What one shot's frames share: scenery, who stands where, and every drawing made so far."""
+
+    def __init__(self, story: Story, shot_index: int) -> None:
+        self.story = story
+        self.shot = story.shots[shot_index]
+        self.lens = LENSES[self.shot.framing]
+        self.scenery = draw_scenery(story, self.lens)
+        self.still = self.scenery.view(0.0)
+        rng = np.random.default_rng(derive_seed("staging", self.shot.seed))
+        self.pair = len(self.shot.cast) > 1
+        self.scale = self.lens.pair_scale if self.pair else self.lens.character_scale
+        self.facing = [int(side) for side in rng.choice((-1, 1), len(self.shot.cast))]
+        self.blink_start = [int(start) for start in rng.integers(0, BLINK_EVERY_FRAMES // BLINK_FRAMES, 2)]
+        self.columns = self._start_columns(float(rng.random()))
+        self.drawings: dict[tuple[int, Pose], tuple[Indices, tuple[int, int]]] = {}
+
+    def picture(self, frame: int) -> Indices:
+        """One frame as palette indices, `[80, 128]`."""
+        offset = pan_offset(self.shot.camera, frame)
+        picture = self.scenery.view(offset) if offset else self.still.copy()
+        for position in range(len(self.shot.cast)):
+            self._put_character(picture, position, frame, offset)
+        return _zoom(picture, zoom_at(self.lens, self.shot.camera, frame), self.lens.zoom_row)
+
+    def _start_columns(self, chance: float) -> list[int]:
+        """Where the feet are in the first frame. A walk begins near the edge it comes from."""
+        distance = self.lens.pair_distance_px
+        action: Action = self.shot.action
+        if action in ("walk left", "walk right"):
+            room = round(11 * self.scale) if self.shot.framing != "close-up" else 44
+            first = room + round(6 * chance) + (-14 if self.pair and self.shot.framing == "close-up" else 0)
+            columns = [first, first + distance] if self.pair else [first]
+            return columns if action == "walk right" else [WIDTH - column for column in columns]
+        spread = {"wide": 20, "medium": 14, "close-up": 6}[self.shot.framing]
+        middle = WIDTH // 2 + round((2 * chance - 1) * (spread // 2 if self.pair else spread))
+        return [middle - distance // 2, middle + distance // 2] if self.pair else [middle]
+
+    def _put_character(self, picture: Indices, position: int, frame: int, offset: float) -> None:
+        """Draws one of the cast, with its shadow."""
+        shot, lens = self.shot, self.lens
+        walking = shot.action in ("walk left", "walk right")
+        drift = 0 if walking else -int(np.floor(offset))
+        column = self.columns[position] + walk_px(lens, shot.action, frame) + drift
+        row = lens.pair_foot_row if self.pair else lens.foot_row
+        blinking = frame // BLINK_FRAMES % (BLINK_EVERY_FRAMES // BLINK_FRAMES) == self.blink_start[position]
+        pose = pose_at(shot.action, frame, self.facing[position], blinking)
+        _put_shadow(picture, row, column, self.scale)
+        drawing, (foot_row, foot_column) = self._drawing(shot.cast[position], pose)
+        top = row - lift_px(shot.action, frame, lens.jump_px) - foot_row
+        _paste(picture, drawing, top, column - foot_column)
+
+    def _drawing(self, index: int, pose: Pose) -> tuple[Indices, tuple[int, int]]:
+        key = (index, pose)
+        if key not in self.drawings:
+            self.drawings[key] = draw_character(self.story.characters[index], index, pose, self.scale)
+        return self.drawings[key]
+
+
+def _put_shadow(picture: Indices, row: int, column: int, scale: float) -> None:
+    """A flat ellipse on the ground."""
+    shape = Ellipse(column, -row, 8.5 * scale, 2.0 * scale)
+    rows, columns = np.arange(HEIGHT, dtype=np.float32), np.arange(WIDTH, dtype=np.float32)
+    top, bottom = max(0, int(row - 3 * scale)), min(HEIGHT, int(row + 3 * scale) + 1)
+    if top < bottom:
+        mask = shape.covers(columns[None, :], -rows[top:bottom, None], 0.0)
+        picture[top:bottom][mask] = Ink.SHADOW
+
+
+def _paste(picture: Indices, drawing: Indices, top: int, left: int) -> None:
+    """Copies what is drawn, cut at the edges of the picture."""
+    rows = slice(max(0, top), min(HEIGHT, top + drawing.shape[0]))
+    columns = slice(max(0, left), min(WIDTH, left + drawing.shape[1]))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return
+    source = drawing[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    np.copyto(picture[rows, columns], source, where=source > 0)
+
+
+def _zoom(picture: Indices, zoom: float, centre_row: int) -> Indices:
+    """The picture enlarged about the middle column and one row, by the nearest pixel."""
+    if zoom == 1.0:
+        return picture
+    rows = np.floor(centre_row + (np.arange(HEIGHT) + 0.5 - centre_row) / zoom).astype(np.int64)
+    columns = np.floor(WIDTH / 2 + (np.arange(WIDTH) + 0.5 - WIDTH / 2) / zoom).astype(np.int64)
+    return picture[rows[:, None], columns[None, :]]

@@ -1,0 +1,138 @@
+"""The place: sky, hills, ground and landmarks, drawn once a shot as layers wider than the picture."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotstream.core.rng import derive_seed
+from shotstream.world.canvas import Box, Canvas, Ellipse, Indices, Limb
+from shotstream.world.framing import HEIGHT, PAN_LIMIT_PX, WIDTH, Lens
+from shotstream.world.landmarks import landmark_parts
+from shotstream.world.palette import Ink
+from shotstream.world.scene import Story
+
+MARGIN = PAN_LIMIT_PX + 8
+"""Pixels drawn beyond the picture on either side, for pans."""
+JITTER_UNITS = 3.0
+
+
+@dataclass(frozen=True)
+class Scenery:
+    """Three layers of palette indices, back to front; 0 is see-through. The sky has the picture's size."""
+
+    sky: Indices
+    hills: Indices
+    land: Indices
+
+    def view(self, offset: float) -> Indices:
+        """The picture `[80, 128]` with the camera `offset` pixels right of the middle of the place."""
+        picture = self.sky.copy()
+        for layer, share in ((self.hills, 0.5), (self.land, 1.0)):
+            left = MARGIN + int(np.floor(offset * share))
+            window = layer[:, left : left + WIDTH]
+            np.copyto(picture, window, where=window > 0)
+        return picture
+
+
+def draw_scenery(story: Story, lens: Lens) -> Scenery:
+    """The layers of a story's place as one framing sees it. All randomness comes from the story's seed."""
+    rng = np.random.default_rng(derive_seed("scenery", story.seed))
+    details = rng.random(32)
+    return Scenery(_draw_sky(story, details), _draw_hills(story, lens, details), _draw_land(story, lens, details))
+
+
+def _layer(lens: Lens) -> Canvas:
+    return Canvas(HEIGHT, WIDTH + 2 * MARGIN, lens.scenery_scale, (lens.horizon_row, MARGIN + WIDTH / 2))
+
+
+def _draw_sky(story: Story, details: NDArray[np.float64]) -> Indices:
+    """Four flat bands, sun or moon, clouds or stars: the same in every framing."""
+    canvas = Canvas(HEIGHT, WIDTH, 1.0, (HEIGHT, 0))
+    for top, ink in ((0, Ink.SKY_TOP), (13, Ink.SKY_HIGH), (26, Ink.SKY_LOW), (38, Ink.SKY_BOTTOM)):
+        canvas.pixels[top:] = ink
+    x = 18 + 92 * float(details[0])
+    y = {"day": 68.0, "dusk": 44.0, "night": 66.0}[story.time]
+    radius = {"day": 6.5, "dusk": 10.0, "night": 6.5}[story.time]
+    canvas.fill(Ellipse(x, y, radius + 3), Ink.GLOW)
+    canvas.fill(Ellipse(x, y, radius), Ink.SUN)
+    if story.time == "night":
+        canvas.fill(Ellipse(x + 3.5, y + 2, radius - 0.8), Ink.GLOW)
+        for index in range(9):
+            star_x, star_y = int((index * 14.4 + 30 * details[1 + index]) % 126), int(48 + 30 * details[10 + index])
+            canvas.fill(Box(star_x, star_y, star_x + 2, star_y + 2), Ink.STAR)
+        return canvas.pixels
+    for index in range(2):
+        cloud_x, cloud_y = (x + 40 + 46 * index + 12 * details[20 + index]) % 128, 58 + 12 * details[22 + index]
+        canvas.fill(Limb(cloud_x - 10, cloud_y, cloud_x + 10, cloud_y, 2.5), Ink.CLOUD)
+        canvas.fill(Ellipse(cloud_x - 2, cloud_y + 2.5, 6, 4), Ink.CLOUD)
+    return canvas.pixels
+
+
+def _draw_hills(story: Story, lens: Lens, details: NDArray[np.float64]) -> Indices:
+    """Two ridges whose shape belongs to the place."""
+    canvas = _layer(lens)
+    x = canvas.x[0]
+    for ridge, (ink, top_ink) in enumerate(((Ink.FAR, Ink.FAR_TOP), (Ink.NEAR, Ink.NEAR))):
+        height, cap = _profile(story, ridge, x.astype(np.float64), details[24 + 3 * ridge : 27 + 3 * ridge])
+        canvas.pixels[canvas.y <= height[None]] = ink
+        canvas.pixels[(canvas.y <= height[None]) & (canvas.y > (height - cap)[None])] = top_ink
+    return canvas.pixels
+
+
+def _profile(
+    story: Story, ridge: int, x: NDArray[np.float64], details: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | float]:
+    """Height of a ridge above the horizon at each x, and how thick its lighter top is, in units."""
+    near = ridge == 1
+    start, bend, size = details * 2 * np.pi
+    size /= 2 * np.pi
+    waves = np.sin(x / 17 + start) + 0.6 * np.sin(x / 9 + bend)
+    if story.place == "forest":
+        bumps = np.abs(np.sin(x / (7 if near else 10) + start))
+        return (3 + 4 * bumps if near else 11 + 5 * bumps + 2 * waves), 0.0 if near else 2.5
+    if story.place == "beach":
+        return np.full_like(x, 3.0 if near else 9.0), 0.0 if near else 1.5
+    if story.place == "desert":
+        return (3.5 + 2 * waves if near else 9 + 4 * waves * (0.6 + size)), 0.0 if near else 2.0
+    if story.place == "lake":
+        if near:
+            return np.full_like(x, 4.0), 0.0
+        saw = np.abs(((x / (34 + 10 * size) + start) % 2) - 1)
+        height = 8 + 20 * saw
+        return height, np.clip(height - 20, 0, None)
+    if story.place == "city":
+        block = np.floor((x + 40 * start) / (8 if near else 11))
+        return (3 + 6 * (np.sin(block * 12.9 + bend) > 0) if near else 13 + 7 * np.sin(block * 7.3 + bend)), 0.0
+    return (4 + 1.5 * waves if near else 10 + 3 * waves), 0.0 if near else 2.0
+
+
+def _draw_land(story: Story, lens: Lens, details: NDArray[np.float64]) -> Indices:
+    """Ground in three bands, the three landmarks, a few tufts."""
+    canvas = _layer(lens)
+    depth = HEIGHT - lens.horizon_row
+    for slot, landmark in enumerate(story.layout):
+        _draw_landmark(canvas, landmark, (slot - 1) * lens.slot_distance_px, float(details[slot]), lens)
+    for share, ink in ((0.0, Ink.GROUND_BACK), (0.30, Ink.GROUND), (0.78, Ink.GROUND_FRONT)):
+        canvas.pixels[lens.horizon_row + round(depth * share) :] = ink
+    for slot, landmark in enumerate(story.layout):
+        _draw_landmark(canvas, landmark, (slot - 1) * lens.slot_distance_px, float(details[slot]), lens)
+    for index in range(6):
+        x, share = (index - 2.5) * 30 + 18 * float(details[6 + index]), 0.36 + 0.3 * float(details[12 + index])
+        y = -depth * share / lens.scenery_scale
+        canvas.fill(Limb(x - 2.5, y, x + 2.5, y, 1.0), Ink.TUFT)
+    return canvas.pixels
+
+
+def _draw_landmark(canvas: Canvas, landmark: str, x_px: float, detail: float, lens: Lens) -> None:
+    """Stamps a landmark onto the layer, its foot a little below the horizon."""
+    height, width = round(48 * lens.scenery_scale), round(44 * lens.scenery_scale)
+    stamp = Canvas(height, width, lens.scenery_scale, (height - 1, width / 2))
+    for shape, ink in landmark_parts(landmark):
+        stamp.fill(shape, ink)
+    jitter = (2 * detail - 1) * JITTER_UNITS * lens.scenery_scale
+    left = round(canvas.origin[1] + x_px + jitter - width / 2)
+    top = lens.horizon_row + round(4 * lens.scenery_scale) - height
+    source = stamp.pixels[max(0, -top) :]
+    target = canvas.pixels[max(0, top) : max(0, top) + source.shape[0], left : left + width]
+    np.copyto(target, source, where=source > 0)

@@ -1,0 +1,85 @@
+"""Seeded stories: a pure function of the seed, uniform over the traits."""
+
+import numpy as np
+
+from shotstream.core.rng import derive_seed
+from shotstream.core.spec import MAX_CHUNKS
+from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.traits import (
+    ACCESSORIES,
+    ACTIONS,
+    CAMERAS,
+    COLOURS,
+    FRAMINGS,
+    LANDMARKS,
+    PATTERNS,
+    PLACES,
+    SLOTS,
+    SPECIES,
+    TIMES,
+)
+
+MIN_SHOTS, MAX_SHOTS = 2, 5
+CHUNK_WEIGHTS = (1, 4, 5, 4, 2, 1, 1)
+"""How often a shot has 1, 2, ... 7 chunks, relative to each other."""
+PAIR_PROBABILITY = 0.6
+"""How often a story has two characters."""
+TOGETHER_PROBABILITY = 0.45
+"""How often a shot of a story with two characters shows both."""
+
+
+def sample_story(seed: int, shots: int | None = None, chunks: int | None = None) -> Story:
+    """The story of that seed.
+
+    Args:
+        seed: any integer; equal seeds give equal stories.
+        shots: how many shots; None draws 2 to 5.
+        chunks: length of every shot in chunks; None draws 1 to 7, mostly 2 to 4.
+    """
+    rng = np.random.default_rng(derive_seed("storyworld", seed))
+    characters = _sample_characters(rng)
+    place = PLACES[rng.integers(len(PLACES))]
+    left, centre, right = (LANDMARKS[place][rng.integers(3)] for _ in SLOTS)
+    time = TIMES[rng.integers(len(TIMES))]
+    count = int(rng.integers(MIN_SHOTS, MAX_SHOTS + 1)) if shots is None else shots
+    made: list[Shot] = []
+    while len(made) < count:
+        shot = _sample_shot(rng, len(characters), chunks)
+        if not made or _is_a_new_view(made[-1], shot):
+            made.append(shot)
+    return Story(characters, place, time, (left, centre, right), tuple(made), seed)
+
+
+def _sample_characters(rng: np.random.Generator) -> tuple[Character, ...]:
+    count = 2 if rng.random() < PAIR_PROBABILITY else 1
+    species = rng.choice(len(SPECIES), count, replace=False)
+    colours = rng.choice(len(COLOURS), count, replace=False)
+    return tuple(
+        Character(
+            SPECIES[kind],
+            COLOURS[colour],
+            ACCESSORIES[rng.integers(len(ACCESSORIES))],
+            PATTERNS[rng.integers(len(PATTERNS))],
+        )
+        for kind, colour in zip(species, colours, strict=True)
+    )
+
+
+def _sample_shot(rng: np.random.Generator, characters: int, chunks: int | None) -> Shot:
+    weights = np.array(CHUNK_WEIGHTS) / sum(CHUNK_WEIGHTS)
+    drawn_chunks = int(rng.choice(np.arange(1, MAX_CHUNKS + 1), p=weights))
+    together = characters == 2 and rng.random() < TOGETHER_PROBABILITY
+    cast = (0, 1) if together else (int(rng.integers(characters)),)
+    return Shot(
+        cast=cast,
+        framing=FRAMINGS[rng.integers(len(FRAMINGS))],
+        camera=CAMERAS[rng.integers(len(CAMERAS))],
+        action=ACTIONS[rng.integers(len(ACTIONS))],
+        chunks=drawn_chunks if chunks is None else chunks,
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def _is_a_new_view(before: Shot, after: Shot) -> bool:
+    """Whether a cut between the two shows: somebody else, another framing or another camera."""
+    return (before.cast, before.framing, before.camera) != (after.cast, after.framing, after.camera)
