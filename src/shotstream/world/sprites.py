@@ -20,7 +20,7 @@ FACES: dict[Species, Face] = {
     "fox": Face(eye_x=3.4, eye_y=1.0, eye_radius=1.5, top=6.4, neck=-7.0, half_width=8.6),
     "rabbit": Face(eye_x=3.0, eye_y=0.8, eye_radius=1.5, top=6.8, neck=-7.2, half_width=7.2),
     "bear": Face(eye_x=3.6, eye_y=1.2, eye_radius=1.4, top=7.4, neck=-7.4, half_width=8.8),
-    "frog": Face(eye_x=5.2, eye_y=5.2, eye_radius=2.2, top=5.6, neck=-6.4, half_width=9.6),
+    "frog": Face(eye_x=5.2, eye_y=5.2, eye_radius=2.2, top=8.2, neck=-6.4, half_width=9.6),
     "owl": Face(eye_x=3.7, eye_y=1.2, eye_radius=3.0, top=6.8, neck=-7.0, half_width=8.4),
     "robot": Face(eye_x=3.2, eye_y=0.6, eye_radius=1.6, top=6.4, neck=-7.2, half_width=8.0),
 }
