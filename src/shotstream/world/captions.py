@@ -154,6 +154,22 @@ def split_words(caption: str) -> list[str]:
     return re.findall(r"[a-z]+(?:-[a-z]+)*", caption.lower())
 
 
+def traits_of_caption(caption: str) -> dict[str, tuple[str, ...]]:
+    """The traits a caption names: trait -> values in the order they are said. What it does not name is left out."""
+    phrases = {
+        phrase: (trait, value)
+        for trait, values in vocabulary().items()
+        for value, known in values.items()
+        for phrase in known
+    }
+    longest_first = "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True))
+    found: dict[str, tuple[str, ...]] = {}
+    for match in re.finditer(rf"\b(?:{longest_first})\b", " ".join(caption.lower().split())):
+        trait, value = phrases[match.group()]
+        found[trait] = (*found.get(trait, ()), value)
+    return found
+
+
 def suggest_next(story: Story, count: int = 3) -> tuple[str, ...]:
     """Captions for a shot that could follow, each a new view of the same characters."""
     from_seed = _Chooser(story.seed, 1, f"next{len(story.shots)}")
