@@ -56,6 +56,25 @@ def render_frames(story: Story, shot_index: int, frame_indices: Sequence[int]) -
     return np.take(palette_of(story), pictures, axis=0)
 
 
+def visible_slots(story: Story, shot_index: int, least: float = 0.35) -> tuple[bool, ...]:
+    """Whether each slot's landmark can be seen in a shot: at least that share of it, at the best moment of three.
+
+    Raises:
+        InputError: the story has no such shot.
+    """
+    _check_shot(story, shot_index)
+    stage = _Stage(story, shot_index)
+    whole = [int((stage.scenery.slots == slot).sum()) for slot in range(1, len(story.layout) + 1)]
+    last = stage.shot.frames - 1
+    seen = [0.0] * len(whole)
+    for frame in (0, last // 2, last):
+        picture, zoom = stage.slots_picture(frame)
+        for index, pixels in enumerate(whole):
+            share = int((picture == index + 1).sum()) / (pixels * zoom * zoom)
+            seen[index] = max(seen[index], share)
+    return tuple(share >= least for share in seen)
+
+
 def _check_shot(story: Story, shot_index: int) -> None:
     if not 0 <= shot_index < len(story.shots):
         raise InputError(f"expected a shot index from 0 to {len(story.shots) - 1}, got {shot_index}")
@@ -81,7 +100,15 @@ class _Stage:
     def picture(self, frame: int) -> Indices:
         """One frame as palette indices, `[80, 128]`."""
         offset = pan_offset(self.shot.camera, frame)
-        picture = self.scenery.view(offset) if offset else self.still.copy()
+        return self._shoot(self.scenery.view(offset) if offset else self.still.copy(), frame, offset)
+
+    def slots_picture(self, frame: int) -> tuple[Indices, float]:
+        """Where each slot's landmark is not hidden (as 1, 2, 3; other values mean nothing), and the zoom."""
+        offset = pan_offset(self.shot.camera, frame)
+        picture = self._shoot(self.scenery.slot_view(offset), frame, offset)
+        return picture, zoom_at(self.lens, self.shot.camera, frame)
+
+    def _shoot(self, picture: Indices, frame: int, offset: float) -> Indices:
         for position in range(len(self.shot.cast)):
             self._put_character(picture, position, frame, offset)
         return _zoom(picture, zoom_at(self.lens, self.shot.camera, frame), self.lens.zoom_row)

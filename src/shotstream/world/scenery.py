@@ -15,31 +15,47 @@ from shotstream.world.scene import Story
 MARGIN = PAN_LIMIT_PX + 8
 """Pixels drawn beyond the picture on either side, for pans."""
 JITTER_UNITS = 3.0
+"""How far a landmark can stand beside the middle of its slot."""
+LANDMARK_DROP_UNITS = 4.0
+"""How far below the horizon its foot is."""
 
 
 @dataclass(frozen=True)
 class Scenery:
-    """Three layers of palette indices, back to front; 0 is see-through. The sky has the picture's size."""
+    """Three layers of palette indices, back to front; 0 is see-through. The sky has the picture's size.
+
+    `slots` is no layer: it says where the landmark of slot 0, 1, 2 is (as 1, 2, 3).
+    """
 
     sky: Indices
     hills: Indices
     land: Indices
+    slots: Indices
 
     def view(self, offset: float) -> Indices:
         """The picture `[80, 128]` with the camera `offset` pixels right of the middle of the place."""
         picture = self.sky.copy()
         for layer, share in ((self.hills, 0.5), (self.land, 1.0)):
-            left = MARGIN + int(np.floor(offset * share))
-            window = layer[:, left : left + WIDTH]
+            window = _window(layer, offset * share)
             np.copyto(picture, window, where=window > 0)
         return picture
+
+    def slot_view(self, offset: float) -> Indices:
+        """Which slot's landmark is at each pixel of `view`, from 1; 0 where there is none."""
+        return _window(self.slots, offset).copy()
+
+
+def _window(layer: Indices, offset: float) -> Indices:
+    left = MARGIN + int(np.floor(offset))
+    return layer[:, left : left + WIDTH]
 
 
 def draw_scenery(story: Story, lens: Lens) -> Scenery:
     """The layers of a story's place as one framing sees it. All randomness comes from the story's seed."""
     rng = np.random.default_rng(derive_seed("scenery", story.seed))
     details = rng.random(32)
-    return Scenery(_draw_sky(story, details), _draw_hills(story, lens, details), _draw_land(story, lens, details))
+    land, slots = _draw_land(story, lens, details)
+    return Scenery(_draw_sky(story, details), _draw_hills(story, lens, details), land, slots)
 
 
 def _layer(lens: Lens) -> Canvas:
@@ -107,32 +123,33 @@ def _profile(
     return (4 + 1.5 * waves if near else 10 + 3 * waves), 0.0 if near else 2.0
 
 
-def _draw_land(story: Story, lens: Lens, details: NDArray[np.float64]) -> Indices:
-    """Ground in three bands, the three landmarks, a few tufts."""
-    canvas = _layer(lens)
+def _draw_land(story: Story, lens: Lens, details: NDArray[np.float64]) -> tuple[Indices, Indices]:
+    """Ground in three bands, the three landmarks, a few tufts; and where the landmarks are."""
+    canvas, slots = _layer(lens), np.zeros_like(_layer(lens).pixels)
     depth = HEIGHT - lens.horizon_row
-    for slot, landmark in enumerate(story.layout):
-        _draw_landmark(canvas, landmark, (slot - 1) * lens.slot_distance_px, float(details[slot]), lens)
     for share, ink in ((0.0, Ink.GROUND_BACK), (0.30, Ink.GROUND), (0.78, Ink.GROUND_FRONT)):
         canvas.pixels[lens.horizon_row + round(depth * share) :] = ink
     for slot, landmark in enumerate(story.layout):
-        _draw_landmark(canvas, landmark, (slot - 1) * lens.slot_distance_px, float(details[slot]), lens)
+        stamp = _landmark_stamp(landmark, lens.scenery_scale)
+        jitter = (2 * float(details[slot]) - 1) * JITTER_UNITS * lens.scenery_scale
+        x = (slot - 1) * lens.slot_distance_px + jitter
+        left = round(canvas.origin[1] + x - stamp.shape[1] / 2)
+        bottom = lens.horizon_row + round(LANDMARK_DROP_UNITS * lens.scenery_scale)
+        source = stamp[max(0, stamp.shape[0] - bottom) :]
+        place = (slice(bottom - source.shape[0], bottom), slice(left, left + stamp.shape[1]))
+        np.copyto(canvas.pixels[place], source, where=source > 0)
+        np.copyto(slots[place], np.uint8(slot + 1), where=source > 0)
     for index in range(6):
         x, share = (index - 2.5) * 30 + 18 * float(details[6 + index]), 0.36 + 0.3 * float(details[12 + index])
         y = -depth * share / lens.scenery_scale
         canvas.fill(Limb(x - 2.5, y, x + 2.5, y, 1.0), Ink.TUFT)
-    return canvas.pixels
+    return canvas.pixels, slots
 
 
-def _draw_landmark(canvas: Canvas, landmark: str, x_px: float, detail: float, lens: Lens) -> None:
-    """Stamps a landmark onto the layer, its foot a little below the horizon."""
-    height, width = round(48 * lens.scenery_scale), round(44 * lens.scenery_scale)
-    stamp = Canvas(height, width, lens.scenery_scale, (height - 1, width / 2))
+def _landmark_stamp(landmark: str, scale: float) -> Indices:
+    """A landmark alone, its foot on the last row."""
+    height, width = round(48 * scale), round(44 * scale)
+    stamp = Canvas(height, width, scale, (height - 1, width / 2))
     for shape, ink in landmark_parts(landmark):
         stamp.fill(shape, ink)
-    jitter = (2 * detail - 1) * JITTER_UNITS * lens.scenery_scale
-    left = round(canvas.origin[1] + x_px + jitter - width / 2)
-    top = lens.horizon_row + round(4 * lens.scenery_scale) - height
-    source = stamp.pixels[max(0, -top) :]
-    target = canvas.pixels[max(0, top) : max(0, top) + source.shape[0], left : left + width]
-    np.copyto(target, source, where=source > 0)
+    return stamp.pixels
