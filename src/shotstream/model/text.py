@@ -1,7 +1,7 @@
 """The text encoder: captions to the rows the transformer attends to (UMT5; reference section 5)."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
 from shotstream.model.config import TextEncoderConfig
+from shotstream.model.names import text_to_original, text_to_transformers
 
 MAX_DISTANCE_TOKENS = 128
 
@@ -36,7 +37,7 @@ class TextEncoder(nn.Module):
     """UMT5's encoder with its tokenizer.
 
     Every layer has its own relative position bias. A caption is encoded alone, so that its rows are the same whatever
-    it is encoded beside.
+    it is encoded beside. Its state dict has Wan's original names.
 
     Args:
         tokenizer: None where only ready token ids will be encoded. Its truncation is set to `config.text_len`.
@@ -47,6 +48,8 @@ class TextEncoder(nn.Module):
         self.config = config
         self.tokenizer = tokenizer
         self.encoder = _build_encoder(config)
+        self.register_state_dict_post_hook(_names_to_original)
+        self.register_load_state_dict_pre_hook(_names_to_transformers)
         if tokenizer is not None:
             tokenizer.no_padding()
             tokenizer.enable_truncation(config.text_len)
@@ -113,6 +116,19 @@ class TextEncoder(nn.Module):
         if self.tokenizer is None:
             raise InputError("this text encoder has no tokenizer; expected tokenizer.json beside its weights")
         return self.tokenizer.encode(text)
+
+
+def _names_to_original(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
+    _rename_under(prefix, state, text_to_original)
+
+
+def _names_to_transformers(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
+    _rename_under(prefix, state, text_to_transformers)
+
+
+def _rename_under(prefix: str, state: dict[str, Any], rename: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    own = {name[len(prefix) :]: state.pop(name) for name in list(state) if name.startswith(prefix)}
+    state.update({prefix + name: value for name, value in rename(own).items()})
 
 
 def _build_encoder(config: TextEncoderConfig) -> nn.Module:

@@ -1,0 +1,49 @@
+"""Where a model runs and in which precision."""
+
+import platform
+from pathlib import Path
+
+import torch
+
+from shotstream.core.errors import InputError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""What /proc/cpuinfo calls arithmetic in bfloat16, on x86 and on Arm."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of that name; `auto` is the best there is: cuda, then mps, then cpu. `cuda:1` is one of several.
+
+    Raises:
+        InputError: the name is unknown, or this machine has no such device.
+    """
+    kind, _, index = name.partition(":")
+    if kind not in DEVICES or (index and not (index.isdecimal() and kind == "cuda")):
+        raise InputError(f"expected a device of {', '.join(DEVICES)}, got '{name}'")
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind == "auto":
+        return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
+    if not available[kind]:
+        raise InputError(f"expected a {kind.upper()} device, found none; use --device cpu")
+    if index and int(index) >= torch.cuda.device_count():
+        raise InputError(f"expected a CUDA device number below {torch.cuda.device_count()}, got {index}")
+    return torch.device(name)
+
+
+def pick_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes in it (cuda, and CPUs with such instructions), else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16
+    return torch.bfloat16 if device.type == "cpu" and BFLOAT16_FLAGS & cpu_flags() else torch.float32
+
+
+def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """What this machine's processor can do, in Linux's words; empty on other systems, which do not say it so."""
+    if platform.system() != "Linux" or not path.is_file():
+        return frozenset()
+    for line in path.read_text(errors="replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip().lower() in ("flags", "features"):
+            return frozenset(value.split())
+    return frozenset()

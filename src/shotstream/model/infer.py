@@ -1,0 +1,112 @@
+"""The shape of a network from its tensors, so that published files need no configuration beside them."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from shotstream.core.errors import InputError
+from shotstream.model.config import TextEncoderConfig, TransformerConfig, WanVAEConfig
+
+WAN_HEAD_DIM = 128
+
+
+def transformer_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], where: str) -> TransformerConfig:
+    """The configuration of a transformer with these tensors (original names).
+
+    `hints` is the `config.json` beside the weights, Wan's or diffusers' (or empty): it alone knows the number of heads,
+    which is taken as dim / 128 without it, the text length and the epsilon.
+
+    Raises:
+        InputError: a tensor that tells a size is missing, or the number of heads cannot be known.
+    """
+    dim, in_dim, *patch_size = _shape(state, "patch_embedding.weight", 5, where)
+    heads = hints.get("num_heads", hints.get("num_attention_heads"))
+    if heads is None:
+        if dim % WAN_HEAD_DIM:
+            raise InputError(f"{where}: expected a config.json that says num_heads, for {dim} is no multiple of 128")
+        heads = dim // WAN_HEAD_DIM
+    return TransformerConfig(
+        dim=dim,
+        ffn_dim=_shape(state, "blocks.0.ffn.0.weight", 2, where)[0],
+        num_heads=int(heads),
+        num_layers=_count(state, r"blocks\.(\d+)\."),
+        in_dim=in_dim,
+        out_dim=_shape(state, "head.head.weight", 2, where)[0] // math.prod(patch_size),
+        freq_dim=_shape(state, "time_embedding.0.weight", 2, where)[1],
+        text_dim=_shape(state, "text_embedding.0.weight", 2, where)[1],
+        text_len=int(hints.get("text_len", TransformerConfig.text_len)),
+        patch_size=(patch_size[0], patch_size[1], patch_size[2]),
+        eps=float(hints.get("eps", TransformerConfig.eps)),
+    )
+
+
+def vae_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], where: str) -> WanVAEConfig:
+    """The configuration of a Wan VAE with these tensors (original names).
+
+    `hints` is diffusers' `config.json`, which may say `latents_mean` and `latents_std`; without it they are Wan's.
+
+    Raises:
+        InputError: a tensor that tells a size is missing, or the encoder's layers are not Wan's.
+    """
+    dim = _shape(state, "encoder.conv1.weight", 5, where)[0]
+    widths, temporal, width, blocks = [], [], dim, 0
+    last = _count(state, r"encoder\.downsamples\.(\d+)\.") - 1
+    for layer in range(last + 1):
+        prefix = f"encoder.downsamples.{layer}"
+        sampled = f"{prefix}.resample.1.weight" in state
+        if sampled:
+            temporal.append(f"{prefix}.time_conv.weight" in state)
+        else:
+            width = _shape(state, f"{prefix}.residual.2.weight", 5, where)[0]
+            blocks += 1
+        if sampled or layer == last:
+            widths.append(width // dim)
+    if not widths or blocks % len(widths):
+        raise InputError(f"{where}: expected as many residual layers at every width of the VAE, got {blocks} in all")
+    return WanVAEConfig(
+        dim=dim,
+        z_dim=_shape(state, "conv2.weight", 5, where)[0],
+        dim_mult=tuple(widths),
+        num_res_blocks=blocks // len(widths),
+        temporal_downsample=tuple(temporal),
+        latents_mean=tuple(hints.get("latents_mean", ())),
+        latents_std=tuple(hints.get("latents_std", ())),
+    )
+
+
+def text_encoder_config(state: Mapping[str, Tensor], text_len: int, where: str) -> TextEncoderConfig:
+    """The configuration of a UMT5 encoder with these tensors (original names) for captions of `text_len` tokens.
+
+    Raises:
+        InputError: a tensor that tells a size is missing.
+    """
+    vocab_size, dim = _shape(state, "token_embedding.weight", 2, where)
+    buckets, heads = _shape(state, "blocks.0.pos_embedding.embedding.weight", 2, where)
+    return TextEncoderConfig(
+        vocab_size=vocab_size,
+        dim=dim,
+        attention_dim=_shape(state, "blocks.0.attn.q.weight", 2, where)[0],
+        ffn_dim=_shape(state, "blocks.0.ffn.fc1.weight", 2, where)[0],
+        num_heads=heads,
+        num_layers=_count(state, r"blocks\.(\d+)\."),
+        num_buckets=buckets,
+        text_len=text_len,
+    )
+
+
+def _shape(state: Mapping[str, Tensor], name: str, dimensions: int, where: str) -> tuple[int, ...]:
+    if name not in state:
+        raise InputError(f"{where}: expected a tensor '{name}', which tells a size, found none; fetch the file anew")
+    shape = tuple(state[name].shape)
+    if len(shape) != dimensions:
+        raise InputError(f"{where}: expected '{name}' to have {dimensions} dimensions, got the shape {list(shape)}")
+    return shape
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """One more than the largest number that the pattern finds in the names."""
+    matches = (re.match(pattern, name) for name in state)
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
