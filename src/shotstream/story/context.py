@@ -1,0 +1,107 @@
+"""Which past frames a new shot remembers: selectors behind one interface.
+
+Source: ShotStream section 3 (dynamic sampling) and its ablation (first, first and last).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Protocol
+
+from shotstream.core.config import nearest
+from shotstream.core.errors import InputError
+
+
+@dataclass(frozen=True, order=True)
+class FrameRef:
+    """One frame of the past: which shot of the story, which frame of the shot."""
+
+    shot: int
+    frame: int
+
+
+@dataclass(frozen=True)
+class PastShot:
+    """What a selector knows of a finished shot."""
+
+    index: int
+    length_frames: int
+    caption: str
+
+
+class ContextSelector(Protocol):
+    """Chooses what is remembered."""
+
+    def __call__(self, shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]:
+        """`budget` frames of `shots` (oldest first) for a new shot with this caption; none where there is no past.
+
+        The same frame may be chosen more than once. Frames come in the order of the story.
+        """
+        ...
+
+
+def share_budget(shots: int, budget: int) -> list[int]:
+    """Frames each of `shots` shots gets: floor(budget / shots), and one more for each of the last budget mod shots."""
+    if not shots:
+        return []
+    each, over = divmod(budget, shots)
+    return [each + (index >= shots - over) for index in range(shots)]
+
+
+def select_dynamic(shot_lengths: Sequence[int], budget: int) -> list[FrameRef]:
+    """The published choice: the budget shared out over all shots, spread evenly over each.
+
+    Args:
+        shot_lengths: frames of every shot so far, oldest first.
+        budget: how many frames to choose.
+
+    Returns references whose `shot` counts `shot_lengths` from 0. Where there are more shots than frames, the oldest
+    shots get none.
+    """
+    return dynamic([PastShot(index, length, "") for index, length in enumerate(shot_lengths)], "", budget)
+
+
+def dynamic(shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]:  # noqa: ARG001
+    """Selector: every shot, each evenly sampled (see `select_dynamic`)."""
+    return _choose(shots, budget, _spread)
+
+
+def first(shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]:  # noqa: ARG001
+    """Selector: every shot's first frame, as often as the shot has a share in the budget."""
+    return _choose(shots, budget, lambda _, count: [0] * count)
+
+
+def first_last(shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]:  # noqa: ARG001
+    """Selector: every shot's first and last frame, half of its share each (the odd one goes to the first)."""
+    return _choose(shots, budget, lambda length, count: [0] * (count - count // 2) + [length - 1] * (count // 2))
+
+
+SELECTORS: Mapping[str, ContextSelector] = MappingProxyType(
+    {"dynamic": dynamic, "first": first, "first_last": first_last}
+)
+
+
+def get_selector(name: str) -> ContextSelector:
+    """The selector of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in SELECTORS:
+        raise InputError(
+            f"expected a context selector of {', '.join(SELECTORS)}, got '{name}'{nearest(name, SELECTORS)}"
+        )
+    return SELECTORS[name]
+
+
+def _choose(shots: Sequence[PastShot], budget: int, frames_of: Callable[[int, int], Sequence[int]]) -> list[FrameRef]:
+    shares = zip(shots, share_budget(len(shots), budget), strict=True)
+    return [FrameRef(shot.index, frame) for shot, count in shares for frame in frames_of(shot.length_frames, count)]
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """`count` frames from first to last, evenly, rounded half to even; one frame is the first."""
+    if count < 2:
+        return [0] * count
+    return [round(Fraction(step * (length - 1), count - 1)) for step in range(count)]
