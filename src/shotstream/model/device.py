@@ -34,8 +34,10 @@ def pick_device(name: str = "auto") -> torch.device:
 def pick_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device computes in it (cuda, and CPUs with such instructions), else float32."""
     if device.type == "cuda":
-        return torch.bfloat16
-    return torch.bfloat16 if device.type == "cpu" and BFLOAT16_FLAGS & cpu_flags() else torch.float32
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and bool(BFLOAT16_FLAGS & cpu_flags())
+    return torch.bfloat16 if fast else torch.float32
 
 
 def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:

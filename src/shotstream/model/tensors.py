@@ -52,6 +52,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return _unwrapped(open_container(_read_torch(path), path), path)
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files that `read_tensors(path)` reads: the one, or an index and its shards."""
+    if not path.name.endswith(INDEX_SUFFIX):
+        return (path,)
+    return (path, *(path.parent / shard for shard in sorted(set(_weight_map(path).values()))))
+
+
 def container_of(data: Mapping[str, Any]) -> str | None:
     """The key under which a checkpoint keeps the network's tensors; None where they lie at its top."""
     return next((key for key in CONTAINERS if isinstance(data.get(key), Mapping)), None)
@@ -91,18 +98,20 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_shards(path: Path) -> dict[str, Tensor]:
-    weight_map = read_json(path).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise InputError(f"{path}: expected a 'weight_map' of names to files, found none; fetch the file anew")
     state: dict[str, Tensor] = {}
-    for shard in sorted(set(weight_map.values())):
-        state |= _read_safetensors(path.parent / shard)
-    lost = [name for name in weight_map if name not in state]
+    for shard in files_of(path)[1:]:
+        state |= _read_safetensors(shard)
+    lost = [name for name in _weight_map(path) if name not in state]
     if lost:
-        raise InputError(
-            f"{path}: lists {len(lost)} tensors that no shard holds (first: {lost[0]}); fetch the shards anew"
-        )
+        raise InputError(f"{path}: lists {len(lost)} tensors that no shard holds (first: {lost[0]}); fetch them anew")
     return state
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map or not all(isinstance(v, str) for v in weight_map.values()):
+        raise InputError(f"{path}: expected a 'weight_map' of names to files, found none; fetch the file anew")
+    return weight_map
 
 
 def _read_torch(path: Path) -> Any:

@@ -6,18 +6,18 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from shotstream.core.errors import InputError
+from shotstream.model.sentencepiece import END_TOKEN, read_sentencepiece
 
-SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
-END_TOKEN = SPECIAL_TOKENS[1]
+SPECIAL_TOKENS = ("<pad>", END_TOKEN, "<unk>")
 
 
 def read_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer in a directory: its `tokenizer.json`, or else its `spiece.model` read through transformers.
+    """The tokenizer in a directory: its `tokenizer.json`, or else its `spiece.model`.
 
     Raises:
         InputError: neither is there, or it cannot be read.
     """
-    for name, read in (("tokenizer.json", _read_json), ("spiece.model", _read_sentencepiece)):
+    for name, read in (("tokenizer.json", _read_json), ("spiece.model", read_sentencepiece)):
         path = directory / name
         if path.is_file():
             try:
@@ -59,10 +59,3 @@ def byte_tokenizer() -> Tokenizer:
 
 def _read_json(path: Path) -> Tokenizer:
     return Tokenizer.from_file(str(path))
-
-
-def _read_sentencepiece(path: Path) -> Tokenizer:
-    from transformers import T5TokenizerFast
-
-    # UMT5 has no sentinel tokens after its vocabulary, T5 has 100.
-    return T5TokenizerFast(vocab_file=str(path), extra_ids=0).backend_tokenizer

@@ -128,9 +128,8 @@ def merge_adapter(state: Mapping[str, Tensor], path: Path, alpha: float | None =
     Raises:
         InputError: the adapter cannot be read, needs more than a plain LoRA, or does not fit the transformer.
     """
-    file = path / ADAPTER_FILE if path.is_dir() else path
-    config = file.parent / ADAPTER_CONFIG
-    settings = read_json(config) if config.is_file() else {}
+    file, *configs = adapter_files(path)
+    settings = read_json(configs[0]) if configs else {}
     if settings.get("use_dora") or settings.get("alpha_pattern") or settings.get("bias", "none") != "none":
         raise InputError(
             f"{config}: expected a plain LoRA, got DoRA, biases or an alpha per module; merge it with peft"
@@ -150,6 +149,15 @@ def merge_adapter(state: Mapping[str, Tensor], path: Path, alpha: float | None =
             )
         merged[name] = (weight.float() + scale * (up.float() @ down.float())).to(weight.dtype)
     return merged
+
+
+def adapter_files(path: Path | None) -> tuple[Path, ...]:
+    """The files of an adapter, named by its file or its directory: tensors, and settings where there are any."""
+    if path is None:
+        return ()
+    file = path / ADAPTER_FILE if path.is_dir() else path
+    config = file.parent / ADAPTER_CONFIG
+    return (file, config) if config.is_file() else (file,)
 
 
 def _adapter_pairs(adapter: Mapping[str, Tensor], file: Path) -> dict[str, tuple[Tensor, Tensor]]:

@@ -1,0 +1,149 @@
+"""The networks of one model, built from their tensors or at random."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from shotstream.core.config import to_dict
+from shotstream.core.errors import InputError
+from shotstream.model.codec import Codec
+from shotstream.model.config import ModelConfig
+from shotstream.model.text import TextEncoder
+from shotstream.model.tokenizer import byte_tokenizer
+from shotstream.model.transformer import Transformer
+from shotstream.model.weights import load_into
+
+SAMPLES, SAMPLE_BYTES = 16, 4096
+
+
+@dataclass(frozen=True)
+class ModelStates:
+    """The tensors of a model, read but not yet in networks. `files` are those they came from, in a fixed order."""
+
+    config: ModelConfig
+    transformer: dict[str, Tensor]
+    codec: dict[str, Tensor]
+    text_encoder: dict[str, Tensor]
+    tokenizer: Tokenizer
+    files: tuple[Path, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """A model ready to run.
+
+    `source` says where it came from, in words for people; `fingerprint` changes whenever the model does, and is what a
+    story remembers of the model that made it.
+    """
+
+    config: ModelConfig
+    transformer: Transformer
+    codec: Codec
+    text_encoder: TextEncoder
+    source: str
+    fingerprint: str
+
+
+def build(states: ModelStates, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> ModelParts:
+    """Networks with these tensors, on `device`, in `dtype` (None: each tensor as it is), in evaluation mode.
+
+    Raises:
+        InputError: the parts do not belong together, or tensors do not fit the configuration.
+    """
+    check_fit(states.config, states.source)
+    with torch.device("meta"):
+        transformer, codec, text_encoder = _networks(states.config, states.tokenizer)
+    for network, state, part in (
+        (transformer, states.transformer, "transformer"),
+        (codec, states.codec, "codec"),
+        (text_encoder, states.text_encoder, "text encoder"),
+    ):
+        load_into(network, state, f"{states.source} ({part})", device, dtype)
+        network.eval()
+    mark = fingerprint(states.config, states.files)
+    return ModelParts(states.config, transformer, cast(Codec, codec), text_encoder, states.source, mark)
+
+
+def random_parts(
+    config: ModelConfig,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    tokenizer: Tokenizer | None = None,
+) -> ModelParts:
+    """A model of that shape with the weights its networks are born with, for benches and tests.
+
+    Captions are read byte by byte where no tokenizer is given. The global random state is left as it was.
+
+    Raises:
+        InputError: the parts do not belong together.
+    """
+    check_fit(config, config.name)
+    device = torch.device(device)
+    with torch.random.fork_rng(device_type="cuda" if device.type == "cpu" else device.type), device:
+        torch.manual_seed(seed)
+        networks = [network.to(device=device, dtype=dtype).eval() for network in _networks(config, tokenizer)]
+    transformer, codec, text_encoder = networks
+    mark = hashlib.blake2b(f"{_config_text(config)}/{seed}".encode(), digest_size=16).hexdigest()
+    return ModelParts(
+        config,
+        cast(Transformer, transformer),
+        cast(Codec, codec),
+        cast(TextEncoder, text_encoder),
+        f"random weights (seed {seed})",
+        mark,
+    )
+
+
+def check_fit(config: ModelConfig, where: str) -> None:
+    """Raises InputError where the sizes of transformer, codec and text encoder do not belong together."""
+    transformer, text = config.transformer, config.text_encoder
+    codec_channels = config.wan_vae.z_dim if config.wan_vae else config.block_codec.latent_channels  # type: ignore[union-attr]
+    for what, ours, theirs in (
+        ("latent channels of transformer and codec", transformer.in_dim, codec_channels),
+        ("widths of the transformer's text and the text encoder", transformer.text_dim, text.dim),
+        ("caption lengths of transformer and text encoder", transformer.text_len, text.text_len),
+    ):
+        if ours != theirs:
+            raise InputError(f"{where}: expected equal {what}, got {ours} and {theirs}; take parts of one model")
+
+
+def fingerprint(config: ModelConfig, files: Sequence[Path]) -> str:
+    """A hash of the configuration and of each file's size and samples spread over it: cheap however large they are."""
+    digest = hashlib.blake2b(_config_text(config).encode(), digest_size=16)
+    for path in files:
+        size = path.stat().st_size
+        digest.update(size.to_bytes(8, "big"))
+        with path.open("rb") as file:
+            for sample in range(SAMPLES):
+                file.seek(max(0, size - SAMPLE_BYTES) * sample // (SAMPLES - 1))
+                digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def _networks(config: ModelConfig, tokenizer: Tokenizer | None) -> tuple[Transformer, nn.Module, TextEncoder]:
+    text_encoder = TextEncoder(config.text_encoder, tokenizer or byte_tokenizer())
+    return Transformer(config.transformer), _codec(config), text_encoder
+
+
+def _codec(config: ModelConfig) -> nn.Module:
+    if config.wan_vae is not None:
+        from shotstream.model.vae import WanVAE
+
+        return WanVAE(config.wan_vae)
+    from shotstream.model.block_codec import BlockCodec
+
+    assert config.block_codec is not None, "ModelConfig has one of the two"
+    return BlockCodec(config.block_codec)
+
+
+def _config_text(config: ModelConfig) -> str:
+    return json.dumps(to_dict(config), sort_keys=True)

@@ -1,0 +1,115 @@
+"""Models by name: the embedded ones, directories of ours, published files, hub repositories."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from shotstream.core.config import nearest
+from shotstream.core.errors import InputError
+from shotstream.model.directory import CONFIG_FILE, is_ours, read_directory
+from shotstream.model.parts import ModelParts, ModelStates, build
+from shotstream.model.published import (
+    CODEC_FILES,
+    TEXT_FILES,
+    TOKENIZER_FILES,
+    TRANSFORMER_FILES,
+    has_base,
+    read_published,
+)
+
+EMBEDDED = Path(__file__).parent / "embedded"
+WAN_BASE = "Wan-AI/Wan2.1-T2V-1.3B"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+BASE_PATTERNS = [*CODEC_FILES, *TEXT_FILES, *TOKENIZER_FILES, "text_encoder/*.safetensors", "**/config.json"]
+DOWNLOADED = [
+    *BASE_PATTERNS,
+    *TRANSFORMER_FILES,
+    "*.json",
+    "*.safetensors",
+    "*.pt",
+    "transformer/*.safetensors",
+    "vae/*.safetensors",
+]
+"""What of a hub repository is fetched: every file that one of the layouts reads."""
+
+
+def available(embedded: Path = EMBEDDED) -> tuple[str, ...]:
+    """Names of the models that ship with the package."""
+    return tuple(sorted(path.parent.name for path in embedded.glob(f"*/{CONFIG_FILE}")))
+
+
+def open_parts(
+    source: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    adapter: Path | None = None,
+    alpha: float | None = None,
+) -> ModelParts:
+    """A model ready to run.
+
+    Args:
+        source: the name of an embedded model, a directory of ours, a directory of published files, a ShotStream
+            checkpoint with Wan2.1 near it, or a hub repository `org/name`, which is downloaded (once; an interrupted
+            download goes on where it stopped; `HF_HOME` says where to).
+        dtype: of floating tensors; None leaves each as it is stored.
+        adapter: a PEFT LoRA (its file or directory) to merge into a published transformer; `alpha` is its scale times
+            its rank, where its `adapter_config.json` does not say it.
+
+    Raises:
+        InputError: the source is unknown or cannot be reached, or a file in it is missing or cannot be used.
+    """
+    return build(read_states(source, adapter=adapter, alpha=alpha), device, dtype)
+
+
+def read_states(source: str | Path, *, adapter: Path | None = None, alpha: float | None = None) -> ModelStates:
+    """The tensors of a model by the same names as `open_parts`, not yet in networks."""
+    path, downloaded = find(source)
+    if path.is_dir() and is_ours(path):
+        if adapter is not None:
+            raise InputError(f"{path}: an adapter is merged into published files only, and these are converted ones")
+        return read_directory(path)
+    base = _snapshot(WAN_BASE, BASE_PATTERNS) if downloaded and not has_base(path) else None
+    return read_published(path, base, adapter=adapter, alpha=alpha)
+
+
+def find(source: str | Path) -> tuple[Path, bool]:
+    """Where a model lies on this machine, and whether that is the hub's cache; downloads it if it has to.
+
+    Raises:
+        InputError: there is no such model, or it cannot be downloaded.
+    """
+    name = str(source)
+    if name in available():
+        return EMBEDDED / name, False
+    path = Path(source).expanduser()
+    if path.exists():
+        return path, False
+    if isinstance(source, Path) or not _REPOSITORY.fullmatch(name):
+        known = ", ".join(available()) or "none"
+        hint = nearest(name, available()) or f"; known names: {known}"
+        raise InputError(f"unknown model '{name}'{hint}; expected such a name, a directory, or a hub id org/name")
+    return _snapshot(name, DOWNLOADED), True
+
+
+def _snapshot(repository: str, patterns: list[str]) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=patterns))
+    except GatedRepoError as error:
+        raise InputError(
+            f"'{repository}' asks for consent; accept its terms on the hub, then run 'hf auth login'"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise InputError(f"unknown model '{repository}': no such directory here, and none on the hub") from error
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"no network, and '{repository}' is not in {constants.HF_HUB_CACHE}; run 'hf download {repository}' where "
+            "there is one, then set HF_HOME to that cache or pass the directory"
+        ) from error
+    except Exception as error:  # the errors of hub's http libraries have no base in common
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"the download of '{repository}' broke off ({reason}); run it again to go on") from error
