@@ -1,4 +1,4 @@
-"""Wan2.1's causal 3-D VAE, whole and streamed (Wan, section 4.2): pixels to latents and back.
+"""Wan2.1's causal 3-D VAE, whole and streamed (Wan-VAE of arXiv 2503.20314): pixels to latents and back.
 
 Every convolution in time looks back only, so a clip can be decoded as its latents come: a `StreamState` carries the
 last frames that each convolution has seen, and nothing else connects one call with the next. The first latent of a

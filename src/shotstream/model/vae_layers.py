@@ -86,7 +86,10 @@ def pass_first_by(layer: Callable[[Tensor], Tensor], x: Float[Tensor, "b c f h w
 
 
 class RMSNorm(nn.Module):
-    """Divides by the root mean square over the channels, the second axis; statistics in float32."""
+    """Divides by the root mean square over the channels, the second axis, and scales by `gamma`.
+
+    Equal to Wan's unit length over the channels times the root of their number; zeros stay zeros.
+    """
 
     def __init__(self, channels: int, *, pictures: bool = False) -> None:
         super().__init__()
