@@ -1,5 +1,6 @@
 """How an action looks at each moment. Every action repeats after eight frames, so any nine show it whole."""
 
+import math
 from dataclasses import dataclass
 
 from shotstream.world.traits import Action
@@ -31,35 +32,33 @@ class Pose:
 
 def pose_at(action: Action, frame: int, facing: int, blinking: bool) -> Pose:
     """The drawing of that frame; `facing` is -1 or 1 and ignored by a walk, which looks where it goes."""
-    step = frame % PERIOD_FRAMES
-    quarter, late = step // 2, step >= PERIOD_FRAMES // 2
+    late = frame % PERIOD_FRAMES >= PERIOD_FRAMES // 2
+    turning = 2 * math.pi * (frame % PERIOD_FRAMES) / PERIOD_FRAMES
+    across, along = math.sin(turning), math.cos(turning)
     eyes_open = not blinking
     if action in ("walk left", "walk right"):
         side = 1 if action == "walk right" else -1
-        swing = (1.0, 0.0, -1.0, 0.0)[quarter]
-        arms = (20.0 + 40 * swing, 20.0 - 40 * swing)
-        return Pose(turn=2.6 * side, arms=arms, stride=swing, lean=1.0 * side, eyes_open=eyes_open)
+        arms = (20.0 + 40 * along, 20.0 - 40 * along)
+        return Pose(turn=2.6 * side, arms=arms, stride=along, lean=1.0 * side, eyes_open=eyes_open)
     if action == "jump":
         return Pose(turn=facing, arms=(128.0, 128.0), stride=0.6, eyes_open=eyes_open, mouth_open=True)
     if action == "wave":
-        raised = (118.0, 138.0, 158.0, 138.0)[quarter]
+        raised = 138.0 + 22.0 * across
         arms = (raised, 20.0) if facing < 0 else (20.0, raised)
         return Pose(turn=facing, arms=arms, eyes_open=eyes_open)
     if action == "sleep":
         return Pose(turn=facing, arms=(12.0, 12.0), drop=1.5, eyes_open=False, sitting=True, dreams=1 + late)
     if action == "dance":
-        arms = (150.0, 60.0) if late else (60.0, 150.0)
-        lean = (3.0, 4.5, -3.0, -4.5)[quarter]
-        return Pose(arms=arms, stride=0.5 if late else -0.5, lean=lean, eyes_open=eyes_open, mouth_open=True)
-    arms = (20.0, 20.0)
-    return Pose(turn=facing, arms=arms, eyes_open=eyes_open, mouth_open=not late, drop=0.6 * late, melon=True)
+        arms = (105.0 - 45 * across, 105.0 + 45 * across)
+        return Pose(arms=arms, stride=0.5 * across, lean=4.5 * across, eyes_open=eyes_open, mouth_open=True)
+    return Pose(turn=facing, eyes_open=eyes_open, mouth_open=not late, drop=0.6 * late, melon=True)
 
 
 def lift_px(action: Action, frame: int, height_px: int) -> int:
     """How far above its place a character is drawn, in pixels; `height_px` is how high it jumps."""
     step = frame % PERIOD_FRAMES
     if action == "jump":
-        return round(height_px * (0.0, 0.55, 0.9, 1.0, 1.0, 0.9, 0.55, 0.0)[step])
+        return round(height_px * (0.0, 0.3, 0.6, 0.9, 1.0, 0.9, 0.6, 0.3)[step])
     if action in ("walk left", "walk right"):
         return max(1, height_px // 6) * (step // 2 % 2)
     return 0

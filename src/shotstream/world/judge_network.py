@@ -1,0 +1,130 @@
+"""The judge's network: a small convolutional reader of five frames.
+
+One map of the picture is made from all five frames together, so that motion is seen. Every species looks at that map
+through its own attention and so finds its own character; no matching of characters is needed, because the two
+characters of a story differ in species.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from shotstream.world.traits import (
+    ACCESSORIES,
+    ACTIONS,
+    CAMERAS,
+    COLOURS,
+    FRAMINGS,
+    LANDMARKS,
+    PATTERNS,
+    PLACES,
+    SLOTS,
+    SPECIES,
+    TIMES,
+)
+
+CLIP_OFFSETS = (0, 2, 4, 6, 8)
+"""Which of nine consecutive frames the network is shown: one period of every action."""
+CLIP_FRAMES = CLIP_OFFSETS[-1] + 1
+ALL_LANDMARKS = tuple(name for names in LANDMARKS.values() for name in names)
+
+SHOT_HEADS: dict[str, int] = {
+    "place": len(PLACES),
+    "time": len(TIMES),
+    "framing": len(FRAMINGS),
+    "camera": len(CAMERAS),
+    "action": len(ACTIONS),
+}
+CHARACTER_HEADS: dict[str, int] = {
+    "present": 1,
+    "colour": len(COLOURS),
+    "accessory": len(ACCESSORIES),
+    "pattern": len(PATTERNS),
+}
+MAP_CHANNELS = 96
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return torch.relu_(x + self.layers(x))
+
+
+def _halve(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+class JudgeNetwork(nn.Module):
+    """Frames to logits of every trait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        frames, columns = len(CLIP_OFFSETS), 16
+        self.trunk = nn.Sequential(
+            _halve(3 * frames, 32),
+            _halve(32, 64),
+            _Residual(64),
+            _Residual(64),
+            _halve(64, MAP_CHANNELS),
+            _Residual(MAP_CHANNELS),
+            _Residual(MAP_CHANNELS),
+            _Residual(MAP_CHANNELS),
+        )
+        self.attention = nn.Conv2d(MAP_CHANNELS, len(SPECIES), 1)
+        self.character = nn.ModuleDict(
+            {name: nn.Linear(MAP_CHANNELS, size * len(SPECIES)) for name, size in CHARACTER_HEADS.items()}
+        )
+        self.summary = nn.Sequential(nn.Linear(2 * MAP_CHANNELS, 96), nn.ReLU())
+        self.shot = nn.ModuleDict({name: nn.Linear(96, size) for name, size in SHOT_HEADS.items()})
+        self.layout = nn.Linear(32 * columns, len(SLOTS) * len(ALL_LANDMARKS))
+        self.columns = nn.Conv2d(MAP_CHANNELS, 32, 1)
+
+    def forward(self, clips: Float[Tensor, "b f 3 80 128"]) -> dict[str, Tensor]:
+        """Logits of clips with values in [-1, 1].
+
+        Returns `[b, values]` for every trait of a shot, `[b, species, values]` for every trait of a character and
+        `[b, slots, landmarks]` for `layout`.
+        """
+        features = self.trunk(clips.flatten(1, 2).contiguous(memory_format=torch.channels_last))
+        weights = self.attention(features).flatten(2).float().softmax(-1)
+        found = torch.einsum("bsp,bcp->bsc", weights.to(features.dtype), features.flatten(2))
+        logits = {name: self._of_each_species(head, found) for name, head in self.character.items()}
+        summary = self.summary(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
+        logits |= {name: head(summary) for name, head in self.shot.items()}
+        columns = torch.relu(self.columns(features)).amax(2).flatten(1)
+        logits["layout"] = self.layout(columns).unflatten(1, (len(SLOTS), len(ALL_LANDMARKS)))
+        return {name: value.float() for name, value in logits.items()}
+
+    @staticmethod
+    def _of_each_species(head: nn.Module, found: Float[Tensor, "b s c"]) -> Float[Tensor, "b s v"]:
+        """Each species has its own rows of the head."""
+        every = head(found).unflatten(2, (len(SPECIES), -1))
+        return torch.diagonal(every, dim1=1, dim2=2).transpose(1, 2)
+
+
+def pixels_of_clips(clips: UInt8[Tensor, "b f 80 128 3"]) -> Float[Tensor, "b f 3 80 128"]:
+    """uint8 pictures as values in [-1, 1]."""
+    return clips.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+
+
+def half_weights(network: nn.Module) -> Mapping[str, Tensor]:
+    """The weights as they are stored: floats in bfloat16."""
+    return {
+        name: value.to(torch.bfloat16).contiguous() if value.is_floating_point() else value.contiguous()
+        for name, value in network.state_dict().items()
+    }

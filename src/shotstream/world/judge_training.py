@@ -1,0 +1,225 @@
+"""Training of the judge on renders, and the table of what it reads right.
+
+Renders are made worse on purpose (blur, gamma, noise, lost detail in 8x8 blocks), so that the judge also reads the
+frames of a model.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor
+
+from shotstream.core.files import write_bytes
+from shotstream.core.rng import derive_seed
+from shotstream.world.judge import CHARACTER_VALUES, SHOT_VALUES, Judge, score_shot
+from shotstream.world.judge_network import (
+    ALL_LANDMARKS,
+    CLIP_FRAMES,
+    CLIP_OFFSETS,
+    JudgeNetwork,
+    half_weights,
+    pixels_of_clips,
+)
+from shotstream.world.render import render_frames, render_shot, visible_slots
+from shotstream.world.scene import Story
+from shotstream.world.stories import sample_story
+from shotstream.world.traits import SPECIES
+
+IGNORED = -100
+HELD_OUT_SEED = 1_000_000_000
+"""Stories from this seed on are for testing; training never sees them."""
+
+
+@dataclass(frozen=True)
+class JudgeTrainingConfig:
+    """How the judge is trained. The rate falls to nothing over the minutes given."""
+
+    minutes: float = 20.0
+    seed: int = 0
+    batch: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.01
+    clips_a_shot: int = 2
+    pool_shots: int = 1500
+    """How many shots are kept to draw batches from; every batch replaces the oldest of them by new ones."""
+    new_shots_a_batch: int = 7
+
+
+@dataclass(frozen=True)
+class _Sample:
+    clips: NDArray[np.uint8]
+    labels: dict[str, NDArray[np.int64]]
+
+
+def labels_of(story: Story, shot_index: int) -> dict[str, NDArray[np.int64]]:
+    """What the network should say of a shot: indices of values, -100 where nothing is asked."""
+    shot, cast = story.shots[shot_index], story.cast_of(shot_index)
+    truth: dict[str, str] = {"place": story.place, "time": story.time}
+    truth |= {"framing": shot.framing, "camera": shot.camera, "action": shot.action}
+    labels = {trait: np.array(values.index(truth[trait])) for trait, values in SHOT_VALUES.items()}
+    present = np.zeros(len(SPECIES), dtype=np.int64)
+    of_each = {trait: np.full(len(SPECIES), IGNORED, dtype=np.int64) for trait in CHARACTER_VALUES}
+    for one in cast:
+        row = SPECIES.index(one.species)
+        present[row] = 1
+        for trait, values in CHARACTER_VALUES.items():
+            of_each[trait][row] = values.index(getattr(one, trait))
+    seen = visible_slots(story, shot_index)
+    rows = [ALL_LANDMARKS.index(name) if see else IGNORED for name, see in zip(story.layout, seen, strict=True)]
+    return {**labels, **of_each, "present": present, "layout": np.array(rows)}
+
+
+def train_judge(config: JudgeTrainingConfig, progress: Callable[[float, float], None] | None = None) -> JudgeNetwork:
+    """A judge trained for that many minutes.
+
+    Args:
+        config: how.
+        progress: called after every step with the share of the time that is over and the loss.
+    """
+    torch.manual_seed(config.seed)
+    network: JudgeNetwork = JudgeNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    degrade = Degrade(np.random.default_rng(derive_seed("degrade", config.seed)))
+    start, share = time.monotonic(), 0.0
+    for clips, labels in _batches(config):
+        share = (time.monotonic() - start) / (60 * config.minutes)
+        if share >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * min(1.0, 50 * share, 0.5 * (1 + math.cos(math.pi * share)) + 1e-3)
+        loss = judge_loss(network(degrade(pixels_of_clips(clips))), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        if progress:
+            progress(share, loss.item())
+    return network.eval()
+
+
+def save_judge(network: JudgeNetwork, path: Path) -> None:
+    """Writes the weights, floats in bfloat16."""
+    write_bytes(path, save(dict(half_weights(network))))
+
+
+def judge_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """Sum of the cross entropies of all traits; what is not asked costs nothing."""
+    loss = F.binary_cross_entropy_with_logits(logits["present"][..., 0], labels["present"].float()) * 3
+    for trait, target in labels.items():
+        if trait != "present":
+            values = logits[trait]
+            loss = loss + F.cross_entropy(values.flatten(0, -2), target.flatten(), ignore_index=IGNORED)
+    return loss
+
+
+def accuracy_table(
+    judge: Judge, seeds: Sequence[int], change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+) -> dict[str, dict[str, float]]:
+    """Share of shots in which each trait is read right: trait -> framing (or "all") -> share.
+
+    Args:
+        judge: who reads.
+        seeds: of the stories to read.
+        change: done to the frames of each shot before they are read.
+    """
+    hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for seed in seeds:
+        story = sample_story(seed)
+        for shot_index, shot in enumerate(story.shots):
+            frames = render_shot(story, shot_index)
+            reading = judge.read(frames if change is None else change(frames))
+            for trait, right in score_shot(reading, story, shot_index).items():
+                hits[trait][shot.framing].append(right)
+                hits[trait]["all"].append(right)
+    return {trait: {name: sum(row) / len(row) for name, row in rows.items()} for trait, rows in hits.items()}
+
+
+def _batches(config: JudgeTrainingConfig) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Batches without end, drawn from a pool that is renewed all the time."""
+    rng = np.random.default_rng(derive_seed("judge", config.seed))
+    shots = _shots(config, rng)
+    pool: list[_Sample] = []
+    oldest = 0
+    while True:
+        for _ in range(config.new_shots_a_batch if len(pool) >= config.batch else config.batch):
+            sample = next(shots)
+            if len(pool) < config.pool_shots:
+                pool.append(sample)
+            else:
+                pool[oldest] = sample
+                oldest = (oldest + 1) % config.pool_shots
+        chosen = [pool[index] for index in rng.choice(len(pool), config.batch, replace=False)]
+        clips = np.stack([sample.clips[rng.integers(len(sample.clips))] for sample in chosen])
+        labels = {name: np.stack([sample.labels[name] for sample in chosen]) for name in chosen[0].labels}
+        yield torch.from_numpy(clips), {name: torch.from_numpy(value) for name, value in labels.items()}
+
+
+def _shots(config: JudgeTrainingConfig, rng: np.random.Generator) -> Iterator[_Sample]:
+    """Random shots of random stories, a few clips of each."""
+    while True:
+        story = sample_story(int(rng.integers(HELD_OUT_SEED)))
+        for shot_index, shot in enumerate(story.shots):
+            starts = rng.integers(0, shot.frames - CLIP_FRAMES + 1, config.clips_a_shot)
+            indices = [int(start) + offset for start in starts for offset in CLIP_OFFSETS]
+            frames = render_frames(story, shot_index, indices)
+            clips = frames.reshape(config.clips_a_shot, len(CLIP_OFFSETS), *frames.shape[1:])
+            yield _Sample(clips, labels_of(story, shot_index))
+
+
+class Degrade:
+    """Makes clips worse in the ways a codec and a model do. Every clip gets its own mixture, or none."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        steps = torch.arange(8, dtype=torch.float32)
+        basis = torch.cos(math.pi / 8 * (steps[None, :] + 0.5) * steps[:, None])
+        self.basis = F.normalize(basis, dim=1)
+
+    def __call__(self, clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
+        worse = []
+        for clip in clips:
+            clip = self._lose_detail(clip) if self.rng.random() < 0.35 else clip
+            clip = self._blur(clip) if self.rng.random() < 0.35 else clip
+            clip = self._smear(clip) if self.rng.random() < 0.2 else clip
+            clip = self._relight(clip) if self.rng.random() < 0.5 else clip
+            worse.append(self._add_noise(clip) if self.rng.random() < 0.35 else clip)
+        return torch.stack(worse)
+
+    def _lose_detail(self, clip: Tensor) -> Tensor:
+        """Keeps the lowest frequencies of every 8x8 block."""
+        kept = int(self.rng.integers(3, 8))
+        low = self.basis[:kept].T @ self.basis[:kept]
+        blocks = clip.unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8))
+        return torch.einsum("...yahb,ai,bj->...yihj", blocks, low, low).flatten(-2).flatten(-3, -2)
+
+    def _blur(self, clip: Tensor) -> Tensor:
+        share = 0.2 + 0.7 * float(self.rng.random())
+        soft = F.avg_pool2d(F.pad(clip, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        return clip + share * (soft - clip)
+
+    def _smear(self, clip: Tensor) -> Tensor:
+        """Mixes every frame with the one before."""
+        share = 0.3 * float(self.rng.random())
+        return clip + share * (torch.cat([clip[:1], clip[:-1]]) - clip)
+
+    def _relight(self, clip: Tensor) -> Tensor:
+        gamma = float(np.exp(self.rng.uniform(-0.2, 0.2)))
+        gain = torch.from_numpy(self.rng.uniform(0.94, 1.06, (3, 1, 1))).float()
+        return (((clip + 1) / 2).clamp(0, 1) ** gamma * gain * 2 - 1).clamp(-1, 1)
+
+    def _add_noise(self, clip: Tensor) -> Tensor:
+        strength = 0.08 * float(self.rng.random())
+        generator = torch.Generator().manual_seed(int(self.rng.integers(2**62)))
+        fine = torch.randn(clip.shape, generator=generator)
+        coarse = torch.randn((*clip.shape[:2], clip.shape[2] // 4, clip.shape[3] // 4), generator=generator)
+        return clip + strength * (fine + F.interpolate(coarse, scale_factor=4.0, mode="nearest"))
