@@ -1,0 +1,105 @@
+"""A story's YAML, read with the line of everything in it, so that an error can say where it is."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from shotstream.core.config import check_keys
+from shotstream.core.errors import InputError
+from shotstream.story.script import DEFAULT_CHUNKS, Script, ScriptShot
+
+STORY_KEYS = ("global", "seed", "shots")
+SHOT_KEYS = ("text", "chunks")
+
+
+def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS) -> Script:
+    """A story from YAML: `global`, optional `seed`, and `shots`, a list of `text` with optional `chunks`.
+
+    Args:
+        text: the YAML.
+        name: what errors call it.
+        chunks: length of a shot that names none.
+
+    Raises:
+        InputError: no YAML, an unknown, repeated or missing key, an empty or wrong value; with line and shot.
+    """
+    return _Reader(text, name).story(chunks)
+
+
+class _Reader:
+    """Walks the YAML's nodes, which know their lines."""
+
+    def __init__(self, text: str, name: str) -> None:
+        self._loader = yaml.SafeLoader("")
+        self._name = name
+        try:
+            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+            raise InputError(f"{name}{place}: no YAML ({error.problem}); check indentation and quotes") from error
+        except yaml.YAMLError as error:
+            raise InputError(f"{name}: no YAML ({' '.join(str(error).split())})") from error
+        except RecursionError as error:
+            raise InputError(f"{name}: nested too deeply to be a story") from error
+
+    def story(self, chunks: int) -> Script:
+        if self._root is None:
+            raise InputError(f"{self._name}: expected a story with 'global' and 'shots', got an empty file")
+        keys = self._mapping(self._root, STORY_KEYS, ("global", "shots"), "")
+        listed = keys["shots"]
+        if not isinstance(listed, yaml.SequenceNode):
+            raise InputError(f"{self._where(listed)}: expected 'shots' to be a list; begin each shot with '- text:'")
+        shots = tuple(self._shot(node, number, chunks) for number, node in enumerate(listed.value, start=1))
+        values = {key: self._value(node) for key, node in keys.items() if key != "shots"}
+        try:
+            return Script(values["global"], shots, values.get("seed"))
+        except InputError as error:
+            raise InputError(f"{self._where(self._root)}: {error}") from error
+
+    def _shot(self, node: yaml.Node, number: int, chunks: int) -> ScriptShot:
+        where = f", shot {number}"
+        keys = self._mapping(node, SHOT_KEYS, ("text",), where)
+        values = {key: self._value(value) for key, value in keys.items()}
+        try:
+            return ScriptShot(values["text"], values.get("chunks", chunks))
+        except InputError as error:
+            raise InputError(f"{self._where(node)}{where}: {error}") from error
+
+    def _mapping(
+        self, node: yaml.Node, known: Sequence[str], required: Sequence[str], where: str
+    ) -> dict[str, yaml.Node]:
+        """The values of a mapping's keys, which must be known, there where required, and not repeated."""
+        if not isinstance(node, yaml.MappingNode):
+            keys = " and ".join(f"'{key}:'" for key in required)
+            raise InputError(f"{self._where(node)}{where}: expected a mapping with {keys}, got {_kind(node)}")
+        found: dict[str, yaml.Node] = {}
+        for key, value in node.value:
+            name, place = " ".join(str(self._value(key)).split()), self._where(key) + where
+            check_keys({name: value}, known, place)
+            if name in found:
+                raise InputError(f"{place}: the key '{name}' stands twice; remove one")
+            found[name] = value
+        missing = [name for name in required if name not in found]
+        if missing:
+            raise InputError(f"{self._where(node)}{where}: missing key '{missing[0]}'; add it")
+        return found
+
+    def _value(self, node: yaml.Node) -> Any:
+        """What a scalar says."""
+        if not isinstance(node, yaml.ScalarNode):
+            raise InputError(f"{self._where(node)}: expected one value, got {_kind(node)}; put text in quotes")
+        try:
+            return self._loader.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise InputError(f"{self._where(node)}: cannot read {node.value[:80]!r}; put text in quotes") from error
+
+    def _where(self, node: yaml.Node) -> str:
+        return f"{self._name}, line {node.start_mark.line + 1}"
+
+
+def _kind(node: yaml.Node) -> str:
+    if isinstance(node, yaml.ScalarNode):
+        return repr(node.value[:80])
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"

@@ -1,0 +1,230 @@
+"""Stories as people write them: every form is read, every mistake is one line that says where and what."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shotstream.core.errors import InputError
+from shotstream.story.captions import compose_caption
+from shotstream.story.loading import load_scripts, parse_json, parse_line
+from shotstream.story.script import Script, ScriptShot, format_script, script_from_dict, script_to_dict
+from shotstream.story.script_yaml import parse_yaml
+
+FOX = Script("A red fox in the snow. ", (ScriptShot("It walks.", 2), ScriptShot("It sleeps.", 3)), 7)
+FOX_YAML = """\
+global: "A red fox in the snow. "
+seed: 7
+shots:
+  - text: It walks.
+    chunks: 2
+  - text: It sleeps.
+"""
+
+
+def write(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def write_published(tmp_path, rows, columns="shot_num_from_caption,json_path,video_path,frame_number"):
+    write(tmp_path, "a.json", json.dumps({"global_caption": "A fox.", "shot1": "It walks.", "shot2": "It sleeps."}))
+    return write(tmp_path, "stories.csv", "\n".join([columns, *rows]) + "\n")
+
+
+def test_captions_are_composed_as_published():
+    assert compose_caption("Two people talk in a hallway. ", 3, "Back to the woman.") == (
+        "Two people talk in a hallway. shot3:Back to the woman."
+    )
+
+
+@pytest.mark.parametrize("name", ["fox.yaml", "fox.yml", "FOX.YAML"])
+@pytest.mark.parametrize("as_text", [True, False])
+def test_yaml(tmp_path, name, as_text):
+    path = write(tmp_path, name, FOX_YAML)
+    assert load_scripts(str(path) if as_text else path) == [FOX]
+
+
+def test_yaml_with_a_byte_order_mark_and_block_text(tmp_path):
+    path = write(tmp_path, "x.yaml", b"\xef\xbb\xbfglobal: \xc3\x84 fox\nshots:\n- text: >\n    It\n    walks.\n")
+    assert load_scripts(path) == [Script("Ä fox", (ScriptShot("It walks.\n"),))]
+
+
+def test_json_has_the_published_length(tmp_path):
+    text = json.dumps({"global_caption": "A fox.", "shot2": "It sleeps.", "shot1": "It walks."})
+    shots = (ScriptShot("It walks.", 7), ScriptShot("It sleeps.", 7))
+    assert load_scripts(write(tmp_path, "fox.json", text)) == [Script("A fox.", shots)]
+
+
+def test_json_of_ten_shots_keeps_their_order(tmp_path):
+    data = {"global_caption": "A fox."} | {f"shot{number}": f"text {number}" for number in range(1, 11)}
+    script = load_scripts(write(tmp_path, "fox.json", json.dumps(data)))[0]
+    assert [shot.text for shot in script.shots] == [f"text {number}" for number in range(1, 11)]
+
+
+def test_csv_reads_a_story_a_row_and_takes_the_nearest_lengths(tmp_path):
+    rows = ['2,a.json,a.mp4,"[[0, 33], [33, 66]]"', '2,a.json,a.mp4,"[[0, 3], [3, 400]]"', "2,a.json,,"]
+    scripts = load_scripts(write_published(tmp_path, rows))
+    assert [[shot.chunks for shot in script.shots] for script in scripts] == [[3, 3], [1, 7], [7, 7]]
+    assert {script.global_caption for script in scripts} == {"A fox."}
+
+
+def test_a_line():
+    assert load_scripts("A fox | It walks. | It sleeps. ") == [
+        Script("A fox", (ScriptShot("It walks."), ScriptShot("It sleeps.")))
+    ]
+
+
+def test_a_wanted_length_counts_where_the_story_names_none(tmp_path):
+    assert [shot.chunks for shot in load_scripts(write(tmp_path, "x.yaml", FOX_YAML), chunks=5)[0].shots] == [2, 5]
+    assert load_scripts("A fox | It walks.", chunks=1)[0].shots[0].chunks == 1
+
+
+def test_yaml_of_a_script_reads_back_to_it(tmp_path):
+    assert load_scripts(write(tmp_path, "x.yaml", format_script(FOX))) == [FOX]
+    assert script_from_dict(json.loads(json.dumps(script_to_dict(FOX)))) == FOX
+
+
+BAD_YAML = {
+    "empty file": ("", "x.yaml: expected a story with 'global' and 'shots', got an empty file"),
+    "a list": ("- a\n", "x.yaml, line 1: expected a mapping with 'global:' and 'shots:', got a list"),
+    "unknown key": ("globl: a\nshots: []\n", "line 1: unknown key 'globl' (did you mean 'global'?)"),
+    "unknown key of a shot": (
+        "global: a\nshots:\n- text: b\n- txt: c\n",
+        "line 4, shot 2: unknown key 'txt' (did you mean 'text'?)",
+    ),
+    "far unknown key": ("global: a\nzzz: 1\nshots: []\n", "line 2: unknown key 'zzz'; known keys: global, seed, shots"),
+    "key over two lines": ('global: a\n"b\\n c": 1\nshots: []\n', "line 2: unknown key 'b c'"),
+    "no global": ("shots:\n- text: a\n", "missing key 'global'"),
+    "no shots": ("global: a\n", "missing key 'shots'"),
+    "empty list of shots": ("global: a\nshots: []\n", "expected at least one shot, got none"),
+    "shots is no list": ("global: a\nshots: b\n", "line 2: expected 'shots' to be a list"),
+    "a shot is bare text": ("global: a\nshots:\n- b\n", "line 3, shot 1: expected a mapping with 'text:', got 'b'"),
+    "empty text": ('global: a\nshots:\n- text: " "\n', "line 3, shot 1: expected the text of a shot, got an empty one"),
+    "no text": ("global: a\nshots:\n- text:\n", "line 3, shot 1: expected the text of a shot to be text, got None"),
+    "missing text": ("global: a\nshots:\n- chunks: 2\n", "line 3, shot 1: missing key 'text'"),
+    "empty global": ('global: ""\nshots:\n- text: a\n', "expected the global caption, got an empty one"),
+    "text is a number": ("global: a\nshots:\n- text: 12\n", "to be text, got 12; put it in quotes"),
+    "text is a list": ("global: a\nshots:\n- text: [b]\n", "line 3: expected one value, got a list"),
+    "length 0": ("global: a\nshots:\n- text: b\n  chunks: 0\n", "shot 1: expected a shot of 1 to 7 chunks, got 0"),
+    "length 8": ("global: a\nshots:\n- text: b\n  chunks: 8\n", "got 8; split a longer one into"),
+    "length is text": ("global: a\nshots:\n- text: b\n  chunks: many\n", "chunks, got 'many'"),
+    "length is yes": ("global: a\nshots:\n- text: b\n  chunks: yes\n", "chunks, got True"),
+    "seed is text": ("global: a\nseed: x\nshots:\n- text: b\n", "expected a seed from 0 to"),
+    "negative seed": ("global: a\nseed: -1\nshots:\n- text: b\n", "got -1"),
+    "repeated key": ("global: a\nglobal: b\nshots: []\n", "line 2: the key 'global' stands twice"),
+    "no YAML": ("global: [a\nshots: b\n", "no YAML"),
+    "tab": ("global: a\nshots:\n\t- text: b\n", "line 3, column 1: no YAML"),
+    "control character": ("global: a\x00b\n", "no YAML"),
+    "two documents": ("global: a\n---\nglobal: b\n", "line 2"),
+    "bad date": ("global: 2020-13-45\nshots:\n- text: b\n", "line 1: cannot read '2020-13-45'; put text in quotes"),
+    "lone surrogate": ('global: "\\ud800"\nshots:\n- text: b\n', "lone surrogate"),
+    "too deep": ("[" * 5000, "nested too deeply"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_YAML.values(), ids=BAD_YAML.keys())
+def test_bad_yaml(tmp_path, text, message):
+    assert message in complaint(write(tmp_path, "x.yaml", text))
+
+
+BAD_JSON = {
+    "no JSON": ('{"global_caption": "a",\n "shot1": }', "x.json, line 2, column 11: no JSON"),
+    "empty": ("", "x.json, line 1, column 1: no JSON"),
+    "a list": ("[]", "expected a mapping with 'global_caption' and 'shot1', got list"),
+    "no global": ('{"shot1": "a", "shot2": "b"}', "missing key 'global_caption'"),
+    "no shot": ('{"global_caption": "a"}', "missing key 'shot1'"),
+    "a gap": ('{"global_caption": "a", "shot1": "b", "shot3": "c"}', "missing key 'shot2'"),
+    "unknown": ('{"global_captoin": "a", "shot1": "b"}', "(did you mean 'global_caption'?)"),
+    "twice": ('{"global_caption": "a", "shot1": "b", "shot1": "c"}', "the key 'shot1' stands twice"),
+    "empty shot": ('{"global_caption": "a", "shot1": ""}', "x.json, shot1: expected the text of a shot, got an empty"),
+    "number": ('{"global_caption": "a", "shot1": 3}', "shot1: expected the text of a shot to be text, got 3"),
+    "huge number": ('{"global_caption": "a", "shot1": %s}' % ("9" * 5000), "x.json: no story"),
+    "too deep": ("[" * 100_000, "x.json: no story"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_JSON.values(), ids=BAD_JSON.keys())
+def test_bad_json(tmp_path, text, message):
+    assert message in complaint(write(tmp_path, "x.json", text))
+
+
+BAD_ROWS = {
+    "no row": ([], "stories.csv: expected at least one story, got none"),
+    "another count": (["3,a.json,a.mp4,"], "line 2: it counts 3 shots and a.json has 2"),
+    "no such JSON": (["2,b.json,a.mp4,"], "stories.csv, line 2: cannot read b.json: No such file"),
+    "too few values": (["2,a.json"], "line 2: expected as many values as columns"),
+    "too many values": (["2,a.json,a.mp4,[[0,33],[33,66]]"], "line 2: expected as many values as columns"),
+    "no ranges": (["2,a.json,a.mp4,7"], "line 2: expected frame_number as [[start, end], ...], got '7'"),
+    "ranges of one shot": (['2,a.json,a.mp4,"[[0,33]]"'], "expected a length for each of 2 shots, got 1"),
+    "no frames": (['2,a.json,a.mp4,"[[0,0],[0,33]]"'], "at least one frame"),
+    "broken ranges": (['2,a.json,a.mp4,"[[0,"'], "line 2: frame_number, line 1, column"),
+    "open quote": (['2,"a.json,a.mp4,'], "stories.csv: no CSV"),
+}
+
+
+@pytest.mark.parametrize(("rows", "message"), BAD_ROWS.values(), ids=BAD_ROWS.keys())
+def test_bad_csv(tmp_path, rows, message):
+    assert message in complaint(write_published(tmp_path, rows))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ("shot_num_from_caption,json_pth", "line 1: unknown key 'json_pth' (did you mean 'json_path'?)"),
+        ("shot_num_from_caption,video_path", "line 1: missing column 'json_path'"),
+    ],
+)
+def test_bad_columns(tmp_path, columns, message):
+    assert message in complaint(write_published(tmp_path, ["2,a.json"], columns))
+
+
+def test_bad_files(tmp_path):
+    assert "line 2: expected UTF-8 text" in complaint(write(tmp_path, "x.yaml", b"global: a\nshots: \xff\n"))
+    assert "No such file or directory; check the path" in complaint(tmp_path / "nothing.yaml")
+    assert "which is neither" in complaint(write(tmp_path, "x.txt", FOX_YAML))
+    assert "which is neither" in complaint("just words")
+    assert "which is neither" in complaint("")
+    (tmp_path / "directory.json").mkdir()
+    assert "Is a directory" in complaint(tmp_path / "directory.json")
+    assert "more than 16 MiB" in complaint(write(tmp_path, "big.yaml", b"#" * (16 * 2**20 + 1)))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("A fox |", "shot 1: expected the text of a shot, got an empty one"),
+        ("A fox | It walks. | | It sleeps.", "shot 2: expected the text of a shot"),
+        (" | It walks.", "story: expected the global caption, got an empty one"),
+    ],
+)
+def test_bad_line(line, message):
+    assert message in complaint(line)
+
+
+def test_a_wanted_length_is_checked():
+    with pytest.raises(InputError, match="1 to 7 chunks, got 0"):
+        load_scripts("A fox | It walks.", chunks=0)
+
+
+@given(st.text(max_size=200))
+def test_whatever_is_handed_in_is_a_story_or_one_line_of_error(text):
+    for parse in (lambda: parse_yaml(text, "x"), lambda: parse_json(text, "x"), lambda: parse_line(text)):
+        assert outcome(parse)
+
+
+def outcome(parse):
+    """True where there is a story, or one line that says why there is none."""
+    try:
+        return bool(parse().shots)
+    except InputError as error:
+        return "\n" not in str(error)
+
+
+def complaint(source):
+    with pytest.raises(InputError) as caught:
+        load_scripts(source)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
