@@ -56,7 +56,7 @@ def check_chunks(chunks: int) -> int:
         InputError: it is not a whole number from 1 to 7.
     """
     if isinstance(chunks, bool) or not isinstance(chunks, int) or not 1 <= chunks <= MAX_CHUNKS:
-        raise InputError(f"expected a shot of 1 to {MAX_CHUNKS} chunks, got {chunks!r}; split a longer one into two shots")
+        raise InputError(f"expected a shot of 1 to {MAX_CHUNKS} chunks, got {chunks!r}; split a longer one into shots")
     return chunks
 
 

@@ -52,8 +52,9 @@ class BlockCodecConfig:
 
     kind: Literal["block"] = "block"
     latent_channels: int = 32
-    width: int = 96
-    depth: int = 3
+    width: int = 128
+    encoder_depth: int = 2
+    decoder_depth: int = 3
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ class Transformer(nn.Module):
 
     def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
         """Cross-attention keys and values of s captions, to be used for a whole shot."""
-        embedded = self.text_embedding(text)
+        embedded = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
         return [block.cross_attn.keys_values(embedded) for block in self.blocks]
 
     def new_cache(self, batch: int, latent_size: tuple[int, int], capacity: int, pinned: int) -> KVCache:

@@ -1,0 +1,62 @@
+"""From noise to one clean chunk: the few-step sampler of distilled models, and Euler integration for all others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.model.config import SamplerConfig
+from shotstream.model.schedule import add_noise, clean_from_velocity, euler_sigmas, few_step_sigmas
+
+Latents = Float[Tensor, "b f c h w"]
+Predict = Callable[[Latents, float], Latents]
+"""The velocity of noisy latents at noise level sigma."""
+StepNoise = Callable[[int], Latents]
+"""The noise of a step: step 0 starts the chunk, later steps re-noise it."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A ladder of noise levels and the way down it.
+
+    `few_step` visits `sigmas` and re-noises its clean estimate with fresh noise in between (reference: section 3).
+    `euler` follows the velocity from each level to the next, the last of which is 0.
+    """
+
+    kind: Literal["few_step", "euler"]
+    sigmas: tuple[float, ...]
+    guidance: float = 1.0
+
+    @classmethod
+    def from_config(cls, config: SamplerConfig) -> "Sampler":
+        """The sampler that a model's configuration asks for."""
+        if config.kind == "few_step":
+            return cls("few_step", tuple(few_step_sigmas(config.steps, config.shift)), config.guidance)
+        return cls("euler", tuple(euler_sigmas(config.num_steps, config.shift)), config.guidance)
+
+    def denoise(self, predict: Predict, noise: StepNoise, stop: int | None = None) -> Latents:
+        """A clean chunk.
+
+        Args:
+            predict: the network, given noisy latents and sigma.
+            noise: the noise of each step.
+            stop: few-step only: take the clean estimate of this step as the result (self-forcing training).
+        """
+        if self.kind == "euler":
+            assert stop is None, "an Euler step has no clean estimate to stop at"
+            return self._integrate(predict, noise(0))
+        x = noise(0)
+        last = len(self.sigmas) - 1 if stop is None else stop
+        for step, sigma in enumerate(self.sigmas):
+            clean = clean_from_velocity(x, predict(x, sigma), sigma)
+            if step == last:
+                break
+            x = add_noise(clean, noise(step + 1), self.sigmas[step + 1])
+        return clean
+
+    def _integrate(self, predict: Predict, x: Latents) -> Latents:
+        for sigma, following in zip(self.sigmas, self.sigmas[1:], strict=False):
+            x = x + (following - sigma) * predict(x, sigma)
+        return x

@@ -1,0 +1,111 @@
+"""One shot, chunk by chunk, over the dual cache. The same code makes shots at inference and in self-forcing training.
+
+Source: ShotStream section 3 (dual cache, clean commit); reference facts 3 and 6.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.core.types import FrameLayout
+from shotstream.model.cache import KVCache
+from shotstream.model.schedule import TRAIN_TIMESTEPS
+from shotstream.model.transformer import Placement, TextKeys, Transformer
+from shotstream.rollout.denoise import Sampler
+from shotstream.story.layout import ShotLayout
+
+ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
+"""The noise of (chunk, step) of the shot being made."""
+
+
+@dataclass(frozen=True)
+class ShotInputs:
+    """What a shot is made from.
+
+    `text` holds the captions in the order of `layout.context_captions`, the new shot's last. With guidance, `negative`
+    is the embedding that the unguided branch sees in place of every caption.
+    """
+
+    context: Float[Tensor, "b f c h w"]
+    text: Float[Tensor, "b s l e"]
+    layout: ShotLayout
+    negative: Float[Tensor, "b 1 l e"] | None = None
+
+
+class ShotRollout:
+    """Makes one shot: `next(rollout)` denoises a chunk; what it remembers is committed when the next one is asked for.
+
+    The clean pass of a chunk therefore runs behind its delivery, and that of the last chunk never runs: nothing would
+    read it. A shot may be left at any chunk.
+    """
+
+    def __init__(
+        self, transformer: Transformer, cache: KVCache, inputs: ShotInputs, noise: ChunkNoise, sampler: Sampler
+    ) -> None:
+        """Fills the context part of `cache` with one clean forward; `cache` must be empty and belong to this shot."""
+        self._transformer, self._cache, self._noise, self._sampler = transformer, cache, noise, sampler
+        self._layout = inputs.layout.target
+        self._latent_size = (inputs.context.shape[-2], inputs.context.shape[-1])
+        self._guided = sampler.guidance != 1
+        self._uncommitted: tuple[Tensor, Placement] | None = None
+        self._latents_made = 0
+        self._text = self._read_text(inputs)
+        self._remember(inputs.context, self._place(inputs.layout.context))
+
+    @property
+    def chunks_left(self) -> int:
+        """Chunks that the layout still has room for."""
+        return (self._layout.latents - self._latents_made) // CHUNK_LATENTS
+
+    def __iter__(self) -> Iterator[Float[Tensor, "b f c h w"]]:
+        return self
+
+    def __next__(self) -> Float[Tensor, "b f c h w"]:
+        """The next clean chunk of latents."""
+        if not self.chunks_left:
+            raise StopIteration
+        if self._uncommitted is not None:
+            self._remember(*self._uncommitted)
+        chunk = self._latents_made // CHUNK_LATENTS
+        placement = self._place(self._layout[self._latents_made : self._latents_made + CHUNK_LATENTS])
+
+        def predict(x: Tensor, sigma: float) -> Tensor:
+            return self._velocity(x, sigma, placement)
+
+        latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step))
+        self._uncommitted = (latents, placement)
+        self._latents_made += CHUNK_LATENTS
+        return latents
+
+    def _velocity(self, x: Tensor, sigma: float, placement: Placement) -> Tensor:
+        velocity = self._forward(x, sigma, placement, commit=False)
+        if not self._guided:
+            return velocity
+        guided, unguided = velocity.chunk(2)
+        return unguided + self._sampler.guidance * (guided - unguided)
+
+    def _remember(self, clean: Tensor, placement: Placement) -> None:
+        self._forward(clean, 0.0, placement, commit=True)
+
+    def _forward(self, x: Tensor, sigma: float, placement: Placement, *, commit: bool) -> Tensor:
+        x = torch.cat([x, x]) if self._guided else x
+        timesteps = x.new_full(x.shape[:2], sigma * TRAIN_TIMESTEPS, dtype=torch.float32)
+        staged = self._cache.stage(x.shape[1])
+        velocity = self._transformer(x, timesteps, self._text, placement, staged)
+        if commit:
+            self._cache.commit(staged)
+        return velocity.to(x.dtype)
+
+    def _read_text(self, inputs: ShotInputs) -> TextKeys:
+        text = inputs.text
+        if self._guided:
+            assert inputs.negative is not None, "guidance needs a negative embedding"
+            text = torch.cat([text, inputs.negative.expand_as(text)])
+        return self._transformer.read_text(text)
+
+    def _place(self, layout: FrameLayout) -> Placement:
+        return self._transformer.place(layout.expand(self._cache.shape.batch), self._latent_size)

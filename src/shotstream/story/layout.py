@@ -1,0 +1,54 @@
+"""Where latents sit: temporal positions, shot phases and captions, as data.
+
+Positions start again at every shot: the context takes 0 .. n-1, the shot's own latents follow. What tells shots apart
+is the phase (`model.rotary`), given by the shot index. The first shot has no past: its context is all zeros with shot
+index 0, and its own latents carry index 1 (reference: published code).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from shotstream.core.types import FrameLayout
+
+FIRST_SHOT_PHASE = 1
+
+
+@dataclass(frozen=True)
+class ShotLayout:
+    """The layout of one shot being made: of its context, and of as many latents as it may get.
+
+    `context_captions` are the shot indices whose captions the context attends to, in the order in which the captions
+    must be handed to the transformer; the new shot's caption stands last.
+    """
+
+    context: FrameLayout
+    target: FrameLayout
+    context_captions: tuple[int, ...]
+
+
+def frame_layout(positions: Sequence[int], shots: Sequence[int], captions: Sequence[int]) -> FrameLayout:
+    """A layout of one sample from plain numbers."""
+    rows = (torch.tensor([list(row)], dtype=torch.long) for row in (positions, shots, captions))
+    return FrameLayout(*rows)
+
+
+def shot_layout(shot_index: int, context_shots: Sequence[int], context_latents: int, latents: int) -> ShotLayout:
+    """The layout of shot `shot_index`, of `latents` latents, whose context came from `context_shots`.
+
+    Args:
+        shot_index: 0 for the first shot of a story.
+        context_shots: the shot each context latent came from; empty for the first shot, which sees zeros instead.
+        context_latents: the size of the context.
+        latents: latents of the shot.
+    """
+    assert not context_shots or len(context_shots) == context_latents
+    captions = tuple(sorted(set(context_shots)))
+    own = len(captions)
+    phases = list(context_shots) or [0] * context_latents
+    rows = [captions.index(shot) for shot in context_shots] or [own] * context_latents
+    context = frame_layout(range(context_latents), phases, rows)
+    phase = shot_index if context_shots else max(shot_index, FIRST_SHOT_PHASE)
+    target = frame_layout(range(context_latents, context_latents + latents), [phase] * latents, [own] * latents)
+    return ShotLayout(context, target, captions)
