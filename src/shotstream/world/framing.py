@@ -28,6 +28,8 @@ class Lens:
     slot_distance_px: int
     """How far apart landmarks stand."""
     jump_px: int
+    sway_units: float
+    """How far a dancer's head sways to either side."""
     walk_speed: float
     """Pixels a frame."""
     zoom_speed: float
@@ -37,9 +39,9 @@ class Lens:
 
 
 LENSES: dict[Framing, Lens] = {
-    "wide": Lens(1.0, 1.0, 30, 71, 71, 46, 0.95, 42, 8, 1.0, 0.005, 52),
-    "medium": Lens(1.5, 1.45, 44, 77, 77, 50, 1.15, 45, 10, 1.0, 0.005, 46),
-    "close-up": Lens(3.3, 2.7, 56, 103, 90, 57, 1.45, 49, 10, 0.5, 0.004, 42),
+    "wide": Lens(1.0, 1.0, 30, 71, 71, 46, 0.95, 42, 8, 4.5, 1.0, 0.005, 52),
+    "medium": Lens(1.5, 1.45, 44, 77, 77, 50, 1.15, 45, 10, 3.5, 1.0, 0.005, 46),
+    "close-up": Lens(3.3, 2.7, 56, 103, 90, 57, 1.45, 49, 10, 1.8, 0.5, 0.004, 42),
 }
 
 PAN_SPEED = 0.5

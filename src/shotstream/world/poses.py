@@ -30,8 +30,16 @@ class Pose:
     """How many letters Z float beside the head."""
 
 
-def pose_at(action: Action, frame: int, facing: int, blinking: bool) -> Pose:
-    """The drawing of that frame; `facing` is -1 or 1 and ignored by a walk, which looks where it goes."""
+def pose_at(action: Action, frame: int, facing: int, blinking: bool, sway_units: float) -> Pose:
+    """The drawing of that frame.
+
+    Args:
+        action: what is done.
+        frame: when.
+        facing: -1 or 1; a walk looks where it goes.
+        blinking: whether the eyes are shut for a moment.
+        sway_units: how far a dancer's head sways to either side.
+    """
     late = frame % PERIOD_FRAMES >= PERIOD_FRAMES // 2
     turning = 2 * math.pi * (frame % PERIOD_FRAMES) / PERIOD_FRAMES
     across, along = math.sin(turning), math.cos(turning)
@@ -50,7 +58,7 @@ def pose_at(action: Action, frame: int, facing: int, blinking: bool) -> Pose:
         return Pose(turn=facing, arms=(12.0, 12.0), drop=1.5, eyes_open=False, sitting=True, dreams=1 + late)
     if action == "dance":
         arms = (105.0 - 45 * across, 105.0 + 45 * across)
-        return Pose(arms=arms, stride=0.5 * across, lean=4.5 * across, eyes_open=eyes_open, mouth_open=True)
+        return Pose(arms=arms, stride=0.5 * across, lean=sway_units * across, eyes_open=eyes_open, mouth_open=True)
     return Pose(turn=facing, eyes_open=eyes_open, mouth_open=not late, drop=0.6 * late, melon=True)
 
 

@@ -142,7 +142,7 @@ class _Stage:
         column = self.columns[position] + walk_px(lens, shot.action, frame) + drift
         row = lens.pair_foot_row if self.pair else lens.foot_row
         blinking = frame // BLINK_FRAMES % (BLINK_EVERY_FRAMES // BLINK_FRAMES) == self.blink_start[position]
-        pose = pose_at(shot.action, frame, self.facing[position], blinking)
+        pose = pose_at(shot.action, frame, self.facing[position], blinking, lens.sway_units)
         _put_shadow(picture, row, column, self.scale)
         drawing, (foot_row, foot_column) = self._drawing(shot.cast[position], pose)
         top = row - lift_px(shot.action, frame, lens.jump_px) - foot_row

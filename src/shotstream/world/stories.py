@@ -81,5 +81,5 @@ def _sample_shot(rng: np.random.Generator, characters: int, chunks: int | None) 
 
 
 def _is_a_new_view(before: Shot, after: Shot) -> bool:
-    """Whether a cut between the two shows: somebody else, another framing or another camera."""
-    return (before.cast, before.framing, before.camera) != (after.cast, after.framing, after.camera)
+    """Whether a cut between the two shows: somebody else, or another framing."""
+    return (before.cast, before.framing) != (after.cast, after.framing)
