@@ -44,14 +44,19 @@ def read_directory(directory: Path) -> ModelStates:
     return ModelStates(config, **states, tokenizer=read_tokenizer(directory), files=files, source=str(directory))
 
 
+def check_target_directory(directory: Path) -> None:
+    """Raises InputError where a model would overwrite something."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError(f"cannot write {directory}: it exists and is not empty; remove it or choose another name")
+
+
 def write_directory(parts: ModelParts, directory: Path, dtype: torch.dtype | None = None) -> None:
     """Writes a model as a directory of ours, whole or not at all; floating tensors become `dtype` (None: as they are).
 
     Raises:
         InputError: something is there already, the model has no tokenizer, or the file system refuses.
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError(f"cannot write {directory}: it exists and is not empty; remove it or choose another name")
+    check_target_directory(directory)
     tokenizer = parts.text_encoder.tokenizer
     if tokenizer is None:
         raise InputError(f"cannot write {directory}: the model has no tokenizer; give its text encoder one")

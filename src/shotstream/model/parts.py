@@ -60,7 +60,7 @@ def build(states: ModelStates, device: torch.device | str = "cpu", dtype: torch.
     """
     check_fit(states.config, states.source)
     with torch.device("meta"):
-        transformer, codec, text_encoder = _networks(states.config, states.tokenizer)
+        transformer, codec, text_encoder = networks(states.config, states.tokenizer)
     for network, state, part in (
         (transformer, states.transformer, "transformer"),
         (codec, states.codec, "codec"),
@@ -90,8 +90,8 @@ def random_parts(
     device = torch.device(device)
     with torch.random.fork_rng(device_type="cuda" if device.type == "cpu" else device.type), device:
         torch.manual_seed(seed)
-        networks = [network.to(device=device, dtype=dtype).eval() for network in _networks(config, tokenizer)]
-    transformer, codec, text_encoder = networks
+        built = [network.to(device=device, dtype=dtype).eval() for network in networks(config, tokenizer)]
+    transformer, codec, text_encoder = built
     mark = hashlib.blake2b(f"{_config_text(config)}/{seed}".encode(), digest_size=16).hexdigest()
     return ModelParts(
         config,
@@ -129,7 +129,8 @@ def fingerprint(config: ModelConfig, files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _networks(config: ModelConfig, tokenizer: Tokenizer | None) -> tuple[Transformer, nn.Module, TextEncoder]:
+def networks(config: ModelConfig, tokenizer: Tokenizer | None) -> tuple[Transformer, nn.Module, TextEncoder]:
+    """Transformer, codec and text encoder of a configuration, freshly made on the current default device."""
     text_encoder = TextEncoder(config.text_encoder, tokenizer or byte_tokenizer())
     return Transformer(config.transformer), _codec(config), text_encoder
 

@@ -8,7 +8,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 END_TOKEN = "</s>"
 SPACE = "▁"
-UNIGRAM, UNKNOWN, BYTE = 1, 2, 6
+UNIGRAM, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3
 
 Fields = dict[int, list[int | bytes]]
@@ -33,6 +33,7 @@ def read_sentencepiece(path: Path) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")
     tokenizer.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always")
     end = (END_TOKEN, tokenizer.token_to_id(END_TOKEN))
+    tokenizer.add_special_tokens([name for (name, _), kind in zip(vocabulary, kinds, strict=True) if kind == CONTROL])
     tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END_TOKEN}", special_tokens=[end])
     return tokenizer
 

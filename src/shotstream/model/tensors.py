@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,7 +120,7 @@ def _read_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+        if "GLOBAL" in str(error):
             raise InputError(
                 f"{path}: refused, for it holds code and not only tensors; where you trust it, save its tensors "
                 "as .safetensors and pass that"
@@ -130,8 +131,9 @@ def _read_torch(path: Path) -> Any:
 
 
 def _corrupt(path: Path, error: Exception) -> InputError:
-    reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return InputError(f"{path}: expected weights, got a corrupt or truncated file ({reason[:120]}); fetch it anew")
+    said = re.search(r"WeightsUnpickler error: *(.+)", str(error)) or re.search(r"\S.*", str(error))
+    reason = said[said.lastindex or 0][:120] if said else type(error).__name__
+    return InputError(f"{path}: expected weights, got a corrupt or truncated file ({reason}); fetch it anew")
 
 
 def _unwrapped(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -132,7 +132,7 @@ def merge_adapter(state: Mapping[str, Tensor], path: Path, alpha: float | None =
     settings = read_json(configs[0]) if configs else {}
     if settings.get("use_dora") or settings.get("alpha_pattern") or settings.get("bias", "none") != "none":
         raise InputError(
-            f"{config}: expected a plain LoRA, got DoRA, biases or an alpha per module; merge it with peft"
+            f"{configs[0]}: expected a plain LoRA, got DoRA, biases or an alpha per module; merge it with peft"
         )
     alpha = settings.get("lora_alpha") if alpha is None else alpha
     merged = dict(state)

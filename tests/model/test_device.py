@@ -1,0 +1,70 @@
+"""Where a model runs and in which precision."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from shotstream.core.errors import InputError
+from shotstream.model import device
+from shotstream.model.device import cpu_flags, pick_device, pick_dtype
+
+
+@pytest.fixture
+def without_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("without_accelerators")
+def test_auto_is_the_cpu_where_there_is_nothing_else() -> None:
+    assert pick_device("auto") == torch.device("cpu")
+
+
+@pytest.mark.usefixtures("without_accelerators")
+@pytest.mark.parametrize("name", ["cuda", "cuda:1", "mps"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"expected a (CUDA|MPS) device, found none; use --device cpu"):
+        pick_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cpu:1", "cuda:x", ""])
+def test_an_unknown_device_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="expected a device of auto, cpu, cuda, mps"):
+        pick_device(name)
+
+
+def test_auto_prefers_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cuda")
+
+
+def test_a_cuda_number_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(InputError, match="number below 2, got 2"):
+        pick_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("flags\t\t: fpu sse2 avx512_bf16", torch.bfloat16),
+        ("Features\t: fp asimd sve bf16", torch.bfloat16),
+        ("flags\t\t: fpu sse2 avx2", torch.float32),
+    ],
+)
+def test_a_cpu_with_bfloat16_uses_it(
+    line: str, expected: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+    monkeypatch.setattr(device.platform, "system", lambda: "Linux")
+    flags = cpu_flags(tmp_path / "cpuinfo")
+    monkeypatch.setattr(device, "cpu_flags", lambda: flags)
+    assert pick_dtype(torch.device("cpu")) == expected
+    assert pick_dtype(torch.device("mps")) == torch.float32
+
+
+def test_flags_are_none_where_the_system_does_not_say(tmp_path: Path) -> None:
+    assert cpu_flags(tmp_path / "nothing") == frozenset()
