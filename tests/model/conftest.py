@@ -53,7 +53,8 @@ class TinyModel:
         for name in ("transformer", "vae", "text_encoder", "tokenizer"):
             (directory / name).mkdir(parents=True)
         transformer = to_diffusers("transformer", self.transformer)
-        shards = {"a-1.safetensors": sorted(transformer)[::2], "a-2.safetensors": sorted(transformer)[1::2]}
+        name = "diffusion_pytorch_model-{:05}-of-00002.safetensors"
+        shards = {name.format(i + 1): sorted(transformer)[i::2] for i in (0, 1)}
         for shard, names in shards.items():
             save_file({name: transformer[name] for name in names}, directory / "transformer" / shard)
         index = {"weight_map": {name: shard for shard, names in shards.items() for name in names}}

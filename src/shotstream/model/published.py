@@ -30,9 +30,9 @@ TEXT_FILES = (
     "text_encoder/model.safetensors",
     "text_encoder/model.safetensors.index.json",
 )
-TOKENIZER_DIRECTORIES = ("google/umt5-xxl", "tokenizer", "text_encoder", ".")
+TOKENIZER_DIRECTORIES = ("google/umt5-xxl/", "tokenizer/", "text_encoder/", "")
 TOKENIZER_FILES = tuple(
-    f"{place}/{name}" for place in TOKENIZER_DIRECTORIES for name in ("tokenizer.json", "spiece.model")
+    f"{place}{name}" for place in TOKENIZER_DIRECTORIES for name in ("tokenizer.json", "spiece.model")
 )
 
 

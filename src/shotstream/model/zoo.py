@@ -7,9 +7,10 @@ import torch
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
-from shotstream.model.directory import CONFIG_FILE, is_ours, read_directory
+from shotstream.model.directory import CONFIG_FILE, WEIGHT_FILES, is_ours, read_directory
 from shotstream.model.parts import ModelParts, ModelStates, build
 from shotstream.model.published import (
+    CHECKPOINT_SUFFIXES,
     CODEC_FILES,
     TEXT_FILES,
     TOKENIZER_FILES,
@@ -17,26 +18,29 @@ from shotstream.model.published import (
     has_base,
     read_published,
 )
+from shotstream.model.weights import ADAPTER_CONFIG, ADAPTER_FILE
 
 EMBEDDED = Path(__file__).parent / "embedded"
 WAN_BASE = "Wan-AI/Wan2.1-T2V-1.3B"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-BASE_PATTERNS = [*CODEC_FILES, *TEXT_FILES, *TOKENIZER_FILES, "text_encoder/*.safetensors", "**/config.json"]
+BASE_PATTERNS = [*CODEC_FILES, *TEXT_FILES, *TOKENIZER_FILES, "text_encoder/model-*.safetensors", CONFIG_FILE]
+"""Wan2.1 without its transformer, which a ShotStream checkpoint replaces."""
 DOWNLOADED = [
     *BASE_PATTERNS,
     *TRANSFORMER_FILES,
-    "*.json",
-    "*.safetensors",
-    "*.pt",
-    "transformer/*.safetensors",
-    "vae/*.safetensors",
+    *(f"{directory}diffusion_pytorch_model-*.safetensors" for directory in ("", "transformer/", "vae/")),
+    *(f"{directory}/{CONFIG_FILE}" for directory in ("transformer", "vae")),
+    *WEIGHT_FILES.values(),
+    ADAPTER_FILE,
+    ADAPTER_CONFIG,
+    *(f"*{suffix}" for suffix in CHECKPOINT_SUFFIXES),
 ]
 """What of a hub repository is fetched: every file that one of the layouts reads."""
 
 
-def available(embedded: Path = EMBEDDED) -> tuple[str, ...]:
+def available() -> tuple[str, ...]:
     """Names of the models that ship with the package."""
-    return tuple(sorted(path.parent.name for path in embedded.glob(f"*/{CONFIG_FILE}")))
+    return tuple(sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG_FILE}")))
 
 
 def open_parts(
