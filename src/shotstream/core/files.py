@@ -17,6 +17,7 @@ _ADVICE = {
     errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
     errno.EACCES: "permission denied; write elsewhere or change the permissions",
     errno.EPERM: "permission denied; write elsewhere or change the permissions",
+    errno.EFBIG: "the file grew larger than allowed here; write elsewhere",
     errno.EROFS: "the file system is read-only; write elsewhere",
     errno.ENOENT: "the directory does not exist; create it or write elsewhere",
     errno.ENOTDIR: "a part of the path is a file, not a directory; write elsewhere",
@@ -37,9 +38,11 @@ def writing(path: Path) -> Iterator[None]:
 
 def check_target(path: Path) -> None:
     """Raises InputError where no file can be written: its directory is missing, or it is a directory itself."""
-    if path.is_dir():
+    with writing(path):
+        is_directory, has_parent = path.is_dir(), path.parent.is_dir()
+    if is_directory:
         raise InputError(f"cannot write {path}: {_ADVICE[errno.EISDIR]}")
-    if not path.parent.is_dir():
+    if not has_parent:
         raise InputError(f"cannot write {path}: the directory {path.parent} does not exist; create it first")
 
 

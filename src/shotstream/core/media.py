@@ -24,7 +24,7 @@ Frames: TypeAlias = UInt8[np.ndarray, "n h w 3"]
 
 _BT709 = 1
 _X264_OPTIONS = {"crf": "16", "preset": "fast", "x264-params": "stitchable=1"}
-_FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "g": "1", "context": "1"}
+_FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "g": "1", "context": "0"}
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ def _open_input(path: Path) -> Iterator[tuple[Any, Any]]:
     if not path.is_file():
         raise InputError(f"cannot read {path}: no such file; check the path")
     try:
-        with av.open(str(path)) as container:
+        with av.open(f"file:{path}") as container:
             if not container.streams.video:
                 raise InputError(f"cannot read {path}: there is no video in it; name a video file")
             yield container, container.streams.video[0]
@@ -262,7 +262,7 @@ def _open_input(path: Path) -> Iterator[tuple[Any, Any]]:
 def _open_output(path: Path, partial: Path, matroska: bool) -> Iterator[Any]:
     with writing(path):
         options = {} if matroska else {"movflags": "+faststart"}
-        container = av.open(str(partial), "w", format="matroska" if matroska else "mp4", options=options)
+        container = av.open(f"file:{partial}", "w", format="matroska" if matroska else "mp4", options=options)
     try:
         yield container
     except BaseException:
@@ -282,5 +282,6 @@ def _length(container: Any, stream: Any) -> int:
 
 
 def _size(sized: Any) -> str:
+    """Width x height, as people say it, of an array's shape or of whatever has both."""
     height, width = (sized.height, sized.width) if hasattr(sized, "height") else sized[:2]
     return f"{width}x{height}"

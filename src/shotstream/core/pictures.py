@@ -68,7 +68,7 @@ def write_gif(path: str | Path, frames: Iterable[Frame | Frames], fps: float) ->
     if graph is None:
         raise InputError(f"cannot write {path}: there is not one frame")
     graph.push(None)
-    with replacing(path) as partial, writing(path), av.open(str(partial), "w", format="gif") as output:
+    with replacing(path) as partial, writing(path), av.open(f"file:{partial}", "w", format="gif") as output:
         stream = output.add_stream("gif", rate=rate)
         stream.width, stream.height, stream.pix_fmt = picture.width, picture.height, "pal8"
         for coloured in _drain(graph):
