@@ -1,0 +1,186 @@
+"""The history of a story: exact, whole or not at all, small in memory."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from shotstream.core.errors import InputError
+from shotstream.core.media import VideoWriter
+from shotstream.story.context import FrameRef, PastShot
+from shotstream.story.history import FinishedShot, History, StoryIdentity, remove_story
+
+IDENTITY = StoryIdentity("A fox.", 7, 32, 48, {"kind": "few_step", "steps": (1000.0, 500.0)}, "abc")
+
+
+def shot(index, chunks=1):
+    frames = np.random.default_rng(index).integers(0, 256, (12 * chunks - 3, 32, 48, 3), np.uint8)
+    return FinishedShot(index, f"text {index}", 7, chunks, frames)
+
+
+@pytest.fixture
+def story(tmp_path):
+    """A directory with three shots of 9, 21 and 9 frames."""
+    history = History.create(IDENTITY, tmp_path / "story")
+    for index, chunks in enumerate((1, 2, 1)):
+        history.add(shot(index, chunks))
+    return history.directory
+
+
+@pytest.mark.parametrize("temporary", [True, False])
+def test_every_frame_of_every_shot_is_read_back_exactly(tmp_path, temporary):
+    with History.create(IDENTITY, None if temporary else tmp_path / "story") as history:
+        for index, chunks in enumerate((1, 2)):
+            history.add(shot(index, chunks))
+        assert history.lengths == [9, 21]
+        assert history.past == [PastShot(0, 9, "text 0"), PastShot(1, 21, "text 1")]
+        assert np.array_equal(history.frames(1), shot(1, 2).frames)
+        assert np.array_equal(history.frames(0, [8, 2]), shot(0).frames[[8, 2]])
+        chosen = history.read([FrameRef(1, 20), FrameRef(0, 0), FrameRef(1, 3)])
+        assert np.array_equal(chosen, [shot(1, 2).frames[20], shot(0).frames[0], shot(1, 2).frames[3]])
+        assert history.read([]).shape == (0, 32, 48, 3)
+        assert [len(frames) for frames in history.all_frames()] == history.lengths
+    assert history.directory.exists() is not temporary
+
+
+def test_a_story_is_found_again(story):
+    history = History.open_or_create(IDENTITY, story)
+    assert (history.lengths, history.dropped) == ([9, 21, 9], 0)
+    assert [record.caption for record in history.records] == ["text 0", "text 1", "text 2"]
+    history.add(shot(3))
+    assert np.array_equal(History.open(story).frames(3), shot(3).frames)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
+def test_from_a_damaged_shot_on_all_are_dropped(story, damage):
+    path = story / "shot-001.mkv"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(data if damage == "flip" else data[:-100])
+    history = History.open(story)
+    assert (history.lengths, history.dropped) == ([9], 2)
+    assert names(story) == ["shot-000.mkv", "story.json"]
+    assert History.open(story).dropped == 0
+
+
+def test_a_killed_process_leaves_the_shots_before(story):
+    (story / ".shot-003.mkv.1234.part").write_bytes(b"half a shot")
+    (story / "shot-003.mkv").write_bytes(b"written, and not yet named in story.json")
+    history = History.open(story)
+    assert history.lengths == [9, 21, 9]
+    history.add(shot(3))
+    assert np.array_equal(history.frames(3), shot(3).frames)
+    assert not list(story.glob(".*"))
+
+
+@pytest.mark.parametrize("step", ["frames", "record"])
+def test_a_shot_that_cannot_be_written_is_not_kept(story, monkeypatch, step):
+    def full(*_):
+        raise InputError("the disk is full")
+
+    history = History.open(story)
+    with monkeypatch.context() as patch:
+        if step == "frames":
+            patch.setattr(VideoWriter, "add", full)
+        else:
+            patch.setattr("shotstream.story.history.write_json", full)
+        with pytest.raises(InputError, match="disk is full"):
+            history.add(shot(3))
+    assert history.lengths == History.open(story).lengths == [9, 21, 9]
+    history.add(shot(3))
+    assert np.array_equal(History.open(story).frames(3), shot(3).frames)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 8}, "seed: 7 there, 8 here"),
+        ({"height": 48}, "height: 32 there, 48 here"),
+        ({"sampler": {"kind": "euler"}}, "sampler: "),
+        ({"model": "abd"}, "model: 'abc' there, 'abd' here"),
+        ({"context": "first"}, "context: 'dynamic' there, 'first' here"),
+        ({"global_caption": "An owl."}, "global_caption: 'A fox.' there, 'An owl.' here"),
+    ],
+)
+def test_another_story_is_refused_and_left_alone(story, change, message):
+    before = names(story)
+    with pytest.raises(InputError, match=message):
+        History.open_or_create(StoryIdentity(**(vars(IDENTITY) | change)), story)
+    assert names(story) == before
+
+
+def test_a_story_is_not_begun_over_another(story):
+    with pytest.raises(InputError, match="holds a story already"):
+        History.create(IDENTITY, story)
+
+
+def test_shots_can_be_taken_back(story):
+    history = History.open(story)
+    history.truncate(1)
+    assert history.lengths == History.open(story).lengths == [9]
+    history.add(shot(1))
+    assert history.lengths == [9, 9]
+
+
+def test_a_story_is_removed_and_nothing_else(story):
+    (story / "notes.txt").touch()
+    remove_story(story)
+    assert names(story) == ["notes.txt"]
+
+
+def test_shots_come_in_order_in_the_right_size(story):
+    history = History.open(story)
+    with pytest.raises(InputError, match="expected shot 3 of the story, got shot 5"):
+        history.add(shot(5))
+    with pytest.raises(InputError, match="expected frames of 48x32, got 32x32"):
+        history.add(FinishedShot(3, "text", 7, 1, np.zeros((9, 32, 32, 3), np.uint8)))
+    for index in (3, -1):
+        with pytest.raises(InputError, match="expected a shot from 0 to 2"):
+            history.frames(index)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "damaged and holds no story"),
+        ("[]", "expected a mapping"),
+        ('{"version": 9}', "expected version 1, got 9"),
+        ('{"version": 1}', "missing key 'identity'"),
+        ("\udcff", "damaged and holds no story"),
+    ],
+)
+def test_a_record_that_cannot_be_read(story, text, message):
+    (story / "story.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InputError, match=message):
+        History.open(story)
+
+
+def test_where_there_is_no_story(tmp_path):
+    with pytest.raises(InputError, match="holds no story that can be read"):
+        History.open(tmp_path)
+
+
+def test_memory_does_not_grow_with_shots():
+    with History.create(IDENTITY) as history:
+        history.add(shot(0, 7))
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for index in range(1, 21):
+            history.add(shot(index, 7))
+        grown = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+    assert grown < shot(0, 7).frames.nbytes / 2
+
+
+def test_the_record_is_plain_and_complete(story):
+    data = json.loads((story / "story.json").read_text())
+    assert data["identity"]["model"] == "abc"
+    assert set(data["shots"][1]) == {"caption", "seed", "chunks", "length_frames", "sha256"}
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
