@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from shotstream.core.errors import InputError
 from shotstream.model import infer
 from shotstream.model.config import TextEncoderConfig, TransformerConfig, WanVAEConfig
 from shotstream.model.names import identify, text_to_original, text_to_transformers, to_original, unwrap
@@ -90,3 +91,20 @@ def test_the_configuration_is_read_off_the_shapes() -> None:
 )
 def test_wrappers_leave_names(name: str, expected: str) -> None:
     assert unwrap(name) == expected
+
+
+@pytest.mark.parametrize("hints", [{"num_heads": "12"}, {"eps": None}, {"text_len": -1}, {"num_attention_heads": True}])
+def test_a_config_that_says_nonsense_is_refused(hints: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=f"x: expected a number for '{next(iter(hints))}' in its config.json"):
+        infer.transformer_config(on_meta(manifest("transformer")), hints, "x")
+
+
+def test_statistics_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(InputError, match="expected a list of numbers for 'latents_std'"):
+        infer.vae_config(on_meta(manifest("codec")), {"latents_std": "wide"}, "x")
+
+
+def test_the_number_of_heads_is_asked_for_where_it_cannot_be_guessed() -> None:
+    shapes = manifest("transformer") | {"patch_embedding.weight": [1000, 16, 1, 2, 2]}
+    with pytest.raises(InputError, match=r"expected a config\.json that says num_heads"):
+        infer.transformer_config(on_meta(shapes), {}, "x")

@@ -304,6 +304,7 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Any, tmp_path: Path, chan
 
 def test_more_than_a_plain_lora_is_refused(tiny: Any, tmp_path: Path) -> None:
     save_file(adapter(), tmp_path / "adapter_model.safetensors")
-    (tmp_path / "adapter_config.json").write_text(json.dumps({"use_dora": True}))
-    with pytest.raises(InputError, match="expected a plain LoRA"):
-        merge_adapter(tiny.transformer, tmp_path)
+    for settings, said in (({"use_dora": True}, "expected a plain LoRA"), ({"lora_alpha": "x"}, "expected a number")):
+        (tmp_path / "adapter_config.json").write_text(json.dumps(settings))
+        with pytest.raises(InputError, match=said):
+            merge_adapter(tiny.transformer, tmp_path)

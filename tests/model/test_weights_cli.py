@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from shotstream import cli
 from shotstream.cli.weights import add_parser
 from shotstream.core.errors import InputError
 from shotstream.model.directory import write_directory
@@ -108,3 +109,21 @@ def test_convert_refuses_before_it_reads(tiny: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown model 'wann'"):
         run("convert", "wann", "-o", tmp_path / "ours")
     assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("inspect", "nowhere"), ("convert", "no-such-model", "-o", "ours"), ("convert", "org/model", "-o", ".")],
+)
+def test_the_command_exits_with_2_and_one_line(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "COMMANDS", ("weights",))
+    assert cli.main(["weights", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("shotstream: ")
+    assert said.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

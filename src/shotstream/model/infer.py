@@ -23,8 +23,8 @@ def transformer_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], wh
         InputError: a tensor that tells a size is missing, or the number of heads cannot be known.
     """
     dim, in_dim, *patch_size = _shape(state, "patch_embedding.weight", 5, where)
-    heads = hints.get("num_heads", hints.get("num_attention_heads"))
-    if heads is None:
+    heads = _number(hints, "num_heads", _number(hints, "num_attention_heads", 0, where), where)
+    if not heads:
         if dim % WAN_HEAD_DIM:
             raise InputError(f"{where}: expected a config.json that says num_heads, for {dim} is no multiple of 128")
         heads = dim // WAN_HEAD_DIM
@@ -37,9 +37,9 @@ def transformer_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], wh
         out_dim=_shape(state, "head.head.weight", 2, where)[0] // math.prod(patch_size),
         freq_dim=_shape(state, "time_embedding.0.weight", 2, where)[1],
         text_dim=_shape(state, "text_embedding.0.weight", 2, where)[1],
-        text_len=int(hints.get("text_len", TransformerConfig.text_len)),
+        text_len=int(_number(hints, "text_len", TransformerConfig.text_len, where)),
         patch_size=(patch_size[0], patch_size[1], patch_size[2]),
-        eps=float(hints.get("eps", TransformerConfig.eps)),
+        eps=_number(hints, "eps", TransformerConfig.eps, where),
     )
 
 
@@ -72,8 +72,8 @@ def vae_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], where: str
         dim_mult=tuple(widths),
         num_res_blocks=blocks // len(widths),
         temporal_downsample=tuple(temporal),
-        latents_mean=tuple(hints.get("latents_mean", ())),
-        latents_std=tuple(hints.get("latents_std", ())),
+        latents_mean=_numbers(hints, "latents_mean", where),
+        latents_std=_numbers(hints, "latents_std", where),
     )
 
 
@@ -95,6 +95,20 @@ def text_encoder_config(state: Mapping[str, Tensor], text_len: int, where: str) 
         num_buckets=buckets,
         text_len=text_len,
     )
+
+
+def _number(hints: Mapping[str, Any], key: str, default: float, where: str) -> float:
+    value = hints.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise InputError(f"{where}: expected a number for '{key}' in its config.json, got {value!r}")
+    return value
+
+
+def _numbers(hints: Mapping[str, Any], key: str, where: str) -> tuple[float, ...]:
+    values = hints.get(key, ())
+    if not isinstance(values, list | tuple) or not all(isinstance(value, int | float) for value in values):
+        raise InputError(f"{where}: expected a list of numbers for '{key}' in its config.json, got {values!r}")
+    return tuple(float(value) for value in values)
 
 
 def _shape(state: Mapping[str, Tensor], name: str, dimensions: int, where: str) -> tuple[int, ...]:

@@ -71,6 +71,9 @@ TEXT_NAMES = (
 )
 """Wan's T5 encoder and transformers' UMT5EncoderModel."""
 
+_SHARED = {"shared.weight": "encoder.embed_tokens.weight"}
+"""The embedding that UMT5 shares has two names in a file, or either."""
+
 _SIGNATURES: tuple[tuple[str, Part, str], ...] = (
     (r"\.lora_[AB]\.", "lora", "LoRA adapter (PEFT)"),
     (r"^blocks\.\d+\.self_attn\.", "transformer", "Wan transformer (original names)"),
@@ -104,9 +107,7 @@ def to_original(part: Part, state: Mapping[str, T]) -> dict[str, T]:
         return _rename(TRANSFORMER_NAMES, state)
     if part == "codec":
         return _rename(VAE_NAMES, _count_decoder(state))
-    return text_to_original(
-        {name.replace("shared.", "encoder.embed_tokens.", 1): value for name, value in state.items()}
-    )
+    return text_to_original({_SHARED.get(name, name): value for name, value in state.items()})
 
 
 def text_to_original(state: Mapping[str, T]) -> dict[str, T]:

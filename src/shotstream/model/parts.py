@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.codec import Codec
-from shotstream.model.config import ModelConfig
+from shotstream.model.config import BlockCodecConfig, ModelConfig
 from shotstream.model.text import TextEncoder
 from shotstream.model.tokenizer import byte_tokenizer
 from shotstream.model.transformer import Transformer
@@ -106,7 +106,7 @@ def random_parts(
 def check_fit(config: ModelConfig, where: str) -> None:
     """Raises InputError where the sizes of transformer, codec and text encoder do not belong together."""
     transformer, text = config.transformer, config.text_encoder
-    codec_channels = config.wan_vae.z_dim if config.wan_vae else config.block_codec.latent_channels  # type: ignore[union-attr]
+    codec_channels = config.wan_vae.z_dim if config.wan_vae else _block_codec(config).latent_channels
     for what, ours, theirs in (
         ("latent channels of transformer and codec", transformer.in_dim, codec_channels),
         ("widths of the transformer's text and the text encoder", transformer.text_dim, text.dim),
@@ -142,8 +142,12 @@ def _codec(config: ModelConfig) -> nn.Module:
         return WanVAE(config.wan_vae)
     from shotstream.model.block_codec import BlockCodec
 
-    assert config.block_codec is not None, "ModelConfig has one of the two"
-    return BlockCodec(config.block_codec)
+    return BlockCodec(_block_codec(config))
+
+
+def _block_codec(config: ModelConfig) -> BlockCodecConfig:
+    assert config.block_codec is not None, "ModelConfig has one codec"
+    return config.block_codec
 
 
 def _config_text(config: ModelConfig) -> str:

@@ -135,6 +135,8 @@ def merge_adapter(state: Mapping[str, Tensor], path: Path, alpha: float | None =
             f"{configs[0]}: expected a plain LoRA, got DoRA, biases or an alpha per module; merge it with peft"
         )
     alpha = settings.get("lora_alpha") if alpha is None else alpha
+    if not isinstance(alpha, int | float | None):
+        raise InputError(f"{configs[0]}: expected a number for 'lora_alpha', got {alpha!r}")
     merged = dict(state)
     for module, (down, up) in _adapter_pairs(read_tensors(file), file).items():
         name = f"{module}.weight"
