@@ -1,9 +1,10 @@
 """The embedded codec: blocks of 4x8x8 pixels to latents and back, causal, and fast on a laptop.
 
-A linear map of each block (begun at its principal components) carries most of the picture; a light convolutional
-network over the grid of blocks adds what a linear map cannot: shapes that cross blocks, and motion inside a block. The
-first frame of a clip is a block of 1x8x8 with maps of its own. The encoder looks at one block of time only, the
-decoder at the current and the one before, so that its stream state is one latent.
+The encoder is one linear map of a block: its principal components, scaled. The first frame of a clip is a block of
+1x8x8 with a map of its own, turned so that a still picture has nearly the same latent as a first frame and as four
+equal frames. The decoder is the transposed map plus a light convolutional network over the grid of blocks, which adds
+what a linear map cannot: shapes that cross blocks, and motion inside one. It sees the current latent and the one
+before, so that the state of a stream is one latent.
 """
 
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from shotstream.core.spec import SPATIAL_STRIDE, TEMPORAL_STRIDE, latents_of_fra
 from shotstream.model.config import BlockCodecConfig
 
 PIXEL_CHANNELS = 3
-FIRST_VALUES = PIXEL_CHANNELS * SPATIAL_STRIDE**2
-LATER_VALUES = FIRST_VALUES * TEMPORAL_STRIDE
+BLOCK_FRAMES = (1, TEMPORAL_STRIDE)
+BLOCK_VALUES = tuple(frames * PIXEL_CHANNELS * SPATIAL_STRIDE**2 for frames in BLOCK_FRAMES)
+FIRST, LATER = 0, 1
 
 
 class ResidualBlock(nn.Module):
@@ -34,17 +36,17 @@ class ResidualBlock(nn.Module):
         return x + self.second(F.gelu(self.first(F.gelu(x))))
 
 
-class Trunk(nn.Module):
-    """The refining network: a projection in, residual blocks, and a projection out for first and later latents."""
+class Refinement(nn.Module):
+    """What is added to the linear picture: convolutions over the grid of blocks, with ends for first and later ones."""
 
-    def __init__(self, inputs: tuple[int, int], width: int, depth: int, outputs: tuple[int, int]) -> None:
+    def __init__(self, latent_channels: int, width: int, depth: int) -> None:
         super().__init__()
-        self.into = nn.ModuleList(nn.Conv2d(size, width, 1) for size in inputs)
+        inputs = (latent_channels, 2 * latent_channels)
+        self.into = nn.ModuleList(nn.Conv2d(size, width, 3, padding=1) for size in inputs)
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(depth)))
-        self.out = nn.ModuleList(nn.Conv2d(width, size, 3, padding=1) for size in outputs)
+        self.out = nn.ModuleList(nn.Conv2d(width, size, 1) for size in BLOCK_VALUES)
 
-    def forward(self, x: Float[Tensor, "n i y x"], *, first: bool) -> Float[Tensor, "n o y x"]:
-        which = 0 if first else 1
+    def forward(self, x: Float[Tensor, "n i y x"], which: int) -> Float[Tensor, "n v y x"]:
         return self.out[which](self.blocks(self.into[which](x)))
 
 
@@ -58,20 +60,13 @@ class BlockDecoderState:
 class BlockCodec(nn.Module):
     """The embedded codec; satisfies `model.codec.Codec`."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, config: BlockCodecConfig) -> None:
         super().__init__()
         self.config = config
-        self.latent_channels = k = config.latent_channels
-        values = (FIRST_VALUES, LATER_VALUES)
-        self.analysis = nn.ModuleList(nn.Conv2d(size, k, 1) for size in values)
-        self.synthesis = nn.ModuleList(nn.Conv2d(k, size, 1) for size in values)
-        self.encoder = Trunk(values, config.width, config.encoder_depth, (k, k))
-        self.decoder = Trunk((k, 2 * k), config.width, config.decoder_depth, values)
-        self.register_buffer("mean", torch.zeros(k))
-        self.register_buffer("std", torch.ones(k))
+        self.latent_channels = config.latent_channels
+        self.analysis = nn.ModuleList(nn.Conv2d(size, config.latent_channels, 1) for size in BLOCK_VALUES)
+        self.synthesis = nn.ModuleList(nn.Conv2d(config.latent_channels, size, 1) for size in BLOCK_VALUES)
+        self.refinement = Refinement(config.latent_channels, config.width, config.depth)
 
     def encode(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b t k y x"]:
         """Latents of a clip of 4n + 1 frames.
@@ -83,11 +78,11 @@ class BlockCodec(nn.Module):
         first = self.encode_frames(pixels[:, :1])
         if pixels.shape[1] == 1:
             return first
-        return torch.cat([first, self._encode_blocks(pixels[:, 1:], TEMPORAL_STRIDE)], 1)
+        return torch.cat([first, self._encode_blocks(pixels[:, 1:], LATER)], 1)
 
     def encode_frames(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f k y x"]:
         """Latents of frames that are each encoded alone."""
-        return self._encode_blocks(pixels, 1)
+        return self._encode_blocks(pixels, FIRST)
 
     def decode(self, latents: Float[Tensor, "b t k y x"]) -> Float[Tensor, "b f c h w"]:
         """Pixels of a whole clip."""
@@ -97,37 +92,32 @@ class BlockCodec(nn.Module):
         """The state of a decoder that has seen nothing yet."""
         return BlockDecoderState()
 
-    def decode_next(
-        self, latents: Float[Tensor, "b t k y x"], state: BlockDecoderState
-    ) -> Float[Tensor, "b f c h w"]:
+    def decode_next(self, latents: Float[Tensor, "b t k y x"], state: BlockDecoderState) -> Float[Tensor, "b f c h w"]:
         """Pixels of the next latents of a clip; `state` is updated."""
-        latents = latents.to(self.mean.dtype)
+        latents = latents.to(self.analysis[FIRST].weight.dtype)
         pixels = []
         before = state.last
         if before is None:
             before, latents = latents[:, 0], latents[:, 1:]
-            pixels.append(self._decode_blocks(before, None, 1))
+            pixels.append(self._decode_blocks(before, before, FIRST))
         if latents.shape[1]:
             previous = torch.cat([before[:, None], latents[:, :-1]], 1).flatten(0, 1)
-            later = self._decode_blocks(latents.flatten(0, 1), previous, TEMPORAL_STRIDE)
-            pixels.append(later.unflatten(0, latents.shape[:2]).flatten(1, 2))
+            later = latents.flatten(0, 1)
+            blocks = self._decode_blocks(later, torch.cat([later, previous], 1), LATER)
+            pixels.append(blocks.unflatten(0, latents.shape[:2]).flatten(1, 2))
         state.last = latents[:, -1] if latents.shape[1] else before
         return torch.cat(pixels, 1)
 
-    def _encode_blocks(self, pixels: Float[Tensor, "b f c h w"], frames: int) -> Float[Tensor, "b t k y x"]:
-        which = 0 if frames == 1 else 1
-        x = to_blocks(pixels.to(self.mean.dtype), frames)
-        z = self.analysis[which](x) + self.encoder(x, first=frames == 1)
-        z = (z - self.mean[:, None, None]) / self.std[:, None, None]
-        return z.unflatten(0, (pixels.shape[0], -1))
+    def _encode_blocks(self, pixels: Float[Tensor, "b f c h w"], which: int) -> Float[Tensor, "b t k y x"]:
+        weight = self.analysis[which].weight
+        latents = self.analysis[which](to_blocks(pixels.to(weight.dtype), BLOCK_FRAMES[which]))
+        return latents.unflatten(0, (pixels.shape[0], -1))
 
     def _decode_blocks(
-        self, z: Float[Tensor, "n k y x"], previous: Float[Tensor, "n k y x"] | None, frames: int
+        self, latents: Float[Tensor, "n k y x"], seen: Float[Tensor, "n i y x"], which: int
     ) -> Float[Tensor, "n f c h w"]:
-        which = 0 if frames == 1 else 1
-        seen = z if previous is None else torch.cat([z, previous], 1)
-        linear = self.synthesis[which](z * self.std[:, None, None] + self.mean[:, None, None])
-        return from_blocks(linear + self.decoder(seen, first=frames == 1), frames)
+        blocks = self.synthesis[which](latents) + self.refinement(seen, which)
+        return from_blocks(blocks, BLOCK_FRAMES[which])
 
 
 def to_blocks(pixels: Float[Tensor, "b f c h w"], frames: int) -> Float[Tensor, "n v y x"]:

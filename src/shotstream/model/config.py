@@ -48,13 +48,12 @@ class WanVAEConfig:
 
 @dataclass(frozen=True)
 class BlockCodecConfig:
-    """Shape of the embedded codec: a linear map of 4x8x8 blocks and a light causal network that refines it."""
+    """Shape of the embedded codec: a linear map of 4x8x8 blocks and a light causal decoder that refines it."""
 
     kind: Literal["block"] = "block"
-    latent_channels: int = 32
+    latent_channels: int = 48
     width: int = 128
-    encoder_depth: int = 2
-    decoder_depth: int = 3
+    depth: int = 4
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""The embedded codec: its linear maps in closed form, then its refinement by gradient descent.
+
+The linear part is final once fitted, so the transformer can learn over its latents while the refinement, which only
+the decoder has, is still being trained.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from shotstream.core.rng import derive_seed
+from shotstream.data.storyworld import TRAINING_SEEDS, as_pixels
+from shotstream.model.block_codec import BLOCK_FRAMES, FIRST, LATER, BlockCodec, to_blocks
+from shotstream.model.config import BlockCodecConfig
+from shotstream.train.loop import CHECKPOINT, LoopConfig, Report, TrainState, train
+from shotstream.world.render import render_frames
+from shotstream.world.stories import sample_story
+
+CLIP_FRAMES = 9
+FIT_CLIPS = 2000
+WHITENING = 0.5
+"""Latent deviation goes with the component's deviation to the power 1 - this: 0 keeps PCA's scale, 1 whitens."""
+LATENT_NOISE = 0.1
+"""Deviation of the noise on latents while the refinement learns, so that it forgives imperfect ones."""
+
+
+LOOP = LoopConfig(steps=4000, lr=1e-3, weight_decay=0.0, ema_decay=0.998)
+BATCH = 12
+
+
+def train_codec(directory: Path, config: BlockCodecConfig, report: Report, minutes: float | None = None) -> bool:
+    """Fits, then refines, in `directory`; returns whether the refinement has had all its steps."""
+    codec = BlockCodec(config)
+    for linear in (codec.analysis, codec.synthesis):
+        linear.requires_grad_(False)
+    if not (directory / CHECKPOINT).exists():
+        fit_linear(codec)
+    state = TrainState(codec, LOOP)
+    return train(state, directory, lambda step: refinement_loss(codec, step, BATCH), report, minutes)
+
+
+def sample_clip(seed: int, frames: int = CLIP_FRAMES) -> np.ndarray:
+    """A piece of a random training shot, uint8 [frames, h, w, 3]; it may begin anywhere in the shot."""
+    rng = np.random.default_rng(derive_seed("clip", seed))
+    story = sample_story(int(rng.integers(TRAINING_SEEDS)))
+    shot = int(rng.integers(len(story.shots)))
+    start = int(rng.integers(max(1, story.shots[shot].frames - frames)))
+    return render_frames(story, shot, range(start, start + frames))
+
+
+def clips(seeds: Iterable[int]) -> Float[Tensor, "b f c h w"]:
+    """Clips of those seeds as one batch of pixels."""
+    return as_pixels([sample_clip(seed) for seed in seeds])
+
+
+@torch.no_grad()
+def fit_linear(codec: BlockCodec, clip_count: int = FIT_CLIPS) -> None:
+    """Sets the codec's linear maps to the (scaled) principal components of blocks, and its refinement to nothing.
+
+    First frames get their own components, turned by the rotation that brings the code of a still picture nearest to
+    the code of four equal frames (orthogonal Procrustes), so that both kinds of latent speak one language.
+    """
+    channels = codec.latent_channels
+    seen = torch.cat([clips(range(start, start + 100)) for start in range(0, clip_count, 100)])
+    mean_later, basis_later, deviation = _principal(to_blocks(seen[:, 1:], BLOCK_FRAMES[LATER]), channels)
+    first = to_blocks(seen[:, :1], BLOCK_FRAMES[FIRST])
+    mean_first, basis_first, _ = _principal(first, channels)
+    repeated = basis_later.unflatten(0, (BLOCK_FRAMES[LATER], -1)).sum(0) / math.sqrt(BLOCK_FRAMES[LATER])
+    covariance = _columns(first) - mean_first
+    covariance = covariance.T @ covariance / len(covariance)
+    u, _, v = torch.linalg.svd(basis_first.T @ covariance @ repeated)
+    basis_first = basis_first @ (u @ v)
+    scale = deviation**WHITENING
+    scale = scale * (deviation / scale).square().mean().sqrt()
+    gain = math.sqrt(BLOCK_FRAMES[LATER])
+    _set_maps(codec, FIRST, mean_first, basis_first, scale / gain)
+    _set_maps(codec, LATER, mean_later, basis_later, scale)
+    for parameter in codec.refinement.out.parameters():
+        nn.init.zeros_(parameter)
+
+
+def refinement_loss(codec: BlockCodec, seed: int, batch: int) -> Float[Tensor, ""]:
+    """Mean squared error of decoded clips, with noise on the latents; only the refinement gets gradient."""
+    pixels = clips(range(seed * batch, (seed + 1) * batch))
+    with torch.no_grad():
+        latents = codec.encode(pixels)
+    generator = torch.Generator().manual_seed(derive_seed("codec-noise", seed))
+    strength = LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, 1, generator=generator)
+    decoded = codec.decode(latents + strength * torch.randn(latents.shape, generator=generator))
+    return (decoded - pixels).square().mean()
+
+
+@torch.no_grad()
+def psnr(codec: BlockCodec, first_seed: int = TRAINING_SEEDS, stories: int = 64) -> float:
+    """Peak signal-to-noise ratio in dB over the whole first shots of held-out stories."""
+    errors = []
+    for seed in range(first_seed, first_seed + stories):
+        story = sample_story(seed)
+        pixels = as_pixels([render_frames(story, 0, range(story.shots[0].frames))])
+        decoded = codec.decode(codec.encode(pixels)).clamp(-1, 1)
+        errors.append(float((decoded - pixels).square().mean()) / 4)
+    return -10 * math.log10(sum(errors) / len(errors))
+
+
+def _columns(blocks: Float[Tensor, "n v y x"]) -> Float[Tensor, "m v"]:
+    return blocks.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _principal(blocks: Float[Tensor, "n v y x"], channels: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean [v], the leading components [v, channels], and their deviations [channels]."""
+    values = _columns(blocks)
+    mean = values.mean(0)
+    centred = values - mean
+    eigenvalues, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    return mean, vectors.flip(1)[:, :channels], eigenvalues.flip(0)[:channels].sqrt()
+
+
+def _set_maps(codec: BlockCodec, which: int, mean: Tensor, basis: Tensor, scale: Tensor) -> None:
+    forward = (basis / scale).T
+    for layer, weight, bias in (
+        (codec.analysis[which], forward, -(forward @ mean)),
+        (codec.synthesis[which], basis * scale, mean),
+    ):
+        layer.load_state_dict({"weight": weight[:, :, None, None], "bias": bias})

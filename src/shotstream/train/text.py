@@ -1,0 +1,114 @@
+"""The embedded text encoder: it learns to read StoryWorld's traits out of captions, and is frozen after that.
+
+Reading is asked of small attention heads over the encoder's rows, one a trait, which are thrown away: what remains in
+the rows is what a transformer's cross-attention can find.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from shotstream.core.rng import derive_seed
+from shotstream.data.storyworld import TRAINING_SEEDS, caption_of
+from shotstream.model.config import TextEncoderConfig
+from shotstream.model.text import TextEncoder
+from shotstream.model.tokenizer import train_tokenizer
+from shotstream.train.loop import LoopConfig, Report, TrainState, train
+from shotstream.world.scene import Story
+from shotstream.world.stories import sample_story
+from shotstream.world.traits import ACTIONS, CAMERAS, COLOURS, FRAMINGS, PLACES, SPECIES, TIMES
+
+LOOP = LoopConfig(steps=1500, lr=2e-3, weight_decay=0.01, ema_decay=0.99)
+BATCH = 64
+TOKENIZER_CAPTIONS = 4000
+TOKENIZER_FILE = "tokenizer.json"
+ABSENT = 0
+"""Target of a species that a caption does not name; named ones count from 1."""
+
+
+def trait_targets(story: Story, shot: int) -> list[int]:
+    """What a caption says, as class numbers: place, time, framing, camera, action; then for every species its colour
+    in the story (0: not in it) and whether it is in the shot."""
+    scene = story.shots[shot]
+    targets = [PLACES.index(story.place), TIMES.index(story.time), FRAMINGS.index(scene.framing)]
+    targets += [CAMERAS.index(scene.camera), ACTIONS.index(scene.action)]
+    colours = {one.species: COLOURS.index(one.colour) + 1 for one in story.characters}
+    cast = {one.species for one in story.cast_of(shot)}
+    return [*targets, *(colours.get(kind, ABSENT) for kind in SPECIES), *(int(kind in cast) for kind in SPECIES)]
+
+
+TRAIT_SIZES = (
+    len(PLACES),
+    len(TIMES),
+    len(FRAMINGS),
+    len(CAMERAS),
+    len(ACTIONS),
+    *(len(COLOURS) + 1,) * len(SPECIES),
+    *(2,) * len(SPECIES),
+)
+
+
+class TraitReader(nn.Module):
+    """One attention query and one classifier a trait, over the rows of a caption."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        dim = encoder.config.dim
+        self.queries = nn.Parameter(torch.randn(len(TRAIT_SIZES), dim) * dim**-0.5)
+        self.heads = nn.ModuleList(nn.Linear(dim, size) for size in TRAIT_SIZES)
+
+    def forward(self, ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> list[Float[Tensor, "s classes"]]:
+        """Scores of every trait's classes."""
+        rows = self.encoder(ids, mask)
+        weights = (rows @ self.queries.T).masked_fill(mask[:, :, None] == 0, -torch.inf).softmax(1)
+        read = torch.einsum("slt,sld->tsd", weights, rows)
+        return [head(one) for head, one in zip(self.heads, read, strict=True)]
+
+
+def sample_captions(seed: int, count: int, first_story: int = 0) -> tuple[list[str], Int[Tensor, "s t"]]:
+    """Captions of random shots as the transformer gets them, and what they say."""
+    rng = np.random.default_rng(derive_seed("captions", seed))
+    captions, targets = [], []
+    for _ in range(count):
+        story = sample_story(first_story + int(rng.integers(TRAINING_SEEDS)))
+        shot = int(rng.integers(len(story.shots)))
+        captions.append(caption_of(story, shot, rng))
+        targets.append(trait_targets(story, shot))
+    return captions, torch.tensor(targets)
+
+
+def reading_loss(reader: TraitReader, seed: int, batch: int) -> Float[Tensor, ""]:
+    """Mean cross-entropy over all traits of a batch of captions."""
+    captions, targets = sample_captions(seed, batch)
+    scores = reader(*trim(*reader.encoder.tokenize(captions)))
+    return torch.stack([F.cross_entropy(one, targets[:, i]) for i, one in enumerate(scores)]).mean()
+
+
+@torch.no_grad()
+def reading_accuracy(reader: TraitReader, count: int = 500) -> Float[Tensor, "t"]:
+    """The share of held-out captions of which each trait is read rightly."""
+    captions, targets = sample_captions(0, count, first_story=TRAINING_SEEDS)
+    scores = reader(*trim(*reader.encoder.tokenize(captions)))
+    return torch.stack([(one.argmax(-1) == targets[:, i]).float().mean() for i, one in enumerate(scores)])
+
+
+def train_text(directory: Path, config: TextEncoderConfig, report: Report, minutes: float | None = None) -> bool:
+    """Trains the encoder in `directory`, its tokenizer first; returns whether all steps are done."""
+    directory.mkdir(parents=True, exist_ok=True)
+    tokenizer = train_tokenizer(sample_captions(0, TOKENIZER_CAPTIONS)[0], config.vocab_size)
+    tokenizer.save(str(directory / TOKENIZER_FILE))
+    torch.manual_seed(0)
+    reader = TraitReader(TextEncoder(config, tokenizer)).train()
+    state = TrainState(reader, LOOP)
+    return train(state, directory, lambda step: reading_loss(reader, step, BATCH), report, minutes)
+
+
+def trim(ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> tuple[Int[Tensor, "s m"], Int[Tensor, "s m"]]:
+    """The same batch without columns that are padding in every row."""
+    longest = int(mask.sum(1).max())
+    return ids[:, :longest], mask[:, :longest]
