@@ -68,6 +68,11 @@ class BlockCodec(nn.Module):
         self.synthesis = nn.ModuleList(nn.Conv2d(config.latent_channels, size, 1) for size in BLOCK_VALUES)
         self.refinement = Refinement(config.latent_channels, config.width, config.depth)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of what comes out."""
+        return next(self.parameters()).dtype
+
     def encode(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b t k y x"]:
         """Latents of a clip of 4n + 1 frames.
 
@@ -94,7 +99,7 @@ class BlockCodec(nn.Module):
 
     def decode_next(self, latents: Float[Tensor, "b t k y x"], state: BlockDecoderState) -> Float[Tensor, "b f c h w"]:
         """Pixels of the next latents of a clip; `state` is updated."""
-        latents = latents.to(self.analysis[FIRST].weight.dtype)
+        latents = latents.to(self.dtype)
         pixels = []
         before = state.last
         if before is None:
@@ -109,8 +114,7 @@ class BlockCodec(nn.Module):
         return torch.cat(pixels, 1)
 
     def _encode_blocks(self, pixels: Float[Tensor, "b f c h w"], which: int) -> Float[Tensor, "b t k y x"]:
-        weight = self.analysis[which].weight
-        latents = self.analysis[which](to_blocks(pixels.to(weight.dtype), BLOCK_FRAMES[which]))
+        latents = self.analysis[which](to_blocks(pixels.to(self.dtype), BLOCK_FRAMES[which]))
         return latents.unflatten(0, (pixels.shape[0], -1))
 
     def _decode_blocks(

@@ -4,7 +4,7 @@ A codec is causal with stride (4, 8, 8): the first latent of a clip is one frame
 normalised (mean 0, deviation about 1 a channel). Pixels lie in [-1, 1].
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 
+@runtime_checkable
 class Codec(Protocol):
     """The seam behind which Wan's VAE and the embedded codec are the same."""
 

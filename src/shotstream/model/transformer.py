@@ -6,6 +6,7 @@ original names. Source: Wan2.1 (the network), ShotStream section 3 (captions by 
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -170,7 +171,7 @@ class Transformer(nn.Module):
     def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
         """Cross-attention keys and values of s captions, to be used for a whole shot."""
         embedded = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
-        return [block.cross_attn.keys_values(embedded) for block in self.blocks]
+        return [cast(Block, block).cross_attn.keys_values(embedded) for block in self.blocks]
 
     def new_cache(self, batch: int, latent_size: tuple[int, int], capacity: int, pinned: int) -> KVCache:
         """An empty cache for this network and latents of (height, width)."""

@@ -105,3 +105,11 @@ def _spread(length: int, count: int) -> list[int]:
     if count < 2:
         return [0] * count
     return [round(Fraction(step * (length - 1), count - 1)) for step in range(count)]
+
+
+def key_frames(length: int, budget: int) -> list[int]:
+    """Every frame of a shot that a share of at most `budget` frames can choose, in order.
+
+    These are the frames of which a story keeps the exact pixels.
+    """
+    return sorted({frame for count in range(1, budget + 1) for frame in _spread(length, count)} | {length - 1})

@@ -1,8 +1,9 @@
 """What a story has made so far, on disk and without loss: any frame of any shot can be read back exactly.
 
-A directory holds one `shot-NNN.mkv` a shot and `story.json`, which says what made them. A shot counts once
-`story.json` names it, so that a process killed at any moment leaves the shots before it. Nothing of a frame stays in
-memory: a story may have any number of shots.
+A directory holds one `shot-NNN.mkv` a shot, `shot-NNN.safetensors` with the exact pixels of its key frames (the only
+ones that can become context, which 8 bits a channel would change), and `story.json`, which says what made them. A shot
+counts once `story.json` names it, so that a process killed at any moment leaves the shots before it. Nothing of a
+frame stays in memory: a story may have any number of shots.
 """
 
 import hashlib
@@ -10,15 +11,19 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory, remove_partials, write_json, writing
+from shotstream.core.files import make_directory, remove_partials, write_bytes, write_json, writing
 from shotstream.core.media import Frames, check_frames, read_video, write_video
 from shotstream.core.spec import FPS
 from shotstream.story.context import FrameRef, PastShot
@@ -50,24 +55,29 @@ class StoryIdentity:
 
 @dataclass(frozen=True)
 class FinishedShot:
-    """A shot as it was made: `caption` is its own text, `seed` that of its noise, `frames` uint8 `[n, h, w, 3]`."""
+    """A shot as it was made: `caption` is its own text, `seed` that of its noise, `frames` uint8 `[n, h, w, 3]`.
+
+    `key_frames` has, by frame, the float32 pixels `[3, h, w]` in [-1, 1] of all frames that may become context.
+    """
 
     index: int
     caption: str
     seed: int
     chunks: int
     frames: Frames
+    key_frames: Mapping[int, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class ShotRecord:
-    """What is written down of a finished shot; `sha256` is of its file."""
+    """What is written down of a finished shot; the hashes are of its files."""
 
     caption: str
     seed: int
     chunks: int
     length_frames: int
     sha256: str
+    key_frames_sha256: str
 
 
 @dataclass(frozen=True)
@@ -174,6 +184,10 @@ class History:
         """The lossless video of a shot."""
         return self.directory / f"shot-{shot_index:03d}.mkv"
 
+    def key_frames_file(self, shot_index: int) -> Path:
+        """The exact key frames of a shot."""
+        return self.shot_file(shot_index).with_suffix(".safetensors")
+
     def add(self, shot: FinishedShot) -> None:
         """Appends a shot. It is kept whole or not at all.
 
@@ -190,7 +204,10 @@ class History:
             )
         path = self.shot_file(shot.index)
         write_video(path, frames, FPS, lossless=True)
-        self._records.append(ShotRecord(shot.caption, shot.seed, shot.chunks, len(frames), _hash(path)))
+        exact = self.key_frames_file(shot.index)
+        write_bytes(exact, save({str(frame): np.ascontiguousarray(p) for frame, p in shot.key_frames.items()}))
+        hashes = (_hash(path), _hash(exact))
+        self._records.append(ShotRecord(shot.caption, shot.seed, shot.chunks, len(frames), *hashes))
         try:
             self._write_record()
         except BaseException:
@@ -207,19 +224,22 @@ class History:
             raise InputError(f"expected a shot from 0 to {len(self) - 1}, got {shot_index}")
         return read_video(self.shot_file(shot_index), frame_indices)
 
-    def read(self, refs: Sequence[FrameRef]) -> Frames:
-        """The frames that a context selector chose, in its order, `[n, h, w, 3]`.
+    def read_key_frames(self, refs: Sequence[FrameRef]) -> NDArray[np.float32]:
+        """The pixels in [-1, 1] of the frames that a context selector chose, in its order, `[n, 3, h, w]`.
 
         Raises:
-            InputError: there is no such shot or frame.
+            InputError: there is no such shot, or the frame is not a key frame of it.
         """
-        wanted: dict[int, list[int]] = {}
+        found = []
         for ref in refs:
-            wanted.setdefault(ref.shot, []).append(ref.frame)
-        read = {shot: iter(self.frames(shot, indices)) for shot, indices in wanted.items()}
-        if not refs:
-            return np.empty((0, self.identity.height, self.identity.width, 3), np.uint8)
-        return np.stack([next(read[ref.shot]) for ref in refs])
+            if not 0 <= ref.shot < len(self):
+                raise InputError(f"expected a shot from 0 to {len(self) - 1}, got {ref.shot}")
+            with safe_open(self.key_frames_file(ref.shot), "np") as file:
+                if str(ref.frame) not in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
+                    kept = ", ".join(sorted(file.keys(), key=int))
+                    raise InputError(f"shot {ref.shot}: expected one of its key frames {kept}, got {ref.frame}")
+                found.append(file.get_tensor(str(ref.frame)))
+        return np.stack(found)
 
     def all_frames(self) -> Iterator[Frames]:
         """The whole story, shot by shot."""
@@ -233,7 +253,8 @@ class History:
         """
         if shots >= len(self):
             return
-        stale = [self.shot_file(index) for index in range(shots, len(self))]
+        files = (self.shot_file, self.key_frames_file)
+        stale = [file(index) for index in range(shots, len(self)) for file in files]
         del self._records[shots:]
         self._write_record()
         for path in stale:
@@ -253,8 +274,9 @@ class History:
         self.close()
 
     def _is_whole(self, shot_index: int) -> bool:
-        path = self.shot_file(shot_index)
-        return path.is_file() and _hash(path) == self._records[shot_index].sha256
+        record = self._records[shot_index]
+        files = {self.shot_file(shot_index): record.sha256, self.key_frames_file(shot_index): record.key_frames_sha256}
+        return all(path.is_file() and _hash(path) == wanted for path, wanted in files.items())
 
     def _write_record(self) -> None:
         record = _StoryRecord(VERSION, self.identity, self.records)
@@ -268,7 +290,8 @@ def remove_story(directory: Path) -> None:
         InputError: they cannot be removed.
     """
     with writing(directory):
-        for path in (directory / RECORD_FILE, *sorted(directory.glob("shot-[0-9][0-9][0-9]*.mkv"))):
+        shots = (sorted(directory.glob(f"shot-[0-9][0-9][0-9]*{suffix}")) for suffix in (".mkv", ".safetensors"))
+        for path in (directory / RECORD_FILE, *chain.from_iterable(shots)):
             path.unlink(missing_ok=True)
 
 

@@ -20,12 +20,12 @@ from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.data.storyworld import ShotSample, as_pixels, sample_shot, stack_layouts
-from shotstream.model.attention import block_causal_plan
+from shotstream.model.attention import Group, block_causal_plan
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import TransformerConfig
 from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, shift_sigma
 from shotstream.model.text import TextEncoder
-from shotstream.model.transformer import Transformer
+from shotstream.model.transformer import Placement, Transformer
 from shotstream.train.loop import LoopConfig, Report, TrainState, train
 
 LOOP = LoopConfig(steps=20000, lr=1e-3, warmup_steps=200, ema_decay=0.999)
@@ -177,10 +177,21 @@ def train_base(
     transformer = Transformer(shape)
     initialise(transformer)
     state = TrainState(transformer, LOOP)
-    called = torch.compile(transformer) if config.compile else transformer
+    called = _compiled(transformer) if config.compile else transformer
     batches = BatchSource(directory / "batches", config, codec.eval(), encoder.eval())
 
     def loss_of_step(step: int) -> Tensor:
         return flow_matching_loss(called, transformer, batches(step), config, step)
 
     return train(state, directory, loss_of_step, report, minutes)
+
+
+def _compiled(transformer: Transformer) -> Callable[..., Tensor]:
+    """The transformer compiled once a shot length; only the number of captions stays open."""
+    compiled = torch.compile(transformer, dynamic=False)
+
+    def call(latents: Tensor, timesteps: Tensor, text: Tensor, placement: Placement, plan: tuple[Group, ...]) -> Tensor:
+        torch._dynamo.mark_dynamic(text, 1)
+        return compiled(latents, timesteps, text, placement, plan=plan)
+
+    return call

@@ -22,7 +22,7 @@ from shotstream.world.scene import Story
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import ACTIONS, CAMERAS, COLOURS, FRAMINGS, PLACES, SPECIES, TIMES
 
-LOOP = LoopConfig(steps=1500, lr=2e-3, weight_decay=0.01, ema_decay=0.99)
+LOOP = LoopConfig(steps=1000, lr=2e-3, weight_decay=0.01, ema_decay=0.99)
 BATCH = 64
 TOKENIZER_CAPTIONS = 4000
 TOKENIZER_FILE = "tokenizer.json"

@@ -1,0 +1,67 @@
+"""The Python face: open a model, begin a story, iterate over its shots."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from shotstream.core.rng import Noise
+from shotstream.core.spec import VideoSize
+from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.device import pick_device, pick_dtype
+from shotstream.model.parts import ModelParts
+from shotstream.model.text import TruncationReport
+from shotstream.model.zoo import open_parts
+from shotstream.rollout.stream import Story
+
+
+class Model:
+    """A model ready to tell stories."""
+
+    def __init__(self, parts: ModelParts) -> None:
+        self.parts = parts
+
+    @property
+    def config(self) -> ModelConfig:
+        """What the model says about itself."""
+        return self.parts.config
+
+    def story(
+        self,
+        global_caption: str,
+        *,
+        seed: int = 0,
+        directory: str | Path | None = None,
+        size: VideoSize | None = None,
+        sampler: SamplerConfig | None = None,
+        context: str = "dynamic",
+        noise: Noise | None = None,
+    ) -> Story:
+        """Begins a story, or goes on with the one in `directory`; the arguments are those of `Story`."""
+        return Story(
+            self.parts,
+            global_caption,
+            seed=seed,
+            directory=directory,
+            size=size,
+            sampler=sampler,
+            context=context,
+            noise=noise,
+        )
+
+    def truncation(self, captions: Sequence[str]) -> list[TruncationReport]:
+        """What of each caption the text encoder reads, and what is lost."""
+        return self.parts.text_encoder.truncation(captions)
+
+
+def open_model(source: str | Path = "storyworld", *, device: str = "auto", dtype: str = "auto") -> Model:
+    """A model by name, directory or hub id (`model.zoo`).
+
+    Args:
+        source: "storyworld" (embedded), a directory of weights, or a hub id.
+        device: auto, cpu, cuda, cuda:N or mps.
+        dtype: auto, float32 or bfloat16; auto is bfloat16 where the device is fast in it.
+
+    Raises:
+        InputError: there is no such model or device, or the weights cannot be used.
+    """
+    where = pick_device(device)
+    return Model(open_parts(source, where, pick_dtype(where, dtype)))
