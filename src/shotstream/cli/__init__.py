@@ -13,12 +13,12 @@ EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The command line with those commands; only their modules are imported."""
     parser = argparse.ArgumentParser(prog="shotstream", description="Live multi-shot video, directed while it plays.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in commands:
         import_module(f"shotstream.cli.{name}").add_parser(subparsers)
     return parser
 
@@ -28,7 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 the command found something wrong, 2 the input cannot be used, 130 interrupted.
     """
-    args = build_parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    asked = [word for word in words[:1] if word in COMMANDS]
+    args = build_parser(asked or COMMANDS).parse_args(words)
     try:
         return args.run(args)
     except InputError as error:

@@ -93,8 +93,8 @@ class CrossAttention(Attention):
             out = attend(q, k[:, placement.caption], v[:, placement.caption])
         else:
             batch, latents = placement.captions.shape
-            rows = torch.arange(batch, device=k.device)[:, None]
-            k, v = (t[rows, placement.captions].flatten(0, 1) for t in (k, v))
+            rows = placement.captions + k.shape[1] * torch.arange(batch, device=k.device)[:, None]
+            k, v = (t.flatten(0, 1).index_select(0, rows.flatten()) for t in (k, v))
             out = attend(q.unflatten(1, (latents, -1)).flatten(0, 1), k, v).unflatten(0, (batch, latents)).flatten(1, 2)
         return self.o(out.flatten(2))
 

@@ -26,23 +26,8 @@ from shotstream.model.config import TransformerConfig
 from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, shift_sigma
 from shotstream.model.text import TextEncoder
 from shotstream.model.transformer import Placement, Transformer
-from shotstream.train.loop import LoopConfig, Report, TrainState, train
-
-LOOP = LoopConfig(steps=20000, lr=1e-3, warmup_steps=200, ema_decay=0.999)
-
-
-@dataclass(frozen=True)
-class BaseConfig:
-    """What a step trains on. A step has about `latents` latents, whatever the length of its shots."""
-
-    latents: int = 192
-    pool_steps: int = 1500
-    chunks: tuple[int, ...] = (2, 4, 7)
-    chunk_shares: tuple[float, ...] = (0.6, 0.25, 0.15)
-    shift: float = 3.0
-    clean_share: float = 0.3
-    no_text_share: float = 0.1
-    compile: bool = False
+from shotstream.train.loop import Report, TrainState, train
+from shotstream.train.settings import BaseConfig
 
 
 @dataclass(frozen=True)
@@ -171,13 +156,15 @@ def train_base(
     config: BaseConfig,
     report: Report,
     minutes: float | None = None,
+    *,
+    compiled: bool = False,
 ) -> bool:
     """Trains a transformer over `codec` and `encoder`, both frozen; returns whether all steps are done."""
     torch.manual_seed(0)
     transformer = Transformer(shape)
     initialise(transformer)
-    state = TrainState(transformer, LOOP)
-    called = _compiled(transformer) if config.compile else transformer
+    state = TrainState(transformer, config.loop)
+    called = _compiled(transformer) if compiled else transformer
     batches = BatchSource(directory / "batches", config, codec.eval(), encoder.eval())
 
     def loss_of_step(step: int) -> Tensor:

@@ -17,31 +17,29 @@ from shotstream.core.rng import derive_seed
 from shotstream.data.storyworld import TRAINING_SEEDS, as_pixels
 from shotstream.model.block_codec import BLOCK_FRAMES, FIRST, LATER, BlockCodec, to_blocks
 from shotstream.model.config import BlockCodecConfig
-from shotstream.train.loop import CHECKPOINT, LoopConfig, Report, TrainState, train
+from shotstream.train.loop import CHECKPOINT, Report, TrainState, train
+from shotstream.train.settings import CodecTraining
 from shotstream.world.render import render_frames
 from shotstream.world.stories import sample_story
 
 CLIP_FRAMES = 9
-FIT_CLIPS = 2000
 WHITENING = 0.5
 """Latent deviation goes with the component's deviation to the power 1 - this: 0 keeps PCA's scale, 1 whitens."""
 LATENT_NOISE = 0.1
 """Deviation of the noise on latents while the refinement learns, so that it forgives imperfect ones."""
 
 
-LOOP = LoopConfig(steps=4000, lr=1e-3, weight_decay=0.0, ema_decay=0.998)
-BATCH = 12
-
-
-def train_codec(directory: Path, config: BlockCodecConfig, report: Report, minutes: float | None = None) -> bool:
+def train_codec(
+    directory: Path, shape: BlockCodecConfig, config: CodecTraining, report: Report, minutes: float | None = None
+) -> bool:
     """Fits, then refines, in `directory`; returns whether the refinement has had all its steps."""
-    codec = BlockCodec(config)
+    codec = BlockCodec(shape)
     for linear in (codec.analysis, codec.synthesis):
         linear.requires_grad_(False)
     if not (directory / CHECKPOINT).exists():
-        fit_linear(codec)
-    state = TrainState(codec, LOOP)
-    return train(state, directory, lambda step: refinement_loss(codec, step, BATCH), report, minutes)
+        fit_linear(codec, config.fit_clips)
+    state = TrainState(codec, config.loop)
+    return train(state, directory, lambda step: refinement_loss(codec, step, config.batch), report, minutes)
 
 
 def sample_clip(seed: int, frames: int = CLIP_FRAMES) -> np.ndarray:
@@ -59,7 +57,7 @@ def clips(seeds: Iterable[int]) -> Float[Tensor, "b f c h w"]:
 
 
 @torch.no_grad()
-def fit_linear(codec: BlockCodec, clip_count: int = FIT_CLIPS) -> None:
+def fit_linear(codec: BlockCodec, clip_count: int) -> None:
     """Sets the codec's linear maps to the (scaled) principal components of blocks, and its refinement to nothing.
 
     First frames get their own components, turned by the rotation that brings the code of a still picture nearest to

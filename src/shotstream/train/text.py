@@ -12,19 +12,18 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from shotstream.core.files import make_directory
 from shotstream.core.rng import derive_seed
 from shotstream.data.storyworld import TRAINING_SEEDS, caption_of
 from shotstream.model.config import TextEncoderConfig
 from shotstream.model.text import TextEncoder
 from shotstream.model.tokenizer import train_tokenizer
-from shotstream.train.loop import LoopConfig, Report, TrainState, train
+from shotstream.train.loop import Report, TrainState, train
+from shotstream.train.settings import TextTraining
 from shotstream.world.scene import Story
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import ACTIONS, CAMERAS, COLOURS, FRAMINGS, PLACES, SPECIES, TIMES
 
-LOOP = LoopConfig(steps=1000, lr=2e-3, weight_decay=0.01, ema_decay=0.99)
-BATCH = 64
-TOKENIZER_CAPTIONS = 4000
 TOKENIZER_FILE = "tokenizer.json"
 ABSENT = 0
 """Target of a species that a caption does not name; named ones count from 1."""
@@ -97,15 +96,16 @@ def reading_accuracy(reader: TraitReader, count: int = 500) -> Float[Tensor, "t"
     return torch.stack([(one.argmax(-1) == targets[:, i]).float().mean() for i, one in enumerate(scores)])
 
 
-def train_text(directory: Path, config: TextEncoderConfig, report: Report, minutes: float | None = None) -> bool:
+def train_text(
+    directory: Path, shape: TextEncoderConfig, config: TextTraining, report: Report, minutes: float | None = None
+) -> bool:
     """Trains the encoder in `directory`, its tokenizer first; returns whether all steps are done."""
-    directory.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(sample_captions(0, TOKENIZER_CAPTIONS)[0], config.vocab_size)
-    tokenizer.save(str(directory / TOKENIZER_FILE))
+    tokenizer = train_tokenizer(sample_captions(0, config.tokenizer_captions)[0], shape.vocab_size)
+    tokenizer.save(str(make_directory(directory) / TOKENIZER_FILE))
     torch.manual_seed(0)
-    reader = TraitReader(TextEncoder(config, tokenizer)).train()
-    state = TrainState(reader, LOOP)
-    return train(state, directory, lambda step: reading_loss(reader, step, BATCH), report, minutes)
+    reader = TraitReader(TextEncoder(shape, tokenizer)).train()
+    state = TrainState(reader, config.loop)
+    return train(state, directory, lambda step: reading_loss(reader, step, config.batch), report, minutes)
 
 
 def trim(ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> tuple[Int[Tensor, "s m"], Int[Tensor, "s m"]]:

@@ -1,0 +1,44 @@
+"""How each stage is trained: every figure that may be changed without changing the code."""
+
+from dataclasses import dataclass, field
+
+from shotstream.train.loop import LoopConfig
+
+
+@dataclass(frozen=True)
+class CodecTraining:
+    """The codec: clips for the closed-form fit, then clips a step of the refinement."""
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, lr=1e-3, weight_decay=0.0, ema_decay=0.998))
+    fit_clips: int = 2000
+    batch: int = 12
+
+
+@dataclass(frozen=True)
+class TextTraining:
+    """The text encoder: captions its tokenizer is learnt from, and captions a step."""
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1000, lr=2e-3, ema_decay=0.99))
+    tokenizer_captions: int = 4000
+    batch: int = 64
+
+
+@dataclass(frozen=True)
+class BaseConfig:
+    """The causal base model. A step has about `latents` latents, whatever the length of its shots.
+
+    Shots of `chunks` chunks come with probability `chunk_shares`. `shift` moves noise levels towards noise.
+    `clean_share` of the chunks before a shot's last are left clean; `no_text_share` of the samples lose their captions.
+    After `pool_steps` batches the first comes again, with other noise.
+    """
+
+    loop: LoopConfig = field(
+        default_factory=lambda: LoopConfig(steps=20000, lr=1e-3, warmup_steps=200, ema_decay=0.999)
+    )
+    latents: int = 192
+    pool_steps: int = 1500
+    chunks: tuple[int, ...] = (2, 4, 7)
+    chunk_shares: tuple[float, ...] = (0.6, 0.25, 0.15)
+    shift: float = 3.0
+    clean_share: float = 0.3
+    no_text_share: float = 0.1
