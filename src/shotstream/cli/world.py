@@ -5,15 +5,27 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, TextColumn, track
+from rich.table import Table
 
 from shotstream.core.errors import InputError
+from shotstream.core.files import check_target
 from shotstream.core.media import write_video
 from shotstream.core.spec import FPS
 from shotstream.world.captions import story_captions
 from shotstream.world.dataset import write_dataset
+from shotstream.world.judge import Judge
+from shotstream.world.judge_training import (
+    HELD_OUT_SEED,
+    JudgeTrainingConfig,
+    accuracy_table,
+    degrade_frames,
+    save_judge,
+    train_judge,
+)
 from shotstream.world.render import render_story
 from shotstream.world.stories import sample_story
+from shotstream.world.traits import FRAMINGS
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -29,6 +41,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     dataset.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     dataset.add_argument("--seed", type=int, default=0, help="seed of the first story (default 0)")
     dataset.set_defaults(run=_dataset)
+    train = commands.add_parser("train-judge", help="train the judge on renders")
+    train.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
+    train.add_argument("--minutes", type=float, default=JudgeTrainingConfig.minutes)
+    train.add_argument("--seed", type=int, default=0)
+    train.set_defaults(run=_train_judge)
+    check = commands.add_parser("check-judge", help="how much the judge reads right on held-out renders")
+    check.add_argument("--stories", type=int, default=100, metavar="N")
+    check.add_argument("--weights", type=Path, default=None, metavar="FILE", help="default: those of the package")
+    check.add_argument("--degraded", action="store_true", help="read frames with blur, noise and lost detail")
+    check.set_defaults(run=_check_judge)
 
 
 def _render(args: argparse.Namespace) -> int:
@@ -50,4 +72,32 @@ def _dataset(args: argparse.Namespace) -> int:
     seeds = track(range(args.seed, args.seed + args.stories), description="rendering", console=console)
     path = write_dataset((sample_story(seed) for seed in seeds), args.output)
     console.print(f"{path}: {args.stories} stories", highlight=False)
+    return 0
+
+
+def _train_judge(args: argparse.Namespace) -> int:
+    if args.minutes <= 0:
+        raise InputError(f"expected a positive number of minutes, got --minutes {args.minutes}")
+    check_target(args.output)
+    console = Console()
+    with Progress(*Progress.get_default_columns(), TextColumn("loss {task.fields[loss]:.2f}"), console=console) as bar:
+        task = bar.add_task("training", total=1.0, loss=float("nan"))
+        network = train_judge(
+            JudgeTrainingConfig(minutes=args.minutes, seed=args.seed),
+            lambda share, loss: bar.update(task, completed=share, loss=loss),
+        )
+    save_judge(network, args.output)
+    console.print(f"{args.output}: check it with 'shotstream world check-judge --weights {args.output}'")
+    return 0
+
+
+def _check_judge(args: argparse.Namespace) -> int:
+    if args.stories < 1:
+        raise InputError(f"expected at least one story, got --stories {args.stories}")
+    judge, seeds = Judge.load(path=args.weights), range(HELD_OUT_SEED, HELD_OUT_SEED + args.stories)
+    accuracies = accuracy_table(judge, seeds, degrade_frames if args.degraded else None)
+    table = Table("trait", "all", *FRAMINGS, title=f"read right in the shots of {args.stories} held-out stories, %")
+    for trait, shares in accuracies.items():
+        table.add_row(trait, *(f"{100 * shares[name]:.1f}" for name in ("all", *FRAMINGS)))
+    Console().print(table)
     return 0

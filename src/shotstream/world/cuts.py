@@ -13,29 +13,45 @@ from numpy.typing import NDArray
 GREY_WEIGHTS = np.array([0.45, 0.35, 0.2], dtype=np.float32)
 """Of red, green and blue: unlike those of brightness, they keep the colours of coats apart."""
 BLOCK_PX = 8
+STRANGE_LEVELS = 10
+"""A block counts as new from that mean difference in grey levels on."""
 REACH_PX = 3
 """How far a block may have moved since the frame before."""
 NEIGHBOURS = 8
 """How many frame steps on either side tell the shot's own motion: a period of every action."""
-LEAST_CHANGE = 1.5
-"""A cut changes at least that much (mean grey levels that no motion explains)."""
-LEAST_RATIO = 1.8
+LEAST_CHANGE_PERCENT = 10.5
+"""A cut makes at least that share of the picture new."""
+LEAST_RATIO = 1.75
 """And at least so many times as much as the liveliest steps around it."""
 LIVELY_QUANTILE = 0.85
+LEAST_LASTING = 0.5
+"""And of that change at least this share stays: no frame soon after is like the one before."""
 
 
 def detect_cuts(frames: NDArray[np.uint8]) -> list[int]:
-    """Indices of the frames that begin a new shot (never 0), from frames `[n, h, w, 3]`."""
-    change = unexplained_change(frames)
-    return [index + 1 for index in range(len(change)) if _stands_out(change, index)]
+    """Indices of the frames that begin a new shot (never 0), from frames `[n, h, w, 3]`.
+
+    A cut changes much more than the shot's own motion does, over a larger part of the picture, and for good:
+    a blink or a wave comes back.
+    """
+    grey = _grey(frames)
+    change = _changes(grey)
+    return [i + 1 for i in range(len(change)) if _stands_out(change, i) and _lasts(grey, change, i)]
 
 
 def unexplained_change(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """For each frame but the first: how much of it motion does not explain, in grey levels, `[n - 1]`.
+    """For each frame but the first: how much of it motion does not explain, in percent of the picture, `[n - 1]`.
 
     Each 8x8 block is compared with the frame before at every displacement of up to three pixels; the best one counts.
     """
-    grey = (frames @ GREY_WEIGHTS).astype(np.uint8)
+    return _changes(_grey(frames))
+
+
+def _grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return (frames @ GREY_WEIGHTS).astype(np.uint8)
+
+
+def _changes(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.array([_residual(before, after) for before, after in pairwise(grey)], dtype=np.float32)
 
 
@@ -52,13 +68,21 @@ def _residual(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
             difference = np.maximum(after, other) - np.minimum(after, other)
             rows = np.add.reduceat(difference, np.arange(0, height, BLOCK_PX), axis=0, dtype=np.uint16)
             np.minimum(best, rows.reshape(len(rows), -1, BLOCK_PX).sum(axis=2, dtype=np.uint16), out=best)
-    return float(best.mean()) / BLOCK_PX**2
+    return 100 * float((best > STRANGE_LEVELS * BLOCK_PX**2).mean())
 
 
 def _stands_out(change: NDArray[np.float32], index: int) -> bool:
-    """Whether a step is a cut: large, larger than the steps beside it, far above the shot's own motion."""
+    """Whether a step may be a cut: large, larger than the steps beside it, far above the shot's own motion."""
     first, last = max(0, index - NEIGHBOURS), min(len(change), index + NEIGHBOURS + 1)
     around = np.delete(change[first:last], index - first)
     lively = float(np.quantile(around, LIVELY_QUANTILE)) if len(around) else 0.0
     nearest = change[max(0, index - 1) : index + 2].max()
-    return bool(change[index] >= max(LEAST_CHANGE, LEAST_RATIO * lively) and change[index] == nearest)
+    return bool(change[index] >= max(LEAST_CHANGE_PERCENT, LEAST_RATIO * lively) and change[index] == nearest)
+
+
+def _lasts(grey: NDArray[np.uint8], change: NDArray[np.float32], index: int) -> bool:
+    """Whether no frame soon after the step is like the one before it, nor one soon before like the one after."""
+    following = grey[index + 2 : index + 1 + NEIGHBOURS]
+    preceding = grey[max(0, index + 1 - NEIGHBOURS) : index]
+    pairs = [(grey[index], later) for later in following] + [(earlier, grey[index + 1]) for earlier in preceding]
+    return all(_residual(before, after) >= LEAST_LASTING * change[index] for before, after in pairs)

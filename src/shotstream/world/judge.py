@@ -133,7 +133,11 @@ def clip_starts(frames: int) -> list[int]:
 
 def _reading(logits: Mapping[str, Tensor]) -> ShotReading:
     present = logits["present"][..., 0].sigmoid().mean(0).cpu().numpy()
-    chances = {name: value.softmax(-1).mean(0).cpu().numpy() for name, value in logits.items() if name != "present"}
+    chances = {
+        name: value.softmax(-1).mean(0).cpu().numpy()
+        for name, value in logits.items()
+        if name not in ("present", "where")
+    }
     characters = [
         CharacterReading(
             species=SPECIES[index],

@@ -8,6 +8,7 @@ characters of a story differ in species.
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -43,7 +44,10 @@ CHARACTER_HEADS: dict[str, int] = {
     "accessory": len(ACCESSORIES),
     "pattern": len(PATTERNS),
 }
-MAP_CHANNELS = 96
+FINE_CHANNELS, MAP_CHANNELS = 64, 96
+MAP_HEIGHT, MAP_WIDTH = 10, 16
+MAP_STRIDE = 8
+"""Pixels of a frame that one place of the map stands for."""
 
 
 class _Residual(nn.Module):
@@ -74,41 +78,49 @@ class JudgeNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        frames, columns = len(CLIP_OFFSETS), 16
-        self.trunk = nn.Sequential(
-            _halve(3 * frames, 32),
-            _halve(32, 64),
-            _Residual(64),
-            _Residual(64),
-            _halve(64, MAP_CHANNELS),
+        self.fine = nn.Sequential(
+            _halve(3 * len(CLIP_OFFSETS), 24),
+            _halve(24, FINE_CHANNELS),
+            _Residual(FINE_CHANNELS),
+            _Residual(FINE_CHANNELS),
+        )
+        self.coarse = nn.Sequential(
+            _halve(FINE_CHANNELS, MAP_CHANNELS),
             _Residual(MAP_CHANNELS),
             _Residual(MAP_CHANNELS),
             _Residual(MAP_CHANNELS),
         )
         self.attention = nn.Conv2d(MAP_CHANNELS, len(SPECIES), 1)
         self.character = nn.ModuleDict(
-            {name: nn.Linear(MAP_CHANNELS, size * len(SPECIES)) for name, size in CHARACTER_HEADS.items()}
+            {
+                name: nn.Linear(FINE_CHANNELS + MAP_CHANNELS, size * len(SPECIES))
+                for name, size in CHARACTER_HEADS.items()
+            }
         )
         self.summary = nn.Sequential(nn.Linear(2 * MAP_CHANNELS, 96), nn.ReLU())
         self.shot = nn.ModuleDict({name: nn.Linear(96, size) for name, size in SHOT_HEADS.items()})
-        self.layout = nn.Linear(32 * columns, len(SLOTS) * len(ALL_LANDMARKS))
+        self.layout = nn.Linear(32 * MAP_WIDTH, len(SLOTS) * len(ALL_LANDMARKS))
         self.columns = nn.Conv2d(MAP_CHANNELS, 32, 1)
 
     def forward(self, clips: Float[Tensor, "b f 3 80 128"]) -> dict[str, Tensor]:
         """Logits of clips with values in [-1, 1].
 
-        Returns `[b, values]` for every trait of a shot, `[b, species, values]` for every trait of a character and
-        `[b, slots, landmarks]` for `layout`.
+        Returns `[b, values]` for every trait of a shot, `[b, species, values]` for every trait of a character,
+        `[b, slots, landmarks]` for `layout` and `[b, species, places]` for `where`, the place of each one's head on
+        the map.
         """
-        features = self.trunk(clips.flatten(1, 2).contiguous(memory_format=torch.channels_last))
-        weights = self.attention(features).flatten(2).float().softmax(-1)
-        found = torch.einsum("bsp,bcp->bsc", weights.to(features.dtype), features.flatten(2))
+        fine = self.fine(clips.flatten(1, 2).contiguous(memory_format=torch.channels_last))
+        features = self.coarse(fine)
+        where = self.attention(features).flatten(2)
+        looked_at = torch.cat([features, F.max_pool2d(fine, 2)], 1)
+        found = torch.einsum("bsp,bcp->bsc", where.softmax(-1), looked_at.flatten(2))
         logits = {name: self._of_each_species(head, found) for name, head in self.character.items()}
+        logits["where"] = where
         summary = self.summary(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
         logits |= {name: head(summary) for name, head in self.shot.items()}
         columns = torch.relu(self.columns(features)).amax(2).flatten(1)
         logits["layout"] = self.layout(columns).unflatten(1, (len(SLOTS), len(ALL_LANDMARKS)))
-        return {name: value.float() for name, value in logits.items()}
+        return logits
 
     @staticmethod
     def _of_each_species(head: nn.Module, found: Float[Tensor, "b s c"]) -> Float[Tensor, "b s v"]:

@@ -21,16 +21,20 @@ from torch import Tensor
 
 from shotstream.core.files import write_bytes
 from shotstream.core.rng import derive_seed
+from shotstream.world.framing import HEIGHT, WIDTH
 from shotstream.world.judge import CHARACTER_VALUES, SHOT_VALUES, Judge, score_shot
 from shotstream.world.judge_network import (
     ALL_LANDMARKS,
     CLIP_FRAMES,
     CLIP_OFFSETS,
+    MAP_HEIGHT,
+    MAP_STRIDE,
+    MAP_WIDTH,
     JudgeNetwork,
     half_weights,
     pixels_of_clips,
 )
-from shotstream.world.render import render_frames, render_shot, visible_slots
+from shotstream.world.render import head_positions, render_frames, render_shot, visible_slots
 from shotstream.world.scene import Story
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import SPECIES
@@ -50,14 +54,14 @@ class JudgeTrainingConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     clips_a_shot: int = 2
-    pool_shots: int = 1500
-    """How many shots are kept to draw batches from; every batch replaces the oldest of them by new ones."""
-    new_shots_a_batch: int = 7
+    pool_clips: int = 3000
+    """How many clips are kept to draw batches from; every batch replaces the oldest of them by new ones."""
+    new_clips_a_batch: int = 12
 
 
 @dataclass(frozen=True)
 class _Sample:
-    clips: NDArray[np.uint8]
+    clip: NDArray[np.uint8]
     labels: dict[str, NDArray[np.int64]]
 
 
@@ -144,36 +148,57 @@ def accuracy_table(
     return {trait: {name: sum(row) / len(row) for name, row in rows.items()} for trait, rows in hits.items()}
 
 
+def degrade_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Frames `[n, 80, 128, 3]` with half the frequencies of every 8x8 block lost, a blur and a little noise."""
+    rng = np.random.default_rng(len(frames))
+    degrade = Degrade(rng)
+    clip = degrade.lose_detail(pixels_of_clips(torch.from_numpy(frames)[None])[0], 4)
+    clip = degrade.blur(clip, 0.4) + 0.03 * torch.from_numpy(rng.standard_normal(clip.shape)).float()
+    return ((clip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
 def _batches(config: JudgeTrainingConfig) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Batches without end, drawn from a pool that is renewed all the time."""
     rng = np.random.default_rng(derive_seed("judge", config.seed))
-    shots = _shots(config, rng)
-    pool: list[_Sample] = []
+    samples = _samples(config, rng)
+    pool = [next(samples) for _ in range(config.batch)]
     oldest = 0
     while True:
-        for _ in range(config.new_shots_a_batch if len(pool) >= config.batch else config.batch):
-            sample = next(shots)
-            if len(pool) < config.pool_shots:
-                pool.append(sample)
-            else:
-                pool[oldest] = sample
-                oldest = (oldest + 1) % config.pool_shots
         chosen = [pool[index] for index in rng.choice(len(pool), config.batch, replace=False)]
-        clips = np.stack([sample.clips[rng.integers(len(sample.clips))] for sample in chosen])
         labels = {name: np.stack([sample.labels[name] for sample in chosen]) for name in chosen[0].labels}
+        clips = np.stack([sample.clip for sample in chosen])
         yield torch.from_numpy(clips), {name: torch.from_numpy(value) for name, value in labels.items()}
+        for _ in range(config.new_clips_a_batch):
+            if len(pool) < config.pool_clips:
+                pool.append(next(samples))
+            else:
+                pool[oldest] = next(samples)
+                oldest = (oldest + 1) % config.pool_clips
 
 
-def _shots(config: JudgeTrainingConfig, rng: np.random.Generator) -> Iterator[_Sample]:
+def _samples(config: JudgeTrainingConfig, rng: np.random.Generator) -> Iterator[_Sample]:
     """Random shots of random stories, a few clips of each."""
     while True:
         story = sample_story(int(rng.integers(HELD_OUT_SEED)))
         for shot_index, shot in enumerate(story.shots):
+            labels = labels_of(story, shot_index)
             starts = rng.integers(0, shot.frames - CLIP_FRAMES + 1, config.clips_a_shot)
             indices = [int(start) + offset for start in starts for offset in CLIP_OFFSETS]
             frames = render_frames(story, shot_index, indices)
             clips = frames.reshape(config.clips_a_shot, len(CLIP_OFFSETS), *frames.shape[1:])
-            yield _Sample(clips, labels_of(story, shot_index))
+            for clip, start in zip(clips, starts, strict=True):
+                where = _head_cells(story, shot_index, int(start) + CLIP_FRAMES // 2)
+                yield _Sample(clip, {**labels, "where": where})
+
+
+def _head_cells(story: Story, shot_index: int, frame: int) -> NDArray[np.int64]:
+    """The place on the network's map where each species has its head, -100 where it is not there."""
+    cells = np.full(len(SPECIES), IGNORED, dtype=np.int64)
+    for one, (row, column) in zip(story.cast_of(shot_index), head_positions(story, shot_index, frame), strict=True):
+        down = min(max(int(row // MAP_STRIDE), 0), MAP_HEIGHT - 1)
+        right = min(max(int(column // MAP_STRIDE), 0), MAP_WIDTH - 1)
+        cells[SPECIES.index(one.species)] = down * MAP_WIDTH + right
+    return cells
 
 
 class Degrade:
@@ -184,26 +209,34 @@ class Degrade:
         steps = torch.arange(8, dtype=torch.float32)
         basis = torch.cos(math.pi / 8 * (steps[None, :] + 0.5) * steps[:, None])
         self.basis = F.normalize(basis, dim=1)
+        self.noise = [self._noise(int(seed)) for seed in rng.integers(2**62, size=8)]
 
     def __call__(self, clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
         worse = []
         for clip in clips:
-            clip = self._lose_detail(clip) if self.rng.random() < 0.35 else clip
-            clip = self._blur(clip) if self.rng.random() < 0.35 else clip
+            clip = self.lose_detail(clip, int(self.rng.integers(3, 8))) if self.rng.random() < 0.35 else clip
+            clip = self.blur(clip, float(self.rng.uniform(0.2, 0.9))) if self.rng.random() < 0.35 else clip
             clip = self._smear(clip) if self.rng.random() < 0.2 else clip
             clip = self._relight(clip) if self.rng.random() < 0.5 else clip
             worse.append(self._add_noise(clip) if self.rng.random() < 0.35 else clip)
         return torch.stack(worse)
 
-    def _lose_detail(self, clip: Tensor) -> Tensor:
-        """Keeps the lowest frequencies of every 8x8 block."""
-        kept = int(self.rng.integers(3, 8))
+    @staticmethod
+    def _noise(seed: int) -> Float[Tensor, "f c h w"]:
+        """Fine and coarse noise in equal parts."""
+        generator = torch.Generator().manual_seed(seed)
+        shape = (len(CLIP_OFFSETS), 3, HEIGHT, WIDTH)
+        coarse = torch.randn((*shape[:2], HEIGHT // 4, WIDTH // 4), generator=generator)
+        return torch.randn(shape, generator=generator) + F.interpolate(coarse, scale_factor=4.0, mode="nearest")
+
+    def lose_detail(self, clip: Tensor, kept: int) -> Tensor:
+        """Keeps the `kept` lowest of the eight frequencies of every 8x8 block in either direction."""
         low = self.basis[:kept].T @ self.basis[:kept]
         blocks = clip.unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8))
         return torch.einsum("...yahb,ai,bj->...yihj", blocks, low, low).flatten(-2).flatten(-3, -2)
 
-    def _blur(self, clip: Tensor) -> Tensor:
-        share = 0.2 + 0.7 * float(self.rng.random())
+    def blur(self, clip: Tensor, share: float) -> Tensor:
+        """Mixes in that share of a blur of three pixels."""
         soft = F.avg_pool2d(F.pad(clip, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         return clip + share * (soft - clip)
 
@@ -219,7 +252,6 @@ class Degrade:
 
     def _add_noise(self, clip: Tensor) -> Tensor:
         strength = 0.08 * float(self.rng.random())
-        generator = torch.Generator().manual_seed(int(self.rng.integers(2**62)))
-        fine = torch.randn(clip.shape, generator=generator)
-        coarse = torch.randn((*clip.shape[:2], clip.shape[2] // 4, clip.shape[3] // 4), generator=generator)
-        return clip + strength * (fine + F.interpolate(coarse, scale_factor=4.0, mode="nearest"))
+        noise = self.noise[int(self.rng.integers(len(self.noise)))]
+        shifts = tuple(int(shift) for shift in self.rng.integers(0, noise.shape, 4))
+        return clip + strength * noise.roll(shifts, (0, 1, 2, 3))

@@ -1,6 +1,7 @@
 """Frames of a story: exactly what its ground truth says, at 16 frames a second, as softened pixel art."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +13,15 @@ from shotstream.world.framing import HEIGHT, LENSES, WIDTH, pan_offset, walk_px,
 from shotstream.world.palette import Ink, palette_of
 from shotstream.world.poses import Pose, lift_px, pose_at
 from shotstream.world.scene import Story
-from shotstream.world.scenery import draw_scenery
-from shotstream.world.sprites import draw_character
+from shotstream.world.scenery import Scenery, draw_scenery
+from shotstream.world.sprites import HEAD_Y, draw_character
 from shotstream.world.traits import Action
 
 Frames = NDArray[np.uint8]
 """Pictures, `[n, 80, 128, 3]`."""
 
 BLINK_EVERY_FRAMES, BLINK_FRAMES = 48, 4
+"""Nobody blinks in the first eight frames of a shot."""
 
 
 def render_story(story: Story) -> Iterator[Frames]:
@@ -83,6 +85,17 @@ def visible_slots(story: Story, shot_index: int, least: float = 0.35) -> tuple[b
     return tuple(share >= least for share in seen)
 
 
+def head_positions(story: Story, shot_index: int, frame: int) -> tuple[tuple[float, float], ...]:
+    """Row and column of the middle of each head in one frame, in pixels, in the order of the cast.
+
+    Raises:
+        InputError: the story has no such shot.
+    """
+    _check_shot(story, shot_index)
+    stage = _Stage(story, shot_index)
+    return tuple(stage.head(position, frame) for position in range(len(stage.shot.cast)))
+
+
 def _check_shot(story: Story, shot_index: int) -> None:
     if not 0 <= shot_index < len(story.shots):
         raise InputError(f"expected a shot index from 0 to {len(story.shots) - 1}, got {shot_index}")
@@ -95,15 +108,21 @@ class _Stage:
         self.story = story
         self.shot = story.shots[shot_index]
         self.lens = LENSES[self.shot.framing]
-        self.scenery = draw_scenery(story, self.lens)
-        self.still = self.scenery.view(0.0)
         rng = np.random.default_rng(derive_seed("staging", self.shot.seed))
         self.pair = len(self.shot.cast) > 1
         self.scale = self.lens.pair_scale if self.pair else self.lens.character_scale
         self.facing = [int(side) for side in rng.choice((-1, 1), len(self.shot.cast))]
-        self.blink_start = [int(start) for start in rng.integers(0, BLINK_EVERY_FRAMES // BLINK_FRAMES, 2)]
+        self.blink_start = [int(start) for start in rng.integers(2, BLINK_EVERY_FRAMES // BLINK_FRAMES, 2)]
         self.columns = self._start_columns(float(rng.random()))
         self.drawings: dict[tuple[int, Pose], tuple[Indices, tuple[int, int]]] = {}
+
+    @cached_property
+    def scenery(self) -> Scenery:
+        return draw_scenery(self.story, self.lens)
+
+    @cached_property
+    def still(self) -> Indices:
+        return self.scenery.view(0.0)
 
     def picture(self, frame: int) -> Indices:
         """One frame as palette indices, `[80, 128]`."""
@@ -137,16 +156,27 @@ class _Stage:
     def _put_character(self, picture: Indices, position: int, frame: int, offset: float) -> None:
         """Draws one of the cast, with its shadow."""
         shot, lens = self.shot, self.lens
-        walking = shot.action in ("walk left", "walk right")
-        drift = 0 if walking else -int(np.floor(offset))
-        column = self.columns[position] + walk_px(lens, shot.action, frame) + drift
-        row = lens.pair_foot_row if self.pair else lens.foot_row
+        row, column = self._feet(position, frame, offset)
         blinking = frame // BLINK_FRAMES % (BLINK_EVERY_FRAMES // BLINK_FRAMES) == self.blink_start[position]
         pose = pose_at(shot.action, frame, self.facing[position], blinking, lens.sway_units)
         _put_shadow(picture, row, column, self.scale)
         drawing, (foot_row, foot_column) = self._drawing(shot.cast[position], pose)
         top = row - lift_px(shot.action, frame, lens.jump_px) - foot_row
         _paste(picture, drawing, top, column - foot_column)
+
+    def _feet(self, position: int, frame: int, offset: float) -> tuple[int, int]:
+        """Row and column where one of the cast stands. Who does not walk stays behind when the camera pans."""
+        walking = self.shot.action in ("walk left", "walk right")
+        drift = 0 if walking else -int(np.floor(offset))
+        row = self.lens.pair_foot_row if self.pair else self.lens.foot_row
+        return row, self.columns[position] + walk_px(self.lens, self.shot.action, frame) + drift
+
+    def head(self, position: int, frame: int) -> tuple[float, float]:
+        """Row and column of the middle of a head; a bow of the body is left out."""
+        row, column = self._feet(position, frame, pan_offset(self.shot.camera, frame))
+        up = HEAD_Y * self.scale + lift_px(self.shot.action, frame, self.lens.jump_px)
+        zoom, middle = zoom_at(self.lens, self.shot.camera, frame), self.lens.zoom_row
+        return middle + (row - up - middle) * zoom, WIDTH / 2 + (column - WIDTH / 2) * zoom
 
     def _drawing(self, index: int, pose: Pose) -> tuple[Indices, tuple[int, int]]:
         key = (index, pose)
