@@ -54,6 +54,15 @@ def test_frames_may_come_one_by_one_or_in_lumps(tmp_path):
     assert len(list(iter_video(tmp_path / "a.mkv"))) == 9
 
 
+@pytest.mark.parametrize(("name", "lossless"), [("a.mp4", False), ("a.mkv", True)])
+def test_the_same_frames_make_the_same_file(tmp_path, name, lossless):
+    made = set()
+    for _ in range(4):
+        write_video(tmp_path / name, clip(height=96, width=128) // 2 + noise(21, 96, 128) // 32, 16, lossless=lossless)
+        made.add((tmp_path / name).read_bytes())
+    assert len(made) == 1
+
+
 def test_joined_videos_keep_every_frame(tmp_path):
     for name, shift in (("a", 0), ("b", 30)):
         write_video(tmp_path / f"{name}.mp4", clip(shift=shift), 16)

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotstream.core.errors import InputError
-from shotstream.story.context import SELECTORS, FrameRef, PastShot, get_selector, select_dynamic, share_budget
+from shotstream.story.context import (
+    SELECTORS,
+    FrameRef,
+    PastShot,
+    get_selector,
+    key_frames,
+    select_dynamic,
+    share_budget,
+)
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "context_sampling.json").read_text())
 
@@ -31,6 +39,7 @@ def test_every_selector_fills_the_budget_in_order_with_frames_that_exist(lengths
     chosen = get_selector(name)(past(lengths), "next", budget)
     assert len(chosen) == (budget if lengths else 0)
     assert chosen == sorted(chosen)
+    assert all(ref.frame in key_frames(lengths[ref.shot], budget) for ref in chosen)
     assert all(0 <= ref.frame < lengths[ref.shot] for ref in chosen)
 
 

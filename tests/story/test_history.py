@@ -15,8 +15,10 @@ IDENTITY = StoryIdentity("A fox.", 7, 32, 48, {"kind": "few_step", "steps": (100
 
 
 def shot(index, chunks=1):
-    frames = np.random.default_rng(index).integers(0, 256, (12 * chunks - 3, 32, 48, 3), np.uint8)
-    return FinishedShot(index, f"text {index}", 7, chunks, frames)
+    source = np.random.default_rng(index)
+    frames = source.integers(0, 256, (12 * chunks - 3, 32, 48, 3), np.uint8)
+    exact = {frame: source.standard_normal((3, 32, 48), np.float32) for frame in (0, 4, len(frames) - 1)}
+    return FinishedShot(index, f"text {index}", 7, chunks, frames, exact)
 
 
 @pytest.fixture
@@ -37,9 +39,8 @@ def test_every_frame_of_every_shot_is_read_back_exactly(tmp_path, temporary):
         assert history.past == [PastShot(0, 9, "text 0"), PastShot(1, 21, "text 1")]
         assert np.array_equal(history.frames(1), shot(1, 2).frames)
         assert np.array_equal(history.frames(0, [8, 2]), shot(0).frames[[8, 2]])
-        chosen = history.read([FrameRef(1, 20), FrameRef(0, 0), FrameRef(1, 3)])
-        assert np.array_equal(chosen, [shot(1, 2).frames[20], shot(0).frames[0], shot(1, 2).frames[3]])
-        assert history.read([]).shape == (0, 32, 48, 3)
+        chosen = history.read_key_frames([FrameRef(1, 20), FrameRef(0, 0), FrameRef(1, 4)])
+        assert np.array_equal(chosen, [shot(1, 2).key_frames[20], shot(0).key_frames[0], shot(1, 2).key_frames[4]])
         assert [len(frames) for frames in history.all_frames()] == history.lengths
     assert history.directory.exists() is not temporary
 
@@ -52,9 +53,10 @@ def test_a_story_is_found_again(story):
     assert np.array_equal(History.open(story).frames(3), shot(3).frames)
 
 
+@pytest.mark.parametrize("kind", ["mkv", "safetensors"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_from_a_damaged_shot_on_all_are_dropped(story, damage):
-    path = story / "shot-001.mkv"
+def test_from_a_damaged_shot_on_all_are_dropped(story, damage, kind):
+    path = story / f"shot-001.{kind}"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     if damage == "remove":
@@ -63,7 +65,7 @@ def test_from_a_damaged_shot_on_all_are_dropped(story, damage):
         path.write_bytes(data if damage == "flip" else data[:-100])
     history = History.open(story)
     assert (history.lengths, history.dropped) == ([9], 2)
-    assert names(story) == ["shot-000.mkv", "story.json"]
+    assert names(story) == ["shot-000.mkv", "shot-000.safetensors", "story.json"]
     assert History.open(story).dropped == 0
 
 
@@ -77,7 +79,7 @@ def test_a_killed_process_leaves_the_shots_before(story):
     assert not list(story.glob(".*"))
 
 
-@pytest.mark.parametrize("step", ["frames", "record"])
+@pytest.mark.parametrize("step", ["frames", "key frames", "record"])
 def test_a_shot_that_cannot_be_written_is_not_kept(story, monkeypatch, step):
     def full(*_):
         raise InputError("the disk is full")
@@ -87,7 +89,8 @@ def test_a_shot_that_cannot_be_written_is_not_kept(story, monkeypatch, step):
         if step == "frames":
             patch.setattr(VideoWriter, "add", full)
         else:
-            patch.setattr("shotstream.story.history.write_json", full)
+            writes = {"key frames": "write_bytes", "record": "write_json"}
+            patch.setattr(f"shotstream.story.history.{writes[step]}", full)
         with pytest.raises(InputError, match="disk is full"):
             history.add(shot(3))
     assert history.lengths == History.open(story).lengths == [9, 21, 9]
@@ -137,10 +140,17 @@ def test_shots_come_in_order_in_the_right_size(story):
     with pytest.raises(InputError, match="expected shot 3 of the story, got shot 5"):
         history.add(shot(5))
     with pytest.raises(InputError, match="expected frames of 48x32, got 32x32"):
-        history.add(FinishedShot(3, "text", 7, 1, np.zeros((9, 32, 32, 3), np.uint8)))
+        history.add(FinishedShot(3, "text", 7, 1, np.zeros((9, 32, 32, 3), np.uint8), {}))
     for index in (3, -1):
         with pytest.raises(InputError, match="expected a shot from 0 to 2"):
             history.frames(index)
+        with pytest.raises(InputError, match="expected a shot from 0 to 2"):
+            history.read_key_frames([FrameRef(index, 0)])
+
+
+def test_a_frame_that_was_not_kept_exactly_is_said_so(story):
+    with pytest.raises(InputError, match="shot 1: expected one of its key frames 0, 4, 20, got 5"):
+        History.open(story).read_key_frames([FrameRef(1, 4), FrameRef(1, 5)])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +189,7 @@ def test_memory_does_not_grow_with_shots():
 def test_the_record_is_plain_and_complete(story):
     data = json.loads((story / "story.json").read_text())
     assert data["identity"]["model"] == "abc"
-    assert set(data["shots"][1]) == {"caption", "seed", "chunks", "length_frames", "sha256"}
+    assert set(data["shots"][1]) == {"caption", "seed", "chunks", "length_frames", "sha256", "key_frames_sha256"}
 
 
 def names(directory):

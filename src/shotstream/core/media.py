@@ -23,7 +23,8 @@ Frame: TypeAlias = UInt8[np.ndarray, "h w 3"]
 Frames: TypeAlias = UInt8[np.ndarray, "n h w 3"]
 
 _BT709 = 1
-_X264_OPTIONS = {"crf": "16", "preset": "fast", "x264-params": "stitchable=1"}
+_X264_OPTIONS = {"crf": "16", "preset": "fast", "x264-params": "stitchable=1:mbtree=0"}
+"""stitchable: files can be joined. No mbtree: on some processors x264's makes other bits of the same frames."""
 _FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "g": "1", "context": "0"}
 
 
@@ -261,7 +262,7 @@ def _open_input(path: Path) -> Iterator[tuple[Any, Any]]:
 @contextmanager
 def _open_output(path: Path, partial: Path, matroska: bool) -> Iterator[Any]:
     with writing(path):
-        options = {} if matroska else {"movflags": "+faststart"}
+        options = {"fflags": "+bitexact"} if matroska else {"fflags": "+bitexact", "movflags": "+faststart"}
         container = av.open(f"file:{partial}", "w", format="matroska" if matroska else "mp4", options=options)
     try:
         yield container

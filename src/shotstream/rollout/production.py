@@ -1,0 +1,181 @@
+"""A script to files: every shot on disk as soon as it is done, the whole at the end, and a way to go on after a stop.
+
+Beside `out.mp4` stands `out.shots/` with, for every finished shot, `shot-NNN.mp4` to play, `shot-NNN.mkv` without loss
+(the story's history), and `story.json`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, Protocol
+
+from shotstream.core.errors import InputError
+from shotstream.core.files import check_target, make_directory, writing
+from shotstream.core.media import VideoWriter, concat_videos, write_video
+from shotstream.core.pictures import write_gif, write_png
+from shotstream.core.spec import FPS
+from shotstream.model.text import TruncationReport
+from shotstream.rollout.stream import Story
+from shotstream.story.captions import compose_caption
+from shotstream.story.history import RECORD_FILE, History, remove_story
+from shotstream.story.script import Script, ScriptShot
+
+Mode = Literal["new", "resume", "overwrite"]
+
+
+class Watcher(Protocol):
+    """Follows a production."""
+
+    def kept(self, frames: int) -> None:
+        """A shot of that many frames was there already."""
+        ...
+
+    def made(self, shot_index: int, frames: int) -> None:
+        """A chunk of that many frames was made."""
+        ...
+
+
+Begin = Callable[[Path], Story]
+"""Begins a story whose shots live in a directory, or goes on with the one there."""
+Truncation = Callable[[Sequence[str]], list[TruncationReport]]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a story goes: the video, and where wanted a directory of PNG frames and a GIF."""
+
+    video: Path
+    frames: Path | None = None
+    gif: Path | None = None
+
+    @property
+    def shots(self) -> Path:
+        """The directory of the story's shots."""
+        return self.video.with_suffix(".shots")
+
+    def numbered(self, number: int) -> "Outputs":
+        """The same for one story of several: `out-000.mp4`, `frames/000`, `out-000.gif`."""
+        return replace(
+            self,
+            video=self.video.with_stem(f"{self.video.stem}-{number:03d}"),
+            frames=self.frames and self.frames / f"{number:03d}",
+            gif=self.gif and self.gif.with_stem(f"{self.gif.stem}-{number:03d}"),
+        )
+
+    def check(self, mode: Mode) -> None:
+        """Raises InputError where the story could not be written, or would overwrite something it must not."""
+        for path, suffix in ((self.video, ".mp4"), (self.gif, ".gif")):
+            if path is None:
+                continue
+            if path.suffix.lower() != suffix:
+                raise InputError(f"expected an output ending in {suffix}, got {path.name}; rename it")
+            check_target(path)
+            if mode == "new" and path.exists():
+                raise InputError(f"{path} exists already; --overwrite replaces it, --resume goes on with it")
+        with writing(self.shots):
+            self._check_directories(mode)
+
+    def _check_directories(self, mode: Mode) -> None:
+        begun = (self.shots / RECORD_FILE).exists()
+        if mode == "new" and begun:
+            raise InputError(f"{self.shots} holds a story; --resume goes on with it, --overwrite begins anew")
+        if mode == "resume" and self.video.exists() and not begun:
+            raise InputError(f"{self.shots} holds no story to go on with, and {self.video} exists; use --overwrite")
+        if self.frames and self.frames.exists():
+            if not self.frames.is_dir():
+                raise InputError(f"cannot write frames into {self.frames}: it is a file; name a directory")
+            if mode == "new" and any(self.frames.iterdir()):
+                raise InputError(f"{self.frames} is not empty; --overwrite replaces the frames in it")
+
+
+def caption_warnings(truncation: Truncation, script: Script) -> list[str]:
+    """A line for every caption that is longer than the text encoder takes: what of it will be lost."""
+    captions = [compose_caption(script.global_caption, index, shot.text) for index, shot in enumerate(script.shots)]
+    return [
+        f"shot {number}: the caption is too long for the text encoder; it reads {report.words_kept} words and loses "
+        f"{report.words_lost}, from {report.lost[:40]!r} on; shorten it"
+        for number, report in enumerate(truncation(captions), start=1)
+        if report.lost
+    ]
+
+
+def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new", watch: Watcher | None = None) -> int:
+    """Makes a story, or what is missing of it, and writes all its files.
+
+    Args:
+        begin: the model's part; called with the directory of the shots.
+        mode: `new` refuses to touch what exists, `resume` goes on after the last finished shot, `overwrite` begins
+            anew.
+
+    Returns the number of frames of the whole story.
+
+    Raises:
+        InputError: an output cannot be written or must not be overwritten, or the story there is another one.
+    """
+    outputs.check(mode)
+    if mode == "overwrite" and outputs.shots.is_dir():
+        _remove_shots(outputs.shots)
+    with begin(outputs.shots) as story:
+        _check_same_script(story.history, script, outputs.shots)
+        for index, shot in enumerate(script.shots):
+            _make_shot(story, index, shot, _shot_video(outputs.shots, index), watch)
+        concat_videos([_shot_video(outputs.shots, index) for index in range(len(script.shots))], outputs.video)
+        _write_extras(story.history, outputs)
+        return sum(story.history.lengths)
+
+
+def _make_shot(story: Story, index: int, shot: ScriptShot, video: Path, watch: Watcher | None) -> None:
+    """Makes a shot as files, or only its video where the history has it already."""
+    if index < len(story.history):
+        if not video.exists():
+            write_video(video, story.history.frames(index), FPS)
+        if watch:
+            watch.kept(story.history.lengths[index])
+        return
+    with VideoWriter(video, FPS) as writer:
+        for frames in story.shot(shot.text, shot.chunks):
+            writer.add(frames)
+            if watch:
+                watch.made(index, len(frames))
+
+
+def _check_same_script(history: History, script: Script, directory: Path) -> None:
+    """Raises InputError where the shots that exist are not the script's first ones."""
+    records = history.records
+    if len(records) > len(script.shots):
+        raise InputError(
+            f"{directory} holds {len(records)} shots, the story has {len(script.shots)}; use --overwrite to begin anew"
+        )
+    for number, (record, shot) in enumerate(zip(records, script.shots, strict=False), start=1):
+        for what, there, here in (("text", record.caption, shot.text), ("chunks", record.chunks, shot.chunks)):
+            if there != here:
+                raise InputError(
+                    f"{directory} holds another story (shot {number}, {what}: {there!r} there, {here!r} here); "
+                    "use --overwrite to begin anew"
+                )
+
+
+def _write_extras(history: History, outputs: Outputs) -> None:
+    if outputs.frames:
+        make_directory(outputs.frames)
+        _remove(outputs.frames, "frame-*.png")
+        pictures = (frame for frames in history.all_frames() for frame in frames)
+        for number, frame in enumerate(pictures):
+            write_png(outputs.frames / f"frame-{number:05d}.png", frame)
+    if outputs.gif:
+        write_gif(outputs.gif, history.all_frames(), FPS)
+
+
+def _remove_shots(directory: Path) -> None:
+    remove_story(directory)
+    _remove(directory, "shot-[0-9][0-9][0-9]*.mp4")
+
+
+def _remove(directory: Path, pattern: str) -> None:
+    with writing(directory):
+        for path in directory.glob(pattern):
+            path.unlink()
+
+
+def _shot_video(directory: Path, index: int) -> Path:
+    return directory / f"shot-{index:03d}.mp4"

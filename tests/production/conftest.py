@@ -1,0 +1,71 @@
+"""A tiny real model with random weights, and a way to make it stop where a test wants it to."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from shotstream.api import Model
+from shotstream.core.rng import SeededNoise
+from shotstream.core.spec import VideoSize
+from shotstream.model.config import (
+    BlockCodecConfig,
+    ModelConfig,
+    SamplerConfig,
+    TextEncoderConfig,
+    TransformerConfig,
+)
+from shotstream.model.parts import random_parts
+
+TEXT_BYTES = 64
+TRANSFORMER = TransformerConfig(
+    dim=48, ffn_dim=64, num_heads=2, num_layers=1, in_dim=4, out_dim=4, freq_dim=32, text_dim=16, text_len=TEXT_BYTES
+)
+TEXT = TextEncoderConfig(
+    vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=TEXT_BYTES
+)
+CONFIG = ModelConfig(
+    "tiny",
+    VideoSize(32, 48),
+    TRANSFORMER,
+    block_codec=BlockCodecConfig(latent_channels=4, width=8, depth=1),
+    text_encoder=TEXT,
+    sampler=SamplerConfig(steps=(1000.0, 500.0)),
+)
+
+
+class StoppingModel(Model):
+    """Raises `failures[(shot, chunk)]` when that chunk is begun; `made` lists the chunks that were."""
+
+    def __init__(self, failures: Mapping[tuple[int, int], BaseException] | None = None, weights: int = 0) -> None:
+        super().__init__(random_parts(CONFIG, weights))
+        self.failures = failures or {}
+        self.made: list[tuple[int, int]] = []
+        self.options: dict[str, Any] = {}
+        self.stories: list[Any] = []
+
+    def story(self, global_caption: str, **options: Any) -> Any:
+        plain = SeededNoise(options.get("seed", 0))
+
+        def noise(shot: int, chunk: int, step: int, shape: Any) -> Any:
+            if (shot, chunk) in self.failures:
+                raise self.failures[shot, chunk]
+            if step == 0:
+                self.made.append((shot, chunk))
+            return plain(shot, chunk, step, shape)
+
+        story = super().story(global_caption, **(options | self.options), noise=noise)
+        self.stories.append(story)
+        return story
+
+
+@pytest.fixture(scope="session")
+def make_model() -> type[StoppingModel]:
+    """Makes models."""
+    return StoppingModel
+
+
+@pytest.fixture
+def model() -> StoppingModel:
+    """One that makes every shot."""
+    return StoppingModel()

@@ -1,0 +1,183 @@
+"""`shotstream generate` as a person runs it: what it writes, what it says, and how it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+import shotstream
+from shotstream import cli
+from shotstream.cli.generate import plan_outputs
+from shotstream.core.errors import InputError
+from shotstream.core.media import probe_video, read_video
+from shotstream.story.history import History
+
+LINE = "A fox. | It walks. | It sleeps."
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch, capsys, model):
+    """Runs the command in an empty directory; gives exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "COMMANDS", ("generate",))
+    opened = []
+
+    def fake_open(source, *, device):
+        opened.append((source, device))
+        return model
+
+    monkeypatch.setattr(shotstream, "open", fake_open, raising=False)
+
+    def run(*arguments):
+        code = cli.main(["generate", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    run.opened, run.model = opened, model
+    return run
+
+
+def test_a_line_becomes_a_video(shell, tmp_path):
+    code, out, err = shell(LINE, "-o", "out.mp4", "--chunks", 1, "--model", "tiny", "--device", "cpu")
+    assert (code, err) == (0, "")
+    assert "out.mp4: 2 shots, 18 frames, seed 0" in out
+    assert "FPS, first frame after" in out
+    assert shell.opened == [("tiny", "cpu")]
+    assert probe_video(tmp_path / "out.mp4").frames == 18
+    assert [len(read_video(tmp_path / "out.shots" / f"shot-00{shot}.mp4")) for shot in range(2)] == [9, 9]
+
+
+def test_the_seed_of_the_command_goes_before_the_storys(shell, tmp_path):
+    (tmp_path / "fox.yaml").write_text("global: A fox.\nseed: 5\nshots:\n- text: It walks.\n  chunks: 1\n")
+    assert "seed 5" in shell("fox.yaml", "-o", "a.mp4")[1]
+    assert "seed 6" in shell("fox.yaml", "-o", "b.mp4", "--seed", 6)[1]
+    first, second = (next(History.open(tmp_path / f"{name}.shots").all_frames()) for name in "ab")
+    assert not np.array_equal(first, second)
+
+
+def test_size_frames_and_gif(shell, tmp_path):
+    code, _, err = shell(
+        LINE, "-o", "out.mp4", "--chunks", 1, "--size", "32x64", "--frames", "png", "--gif", "out.gif",
+        "--context", "first",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert read_video("out.gif").shape == (18, 64, 32, 3)
+    assert len(list((tmp_path / "png").iterdir())) == 18
+    assert History.open(tmp_path / "out.shots").identity.context == "first"
+
+
+def write_csv(directory, stories):
+    rows = ["shot_num_from_caption,json_path,video_path,frame_number"]
+    for number in range(stories):
+        text = json.dumps({"global_caption": f"Story {number}.", "shot1": "It walks."})
+        (directory / f"{number}.json").write_text(text)
+        rows.append(f'1,{number}.json,{number}.mp4,"[[0, 9]]"')
+    (directory / "stories.csv").write_text("\n".join(rows))
+
+
+@pytest.mark.parametrize(
+    ("output", "files"),
+    [("out.mp4", ["out-000.mp4", "out-001.mp4"]), ("new", ["new/story-000.mp4", "new/story-001.mp4"])],
+)
+def test_many_stories(shell, tmp_path, output, files):
+    write_csv(tmp_path, 2)
+    code, out, _ = shell("stories.csv", "-o", output)
+    assert code == 0
+    assert all(f"{file}: 1 shots, 9 frames" in out for file in files)
+    assert [probe_video(tmp_path / file).frames for file in files] == [9, 9]
+
+
+def test_one_story_into_a_directory(tmp_path):
+    assert [outputs.video for outputs in plan_outputs(tmp_path, None, None, 1)] == [tmp_path / "story-000.mp4"]
+
+
+def test_frames_and_gifs_of_many_stories_are_apart(tmp_path):
+    first, second = plan_outputs(tmp_path / "a.mp4", tmp_path / "png", tmp_path / "a.gif", 2)
+    assert (first.frames, second.frames) == (tmp_path / "png" / "000", tmp_path / "png" / "001")
+    assert (first.gif, second.gif) == (tmp_path / "a-000.gif", tmp_path / "a-001.gif")
+
+
+def test_after_ctrl_c_it_goes_on(shell, tmp_path):
+    shell(LINE, "-o", "whole.mp4", "--chunks", 1)
+    shell.model.failures = {(1, 0): KeyboardInterrupt()}
+    code, out, err = shell(LINE, "-o", "out.mp4", "--chunks", 1)
+    assert (code, err) == (130, "shotstream: interrupted\n")
+    assert "The finished shots are in out.shots; --resume goes on after them" in out
+    assert not (tmp_path / "out.mp4").exists()
+    assert probe_video(tmp_path / "out.shots" / "shot-000.mp4").frames == 9
+    shell.model.failures = {}
+    assert shell(LINE, "-o", "out.mp4", "--chunks", 1, "--resume")[0] == 0
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_caption_that_is_too_long_is_cut_with_a_warning_or_refused(shell, tmp_path):
+    long = "A fox. | " + "It walks on. " * 8
+    code, _, err = shell(long, "-o", "out.mp4", "--chunks", 1)
+    assert code == 0
+    assert err.startswith("shotstream: WARNING: shot 1: the caption is too long for the text encoder; it reads ")
+    assert err.count("\n") == 1
+    code, _, err = shell(long, "-o", "strict.mp4", "--strict")
+    assert code == 2
+    assert err.startswith("shotstream: shot 1: the caption is too long")
+    assert not list(tmp_path.glob("strict*"))
+
+
+BAD = {
+    "no shot": (["A fox. |"], "shot 1: expected the text of a shot, got an empty one"),
+    "no story": ([""], "which is neither"),
+    "missing file": (["fox.yaml"], "cannot read fox.yaml: No such file"),
+    "length": ([LINE, "--chunks", "8"], "expected a shot of 1 to 7 chunks, got 8"),
+    "seed": ([LINE, "--seed", "-1"], "expected a seed from 0 to"),
+    "size": ([LINE, "--size", "130x80"], "expected a width divisible by 16, got 130; the nearest is 128"),
+    "size in words": ([LINE, "--size", "big"], "expected a size as WIDTHxHEIGHT, got 'big'"),
+    "context": ([LINE, "--context", "frist"], "(did you mean 'first'?)"),
+    "no mp4": ([LINE, "-o", "out.avi"], "expected an output ending in .mp4, got out.avi"),
+    "no directory": ([LINE, "-o", "a/b/out.mp4"], "the directory a/b does not exist; create it first"),
+    "no gif": ([LINE, "--gif", "out.png"], "expected an output ending in .gif"),
+    "long name": ([LINE, "-o", "x" * 300 + ".mp4"], "the name is too long"),
+    "frames is a file": ([LINE, "--frames", "file"], "cannot write frames into file: it is a file; name a directory"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_line_and_leaves_nothing(shell, tmp_path, arguments, message):
+    (tmp_path / "file").touch()
+    if "-o" not in arguments:
+        arguments = [*arguments, "-o", "out.mp4"]
+    code, out, err = shell(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.startswith("shotstream: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    assert shell.opened == []
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_exists_is_kept(shell, tmp_path):
+    (tmp_path / "out.mp4").write_text("somebody's")
+    code, _, err = shell(LINE, "-o", "out.mp4")
+    assert code == 2
+    assert "out.mp4 exists already; --overwrite replaces it" in err
+    assert (tmp_path / "out.mp4").read_text() == "somebody's"
+    assert shell(LINE, "-o", "out.mp4", "--chunks", 1, "--overwrite")[0] == 0
+    assert probe_video(tmp_path / "out.mp4").frames == 18
+
+
+def test_another_story_is_not_gone_on_with(shell):
+    shell(LINE, "-o", "out.mp4", "--chunks", 1)
+    code, out, err = shell("A fox. | It walks. | It eats.", "-o", "out.mp4", "--chunks", 1, "--resume")
+    assert (code, out) == (2, "")
+    assert "shot 2, text: 'It sleeps.' there, 'It eats.' here" in err
+
+
+def test_a_model_that_cannot_be_opened_leaves_nothing(shell, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise InputError("unknown model 'storywrold' (did you mean 'storyworld'?)")
+
+    monkeypatch.setattr(shotstream, "open", refuse, raising=False)
+    assert shell(LINE, "-o", "out.mp4")[::2] == (
+        2,
+        "shotstream: unknown model 'storywrold' (did you mean 'storyworld'?)\n",
+    )
+    assert list(tmp_path.iterdir()) == []
