@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -58,7 +60,8 @@ def shot_of_story(story: Story, shot: int, chunks: int, rng: np.random.Generator
     forget = rng.random() < NO_CONTEXT_SHARE
     references = [] if forget else select_dynamic([past.frames for past in story.shots[:shot]], CONTEXT_LATENTS)
     placed = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents_of_chunks(chunks))
-    context = [render_frames(story, r.shot, [r.frame]) for r in references]
+    by_shot = groupby(references, key=attrgetter("shot"))
+    context = [render_frames(story, past, [r.frame for r in chosen]) for past, chosen in by_shot]
     described = (*placed.context_captions, shot)
     return ShotSample(
         np.concatenate(context) if context else None,

@@ -51,7 +51,7 @@ class BlockCodecConfig:
     """Shape of the embedded codec: a linear map of 4x8x8 blocks and a light causal decoder that refines it."""
 
     kind: Literal["block"] = "block"
-    latent_channels: int = 48
+    latent_channels: int = 64
     width: int = 128
     depth: int = 4
 

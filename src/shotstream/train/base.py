@@ -28,6 +28,7 @@ from shotstream.model.text import TextEncoder
 from shotstream.model.transformer import Placement, Transformer
 from shotstream.train.loop import Report, TrainState, train
 from shotstream.train.settings import BaseConfig
+from shotstream.train.text import trim
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,13 @@ class BatchSource:
         }
 
     def _text(self, captions: list[tuple[str, ...]]) -> Float[Tensor, "b s l e"]:
-        ids, mask = self._encoder.tokenize([caption for sample in captions for caption in sample])
+        shape = self._encoder.config
+        ids, mask = trim(*self._encoder.tokenize([caption for sample in captions for caption in sample]))
         rows = iter(self._encoder.encode_ids(ids, mask))
-        text = torch.zeros(len(captions), max(map(len, captions)), *ids.shape[1:], self._encoder.config.dim)
+        text = torch.zeros(len(captions), max(map(len, captions)), shape.text_len, shape.dim)
         for sample, described in zip(text, captions, strict=True):
             for place, _ in enumerate(described):
-                sample[place] = next(rows)
+                sample[place, : ids.shape[1]] = next(rows)
         return text
 
 

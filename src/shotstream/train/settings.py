@@ -36,7 +36,7 @@ class BaseConfig:
         default_factory=lambda: LoopConfig(steps=20000, lr=1e-3, warmup_steps=200, ema_decay=0.999)
     )
     latents: int = 192
-    pool_steps: int = 1500
+    pool_steps: int = 600
     chunks: tuple[int, ...] = (2, 4, 7)
     chunk_shares: tuple[float, ...] = (0.6, 0.25, 0.15)
     shift: float = 3.0
