@@ -8,7 +8,7 @@ from typing import Any
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize
 from shotstream.model import infer
-from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
 from shotstream.model.parts import ModelStates
 from shotstream.model.tensors import files_of, read_json
 from shotstream.model.tokenizer import read_tokenizer
@@ -18,6 +18,8 @@ SIZE = VideoSize(height=480, width=832)
 FEW_STEP = SamplerConfig()
 BASE_SAMPLER = SamplerConfig(kind="euler", guidance=6.0)
 """Wan2.1-T2V-1.3B is not distilled: 50 Euler steps, shift 8, guidance 6."""
+WAN_1_3B = ModelConfig("wan-1.3b", SIZE, wan_vae=WanVAEConfig(), sampler=FEW_STEP)
+"""The shape of the published ShotStream, for which no weights are needed."""
 
 CONFIG_FILE = "config.json"
 CHECKPOINT_SUFFIXES = (".pt", ".ckpt")

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.clock import Clock, no_clock
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.model.cache import KVCache
@@ -44,17 +45,24 @@ class ShotRollout:
     """
 
     def __init__(
-        self, transformer: Transformer, cache: KVCache, inputs: ShotInputs, noise: ChunkNoise, sampler: Sampler
+        self,
+        transformer: Transformer,
+        cache: KVCache,
+        inputs: ShotInputs,
+        noise: ChunkNoise,
+        sampler: Sampler,
+        clock: Clock = no_clock,
     ) -> None:
         """Fills the context part of `cache` with one clean forward; `cache` must be empty and belong to this shot."""
         self._transformer, self._cache, self._noise, self._sampler = transformer, cache, noise, sampler
-        self._layout = inputs.layout.target
+        self._layout, self._clock = inputs.layout.target, clock
         self._latent_size = (inputs.context.shape[-2], inputs.context.shape[-1])
         self._guided = sampler.guidance != 1
         self._uncommitted: tuple[Tensor, Placement] | None = None
         self._latents_made = 0
-        self._text = self._read_text(inputs)
-        self._remember(inputs.context, self._place(inputs.layout.context))
+        with clock("prefill"):
+            self._text = self._read_text(inputs)
+            self._remember(inputs.context, self._place(inputs.layout.context))
 
     @property
     def chunks_left(self) -> int:
@@ -69,14 +77,16 @@ class ShotRollout:
         if not self.chunks_left:
             raise StopIteration
         if self._uncommitted is not None:
-            self._remember(*self._uncommitted)
+            with self._clock("commit"):
+                self._remember(*self._uncommitted)
         chunk = self._latents_made // CHUNK_LATENTS
         placement = self._place(self._layout[self._latents_made : self._latents_made + CHUNK_LATENTS])
 
         def predict(x: Tensor, sigma: float) -> Tensor:
             return self._velocity(x, sigma, placement)
 
-        latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step))
+        with self._clock("denoise"):
+            latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step))
         self._uncommitted = (latents, placement)
         self._latents_made += CHUNK_LATENTS
         return latents

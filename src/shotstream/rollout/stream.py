@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.clock import Clock, no_clock
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.media import Frames, VideoWriter
@@ -54,6 +55,7 @@ class Story:
         sampler: SamplerConfig | None = None,
         context: str = "dynamic",
         noise: Noise | None = None,
+        clock: Clock = no_clock,
     ) -> None:
         """Begins a story, or goes on with the one in `directory`.
 
@@ -66,12 +68,13 @@ class Story:
             sampler: how chunks are denoised; None: as the model's configuration says.
             context: which past frames are remembered (`story.context`).
             noise: where noise comes from instead of `seed`.
+            clock: told what the time is spent on.
 
         Raises:
             InputError: the caption is empty, or the directory holds another story.
         """
         sampler = sampler or parts.config.sampler
-        self._parts, self._seed = parts, seed
+        self._parts, self._seed, self._clock = parts, seed, clock
         self._global = check_text(global_caption, "the global caption")
         self._size = size or parts.config.video
         self._sampler = Sampler.from_config(sampler)
@@ -100,7 +103,8 @@ class Story:
         check_chunks(chunks)
         if self._current is not None:
             self._current.cut()
-        self._current = Shot(self._begin(text, chunks), FrameDecoder(self._parts.codec), self.history, text, self._seed)
+        decoder = FrameDecoder(self._parts.codec, self._clock)
+        self._current = Shot(self._begin(text, chunks), decoder, self.history, text, self._seed, self._clock)
         return self._current
 
     def save(self, path: str | Path) -> None:
@@ -138,8 +142,10 @@ class Story:
             compose_caption(self._global, shot, own)
             for shot, own in zip((*layout.context_captions, index), texts, strict=True)
         ]
-        embeddings = self._parts.text_encoder.encode(captions)[None]
-        context = self._context(references)
+        with self._clock("text"):
+            embeddings = self._parts.text_encoder.encode(captions)[None]
+        with self._clock("context"):
+            context = self._context(references)
         negative = torch.zeros_like(embeddings[:, :1])
         inputs = ShotInputs(context, embeddings, layout, negative)
         shape = (1, CHUNK_LATENTS, *context.shape[2:])
@@ -147,7 +153,7 @@ class Story:
         def noise(chunk: int, step: int) -> Tensor:
             return self._noise(index, chunk, step, shape).to(context.device)
 
-        return ShotRollout(self._parts.transformer, self._empty_cache(), inputs, noise, self._sampler)
+        return ShotRollout(self._parts.transformer, self._empty_cache(), inputs, noise, self._sampler, self._clock)
 
     def _context(self, references: Sequence[FrameRef]) -> Float[Tensor, "1 f k y x"]:
         """Latents of the remembered frames, each encoded alone; zeros before the first shot."""
@@ -174,10 +180,18 @@ class Shot(Iterator[Frames]):
     It joins the story's history when its last chunk is out, or when it is cut.
     """
 
-    def __init__(self, rollout: ShotRollout, decoder: FrameDecoder, history: History, text: str, seed: int) -> None:
+    def __init__(
+        self,
+        rollout: ShotRollout,
+        decoder: FrameDecoder,
+        history: History,
+        text: str,
+        seed: int,
+        clock: Clock = no_clock,
+    ) -> None:
         self.index = len(history)
         self.text = text
-        self._seed = seed
+        self._seed, self._clock = seed, clock
         self._rollout: ShotRollout | None = rollout
         self._decoder, self._history = decoder, history
         self._frames: list[Frames] = []
@@ -205,7 +219,8 @@ class Shot(Iterator[Frames]):
             return
         self._rollout = None
         if self._frames:
-            self._history.add(self._finished())
+            with self._clock("history"):
+                self._history.add(self._finished())
         self._frames, self._pixels = [], []
 
     def _finished(self) -> FinishedShot:

@@ -1,0 +1,133 @@
+"""`shotstream bench`: how fast a model tells a story on this machine, everything counted."""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from shotstream.core.config import to_dict
+from shotstream.core.errors import InputError
+from shotstream.core.files import check_target, write_json
+from shotstream.core.spec import FPS, MAX_CHUNKS
+from shotstream.evaluate.timing import Spread
+
+if TYPE_CHECKING:
+    from shotstream.evaluate.bench import BenchReport
+
+MIB = 2**20
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Adds `bench`."""
+    parser = subparsers.add_parser("bench", help="measure how fast a model tells a story on this machine")
+    parser.add_argument(
+        "--model", default="storyworld", metavar="M", help="a name, directory or hub id (default storyworld)"
+    )
+    parser.add_argument(
+        "--random-weights", action="store_true", help="measure only the shape: storyworld, wan-1.3b or tiny"
+    )
+    parser.add_argument("--shots", type=int, default=3, metavar="N", help="shots to measure (default 3)")
+    parser.add_argument(
+        "--chunks", type=int, default=MAX_CHUNKS, metavar="C", help=f"length of a shot (default {MAX_CHUNKS})"
+    )
+    parser.add_argument("--warmup", type=int, default=1, metavar="W", help="shots before them, reported apart (1)")
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default auto)")
+    parser.add_argument("--dtype", default="auto", metavar="T", help="auto, float32 or bfloat16 (default auto)")
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads to use (default: torch's choice)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, hardware and versions too")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures, shows a table, and writes the file that was asked for."""
+    import torch
+
+    from shotstream.evaluate.bench import BenchPlan, bench, open_subject
+    from shotstream.model.device import pick_device, pick_dtype
+
+    plan = BenchPlan(args.shots, args.chunks, args.warmup)
+    if args.json is not None:
+        check_target(args.json)
+    if args.threads is not None:
+        if args.threads < 1:
+            raise InputError(f"expected 1 or more threads, got --threads {args.threads}")
+        torch.set_num_threads(args.threads)
+    device = pick_device(args.device)
+    console = Console(highlight=False)
+    with console.status("loading") as status:
+        parts, load_s = open_subject(
+            args.model, device, pick_dtype(device, args.dtype), random_weights=args.random_weights
+        )
+        total = plan.warmup + plan.shots + 1
+        report = bench(parts, plan, load_s, lambda done: status.update(f"shot {done} of {total} done"))
+    show(report, console)
+    if args.json is not None:
+        write_json(args.json, {"command": shlex.join(["shotstream", *sys.argv[1:]]), **to_dict(report)})
+        console.print(f"{args.json}: every figure")
+    return 0
+
+
+def show(report: "BenchReport", console: Console) -> None:
+    """The report as tables a person can read."""
+    console.print(_headline(report), soft_wrap=True)
+    console.print(_figures(report))
+    console.print(_parts(report))
+
+
+def _headline(report: "BenchReport") -> str:
+    subject, machine = report.subject, report.machine
+    parameters = sum(network.parameters for network in subject.networks.values()) / 1e6
+    mebibytes = sum(network.bytes for network in subject.networks.values()) / MIB
+    where = machine.gpu or f"{machine.processor}, {machine.threads} of {machine.cores} cores"
+    return (
+        f"{subject.name} ({subject.source}): {parameters:.1f} M parameters, {mebibytes:.1f} MiB in {subject.dtype}, "
+        f"{subject.video.width}x{subject.video.height}, {_sampler(report)}\n"
+        f"{where}; torch {machine.torch}, Python {machine.python}, shotstream {machine.shotstream}\n"
+        f"{report.plan.shots} shots of {report.plan.chunks} chunks; everything counted: text, context, clean passes, "
+        "decoding, writing history"
+    )
+
+
+def _sampler(report: "BenchReport") -> str:
+    sampler = report.subject.sampler
+    steps = len(sampler.steps) if sampler.kind == "few_step" else sampler.num_steps
+    guidance = "no guidance" if sampler.guidance == 1 else f"guidance {sampler.guidance:g}"
+    return f"{steps} {sampler.kind} steps, {guidance}"
+
+
+def _figures(report: "BenchReport") -> Table:
+    table = Table("figure", "median", "min", "max")
+    _add(table, "whole shot, FPS", report.fps)
+    _add(table, "chunks after the first, FPS", report.steady_fps)
+    _add(table, "time to first frames, s", report.first_frames_s, digits=3)
+    if (gap := report.chunk_gap_s) is not None:
+        for name, value in (("p50", gap.p50), ("p95", gap.p95), ("p99", gap.p99)):
+            table.add_row(f"gap between chunks, {name}, s", f"{value:.3f}")
+    table.add_row(f"real-time factor at {FPS} FPS", f"{report.real_time_factor:.2f}")
+    table.add_row(f"stalls of a viewer at {FPS} FPS", str(report.viewing.stalls))
+    table.add_row("the same, seconds in all", f"{report.viewing.stalled_s:.2f}")
+    for name, peak in (("resident", report.memory.peak_resident_bytes), ("device", report.memory.peak_device_bytes)):
+        if peak is not None:
+            table.add_row(f"peak {name} memory, MiB", f"{peak / MIB:.0f}")
+    if report.load_s is not None:
+        table.add_row("apart: loading, s", f"{report.load_s:.2f}")
+    _add(table, "apart: a warm-up shot, s", Spread.of([timing.total_s for timing in report.warmup]))
+    return table
+
+
+def _parts(report: "BenchReport") -> Table:
+    table = Table("part of one more shot", "s", "%")
+    times = report.parts
+    for name, seconds in (*times.seconds.items(), ("other", times.other_s), ("whole", times.total_s)):
+        table.add_row(name, f"{seconds:.3f}", f"{100 * seconds / times.total_s:.1f}")
+    table.caption = f"{times.fps_without_decode:.1f} FPS without decode and transfer"
+    return table
+
+
+def _add(table: Table, name: str, spread: "Spread | None", digits: int = 2) -> None:
+    if spread is not None:
+        table.add_row(name, *(f"{value:.{digits}f}" for value in (spread.median, spread.min, spread.max)))

@@ -1,0 +1,54 @@
+"""Where the time goes: the engine names its parts, and a clock, if one listens, adds up their seconds."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal, Protocol
+
+Part = Literal["text", "context", "prefill", "denoise", "commit", "decode", "transfer", "history"]
+"""What a shot's time is spent on: encoding captions, encoding the remembered frames, the clean pass over them, the
+denoising steps, the clean passes over finished chunks, latents to pixels, pixels to frames on the host, and writing
+the finished shot."""
+
+_NOTHING: AbstractContextManager[None] = nullcontext()
+
+
+class Clock(Protocol):
+    """Listens to the engine: `with clock("decode"): ...`. Parts do not contain each other."""
+
+    def __call__(self, part: Part) -> AbstractContextManager[None]: ...
+
+
+def no_clock(part: Part) -> AbstractContextManager[None]:  # noqa: ARG001 (the form of a clock)
+    """The clock of everyday: it measures nothing, and costs nothing."""
+    return _NOTHING
+
+
+class PartClock:
+    """Adds up the seconds of every part while it is `running`."""
+
+    def __init__(self, synchronise: Callable[[], None] | None = None) -> None:
+        """`synchronise` waits for the device; it is called at both ends of a part. None: work is done when it returns.
+
+        Waiting keeps the host from running ahead of the device, so parts are to be timed apart from the whole.
+        """
+        self._synchronise = synchronise or (lambda: None)
+        self._inside = False
+        self.running = True
+        self.seconds: dict[Part, float] = {}
+
+    def __call__(self, part: Part) -> AbstractContextManager[None]:
+        return self._measure(part) if self.running else _NOTHING
+
+    @contextmanager
+    def _measure(self, part: Part) -> Iterator[None]:
+        assert not self._inside, f"part '{part}' inside another"
+        self._inside = True
+        self._synchronise()
+        started_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._synchronise()
+            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started_s
+            self._inside = False

@@ -1,0 +1,97 @@
+"""When a shot's frames came, and the figures that follow from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shotstream.core.spec import FPS
+
+
+@dataclass(frozen=True)
+class ShotTiming:
+    """One shot against the clock, counted from the moment it was asked for.
+
+    `arrivals_s` and `frames` say when each chunk was handed over and how many frames it had; `total_s` is when the shot
+    was finished and written into the story's history.
+    """
+
+    arrivals_s: tuple[float, ...]
+    frames: tuple[int, ...]
+    total_s: float
+
+    @property
+    def fps(self) -> float:
+        """Frames of the whole shot over all of its time."""
+        return sum(self.frames) / self.total_s
+
+    @property
+    def steady_fps(self) -> float | None:
+        """Frames of the chunks after the first over the time they took; None for a shot of one chunk."""
+        if len(self.frames) < 2:
+            return None
+        return sum(self.frames[1:]) / (self.arrivals_s[-1] - self.arrivals_s[0])
+
+    @property
+    def first_frames_s(self) -> float:
+        """From asking for the shot to its first frames."""
+        return self.arrivals_s[0]
+
+    @property
+    def gaps_s(self) -> tuple[float, ...]:
+        """From the hand-over of each chunk to that of the next."""
+        return tuple(later - sooner for sooner, later in zip(self.arrivals_s, self.arrivals_s[1:], strict=False))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Several measurements of one figure."""
+
+    median: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread | None":
+        """The spread of some values; None where there are none."""
+        return cls(float(np.median(values)), min(values), max(values)) if values else None
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Of the gaps between chunks, in seconds; `by_chunk` has the median gap before the second, third, ... chunk."""
+
+    p50: float
+    p95: float
+    p99: float
+    by_chunk: tuple[float, ...]
+
+    @classmethod
+    def of(cls, timings: Sequence[ShotTiming]) -> "Percentiles | None":
+        """Over all gaps of shots of equal length; None where shots have one chunk."""
+        gaps = np.array([timing.gaps_s for timing in timings])
+        if not gaps.size:
+            return None
+        p50, p95, p99 = (float(np.percentile(gaps, share)) for share in (50, 95, 99))
+        return cls(p50, p95, p99, tuple(np.median(gaps, axis=0).tolist()))
+
+
+@dataclass(frozen=True)
+class Viewing:
+    """What somebody sees who watches at 16 frames a second from the first frames on, shots one after another."""
+
+    stalls: int
+    stalled_s: float
+
+    @classmethod
+    def of(cls, timings: Sequence[ShotTiming], fps: float = FPS) -> "Viewing":
+        """A stall is a chunk that comes after the frames before it have been shown; the picture waits for it."""
+        stalls, stalled_s, asked_s, shown_until_s = 0, 0.0, 0.0, timings[0].first_frames_s
+        for timing in timings:
+            for arrival_s, frames in zip(timing.arrivals_s, timing.frames, strict=True):
+                late_s = asked_s + arrival_s - shown_until_s
+                if late_s > 0:
+                    stalls, stalled_s = stalls + 1, stalled_s + late_s
+                shown_until_s = max(shown_until_s, asked_s + arrival_s) + frames / fps
+            asked_s += timing.total_s
+        return cls(stalls, stalled_s)
