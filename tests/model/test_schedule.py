@@ -1,0 +1,73 @@
+"""The flow-matching schedule."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shotstream.model.schedule import (
+    TRAIN_TIMESTEPS,
+    add_noise,
+    clean_from_velocity,
+    euler_sigmas,
+    few_step_sigmas,
+    shift_sigma,
+    training_sigmas,
+    training_weights,
+)
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "scheduler.json").read_text())
+
+
+def test_the_four_steps_are_the_published_ones() -> None:
+    timesteps = [sigma * TRAIN_TIMESTEPS for sigma in few_step_sigmas(GOLDEN["steps"]["raw"], GOLDEN["shift"])]
+    assert timesteps == pytest.approx(GOLDEN["steps"]["warped"], rel=1e-6)
+
+
+def test_fifty_euler_steps_are_the_published_ones_and_end_clean() -> None:
+    sigmas = euler_sigmas(50, GOLDEN["shift"])
+    assert sigmas[:-1] == pytest.approx(GOLDEN["ode50_sigmas"], rel=1e-6)
+    assert (len(sigmas), sigmas[0], sigmas[-1]) == (51, 1.0, 0.0)
+
+
+def test_training_draws_from_a_thousand_levels_weighted_to_mean_one() -> None:
+    sigmas = training_sigmas(GOLDEN["shift"])
+    weights = training_weights(sigmas)
+    assert sigmas.shape == weights.shape == (1000,)
+    assert (sigmas[::50] * 1000).tolist() == pytest.approx(GOLDEN["train_timesteps_every_50"], rel=1e-6)
+    assert weights[::50].tolist() == pytest.approx(GOLDEN["train_weights_every_50"], rel=1e-5, abs=1e-6)
+    assert weights.mean().item() == pytest.approx(1, rel=1e-5)
+    assert weights.min() == 0
+    assert sigmas[weights.argmax()].item() == pytest.approx(0.5, abs=0.01)
+
+
+@given(st.floats(1, 20), st.lists(st.floats(0, 1), min_size=2, max_size=6))
+def test_shifting_keeps_the_ends_and_the_order_and_moves_towards_noise(shift: float, sigmas: list[float]) -> None:
+    before = torch.tensor(sorted(sigmas), dtype=torch.float64)
+    after = shift_sigma(before, shift)
+    assert (after.diff() >= 0).all()
+    assert (after >= before - 1e-12).all()
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    assert shift_sigma(ends, shift).tolist() == pytest.approx([0, 1])
+    torch.testing.assert_close(shift_sigma(before, 1.0), before)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.3, 1.0, torch.tensor([[0.1, 0.9], [0.5, 1.0]])])
+def test_the_velocity_takes_noise_back_to_the_clean_video(sigma: float | torch.Tensor) -> None:
+    torch.manual_seed(0)
+    clean, noise = torch.randn(2, 2, 3, 4, 4), torch.randn(2, 2, 3, 4, 4)
+    noisy = add_noise(clean, noise, sigma)
+    torch.testing.assert_close(clean_from_velocity(noisy, noise - clean, sigma), clean)
+    rows = torch.as_tensor(sigma).expand(2, 2)
+    for b, f in ((0, 0), (0, 1), (1, 1)):
+        torch.testing.assert_close(noisy[b, f], (1 - rows[b, f]) * clean[b, f] + rows[b, f] * noise[b, f])
+
+
+def test_a_tensor_of_levels_leaves_the_precision_of_the_latents() -> None:
+    latents = torch.ones(1, 2, 1, 2, 2, dtype=torch.bfloat16)
+    sigma = torch.tensor([[0.5, 0.25]], dtype=torch.float64)
+    assert add_noise(latents, latents, sigma).dtype == torch.bfloat16
+    assert clean_from_velocity(latents, latents, sigma).dtype == torch.bfloat16

@@ -1,0 +1,294 @@
+"""The transformer: parity with the reference, causality, cache against sequence, gradient, batches."""
+
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from beartype import beartype
+from jaxtyping import TypeCheckError, jaxtyped
+from safetensors.torch import load_file
+from torch import Tensor
+
+from shotstream.core.errors import InputError
+from shotstream.core.types import FrameLayout
+from shotstream.model import attention, cache, rotary, transformer
+from shotstream.model.attention import block_causal_plan
+from shotstream.model.cache import KVCache
+from shotstream.model.config import TransformerConfig
+from shotstream.model.schedule import clean_from_velocity
+from shotstream.model.transformer import Transformer, timestep_features
+from shotstream.story.layout import frame_layout, shot_layout
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+CONTEXT, CHUNK = 6, 3
+SIZE = (4, 6)
+SHOTS = (0, 0, 0, 1, 1, 1)
+TINY = TransformerConfig(
+    dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checked_shapes() -> Iterator[None]:
+    """Checks the shape annotations of the network's functions, wherever they are imported, while these tests run."""
+    modules = (transformer, attention, cache, rotary)
+    names = {module.__name__ for module in modules}
+    with pytest.MonkeyPatch.context() as patch:
+        for module in modules:
+            classes = [item for item in vars(module).values() if inspect.isclass(item) and item.__module__ in names]
+            for owner in (module, *(item for item in classes if item.__module__ == module.__name__)):
+                for name, item in list(vars(owner).items()):
+                    if inspect.isfunction(item) and item.__module__ in names:
+                        patch.setattr(owner, name, jaxtyped(item, typechecker=beartype))
+        yield
+
+
+@pytest.fixture
+def network() -> Transformer:
+    """A small network in float64, where a difference is one of logic and not of rounding."""
+    torch.manual_seed(0)
+    return Transformer(TINY).double().eval()
+
+
+@pytest.fixture
+def layout() -> FrameLayout:
+    """Context of shots 0 and 1, and two chunks of shot 2."""
+    shot = shot_layout(2, SHOTS, CONTEXT, 2 * CHUNK)
+    return shot.context + shot.target
+
+
+def random(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def latents(count: int = CONTEXT + 2 * CHUNK, batch: int = 1, seed: int = 1) -> Tensor:
+    return random(batch, count, TINY.in_dim, *SIZE, seed=seed)
+
+
+def captions(batch: int = 1) -> Tensor:
+    return random(batch, 3, TINY.text_len, TINY.text_dim, seed=2)
+
+
+def timesteps(last: float, batch: int = 1) -> Tensor:
+    """History at 0, the last chunk at `last`."""
+    return torch.tensor([0.0] * (CONTEXT + CHUNK) + [last] * CHUNK, dtype=torch.float64).expand(batch, -1)
+
+
+def remember(network: Transformer, memory: KVCache, clean: Tensor, layout: FrameLayout) -> None:
+    with torch.no_grad():
+        staged = memory.stage(clean.shape[1])
+        network(clean, torch.zeros(1, clean.shape[1]), captions(), network.place(layout, SIZE), staged)
+        memory.commit(staged)
+
+
+def remembering(network: Transformer, x: Tensor, layout: FrameLayout) -> KVCache:
+    """A memory of the context and of the first chunk."""
+    memory = network.new_cache(1, SIZE, CONTEXT + 2 * CHUNK, CONTEXT)
+    remember(network, memory, x[:, :CONTEXT], layout[:CONTEXT])
+    remember(network, memory, x[:, CONTEXT:-CHUNK], layout[CONTEXT : CONTEXT + CHUNK])
+    return memory
+
+
+def golden(folder: str) -> Transformer:
+    config = json.loads((GOLDEN / folder / "config.json").read_text())
+    del config["model_type"]
+    network = Transformer(TransformerConfig(**config)).eval()
+    network.load_state_dict(load_file(GOLDEN / folder / "weights.safetensors"))
+    return network
+
+
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    assert got.shape == expected.shape
+    return ((got - expected).abs().max() / expected.abs().max()).item()
+
+
+@torch.no_grad()
+def test_the_bidirectional_network_equals_the_reference() -> None:
+    network, cases = golden("dit"), load_file(GOLDEN / "dit/cases.safetensors")
+    shots, x = cases["next_shot.shots"].tolist(), cases["next_shot.latents"]
+    placement = network.place(frame_layout(range(len(shots)), shots, shots), (x.shape[-2], x.shape[-1]))
+    flow = network(x, cases["next_shot.t"], cases["next_shot.text"][None], placement)
+    assert relative_error(flow, cases["next_shot.flow"]) <= 1e-5
+    clean = clean_from_velocity(x, flow, cases["next_shot.t"] / 1000)
+    assert relative_error(clean, cases["next_shot.x0"]) <= 1e-5
+
+
+@torch.no_grad()
+def test_the_causal_network_equals_the_reference() -> None:
+    network, cases = golden("causal"), load_file(GOLDEN / "causal/cases.safetensors")
+    shots, context = cases["shots"].tolist(), cases["context_latents"]
+    size = (context.shape[-2], context.shape[-1])
+    layout = frame_layout(range(len(shots)), shots, shots)
+    text = network.read_text(cases["text"][None])
+    memory = network.new_cache(1, size, CONTEXT + 3 * CHUNK, CONTEXT)
+    staged = memory.stage(CONTEXT)
+    flow = network(context, torch.zeros(1, CONTEXT), text, network.place(layout[:CONTEXT], size), staged)
+    memory.commit(staged)
+    assert relative_error(flow, cases["full.context_flow"]) <= 1e-5
+    for layer in range(2):
+        assert relative_error(memory.keys(layer), cases[f"full.context_k.{layer}"]) <= 1e-5
+        assert relative_error(memory.values(layer), cases[f"full.context_v.{layer}"]) <= 1e-5
+    placement = network.place(layout[CONTEXT : CONTEXT + CHUNK], size)
+    for step, timestep in enumerate(cases["full.timesteps"]):
+        key = f"full.chunk0.step{step}"
+        flow = network(cases[f"{key}.x"], timestep.expand(1, CHUNK), text, placement, memory.stage(CHUNK))
+        assert relative_error(flow, cases[f"{key}.flow"]) <= 1e-5
+
+
+@torch.no_grad()
+def test_later_chunks_never_change_earlier_ones(network: Transformer, layout: FrameLayout) -> None:
+    placement, plan = network.place(layout, SIZE), block_causal_plan(CONTEXT, (CHUNK, CHUNK))
+    x, changed = latents(), latents()
+    changed[:, -CHUNK:] += 1
+    one, other = (network(some, timesteps(700), captions(), placement, plan=plan) for some in (x, changed))
+    assert torch.equal(one[:, :-CHUNK], other[:, :-CHUNK])
+    assert not torch.allclose(one[:, -CHUNK:], other[:, -CHUNK:])
+    whole = network(changed, timesteps(700), captions(), placement)
+    assert not torch.allclose(whole[:, :-CHUNK], other[:, :-CHUNK]), "without a plan everyone sees everyone"
+
+
+@torch.no_grad()
+def test_the_context_sees_only_itself_and_chunks_see_it(network: Transformer, layout: FrameLayout) -> None:
+    placement, plan = network.place(layout, SIZE), block_causal_plan(CONTEXT, (CHUNK, CHUNK))
+    x = latents()
+    whole = network(x, timesteps(700), captions(), placement, plan=plan)
+    context = network(x[:, :CONTEXT], timesteps(0)[:, :CONTEXT], captions(), network.place(layout[:CONTEXT], SIZE))
+    torch.testing.assert_close(whole[:, :CONTEXT], context)
+    x[:, 0] += 1
+    assert not torch.allclose(
+        network(x, timesteps(700), captions(), placement, plan=plan)[:, -CHUNK:], whole[:, -CHUNK:]
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("timestep", [0.0, 700.0])
+def test_the_cache_equals_the_block_causal_sequence(network: Transformer, layout: FrameLayout, timestep: float) -> None:
+    x, plan = latents(), block_causal_plan(CONTEXT, (CHUNK, CHUNK))
+    whole = network(x, timesteps(timestep), captions(), network.place(layout, SIZE), plan=plan)
+    memory = remembering(network, x, layout)
+    placement = network.place(layout[-CHUNK:], SIZE)
+    cached = network(x[:, -CHUNK:], timesteps(timestep)[:, -CHUNK:], captions(), placement, memory.stage(CHUNK))
+    torch.testing.assert_close(cached, whole[:, -CHUNK:])
+
+
+@torch.no_grad()
+def test_denoising_leaves_the_memory_as_it_is(network: Transformer, layout: FrameLayout) -> None:
+    x = latents()
+    memory = remembering(network, x, layout)
+    keys = memory.keys(1).clone()
+    placement = network.place(layout[-CHUNK:], SIZE)
+    for timestep in (900.0, 500.0):
+        network(x[:, -CHUNK:], timesteps(timestep)[:, -CHUNK:], captions(), placement, memory.stage(CHUNK))
+    assert memory.latents == CONTEXT + CHUNK
+    assert torch.equal(memory.keys(1), keys)
+
+
+def test_gradient_over_the_cache_equals_that_of_the_sequence(network: Transformer, layout: FrameLayout) -> None:
+    """The history does not depend on the last chunk, so the chunk's gradient is the same either way."""
+    x, weight = latents(), latents(CHUNK, seed=5)
+    memory = remembering(network, x, layout)
+    keys = memory.keys(0).clone()
+    chunk = x[:, -CHUNK:].clone().requires_grad_()
+    placement = network.place(layout[-CHUNK:], SIZE)
+    cached = network(chunk, timesteps(700)[:, -CHUNK:], captions(), placement, memory.stage(CHUNK))
+    (cached * weight).sum().backward()
+
+    plan = block_causal_plan(CONTEXT, (CHUNK, CHUNK))
+    sequence = x.clone().requires_grad_()
+    whole = network(sequence, timesteps(700), captions(), network.place(layout, SIZE), plan=plan)[:, -CHUNK:]
+    (whole * weight).sum().backward()
+    assert sequence.grad is not None
+    assert chunk.grad is not None
+    torch.testing.assert_close(cached, whole)
+    torch.testing.assert_close(chunk.grad, sequence.grad[:, -CHUNK:])
+    assert torch.equal(memory.keys(0), keys)
+    assert not memory.keys(0).requires_grad
+
+
+def test_weights_get_the_same_gradient_over_an_empty_cache(network: Transformer, layout: FrameLayout) -> None:
+    x, placement = latents(CONTEXT), network.place(layout[:CONTEXT], SIZE)
+    gradients = []
+    for staged in (None, network.new_cache(1, SIZE, CONTEXT + CHUNK, CONTEXT).stage(CONTEXT)):
+        network.zero_grad()
+        network(x, timesteps(0)[:, :CONTEXT], captions(), placement, staged).square().mean().backward()
+        gradients.append({name: weight.grad.clone() for name, weight in network.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+        assert gradient.any(), name
+
+
+@torch.no_grad()
+def test_captions_read_once_are_the_captions(network: Transformer, layout: FrameLayout) -> None:
+    placement = network.place(layout, SIZE)
+    read = network.read_text(captions())
+    torch.testing.assert_close(
+        network(latents(), timesteps(700), read, placement), network(latents(), timesteps(700), captions(), placement)
+    )
+
+
+@torch.no_grad()
+def test_each_latent_attends_to_its_own_caption(network: Transformer, layout: FrameLayout) -> None:
+    """In groups that do not see each other, the caption of one shot is nothing to the other."""
+    plan = (*block_causal_plan(CONTEXT, ()), attention.Group(slice(CONTEXT, 12), slice(CONTEXT, 12)))
+    placement = network.place(layout, SIZE)
+    text = captions()
+    one = network(latents(), timesteps(700), text, placement, plan=plan)
+    text[:, 2] += 1
+    other = network(latents(), timesteps(700), text, placement, plan=plan)
+    assert torch.equal(one[:, :CONTEXT], other[:, :CONTEXT])
+    assert not torch.allclose(one[:, CONTEXT:], other[:, CONTEXT:])
+
+
+@torch.no_grad()
+def test_one_caption_for_all_is_a_shortcut_and_no_more(network: Transformer) -> None:
+    placement = network.place(frame_layout(range(4), [0] * 4, [2] * 4), SIZE)
+    assert placement.caption == 2
+    x, t = latents(4), torch.full((1, 4), 300.0, dtype=torch.float64)
+    routed = network(x, t, captions(), replace(placement, caption=None))
+    torch.testing.assert_close(network(x, t, captions(), placement), routed)
+
+
+@torch.no_grad()
+def test_a_batch_of_stories_is_each_story_alone(network: Transformer, layout: FrameLayout) -> None:
+    other = shot_layout(3, (0, 1, 1, 2, 2, 2), CONTEXT, 2 * CHUNK)
+    layouts = [layout, replace(other.context + other.target, captions=layout.captions.flip(1))]
+    both = FrameLayout(*(torch.cat(rows) for rows in zip(*(vars(one).values() for one in layouts), strict=True)))
+    x, text, t = latents(batch=2), captions(2), timesteps(700, 2).clone()
+    t[1] += 50
+    batched = network(x, t, text, network.place(both, SIZE))
+    for index, one in enumerate(layouts):
+        row = slice(index, index + 1)
+        alone = network(x[row], t[row], text[row], network.place(one, SIZE))
+        torch.testing.assert_close(batched[row], alone)
+
+
+@torch.no_grad()
+def test_shots_are_told_apart_by_phase_alone(network: Transformer, layout: FrameLayout) -> None:
+    moved = replace(layout, shots=layout.shots + (layout.shots == 2) * 4)
+    run = [network(latents(), timesteps(700), captions(), network.place(some, SIZE)) for some in (layout, moved)]
+    assert not torch.allclose(run[0], run[1])
+    network.shot_phase = 0.0
+    run = [network(latents(), timesteps(700), captions(), network.place(some, SIZE)) for some in (layout, moved)]
+    assert torch.equal(run[0], run[1])
+
+
+def test_timestep_features_are_cosines_then_sines() -> None:
+    features = timestep_features(torch.tensor([[0.0, 2.0]]), 4)
+    assert features.dtype == torch.float32
+    expected = torch.tensor([[[1.0, 1.0, 0.0, 0.0], [2.0, 0.02, 2.0, 0.02]]])
+    expected[0, 1, :2], expected[0, 1, 2:] = expected[0, 1, :2].cos(), expected[0, 1, 2:].sin()
+    torch.testing.assert_close(features, expected)
+
+
+def test_shapes_are_checked_while_these_tests_run(network: Transformer, layout: FrameLayout) -> None:
+    with pytest.raises(TypeCheckError):
+        network(latents()[0], timesteps(700), captions(), network.place(layout, SIZE))
+
+
+def test_a_width_that_heads_do_not_share_is_refused() -> None:
+    with pytest.raises(InputError, match="even multiple of num_heads"):
+        TransformerConfig(dim=30, num_heads=4)
