@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from shotstream import cli
 from shotstream.cli.verify import add_parser, format_line
 from shotstream.core.errors import InputError
 from shotstream.evaluate import verify_model
@@ -282,12 +283,22 @@ def test_float32_is_float32_while_checks_run() -> None:
 
 
 @pytest.mark.parametrize("name", ["empty", "nothing", "file"])
-def test_a_directory_without_recordings_is_one_line(tmp_path: Path, name: str) -> None:
+def test_a_directory_without_recordings_exits_with_2_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     (tmp_path / "empty" / "vae").mkdir(parents=True)
     (tmp_path / "file").write_text("{}")
-    with pytest.raises(InputError, match="expected a directory of recorded tensors") as error:
-        run(tmp_path / name)
-    assert "\n" not in str(error.value)
+    assert cli.main(["verify", str(tmp_path / name), "--device", "cpu"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("shotstream: expected a directory of recorded tensors")
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", str(GOLDEN), "--device", "cuda"]) == 2
+    assert "use --device cpu" in capsys.readouterr().err
 
 
 def test_models_are_no_recordings(golden: Path) -> None:
