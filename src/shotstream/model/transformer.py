@@ -225,10 +225,11 @@ class Transformer(nn.Module):
 
 
 def timestep_features(timesteps: Float[Tensor, "b f"], dim: int) -> Float[Tensor, "b f dim"]:
-    """Sinusoidal features of timesteps, cosines first, frequencies falling from 1 to 1/10000; in float64."""
+    """Sinusoidal features of timesteps, cosines first, frequencies falling from 1 to 1/10000; in float64 if it can."""
     half = dim // 2
-    exponents = torch.arange(half, dtype=torch.float64, device=timesteps.device) / half
-    angles = timesteps.double()[..., None] * 10000.0**-exponents
+    precise = torch.float32 if timesteps.device.type == "mps" else torch.float64
+    exponents = torch.arange(half, dtype=precise, device=timesteps.device) / half
+    angles = timesteps.to(precise)[..., None] * 10000.0**-exponents
     return torch.cat([angles.cos(), angles.sin()], -1).float()
 
 

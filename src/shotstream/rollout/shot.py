@@ -98,8 +98,9 @@ class ShotRollout:
         guided, unguided = velocity.chunk(2)
         return unguided + self._sampler.guidance * (guided - unguided)
 
+    @torch.no_grad()
     def _remember(self, clean: Tensor, placement: Placement) -> None:
-        self._forward(clean, 0.0, placement, commit=True)
+        self._forward(clean.detach(), 0.0, placement, commit=True)
 
     def _forward(self, x: Tensor, sigma: float, placement: Placement, *, commit: bool) -> Tensor:
         x = torch.cat([x, x]) if self._guided else x
