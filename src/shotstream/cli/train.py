@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     ):
         stage = _stage(stages, name, run, text)
         stage.add_argument("--minutes", type=float, help="stop after that long; the same command goes on later")
+        stage.add_argument("--steps", type=int, help="length of the stage, over whose end the rate falls")
     stages.choices["base"].add_argument("--compile", action="store_true", help="compile the network first")
     export = _stage(stages, "export", _export, "write the model made so far as a directory of weights")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
@@ -44,6 +46,9 @@ def _prepare(args: argparse.Namespace) -> Preset:
     if args.threads:
         torch.set_num_threads(args.threads)
     preset = get_preset(args.preset)
+    if args.steps:
+        stage = getattr(preset, args.stage)
+        preset = replace(preset, **{args.stage: replace(stage, loop=replace(stage.loop, steps=args.steps))})
     write_json(make_directory(args.directory) / "preset.json", to_dict(preset))
     return preset
 
