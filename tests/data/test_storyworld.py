@@ -1,0 +1,132 @@
+"""StoryWorld as training samples: the same for the same seed, with the right past and the right captions."""
+
+import numpy as np
+import pytest
+import torch
+
+from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks
+from shotstream.data.storyworld import (
+    NO_CONTEXT_SHARE,
+    TRAINING_SEEDS,
+    ShotSample,
+    as_pixels,
+    caption_of,
+    sample_shot,
+    shot_of_story,
+    stack_layouts,
+)
+from shotstream.story.context import select_dynamic
+from shotstream.world.render import render_frames
+from shotstream.world.stories import sample_story
+
+
+class Draws:
+    """Stands in for a random generator whose `random` is decided by the test; captions are worded by a real one."""
+
+    def __init__(self, value: float) -> None:
+        self.value, self.words = value, np.random.default_rng(0)
+
+    def random(self) -> float:
+        return self.value
+
+    def integers(self, *arguments: int, **options: int) -> object:
+        return self.words.integers(*arguments, **options)
+
+
+def sample(shot: int, chunks: int = 1, *, forget: bool = False) -> ShotSample:
+    """Shot `shot` of a story of four shots of two chunks each."""
+    draws = Draws(0.0 if forget else 1.0)
+    return shot_of_story(sample_story(5, shots=4, chunks=2), shot, chunks, draws)  # type: ignore[arg-type]
+
+
+def test_equal_seeds_give_equal_samples() -> None:
+    one, again, other = sample_shot(11, 2), sample_shot(11, 2), sample_shot(12, 2)
+    assert np.array_equal(one.target, again.target)
+    assert one.captions == again.captions
+    assert (one.context is None) == (again.context is None)
+    assert one.context is None or np.array_equal(one.context, again.context)
+    assert torch.equal(one.layout.shots, again.layout.shots)
+    assert not np.array_equal(one.target, other.target)
+
+
+@pytest.mark.parametrize("chunks", [1, 4])
+def test_a_target_has_the_length_that_is_asked_for(chunks: int) -> None:
+    made = sample(1, chunks)
+    assert made.target.shape == (frames_of_chunks(chunks), 80, 128, 3)
+    assert made.target.dtype == np.uint8
+    assert made.layout.latents == CONTEXT_LATENTS + 3 * chunks
+
+
+def test_the_context_is_what_the_engine_would_remember() -> None:
+    story = sample_story(5, shots=4, chunks=2)
+    made = sample(3)
+    assert made.context is not None
+    references = select_dynamic([shot.frames for shot in story.shots[:3]], CONTEXT_LATENTS)
+    assert [r.shot for r in references] == [0, 0, 1, 1, 2, 2]
+    for frame, reference in zip(made.context, references, strict=True):
+        assert np.array_equal(frame, render_frames(story, reference.shot, [reference.frame])[0])
+    assert made.layout.shots[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+    assert made.layout.positions[0].tolist() == list(range(9))
+    assert made.layout.captions[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 3]
+
+
+def test_captions_stand_in_the_layouts_order() -> None:
+    assert [f"shot{index}:" in caption for index, caption in enumerate(sample(3).captions)] == [True] * 4
+    assert len(sample(0).captions) == 1
+    assert "shot0:" in sample(0).captions[0]
+
+
+@pytest.mark.parametrize(("made", "phase"), [(sample(0), 1), (sample(2, forget=True), 2)], ids=["first", "withheld"])
+def test_without_a_past_there_is_no_context_and_one_caption(made: ShotSample, phase: int) -> None:
+    assert made.context is None
+    assert len(made.captions) == 1
+    assert made.layout.shots[0].tolist() == [0] * CONTEXT_LATENTS + [phase] * 3
+    assert made.layout.captions[0].tolist() == [0] * 9
+
+
+def test_the_past_is_withheld_as_often_as_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    blank = np.zeros((1, 80, 128, 3), np.uint8)
+    monkeypatch.setattr("shotstream.data.storyworld.render_frames", lambda *_: blank)
+    later = [sample_shot(seed, 1, first_share=0.0).context is None for seed in range(600)]
+    assert np.mean(later) == pytest.approx(NO_CONTEXT_SHARE, abs=0.04)
+    assert all(sample_shot(seed, 1, first_share=1.0).context is None for seed in range(20))
+
+
+def test_samples_come_from_training_stories(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def watched(seed: int) -> object:
+        asked.append(seed)
+        return sample_story(seed)
+
+    monkeypatch.setattr("shotstream.data.storyworld.sample_story", watched)
+    monkeypatch.setattr("shotstream.data.storyworld.render_frames", lambda *_: np.zeros((1, 80, 128, 3), np.uint8))
+    for seed in range(100):
+        sample_shot(seed, 1)
+    assert len(set(asked)) == 100
+    assert all(0 <= seed < TRAINING_SEEDS for seed in asked)
+
+
+def test_captions_come_in_many_wordings_with_and_without_a_space() -> None:
+    story, rng = sample_story(5), np.random.default_rng(0)
+    captions = {caption_of(story, 1, rng) for _ in range(60)}
+    assert len(captions) > 30
+    assert {caption[caption.index("shot1:") - 1] == " " for caption in captions} == {True, False}
+
+
+def test_pixels_span_minus_one_to_one() -> None:
+    frames = np.zeros((2, 8, 16, 3), np.uint8)
+    frames[..., 0] = 255
+    pixels = as_pixels([frames, frames])
+    assert pixels.shape == (2, 2, 3, 8, 16)
+    assert pixels[:, :, 0].unique().tolist() == [1.0]
+    assert pixels[:, :, 1:].unique().tolist() == [-1.0]
+
+
+def test_layouts_are_stacked_in_order() -> None:
+    layouts = [sample(1).layout, sample(2).layout]
+    stacked = stack_layouts(layouts)
+    for index, layout in enumerate(layouts):
+        assert torch.equal(stacked.positions[index], layout.positions[0])
+        assert torch.equal(stacked.shots[index], layout.shots[0])
+        assert torch.equal(stacked.captions[index], layout.captions[0])

@@ -1,0 +1,176 @@
+"""The bench: figures worked out by hand, a clock that adds up, and a report of a tiny model through the command."""
+
+import json
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+from shotstream.cli import main
+from shotstream.core.clock import Part, PartClock, no_clock
+from shotstream.core.errors import InputError
+from shotstream.evaluate.bench import SHAPES, BenchPlan, open_subject
+from shotstream.evaluate.machine import processor_name
+from shotstream.evaluate.timing import Percentiles, ShotTiming, Spread, Viewing
+from shotstream.model.transformer import Transformer
+
+SHOT = ShotTiming(arrivals_s=(1.0, 2.0, 4.0), frames=(9, 12, 12), total_s=5.0)
+
+
+def test_figures_of_a_shot_worked_out_by_hand() -> None:
+    assert SHOT.fps == 33 / 5
+    assert SHOT.steady_fps == 24 / 3
+    assert SHOT.first_frames_s == 1.0
+    assert SHOT.gaps_s == (1.0, 2.0)
+
+
+def test_a_shot_of_one_chunk_has_nothing_steady() -> None:
+    single = ShotTiming((0.5,), (9,), 1.0)
+    assert single.fps == 9
+    assert single.steady_fps is None
+    assert Percentiles.of([single, single]) is None
+
+
+def test_spread_and_percentiles() -> None:
+    assert Spread.of([3.0, 1.0, 8.0]) == Spread(3.0, 1.0, 8.0)
+    assert Spread.of([]) is None
+    slower = ShotTiming((1.0, 3.0, 7.0), (9, 12, 12), 8.0)
+    gaps = Percentiles.of([SHOT, slower])
+    assert gaps is not None
+    assert gaps.p50 == 2.0
+    assert gaps.p50 < gaps.p95 < gaps.p99 < 4.0
+    assert gaps.by_chunk == (1.5, 3.0)
+
+
+def test_a_viewer_waits_for_what_is_late() -> None:
+    in_time = ShotTiming((1.0, 1.5), (16, 16), 1.5)  # shown from 1 to 3 s
+    late = ShotTiming((2.0, 4.0), (16, 16), 4.0)  # asked for at 1.5: there at 3.5 and 5.5 s
+    assert Viewing.of([in_time], fps=16) == Viewing(0, 0.0)
+    assert Viewing.of([in_time, late], fps=16) == Viewing(2, 0.5 + 1.0)
+
+
+def test_a_clock_adds_up_while_it_runs() -> None:
+    waits: list[str] = []
+    clock = PartClock(lambda: waits.append("device"))
+    for _ in range(2):
+        with clock("decode"):
+            time.sleep(0.01)
+    clock.running = False
+    with clock("commit"):
+        pass
+    assert set(clock.seconds) == {"decode"}
+    assert clock.seconds["decode"] >= 0.02
+    assert len(waits) == 4
+
+
+def test_parts_do_not_contain_each_other_and_a_failure_ends_one() -> None:
+    clock = PartClock()
+    with clock("text"), pytest.raises(AssertionError, match="'context' inside"), clock("context"):
+        pass
+    with pytest.raises(ValueError, match="broken"), clock("denoise"):
+        raise ValueError("broken")
+    with clock("denoise"):
+        pass
+    with no_clock("text"), no_clock("context"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shots": 0}, "at least one shot"),
+        ({"chunks": 8}, "1 to 7 chunks"),
+        ({"warmup": -1}, "0 or more shots"),
+    ],
+)
+def test_plans_that_measure_nothing_are_refused(options: dict[str, int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        BenchPlan(**options)
+
+
+def test_a_shape_that_is_unknown_is_refused_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"did you mean 'wan-1\.3b'"):
+        open_subject("wan-1.3", torch.device("cpu"), torch.float32, random_weights=True)
+
+
+def test_the_full_size_shape_is_the_published_one() -> None:
+    with torch.device("meta"):
+        transformer = Transformer(SHAPES["wan-1.3b"].transformer)
+    assert round(sum(p.numel() for p in transformer.parameters()) / 1e9, 3) == 1.419
+    size = SHAPES["wan-1.3b"].video
+    assert (size.width, size.height, size.tokens_per_latent) == (832, 480, 1560)
+
+
+def test_the_processor_has_a_name(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text("processor\t: 0\nmodel name\t: A Fast One @ 3 GHz\n")
+    assert processor_name(info) == "A Fast One @ 3 GHz"
+    assert processor_name(tmp_path / "none")
+
+
+def bench(path: Path, *options: str) -> int:
+    words = ["bench", "--model", "tiny", "--random-weights", "--device", "cpu", "--dtype", "float32"]
+    return main([*words, "--json", str(path), *options])
+
+
+def test_the_command_measures_and_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bench.json"
+    assert bench(path, "--shots", "2", "--chunks", "3", "--warmup", "1", "--threads", "1") == 0
+    shown = capsys.readouterr().out
+    for words in ("whole shot, FPS", "time to first frames", "warm-up", "denoise", "random weights"):
+        assert words in shown
+    report = json.loads(path.read_text())
+    assert report["command"].startswith("shotstream ")
+    assert report["machine"]["threads"] == 1
+    assert report["subject"]["dtype"] == "float32"
+    assert report["subject"]["networks"]["codec"]["bytes"] == 4 * report["subject"]["networks"]["codec"]["parameters"]
+    assert [len(report[name]) for name in ("warmup", "shots")] == [1, 2]
+    for shot in report["shots"]:
+        assert shot["frames"] == [9, 12, 12]
+        assert all(a < b for a, b in pairwise([0.0, *shot["arrivals_s"], shot["total_s"]]))
+    speeds = [33 / shot["total_s"] for shot in report["shots"]]
+    assert (report["fps"]["min"], report["fps"]["max"]) == (min(speeds), max(speeds))
+    assert report["real_time_factor"] == report["fps"]["median"] / 16
+    parts = report["parts"]
+    assert set(parts["seconds"]) == set(get_args(Part))
+    assert all(seconds > 0 for seconds in parts["seconds"].values()), "every part of a later shot was timed"
+    assert 0 <= parts["other_s"] < parts["total_s"], "parts are not counted twice"
+    assert report["memory"]["peak_resident_bytes"] > 50 * 2**20
+    assert report["memory"]["peak_device_bytes"] is None
+
+
+def test_one_chunk_without_warm_up(tmp_path: Path) -> None:
+    assert bench(tmp_path / "b.json", "--shots", "1", "--chunks", "1", "--warmup", "0") == 0
+    report = json.loads((tmp_path / "b.json").read_text())
+    assert report["warmup"] == []
+    assert (report["steady_fps"], report["chunk_gap_s"]) == (None, None)
+    assert report["parts"]["seconds"]["commit"] == 0, "the last chunk's clean pass is never made"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--threads", "0"), "1 or more threads"),
+        (("--shots", "0"), "at least one shot"),
+        (("--dtype", "float8"), "float8"),
+        (("--device", "tpu"), "tpu"),
+    ],
+)
+def test_bad_options_are_one_line(
+    tmp_path: Path, options: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(tmp_path / "b.json", *options) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_an_unwritable_file_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(tmp_path / "missing" / "b.json") == 2
+    assert "does not exist" in capsys.readouterr().err
