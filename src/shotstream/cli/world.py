@@ -45,6 +45,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     train.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
     train.add_argument("--minutes", type=float, default=JudgeTrainingConfig.minutes)
     train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--start", type=Path, default=None, metavar="FILE", help="weights to train further")
+    train.add_argument("--learning-rate", type=float, default=JudgeTrainingConfig.learning_rate)
     train.set_defaults(run=_train_judge)
     check = commands.add_parser("check-judge", help="how much the judge reads right on held-out renders")
     check.add_argument("--stories", type=int, default=100, metavar="N")
@@ -79,12 +81,14 @@ def _train_judge(args: argparse.Namespace) -> int:
     if args.minutes <= 0:
         raise InputError(f"expected a positive number of minutes, got --minutes {args.minutes}")
     check_target(args.output)
+    start = None if args.start is None else Judge.load(path=args.start)
     console = Console()
     with Progress(*Progress.get_default_columns(), TextColumn("loss {task.fields[loss]:.2f}"), console=console) as bar:
         task = bar.add_task("training", total=1.0, loss=float("nan"))
         network = train_judge(
-            JudgeTrainingConfig(minutes=args.minutes, seed=args.seed),
+            JudgeTrainingConfig(minutes=args.minutes, seed=args.seed, learning_rate=args.learning_rate),
             lambda share, loss: bar.update(task, completed=share, loss=loss),
+            start,
         )
     save_judge(network, args.output)
     console.print(f"{args.output}: check it with 'shotstream world check-judge --weights {args.output}'")

@@ -83,20 +83,28 @@ def labels_of(story: Story, shot_index: int) -> dict[str, NDArray[np.int64]]:
     return {**labels, **of_each, "present": present, "layout": np.array(rows)}
 
 
-def train_judge(config: JudgeTrainingConfig, progress: Callable[[float, float], None] | None = None) -> JudgeNetwork:
+def train_judge(
+    config: JudgeTrainingConfig,
+    progress: Callable[[float, float], None] | None = None,
+    start: Judge | None = None,
+) -> JudgeNetwork:
     """A judge trained for that many minutes.
 
     Args:
         config: how.
+        start: a judge to train further; None begins anew.
         progress: called after every step with the share of the time that is over and the loss.
     """
     torch.manual_seed(config.seed)
-    network: JudgeNetwork = JudgeNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = JudgeNetwork()
+    if start is not None:
+        network.load_state_dict(start.network.state_dict())
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     degrade = Degrade(np.random.default_rng(derive_seed("degrade", config.seed)))
-    start, share = time.monotonic(), 0.0
+    begin, share = time.monotonic(), 0.0
     for clips, labels in _batches(config):
-        share = (time.monotonic() - start) / (60 * config.minutes)
+        share = (time.monotonic() - begin) / (60 * config.minutes)
         if share >= 1:
             break
         for group in optimizer.param_groups:

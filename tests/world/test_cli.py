@@ -1,0 +1,53 @@
+"""`shotstream world`: files as promised, one clear line where the input cannot be used."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shotstream.cli import main
+from shotstream.core.media import probe_video
+from shotstream.world.dataset import read_dataset
+from shotstream.world.stories import sample_story
+
+
+def test_render_writes_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "x.mp4"
+    assert main(["world", "render", "--seed", "3", "-o", str(output)]) == 0
+    video = probe_video(output)
+    assert (video.frames, video.height, video.width, video.fps) == (sample_story(3).frames, 80, 128, 16)
+    assert "1. " in capsys.readouterr().out
+
+
+def test_dataset_writes_the_stories_of_the_seeds(tmp_path: Path) -> None:
+    assert main(["world", "dataset", "--stories", "2", "--seed", "8", "-o", str(tmp_path / "made")]) == 0
+    assert [entry.truth for entry in read_dataset(tmp_path / "made")] == [sample_story(8), sample_story(9)]
+    truth = json.loads((tmp_path / "made" / "story000001.truth.json").read_text())
+    assert truth["place"] == sample_story(9).place
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["render", "-o", "x.avi"], "expected a name ending in .mp4"),
+        (["render", "-o", "missing/x.mp4"], "the directory missing does not exist"),
+        (["dataset", "--stories", "0", "-o", "made"], "expected at least one story"),
+        (["train-judge", "--minutes", "0", "-o", "j.safetensors"], "expected a positive number of minutes"),
+        (["train-judge", "-o", "missing/j.safetensors"], "does not exist"),
+        (["check-judge", "--weights", "missing.safetensors"], "expected the judge's weights at missing.safetensors"),
+        (["check-judge", "--stories", "0"], "expected at least one story"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["world", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
