@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import torch
@@ -151,8 +151,8 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
     run.state.save(path)
     good = path.read_bytes()
 
-    def fill_the_disk(_: object, target: Path) -> None:
-        Path(target).write_bytes(b"half a checkpoint")
+    def fill_the_disk(_: object, target: IO[bytes]) -> None:
+        target.write(b"half a checkpoint")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fill_the_disk)
@@ -169,7 +169,7 @@ def test_a_disk_that_really_fills_leaves_the_last_checkpoint(tmp_path: Path, fil
     state.save(path)
     good = path.read_bytes()
     state.step = 5
-    with file_size_limit(len(good) // 2), pytest.raises((InputError, RuntimeError)):
+    with file_size_limit(len(good) // 2), pytest.raises(InputError, match="cannot write"):
         state.save(path)
     assert path.read_bytes() == good
     assert list(tmp_path.iterdir()) == [path]

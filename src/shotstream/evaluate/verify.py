@@ -10,12 +10,11 @@ from pathlib import Path
 import torch
 
 from shotstream.core.errors import InputError
+from shotstream.evaluate import verify_losses as losses
 from shotstream.evaluate import verify_model as model
 from shotstream.evaluate import verify_numbers as numbers
 from shotstream.evaluate import verify_pipeline as pipeline
 from shotstream.evaluate.verify_case import CaseResult, Golden, failed
-
-LOSSES = ("fm", "ode", "dmd", "critic", "rollout")
 
 
 @dataclass(frozen=True)
@@ -31,10 +30,6 @@ def _weights(folder: str) -> tuple[str, str]:
     return f"{folder}/config.json", f"{folder}/weights.safetensors"
 
 
-def _loss_not_implemented(_: Golden, name: str) -> Iterable[CaseResult]:
-    return [failed(f"losses/{name}", "not implemented")]
-
-
 CHECKS = (
     Check("dit/t2v", (*_weights("dit"), model.DIT), model.check_t2v),
     Check("dit/next_shot", (*_weights("dit"), model.DIT), model.check_next_shot),
@@ -48,10 +43,11 @@ CHECKS = (
     Check("umt5", (*_weights("umt5"), model.UMT5), model.check_umt5),
     Check("scheduler", (numbers.SCHEDULER,), numbers.check_scheduler),
     Check("context_sampling", (numbers.CONTEXT_SAMPLING,), numbers.check_context_sampling),
-    *(
-        Check(f"losses/{name}", ("losses/cases.safetensors",), partial(_loss_not_implemented, name=name))
-        for name in LOSSES
-    ),
+    Check("losses/fm", (*_weights("dit"), losses.LOSSES), losses.check_teacher),
+    Check("losses/ode", (*_weights("causal"), losses.LOSSES), losses.check_causal_init),
+    Check("losses/dmd", (*_weights("dit"), losses.FAKE_WEIGHTS, losses.LOSSES), losses.check_distribution_matching),
+    Check("losses/critic", ("dit/config.json", losses.FAKE_WEIGHTS, losses.LOSSES), losses.check_critic),
+    Check("losses/rollout", (*_weights("causal"), losses.LOSSES), losses.check_self_forcing),
     Check(
         "pipeline",
         (*_weights("causal"), *_weights("vae"), pipeline.SCRIPT, pipeline.CASES),

@@ -56,6 +56,9 @@ class Recording:
             raise InputError(f"{self._path.name}: expected a tensor '{name}', found none")
         return self._tensors[name]
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
 
 class Golden:
     """A directory of recorded tensors, and the engine's networks with the weights that lie there.
@@ -95,20 +98,20 @@ class Golden:
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise InputError(f"{path.name}: expected JSON, got '{error}'") from error
 
-    def transformer(self, folder: str) -> Transformer:
-        """The transformer of `folder` (its config.json and weights.safetensors)."""
+    def transformer(self, folder: str, weights: str | None = None) -> Transformer:
+        """The transformer of `folder`: its config.json, and its weights.safetensors or another file of weights."""
         config = _known_keys(TransformerConfig, self._config(folder), {})
-        return self._network(folder, "transformer", Transformer, config)
+        return self._network(weights or f"{folder}/weights.safetensors", "transformer", Transformer, config)
 
     def vae(self) -> WanVAE:
         """The VAE."""
-        return self._network("vae", "codec", WanVAE, wan_vae_config(self._config("vae")))
+        return self._network("vae/weights.safetensors", "codec", WanVAE, wan_vae_config(self._config("vae")))
 
     def text_encoder(self, text_len: int) -> TextEncoder:
         """The text encoder, without a tokenizer, for captions of `text_len` tokens."""
         said = {**self._config("umt5"), "text_len": text_len}
         config = _known_keys(TextEncoderConfig, said, TEXT_ENCODER_KEYS)
-        return self._network("umt5", "text_encoder", TextEncoder, config)
+        return self._network("umt5/weights.safetensors", "text_encoder", TextEncoder, config)
 
     def compare(
         self, name: str, got: Tensor, expected: Tensor, *, tolerance: float | None = None, scale: float | None = None
@@ -131,14 +134,14 @@ class Golden:
     def _config(self, folder: str) -> dict[str, Any]:
         return read_json(self.directory / folder / "config.json")
 
-    def _network(self, folder: str, part: Part, kind: type[N], config: Any) -> N:
-        network = self._networks.get(folder)
+    def _network(self, weights: str, part: Part, kind: type[N], config: Any) -> N:
+        network = self._networks.get(weights)
         if network is None:
-            path = self.directory / folder / "weights.safetensors"
-            with torch.device("meta"):
-                network = kind(config)
-            load_into(network, read_part(path, part), f"{folder}/{path.name}", self.device, self.dtype)
-            self._networks[folder] = network.eval()
+            with torch.inference_mode(mode=False):  # the losses want gradients of them
+                with torch.device("meta"):
+                    network = kind(config)
+                load_into(network, read_part(self.directory / weights, part), weights, self.device, self.dtype)
+            self._networks[weights] = network.eval()
         assert isinstance(network, kind)
         return network
 

@@ -6,6 +6,10 @@ concatenating anything; only a commit makes them part of the memory. The next st
 The buffer holds slots of one latent. The first slots are pinned: the context (the paper's global cache) and, with a
 rolling window, a sink of first latents. The rest is the local cache, a ring whose oldest latents give way once it is
 full. Attention does not mind the order of keys, because their positions were rotated into them when they were made.
+
+In self-forcing training the memory itself records no gradient: it is written by clean passes that do not. What the
+published training does is kept as `straight_through`: a later chunk sees an earlier one's clean keys and values, but
+its gradient goes to those of the forward that made the earlier chunk, as if they were the same.
 """
 
 from dataclasses import dataclass
@@ -32,9 +36,18 @@ class KVCache:
     """Memory of one shot for all layers. At a time it holds `capacity` latents, `pinned` of which are never evicted."""
 
     def __init__(
-        self, shape: CacheShape, capacity: int, pinned: int, dtype: torch.dtype, device: torch.device | str
+        self,
+        shape: CacheShape,
+        capacity: int,
+        pinned: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        *,
+        straight_through: bool = True,
     ) -> None:
         """Allocates [layers, 2, batch, capacity * tokens, heads, head_dim] once; nothing later grows.
+
+        `straight_through` matters only while gradient is recorded; without it no gradient reaches earlier chunks.
 
         Raises:
             InputError: nothing is left beyond the pinned latents.
@@ -53,6 +66,8 @@ class KVCache:
             device=device,
         )
         self._latents_seen = 0
+        self._straight_through = straight_through
+        self._carriers: dict[tuple[int, int], dict[int, Tensor]] = {}
 
     @property
     def latents(self) -> int:
@@ -63,6 +78,7 @@ class KVCache:
         """Forget everything but the first `keep` latents (the context, when a shot starts again)."""
         assert keep <= min(self._latents_seen, self.pinned)
         self._latents_seen = keep
+        self._carriers.clear()
 
     def stage(self, latents: int) -> "Staged":
         """Room for the keys and values of the next `latents`, visible together with all that is remembered.
@@ -112,16 +128,29 @@ class Staged:
     ) -> tuple[Float[Tensor, "b m heads d"], Float[Tensor, "b m heads d"]]:
         """All keys and values this forward sees in a layer: those remembered, and the new ones.
 
-        While gradients are recorded the new ones are concatenated instead of written, so that gradient flows through
-        them and not through the memory.
+        While gradients are recorded the new ones are joined to the memory instead of written into it.
         """
         tokens = self.cache.shape.tokens_per_latent
         start, stop, end = self.first * tokens, (self.first + self.latents) * tokens, self.visible * tokens
         buffer = self.cache._buffer[layer]
         if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
-            pairs = zip(buffer, (k, v), strict=True)
-            joined = [torch.cat([old[:, :start], new, old[:, stop:end]], 1) for old, new in pairs]
-            return joined[0], joined[1]
+            return self._join(layer, 0, k, start, end), self._join(layer, 1, v, start, end)
         buffer[0, :, start:stop] = k
         buffer[1, :, start:stop] = v
         return buffer[0, :, :end], buffer[1, :, :end]
+
+    def _join(self, layer: int, which: int, new: Tensor, start: int, end: int) -> Tensor:
+        """The memory with `new` in its place, and with the gradient of what earlier forwards had in theirs."""
+        cache = self.cache
+        carriers = cache._carriers.setdefault((layer, which), {})
+        pieces, at = [], 0
+        for place, made in sorted({**carriers, start: new}.items()):
+            now = cache._buffer[layer, which, :, place : place + made.shape[1]]
+            pieces += [
+                cache._buffer[layer, which, :, at:place],
+                new if place == start else now + (made - made.detach()),
+            ]
+            at = place + made.shape[1]
+        if cache._straight_through:
+            carriers[start] = new
+        return torch.cat([*pieces, cache._buffer[layer, which, :, at:end]], 1)

@@ -173,13 +173,21 @@ class Transformer(nn.Module):
         embedded = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
         return [cast(Block, block).cross_attn.keys_values(embedded) for block in self.blocks]
 
-    def new_cache(self, batch: int, latent_size: tuple[int, int], capacity: int, pinned: int) -> KVCache:
-        """An empty cache for this network and latents of (height, width)."""
+    def new_cache(
+        self,
+        batch: int,
+        latent_size: tuple[int, int],
+        capacity: int,
+        pinned: int,
+        *,
+        straight_through: bool = True,
+    ) -> KVCache:
+        """An empty cache for this network and latents of (height, width); the rest is as in `KVCache`."""
         shape = CacheShape(
             len(self.blocks), batch, tokens_per_latent(*latent_size), self.config.num_heads, self.config.head_dim
         )
         weight = self.patch_embedding.weight
-        return KVCache(shape, capacity, pinned, weight.dtype, weight.device)
+        return KVCache(shape, capacity, pinned, weight.dtype, weight.device, straight_through=straight_through)
 
     def forward(
         self,

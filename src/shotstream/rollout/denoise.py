@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -42,7 +43,8 @@ class Sampler:
         Args:
             predict: the network, given noisy latents and sigma.
             noise: the noise of each step.
-            stop: few-step only: take the clean estimate of this step as the result (self-forcing training).
+            stop: few-step only: the clean estimate of this step is the result, and no step before it records
+                gradient (self-forcing training).
         """
         if self.kind == "euler":
             assert stop is None, "an Euler step has no clean estimate to stop at"
@@ -50,7 +52,8 @@ class Sampler:
         x = noise(0)
         last = len(self.sigmas) - 1 if stop is None else stop
         for step, sigma in enumerate(self.sigmas):
-            clean = clean_from_velocity(x, predict(x, sigma), sigma)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and stop in (None, step)):
+                clean = clean_from_velocity(x, predict(x, sigma), sigma)
             if step == last:
                 break
             x = add_noise(clean, noise(step + 1), self.sigmas[step + 1])

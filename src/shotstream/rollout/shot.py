@@ -52,10 +52,22 @@ class ShotRollout:
         noise: ChunkNoise,
         sampler: Sampler,
         clock: Clock = no_clock,
+        stop: int | None = None,
     ) -> None:
-        """Fills the context part of `cache` with one clean forward; `cache` must be empty and belong to this shot."""
+        """Fills the context part of `cache` with one clean forward.
+
+        Args:
+            transformer: makes the shot.
+            cache: must be empty and belong to this shot.
+            inputs: what the shot is made from.
+            noise: of (chunk, step).
+            sampler: how a chunk is denoised.
+            clock: told what the time is spent on.
+            stop: for self-forcing training: every chunk ends with this step's clean estimate, and only that forward
+                records gradient. The memory never does.
+        """
         self._transformer, self._cache, self._noise, self._sampler = transformer, cache, noise, sampler
-        self._layout, self._clock = inputs.layout.target, clock
+        self._layout, self._clock, self._stop = inputs.layout.target, clock, stop
         self._latent_size = (inputs.context.shape[-2], inputs.context.shape[-1])
         self._guided = sampler.guidance != 1
         self._uncommitted: tuple[Tensor, Placement] | None = None
@@ -86,7 +98,7 @@ class ShotRollout:
             return self._velocity(x, sigma, placement)
 
         with self._clock("denoise"):
-            latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step))
+            latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop)
         self._uncommitted = (latents, placement)
         self._latents_made += CHUNK_LATENTS
         return latents
@@ -111,12 +123,13 @@ class ShotRollout:
             self._cache.commit(staged)
         return velocity.to(x.dtype)
 
-    def _read_text(self, inputs: ShotInputs) -> TextKeys:
+    def _read_text(self, inputs: ShotInputs) -> TextKeys | Tensor:
+        """The captions' keys, read once for the shot; while gradient is recorded, every forward reads them itself."""
         text = inputs.text
         if self._guided:
             assert inputs.negative is not None, "guidance needs a negative embedding"
             text = torch.cat([text, inputs.negative.expand_as(text)])
-        return self._transformer.read_text(text)
+        return text if torch.is_grad_enabled() else self._transformer.read_text(text)
 
     def _place(self, layout: FrameLayout) -> Placement:
         return self._transformer.place(layout.expand(self._cache.shape.batch), self._latent_size)

@@ -177,7 +177,8 @@ class Story:
 class Shot(Iterator[Frames]):
     """A shot being made: each `next` gives the frames of one chunk, uint8 `[n, h, w, 3]`.
 
-    It joins the story's history when its last chunk is out, or when it is cut.
+    It joins the story's history when frames are asked for after its last ones, when it is cut, or when the next shot
+    begins: the last frames do not wait for the disk.
     """
 
     def __init__(
@@ -204,13 +205,13 @@ class Shot(Iterator[Frames]):
 
     @torch.inference_mode()
     def __next__(self) -> Frames:
-        if self._rollout is None:
+        latents = None if self._rollout is None else next(self._rollout, None)
+        if latents is None:
+            self.cut()
             raise StopIteration
-        frames, pixels = self._decoder.push(next(self._rollout))
+        frames, pixels = self._decoder.push(latents)
         self._frames.append(frames)
         self._pixels.append(pixels)
-        if not self._rollout.chunks_left:
-            self.cut()
         return frames
 
     def cut(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +63,8 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "ema": self.ema,
         }
-        with replacing(path) as partial, writing(path):
-            torch.save(state, partial)
+        with replacing(path) as partial, writing(path), partial.open("wb") as file:
+            torch.save(state, file)
 
     def load(self, path: Path) -> None:
         """Continues from a state written by `save`.
@@ -143,51 +143,74 @@ def train(
         state.load(checkpoint)
     else:
         state.save(checkpoint)
-    stop = _StopOnSignal()
-    started = saved = logged = time.monotonic()
-    bad, losses = 0, []
-    while state.step < state.config.steps and not stop.asked:
-        loss = loss_of_step(state.step)
-        norm = state.update(loss)
-        losses.append(float(loss.detach()))
-        bad = 0 if math.isfinite(norm) else bad + 1
-        if bad >= MAX_BAD_STEPS:
-            raise InputError(f"the loss was not finite {bad} times in a row at step {state.step}; lower the rate")
-        now = time.monotonic()
-        if state.step % state.config.log_every_steps == 0:
-            figures = {
-                "loss": sum(losses) / len(losses),
-                "gradient_norm": norm,
-                "lr": state.learning_rate(),
-                "s_per_step": (now - logged) / len(losses),
-            }
-            _append(directory / METRICS, {"step": state.step, **figures})
-            report(state.step, figures)
-            logged, losses = now, []
-        if now - saved > state.config.save_every_s:
-            state.save(checkpoint)
-            saved = now
-        if minutes is not None and now - started > 60 * minutes:
-            break
-    stop.release()
-    state.save(checkpoint)
+    log = _Log(directory / METRICS, report)
+    started = saved = time.monotonic()
+    with _StopOnSignal() as stop:
+        while state.step < state.config.steps and not stop.asked:
+            loss = loss_of_step(state.step)
+            rate = state.learning_rate()
+            log.add(float(loss.detach()), state.update(loss))
+            if log.bad >= MAX_BAD_STEPS:
+                where = f"{log.bad} times in a row at step {state.step}"
+                raise InputError(f"the loss was not finite {where}; lower the rate")
+            if state.step % state.config.log_every_steps == 0:
+                log.write(state.step, rate)
+            now = time.monotonic()
+            if now - saved > state.config.save_every_s:
+                state.save(checkpoint)
+                saved = now
+            if minutes is not None and now - started > 60 * minutes:
+                break
+        state.save(checkpoint)
     return state.step >= state.config.steps
 
 
-class _StopOnSignal:
-    """Remembers that SIGTERM came, so that the step in work can finish and be saved."""
+class _Log:
+    """Gathers the figures of a few steps and writes them as one row. `bad` counts the latest steps without a number."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path, report: Report) -> None:
+        self._path, self._report = path, report
+        self.bad = 0
+        self._begin()
+
+    def add(self, loss: float, norm: float) -> None:
+        """A step's loss and gradient norm; a step that is not finite is only counted."""
+        finite = math.isfinite(norm)
+        self.bad = 0 if finite else self.bad + 1
+        self._steps += 1
+        if finite:
+            self._losses.append(loss)
+            self._norms.append(norm)
+
+    def write(self, step: int, rate: float) -> None:
+        """Appends a row and tells `report`."""
+        figures = {"lr": rate, "s_per_step": (time.monotonic() - self._since) / max(1, self._steps)}
+        if self._losses:
+            figures["loss"] = sum(self._losses) / len(self._losses)
+            figures["gradient_norm"] = sum(self._norms) / len(self._norms)
+        if len(self._losses) < self._steps:
+            figures["skipped_steps"] = self._steps - len(self._losses)
+        with writing(self._path), self._path.open("a", encoding="utf8") as file:
+            file.write(json.dumps({"step": step, **figures}) + "\n")
+        self._report(step, figures)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._steps, self._since = 0, time.monotonic()
+        self._losses: list[float] = []
+        self._norms: list[float] = []
+
+
+class _StopOnSignal:
+    """While entered, remembers that SIGTERM came, so that the step in work can finish and be saved."""
+
+    def __enter__(self) -> Self:
         self.asked = False
         self._before = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         self.asked = True
-
-    def release(self) -> None:
-        signal.signal(signal.SIGTERM, self._before)
-
-
-def _append(path: Path, row: dict[str, float]) -> None:
-    with writing(path), path.open("a", encoding="utf8") as file:
-        file.write(json.dumps(row) + "\n")

@@ -1,0 +1,142 @@
+"""The losses of the recipe, as functions of networks and tensors.
+
+All of them see the context latents clean and in front of the target. In teacher, real score and fake score the context
+carries the target's timestep (published behaviour; `context_timestep="clean"` labels it 0); the student's is always 0.
+Source: ShotStream section 3 and 4, DMD2, Self Forcing; reference section 7.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.model.attention import block_causal_plan
+from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, clean_from_velocity
+from shotstream.model.transformer import Placement
+
+Network = Callable[..., Tensor]
+"""A `Transformer`, or a wrapped or compiled form of one."""
+ContextTimestep = Literal["target", "clean"]
+MIN_SCORE_TIMESTEP, MAX_SCORE_TIMESTEP = 20, 980
+"""Noise levels at which scores are compared (reference section 7)."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a prediction is conditioned on: clean context, captions, and where every latent sits."""
+
+    context: Float[Tensor, "b n c h w"]
+    text: Float[Tensor, "b s l e"]
+    placement: Placement
+
+
+def predict_velocity(
+    network: Network,
+    noisy: Float[Tensor, "b f c h w"],
+    timestep: Float[Tensor, "b"],
+    conditions: Conditions,
+    context_timestep: ContextTimestep = "target",
+) -> Float[Tensor, "b f c h w"]:
+    """Velocity of the target latents, all at one timestep a sample, seen with the context in both directions."""
+    context = conditions.context
+    labels = timestep[:, None].expand(-1, noisy.shape[1])
+    before = timestep[:, None].expand(-1, context.shape[1])
+    before = before if context_timestep == "target" else torch.zeros_like(before)
+    latents = torch.cat([context.to(noisy), noisy], 1)
+    velocity = network(latents, torch.cat([before, labels], 1), conditions.text, conditions.placement)
+    return velocity[:, context.shape[1] :]
+
+
+def flow_matching_loss(
+    network: Network,
+    target: Float[Tensor, "b f c h w"],
+    noise: Float[Tensor, "b f c h w"],
+    timestep: Float[Tensor, "b"],
+    conditions: Conditions,
+    weight: Float[Tensor, "b"] | None = None,
+    context_timestep: ContextTimestep = "target",
+) -> Float[Tensor, ""]:
+    """Squared error of the velocity on the target, weighted by sample: the teacher's loss, and the critic's (weight 1).
+
+    Args:
+        target: clean latents; no gradient flows into them.
+        timestep: 1000 sigma of each sample.
+        weight: from `schedule.training_weights`, or None for 1.
+    """
+    target = target.detach()
+    noisy = add_noise(target, noise, timestep / TRAIN_TIMESTEPS)
+    velocity = predict_velocity(network, noisy, timestep, conditions, context_timestep)
+    error = (velocity.float() - (noise - target)).square().mean((1, 2, 3, 4))
+    return (error if weight is None else error * weight).mean()
+
+
+def trajectory_loss(
+    network: Network,
+    trajectory: Float[Tensor, "b k f c h w"],
+    timesteps: Float[Tensor, "k"],
+    step_index: Int[Tensor, "b f"],
+    conditions: Conditions,
+) -> Float[Tensor, ""]:
+    """Causal init: from one kept state of a teacher's trajectory a chunk, predict the trajectory's end.
+
+    Args:
+        trajectory: the kept states, from noise to the clean end.
+        timesteps: of the kept states; the last is 0.
+        step_index: which state each latent is given; a chunk takes that of its first latent. Chunks given the end
+            itself (timestep 0) are seen but not scored.
+    """
+    chunks = step_index.shape[1] // CHUNK_LATENTS
+    index = step_index[:, ::CHUNK_LATENTS].repeat_interleave(CHUNK_LATENTS, 1)
+    rows = torch.arange(len(trajectory), device=trajectory.device)[:, None]
+    noisy = trajectory[rows, index, torch.arange(index.shape[1], device=trajectory.device)]
+    labels = timesteps[index]
+    context = conditions.context
+    plan = block_causal_plan(context.shape[1], (CHUNK_LATENTS,) * chunks)
+    latents = torch.cat([context.to(noisy), noisy], 1)
+    all_labels = torch.cat([labels.new_zeros(context.shape[:2]), labels], 1)
+    velocity = network(latents, all_labels, conditions.text, conditions.placement, plan=plan)[:, context.shape[1] :]
+    clean = clean_from_velocity(noisy, velocity.float(), labels / TRAIN_TIMESTEPS)
+    scored = labels > 0
+    return F.mse_loss(clean[scored], trajectory[:, -1][scored])
+
+
+@torch.no_grad()
+def distribution_matching_gradient(
+    real: Network,
+    fake: Network,
+    generated: Float[Tensor, "b f c h w"],
+    noise: Float[Tensor, "b f c h w"],
+    timestep: Float[Tensor, "b"],
+    conditions: Conditions,
+    negative: Conditions,
+    guidance: float = 3.0,
+    context_timestep: ContextTimestep = "target",
+) -> Float[Tensor, "b f c h w"]:
+    """The direction in which the generator's samples are less likely under the real than under the fake score.
+
+    (fake - real) / mean|generated - real|, of clean estimates of the re-noised samples; the real score is guided:
+    conditional + guidance (conditional - unconditional). Source: DMD, equation 7; reference section 7.
+    """
+    sigma = timestep / TRAIN_TIMESTEPS
+    noisy = add_noise(generated, noise, sigma)
+
+    def clean(network: Network, given: Conditions) -> Tensor:
+        velocity = predict_velocity(network, noisy, timestep, given, context_timestep)
+        return clean_from_velocity(noisy, velocity.to(noisy.dtype), sigma)
+
+    conditional, unconditional = clean(real, conditions), clean(real, negative)
+    guided = conditional + guidance * (conditional - unconditional)
+    scale = (generated - guided).abs().mean((1, 2, 3, 4), keepdim=True)
+    return torch.nan_to_num((clean(fake, conditions) - guided) / scale)
+
+
+def distribution_matching_loss(
+    generated: Float[Tensor, "b f c h w"], gradient: Float[Tensor, "b f c h w"]
+) -> Float[Tensor, ""]:
+    """A loss whose gradient at the generated latents is `gradient` over their number: 0.5 MSE(x, x - gradient)."""
+    return 0.5 * F.mse_loss(generated.double(), (generated - gradient).detach().double())
