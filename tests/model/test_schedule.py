@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotstream.model.schedule import (
+    MIN_SIGMA,
     TRAIN_TIMESTEPS,
     add_noise,
     clean_from_velocity,
@@ -17,6 +18,7 @@ from shotstream.model.schedule import (
     shift_sigma,
     training_sigmas,
     training_weights,
+    velocity_from_clean,
 )
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "scheduler.json").read_text())
@@ -71,3 +73,11 @@ def test_a_tensor_of_levels_leaves_the_precision_of_the_latents() -> None:
     sigma = torch.tensor([[0.5, 0.25]], dtype=torch.float64)
     assert add_noise(latents, latents, sigma).dtype == torch.bfloat16
     assert clean_from_velocity(latents, latents, sigma).dtype == torch.bfloat16
+
+
+def test_velocity_and_clean_estimate_are_each_others_inverse() -> None:
+    noisy, clean = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    sigma = torch.tensor([0.3, 0.9])
+    assert torch.allclose(clean_from_velocity(noisy, velocity_from_clean(noisy, clean, sigma), sigma), clean, atol=1e-6)
+    held = velocity_from_clean(noisy, clean, torch.zeros(2))
+    assert torch.equal(held, velocity_from_clean(noisy, clean, torch.full((2,), MIN_SIGMA)))

@@ -121,7 +121,7 @@ def test_a_batch_is_the_same_however_often_it_is_asked_for(run: Path, tmp_path: 
         assert all(torch.equal(getattr(first, name), getattr(batch, name)) for name in ("context", "target", "text"))
         assert torch.equal(first.layout.shots, batch.layout.shots)
     wrapped, forgetful = (
-        sources[0](1 + TINY.base.pool_steps),
+        sources[0](1 + TINY.base.pool_batches * TINY.base.steps_a_batch),
         BatchSource(tmp_path / "one", replace(TINY.base, no_text_share=1.0), codec, encoder)(1),
     )
     assert torch.equal(wrapped.target, first.target), "the pool comes again"

@@ -9,7 +9,12 @@ from shotstream.core.spec import VideoSize
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Shape of the diffusion transformer, in the words of Wan's own config.json. The defaults are Wan2.1-T2V-1.3B."""
+    """Shape of the diffusion transformer, in the words of Wan's own config.json. The defaults are Wan2.1-T2V-1.3B.
+
+    `prediction` is what the head gives: the velocity, or the clean latents, of which the velocity is made. A network
+    hardly wider than a patch has values cannot carry the noise through that a velocity consists of; clean latents need
+    no such room (Li and He, Back to Basics: Let Denoising Generative Models Denoise).
+    """
 
     dim: int = 1536
     ffn_dim: int = 8960
@@ -22,6 +27,7 @@ class TransformerConfig:
     text_len: int = 512
     patch_size: tuple[int, int, int] = (1, 2, 2)
     eps: float = 1e-6
+    prediction: Literal["velocity", "clean"] = "velocity"
 
     def __post_init__(self) -> None:
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:

@@ -5,12 +5,15 @@ noise - x0. The timestep the network is told is 1000 sigma. Source: ShotStream s
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 TRAIN_TIMESTEPS = 1000
+MIN_SIGMA = 0.05
+"""Below this noise level a velocity made of a clean prediction is held as it is there."""
 
 
 def shift_sigma(sigma: Float[Tensor, "n"], shift: float) -> Float[Tensor, "n"]:
@@ -52,7 +55,12 @@ def clean_from_velocity(noisy: Tensor, velocity: Tensor, sigma: float | Tensor) 
     return noisy - _from_left(sigma, noisy) * velocity
 
 
-def _from_left(sigma: float | Tensor, like: Tensor) -> float | Tensor:
+def velocity_from_clean(noisy: Tensor, clean: Tensor, sigma: Tensor) -> Tensor:
+    """The velocity (x - x0) / sigma; sigma broadcasts from the left and counts as at least `MIN_SIGMA`."""
+    return (noisy - clean) / _from_left(sigma.clamp(min=MIN_SIGMA), noisy)
+
+
+def _from_left(sigma: float | Tensor, like: Tensor) -> Any:
     if not isinstance(sigma, Tensor):
         return sigma
     return sigma.to(like).reshape(sigma.shape + (1,) * (like.ndim - sigma.ndim))

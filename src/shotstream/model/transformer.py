@@ -19,6 +19,7 @@ from shotstream.model.attention import Group, attend, attend_by_plan
 from shotstream.model.cache import CacheShape, KVCache, Staged
 from shotstream.model.config import TransformerConfig
 from shotstream.model.rotary import SHOT_PHASE, Rotary, make_rotary, rotate
+from shotstream.model.schedule import TRAIN_TIMESTEPS, velocity_from_clean
 
 TextKeys = list[tuple[Tensor, Tensor]]
 """Cross-attention keys and values of every layer: [b, s, l, heads, d] each, for s captions of l tokens."""
@@ -216,7 +217,10 @@ class Transformer(nn.Module):
         for layer, block in enumerate(self.blocks):
             captions = text[layer] if embedded is None else embedded
             x = block(x, modulation, captions, placement, layer, staged, plan)
-        return self._unpatchify(self.head(x, time), latents.shape)
+        predicted = self._unpatchify(self.head(x, time), latents.shape)
+        if self.config.prediction == "velocity":
+            return predicted
+        return velocity_from_clean(latents, predicted.to(latents.dtype), timesteps / TRAIN_TIMESTEPS)
 
     def _patchify(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b n dim"]:
         b, f, c, h, w = latents.shape

@@ -23,7 +23,7 @@ from shotstream.data.storyworld import ShotSample, as_pixels, sample_shot, stack
 from shotstream.model.attention import Group, block_causal_plan
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import TransformerConfig
-from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, shift_sigma
+from shotstream.model.schedule import MIN_SIGMA, TRAIN_TIMESTEPS, add_noise, shift_sigma
 from shotstream.model.text import TextEncoder
 from shotstream.model.transformer import Placement, Transformer
 from shotstream.train.loop import Report, TrainState, train
@@ -42,7 +42,7 @@ class Batch:
 
 
 class BatchSource:
-    """Batches by step, each rendered and encoded once and kept on disk; after `pool_steps` of them they come again."""
+    """Samples by step, rendered and encoded once, kept on disk in batches, and used again when all have been."""
 
     def __init__(
         self, directory: Path, config: BaseConfig, codec: BlockCodec, encoder: TextEncoder, seed: int = 0
@@ -53,13 +53,15 @@ class BatchSource:
 
     def __call__(self, step: int) -> Batch:
         """The batch of a step: a pure function of the seed and the step."""
-        number = step % self._config.pool_steps
+        number, part = divmod(step, self._config.steps_a_batch)
+        number %= self._config.pool_batches
         path = self._directory / f"{number:05d}.safetensors"
         if not path.exists():
             tensors = self._encode(self._render(number))
             with replacing(path) as partial, writing(path):
                 save_file(tensors, partial)
-        return self._prepare(load_file(path), np.random.default_rng(derive_seed("drop", self._seed, step)))
+        tensors = {name: value[part :: self._config.steps_a_batch] for name, value in load_file(path).items()}
+        return self._prepare(tensors, np.random.default_rng(derive_seed("drop", self._seed, step)))
 
     def _prepare(self, tensors: dict[str, Tensor], rng: np.random.Generator) -> Batch:
         layout = FrameLayout(tensors["positions"], tensors["shots"], tensors["captions"])
@@ -106,7 +108,7 @@ class BatchSource:
 
 def chunk_sigmas(batch: int, chunks: int, config: BaseConfig, generator: torch.Generator) -> Float[Tensor, "b t"]:
     """A noise level a chunk, repeated over its latents. A share of the chunks before a shot's last is clean (0)."""
-    sigmas = shift_sigma(torch.rand(batch, chunks, generator=generator), config.shift)
+    sigmas = shift_sigma(torch.rand(batch, chunks, generator=generator), config.shift).clamp(min=MIN_SIGMA)
     clean = torch.rand(batch, chunks, generator=generator) < config.clean_share
     clean[:, -1] = False
     return sigmas.masked_fill(clean, 0.0).repeat_interleave(CHUNK_LATENTS, 1)

@@ -42,6 +42,7 @@ STORYWORLD = Preset(
             freq_dim=256,
             text_dim=128,
             text_len=64,
+            prediction="clean",
         ),
         block_codec=BlockCodecConfig(),
         text_encoder=TextEncoderConfig(
@@ -67,7 +68,7 @@ TINY = Preset(
     ),
     CodecTraining(LoopConfig(steps=2, log_every_steps=1), fit_clips=100, batch=2),
     TextTraining(LoopConfig(steps=2, log_every_steps=1), batch=4, tokenizer_captions=50),
-    BaseConfig(LoopConfig(steps=2, log_every_steps=1, ema_decay=0.9), latents=24, pool_steps=2),
+    BaseConfig(LoopConfig(steps=2, log_every_steps=1, ema_decay=0.9), latents=24, pool_batches=2),
 )
 """Every stage in seconds, for tests."""
 

@@ -25,18 +25,21 @@ class TextTraining:
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """The causal base model. A step has about `latents` latents, whatever the length of its shots.
+    """The causal base model.
+
+    Shots are rendered in batches of about `latents` latents, whatever their length, each of which serves
+    `steps_a_batch` steps; after `pool_batches` of them the first comes again, with other noise.
 
     Shots of `chunks` chunks come with probability `chunk_shares`. `shift` moves noise levels towards noise.
     `clean_share` of the chunks before a shot's last are left clean; `no_text_share` of the samples lose their captions.
-    After `pool_steps` batches the first comes again, with other noise.
     """
 
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(steps=20000, lr=1e-3, warmup_steps=200, ema_decay=0.999)
     )
     latents: int = 192
-    pool_steps: int = 600
+    steps_a_batch: int = 2
+    pool_batches: int = 600
     chunks: tuple[int, ...] = (2, 4, 7)
     chunk_shares: tuple[float, ...] = (0.6, 0.25, 0.15)
     shift: float = 3.0
