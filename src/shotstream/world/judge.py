@@ -132,7 +132,7 @@ def clip_starts(frames: int) -> list[int]:
 
 
 def _reading(logits: Mapping[str, Tensor]) -> ShotReading:
-    present = logits["present"][..., 0].sigmoid().mean(0).cpu().numpy()
+    present = logits["present"].sigmoid().mean(0).cpu().numpy()
     chances = {
         name: value.softmax(-1).mean(0).cpu().numpy()
         for name, value in logits.items()

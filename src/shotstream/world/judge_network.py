@@ -39,12 +39,11 @@ SHOT_HEADS: dict[str, int] = {
     "action": len(ACTIONS),
 }
 CHARACTER_HEADS: dict[str, int] = {
-    "present": 1,
     "colour": len(COLOURS),
     "accessory": len(ACCESSORIES),
     "pattern": len(PATTERNS),
 }
-FINE_CHANNELS, MAP_CHANNELS = 64, 96
+FINE_CHANNELS, MAP_CHANNELS, LOOK_CHANNELS = 64, 96, 128
 MAP_HEIGHT, MAP_WIDTH = 10, 16
 MAP_STRIDE = 8
 """Pixels of a frame that one place of the map stands for."""
@@ -91,12 +90,10 @@ class JudgeNetwork(nn.Module):
             _Residual(MAP_CHANNELS),
         )
         self.attention = nn.Conv2d(MAP_CHANNELS, len(SPECIES), 1)
-        self.character = nn.ModuleDict(
-            {
-                name: nn.Linear(FINE_CHANNELS + MAP_CHANNELS, size * len(SPECIES))
-                for name, size in CHARACTER_HEADS.items()
-            }
-        )
+        self.look = nn.Linear(FINE_CHANNELS + MAP_CHANNELS, LOOK_CHANNELS)
+        self.species = nn.Parameter(torch.zeros(len(SPECIES), LOOK_CHANNELS))
+        self.character = nn.ModuleDict({name: nn.Linear(LOOK_CHANNELS, n) for name, n in CHARACTER_HEADS.items()})
+        self.present = nn.Linear(FINE_CHANNELS + MAP_CHANNELS, len(SPECIES))
         self.summary = nn.Sequential(nn.Linear(2 * MAP_CHANNELS, 96), nn.ReLU())
         self.shot = nn.ModuleDict({name: nn.Linear(96, size) for name, size in SHOT_HEADS.items()})
         self.layout = nn.Linear(32 * MAP_WIDTH, len(SLOTS) * len(ALL_LANDMARKS))
@@ -106,27 +103,23 @@ class JudgeNetwork(nn.Module):
         """Logits of clips with values in [-1, 1].
 
         Returns `[b, values]` for every trait of a shot, `[b, species, values]` for every trait of a character,
-        `[b, slots, landmarks]` for `layout` and `[b, species, places]` for `where`, the place of each one's head on
-        the map.
+        `[b, species]` for `present`, `[b, slots, landmarks]` for `layout` and `[b, species, places]` for `where`: the
+        place of each one's head on the map.
         """
         fine = self.fine(clips.flatten(1, 2).contiguous(memory_format=torch.channels_last))
         features = self.coarse(fine)
         where = self.attention(features).flatten(2)
         looked_at = torch.cat([features, F.max_pool2d(fine, 2)], 1)
         found = torch.einsum("bsp,bcp->bsc", where.softmax(-1), looked_at.flatten(2))
-        logits = {name: self._of_each_species(head, found) for name, head in self.character.items()}
+        look = torch.relu(self.look(found) + self.species)
+        logits = {name: head(look) for name, head in self.character.items()}
+        logits["present"] = torch.diagonal(self.present(found), dim1=1, dim2=2)
         logits["where"] = where
         summary = self.summary(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
         logits |= {name: head(summary) for name, head in self.shot.items()}
         columns = torch.relu(self.columns(features)).amax(2).flatten(1)
         logits["layout"] = self.layout(columns).unflatten(1, (len(SLOTS), len(ALL_LANDMARKS)))
         return logits
-
-    @staticmethod
-    def _of_each_species(head: nn.Module, found: Float[Tensor, "b s c"]) -> Float[Tensor, "b s v"]:
-        """Each species has its own rows of the head."""
-        every = head(found).unflatten(2, (len(SPECIES), -1))
-        return torch.diagonal(every, dim1=1, dim2=2).transpose(1, 2)
 
 
 def pixels_of_clips(clips: UInt8[Tensor, "b f 80 128 3"]) -> Float[Tensor, "b f 3 80 128"]:

@@ -126,7 +126,7 @@ def save_judge(network: JudgeNetwork, path: Path) -> None:
 
 def judge_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Float[Tensor, ""]:
     """Sum of the cross entropies of all traits; what is not asked costs nothing."""
-    loss = F.binary_cross_entropy_with_logits(logits["present"][..., 0], labels["present"].float()) * 3
+    loss = F.binary_cross_entropy_with_logits(logits["present"], labels["present"].float()) * 3
     for trait, target in labels.items():
         if trait != "present":
             values = logits[trait]
@@ -222,7 +222,7 @@ class Degrade:
     def __call__(self, clips: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f c h w"]:
         worse = []
         for clip in clips:
-            clip = self.lose_detail(clip, int(self.rng.integers(3, 8))) if self.rng.random() < 0.35 else clip
+            clip = self.lose_detail(clip, int(self.rng.integers(4, 8))) if self.rng.random() < 0.35 else clip
             clip = self.blur(clip, float(self.rng.uniform(0.2, 0.9))) if self.rng.random() < 0.35 else clip
             clip = self._smear(clip) if self.rng.random() < 0.2 else clip
             clip = self._relight(clip) if self.rng.random() < 0.5 else clip
