@@ -1,7 +1,6 @@
 """The whole recipe at the tiny preset, by the commands people use: codec, text, base, export, and a story from it."""
 
 import json
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +12,13 @@ import shotstream
 from shotstream.cli import main
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
+from shotstream.data.latents import LatentPool
 from shotstream.data.storyworld import TRAINING_SEEDS, as_pixels
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import BlockCodecConfig
 from shotstream.model.transformer import Transformer
 from shotstream.train.assemble import load_codec, load_text_encoder
-from shotstream.train.base import BatchSource, chunk_sigmas, flow_matching_loss, initialise
+from shotstream.train.base import chunk_sigmas, flow_matching_loss, initialise
 from shotstream.train.codec import fit_linear, psnr, sample_clip
 from shotstream.train.presets import PRESETS, TINY, get_preset
 from shotstream.train.text import TRAIT_SIZES, trait_targets
@@ -110,28 +110,12 @@ def test_presets_fit_together(name: str) -> None:
         model.text_encoder.dim,
         model.text_encoder.text_len,
     )
-    assert sum(get_preset(name).base.chunk_shares) == pytest.approx(1)
-
-
-def test_a_batch_is_the_same_however_often_it_is_asked_for(run: Path, tmp_path: Path) -> None:
-    codec, encoder = load_codec(run, TINY.model), load_text_encoder(run, TINY.model)
-    sources = [BatchSource(tmp_path / name, TINY.base, codec, encoder) for name in ("one", "other")]
-    first, again, elsewhere = sources[0](1), sources[0](1), sources[1](1)
-    for batch in (again, elsewhere):
-        assert all(torch.equal(getattr(first, name), getattr(batch, name)) for name in ("context", "target", "text"))
-        assert torch.equal(first.layout.shots, batch.layout.shots)
-    wrapped, forgetful = (
-        sources[0](1 + TINY.base.pool_batches * TINY.base.steps_a_batch),
-        BatchSource(tmp_path / "one", replace(TINY.base, no_text_share=1.0), codec, encoder)(1),
-    )
-    assert torch.equal(wrapped.target, first.target), "the pool comes again"
-    assert not forgetful.text.any()
-    assert torch.equal(forgetful.target, first.target)
+    assert sum(get_preset(name).base.pool.chunk_shares) == pytest.approx(1)
 
 
 def test_the_loss_is_of_noisy_latents_only_and_a_function_of_the_seed(run: Path, tmp_path: Path) -> None:
     codec, encoder = load_codec(run, TINY.model), load_text_encoder(run, TINY.model)
-    batch = BatchSource(tmp_path, TINY.base, codec, encoder)(0)
+    batch = LatentPool(tmp_path, TINY.base.pool, codec, encoder)(0)
     torch.manual_seed(0)
     transformer = Transformer(TINY.model.transformer)
     initialise(transformer)

@@ -28,7 +28,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         stage = _stage(stages, name, run, text)
         stage.add_argument("--minutes", type=float, help="stop after that long; the same command goes on later")
         stage.add_argument("--steps", type=int, help="length of the stage, over whose end the rate falls")
-    stages.choices["base"].add_argument("--compile", action="store_true", help="compile the network first")
+    base = stages.choices["base"]
+    base.add_argument("--compile", action="store_true", help="compile the network first")
+    base.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default auto)")
+    base.add_argument("--workers", type=int, metavar="N", help="make all samples first, on that many processes")
     export = _stage(stages, "export", _export, "write the model made so far as a directory of weights")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
 
@@ -76,19 +79,26 @@ def _text(args: argparse.Namespace) -> int:
 
 
 def _base(args: argparse.Namespace) -> int:
+    from shotstream.data.latents import LatentPool
+    from shotstream.model.device import pick_device
     from shotstream.train.assemble import load_codec, load_text_encoder
-    from shotstream.train.base import train_base
+    from shotstream.train.base import POOL, train_base
 
     preset = _prepare(args)
-    codec, encoder = (load(args.directory, preset.model) for load in (load_codec, load_text_encoder))
+    codec = load_codec(args.directory, preset.model)
+    encoder = load_text_encoder(args.directory, preset.model)
+    if args.workers:
+        pool = LatentPool(args.directory / "base" / POOL, preset.base.pool, codec, encoder)
+        pool.fill(args.workers, lambda done: _report(done, {"of_batches": preset.base.pool.batches}))
     train_base(
         args.directory / "base",
         preset.model.transformer,
-        codec,  # type: ignore[arg-type]
-        encoder,  # type: ignore[arg-type]
+        codec,
+        encoder,
         preset.base,
         _report,
         args.minutes,
+        device=pick_device(args.device),
         compiled=args.compile,
     )
     return 0

@@ -118,6 +118,12 @@ class TextEncoder(nn.Module):
         return self.tokenizer.encode(text)
 
 
+def trim_padding(ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> tuple[Int[Tensor, "s m"], Int[Tensor, "s m"]]:
+    """The same token ids without the columns that are padding in every row."""
+    longest = int(mask.sum(1).max())
+    return ids[:, :longest], mask[:, :longest]
+
+
 def _names_to_original(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
     _rename_under(prefix, state, text_to_original)
 

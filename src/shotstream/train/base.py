@@ -1,4 +1,4 @@
-"""The first causal model: flow matching on the next shot, under the block-causal mask, with its context.
+"""The first causal model: flow matching on the next shot, under the block-causal plan, with its context.
 
 Every chunk of a shot gets a noise level of its own (diffusion forcing), the chunks before it and the context are what
 it sees. A share of the earlier chunks is left clean, as they are at inference. The result is sampled with many steps
@@ -6,20 +6,15 @@ and guidance; distillation makes a student of it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from shotstream.core.files import make_directory, replacing, writing
 from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
-from shotstream.core.types import FrameLayout
-from shotstream.data.storyworld import ShotSample, as_pixels, sample_shot, stack_layouts
+from shotstream.data.latents import Batch, LatentPool
 from shotstream.model.attention import Group, block_causal_plan
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import TransformerConfig
@@ -28,82 +23,9 @@ from shotstream.model.text import TextEncoder
 from shotstream.model.transformer import Placement, Transformer
 from shotstream.train.loop import Report, TrainState, train
 from shotstream.train.settings import BaseConfig
-from shotstream.train.text import trim
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples of one length, encoded. `text` has the captions in the order of the layout, zero rows for none."""
-
-    context: Float[Tensor, "b f c h w"]
-    target: Float[Tensor, "b t c h w"]
-    text: Float[Tensor, "b s l e"]
-    layout: FrameLayout
-
-
-class BatchSource:
-    """Samples by step, rendered and encoded once, kept on disk in batches, and used again when all have been."""
-
-    def __init__(
-        self, directory: Path, config: BaseConfig, codec: BlockCodec, encoder: TextEncoder, seed: int = 0
-    ) -> None:
-        """`directory` must belong to this codec, encoder, configuration and seed alone."""
-        self._directory = make_directory(directory)
-        self._config, self._codec, self._encoder, self._seed = config, codec, encoder, seed
-
-    def __call__(self, step: int) -> Batch:
-        """The batch of a step: a pure function of the seed and the step."""
-        number, part = divmod(step, self._config.steps_a_batch)
-        number %= self._config.pool_batches
-        path = self._directory / f"{number:05d}.safetensors"
-        if not path.exists():
-            tensors = self._encode(self._render(number))
-            with replacing(path) as partial, writing(path):
-                save_file(tensors, partial)
-        tensors = {name: value[part :: self._config.steps_a_batch] for name, value in load_file(path).items()}
-        return self._prepare(tensors, np.random.default_rng(derive_seed("drop", self._seed, step)))
-
-    def _prepare(self, tensors: dict[str, Tensor], rng: np.random.Generator) -> Batch:
-        layout = FrameLayout(tensors["positions"], tensors["shots"], tensors["captions"])
-        text = tensors["text"].float()
-        text[torch.from_numpy(rng.random(len(text)) < self._config.no_text_share)] = 0
-        return Batch(tensors["context"].float(), tensors["target"].float(), text, layout)
-
-    def _render(self, step: int) -> list[ShotSample]:
-        config = self._config
-        rng = np.random.default_rng(derive_seed("batch", self._seed, step))
-        chunks = int(rng.choice(config.chunks, p=config.chunk_shares))
-        count = max(1, config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS))
-        return [sample_shot(int(seed), chunks) for seed in rng.integers(2**60, size=count)]
-
-    @torch.no_grad()
-    def _encode(self, samples: list[ShotSample]) -> dict[str, Tensor]:
-        target = self._codec.encode(as_pixels([sample.target for sample in samples]))
-        shape = (len(samples), CONTEXT_LATENTS, *target.shape[2:])
-        context = target.new_zeros(shape)
-        remembered = [i for i, sample in enumerate(samples) if sample.context is not None]
-        if remembered:
-            frames = [samples[i].context for i in remembered]
-            context[remembered] = self._codec.encode_frames(as_pixels([f for f in frames if f is not None]))
-        layout = stack_layouts([sample.layout for sample in samples])
-        return {
-            "context": context.bfloat16(),
-            "target": target.bfloat16(),
-            "text": self._text([sample.captions for sample in samples]).bfloat16(),
-            "positions": layout.positions,
-            "shots": layout.shots,
-            "captions": layout.captions,
-        }
-
-    def _text(self, captions: list[tuple[str, ...]]) -> Float[Tensor, "b s l e"]:
-        shape = self._encoder.config
-        ids, mask = trim(*self._encoder.tokenize([caption for sample in captions for caption in sample]))
-        rows = iter(self._encoder.encode_ids(ids, mask))
-        text = torch.zeros(len(captions), max(map(len, captions)), shape.text_len, shape.dim)
-        for sample, described in zip(text, captions, strict=True):
-            for place, _ in enumerate(described):
-                sample[place, : ids.shape[1]] = next(rows)
-        return text
+CPU = torch.device("cpu")
+POOL = "batches"
 
 
 def chunk_sigmas(batch: int, chunks: int, config: BaseConfig, generator: torch.Generator) -> Float[Tensor, "b t"]:
@@ -117,27 +39,33 @@ def chunk_sigmas(batch: int, chunks: int, config: BaseConfig, generator: torch.G
 def flow_matching_loss(
     transformer: Callable[..., Tensor], place: Transformer, batch: Batch, config: BaseConfig, seed: int
 ) -> Float[Tensor, ""]:
-    """Mean squared error of the velocity over the noisy latents.
+    """Mean squared error of the velocity over the noisy latents, weighted by noise level.
 
     Args:
         transformer: what is called; may be a compiled form of `place`.
         place: the transformer itself, which places layouts.
-        batch: one batch.
+        batch: one batch, on the network's device.
         config: the noise.
-        seed: decides noise and noise levels.
+        seed: decides which captions are dropped, the noise and its levels.
     """
+    device = batch.target.device
     generator = torch.Generator().manual_seed(derive_seed("base-noise", seed))
     count, latents = batch.target.shape[:2]
     chunks = latents // CHUNK_LATENTS
-    sigmas = chunk_sigmas(count, chunks, config, generator)
-    noise = torch.randn(batch.target.shape, generator=generator)
+    levels = chunk_sigmas(count, chunks, config, generator)
+    noise = torch.randn(batch.target.shape, generator=generator).to(device)
+    wordless = (torch.rand(count, generator=generator) < config.no_text_share).to(device)
+    text = batch.text.masked_fill(wordless[:, None, None, None], 0)
+    sigmas = levels.to(device)
     noisy = torch.cat([batch.context, add_noise(batch.target, noise, sigmas)], 1)
     timesteps = torch.cat([sigmas.new_zeros(count, CONTEXT_LATENTS), sigmas], 1) * TRAIN_TIMESTEPS
     plan = block_causal_plan(CONTEXT_LATENTS, (CHUNK_LATENTS,) * chunks)
     placement = place.place(batch.layout, (noisy.shape[-2], noisy.shape[-1]))
-    velocity = transformer(noisy, timesteps, batch.text, placement, plan=plan)[:, CONTEXT_LATENTS:]
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        velocity = transformer(noisy, timesteps, text, placement, plan=plan)[:, CONTEXT_LATENTS:]
     error = (velocity.float() - (noise - batch.target)).square().mean((2, 3, 4))
-    return error[sigmas > 0].mean()
+    weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
+    return (error * weight).sum() / (levels > 0).sum()
 
 
 def initialise(transformer: Transformer) -> None:
@@ -161,18 +89,20 @@ def train_base(
     report: Report,
     minutes: float | None = None,
     *,
+    device: torch.device = CPU,
     compiled: bool = False,
 ) -> bool:
     """Trains a transformer over `codec` and `encoder`, both frozen; returns whether all steps are done."""
     torch.manual_seed(0)
     transformer = Transformer(shape)
     initialise(transformer)
+    transformer.to(device)
     state = TrainState(transformer, config.loop)
     called = _compiled(transformer) if compiled else transformer
-    batches = BatchSource(directory / "batches", config, codec.eval(), encoder.eval())
+    pool = LatentPool(directory / POOL, config.pool, codec.eval(), encoder.eval())
 
     def loss_of_step(step: int) -> Tensor:
-        return flow_matching_loss(called, transformer, batches(step), config, step)
+        return flow_matching_loss(called, transformer, pool(step).to(device), config, step)
 
     return train(state, directory, loss_of_step, report, minutes)
 

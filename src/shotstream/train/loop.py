@@ -79,7 +79,7 @@ class TrainState:
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path}: this checkpoint is of another run ({reason}); name another run") from error
-        self.ema = {name: value.clone() for name, value in state["ema"].items()}
+        self.ema = {name: value.to(self.parameters[0].device, copy=True) for name, value in state["ema"].items()}
         self.step = int(state["step"])
 
     def average(self) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize
+from shotstream.data.latents import PoolConfig
 from shotstream.model.config import (
     BlockCodecConfig,
     ModelConfig,
@@ -68,7 +69,7 @@ TINY = Preset(
     ),
     CodecTraining(LoopConfig(steps=2, log_every_steps=1), fit_clips=100, batch=2),
     TextTraining(LoopConfig(steps=2, log_every_steps=1), batch=4, tokenizer_captions=50),
-    BaseConfig(LoopConfig(steps=2, log_every_steps=1, ema_decay=0.9), latents=24, pool_batches=2),
+    BaseConfig(LoopConfig(steps=2, log_every_steps=1, ema_decay=0.9), PoolConfig(latents=24, batches=2)),
 )
 """Every stage in seconds, for tests."""
 

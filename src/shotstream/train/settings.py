@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from shotstream.data.latents import PoolConfig
 from shotstream.train.loop import LoopConfig
 
 
@@ -27,21 +28,16 @@ class TextTraining:
 class BaseConfig:
     """The causal base model.
 
-    Shots are rendered in batches of about `latents` latents, whatever their length, each of which serves
-    `steps_a_batch` steps; after `pool_batches` of them the first comes again, with other noise.
-
-    Shots of `chunks` chunks come with probability `chunk_shares`. `shift` moves noise levels towards noise.
-    `clean_share` of the chunks before a shot's last are left clean; `no_text_share` of the samples lose their captions.
+    `shift` moves noise levels towards noise. Levels below `full_weight_sigma` weigh less, as their square: an error of
+    the clean estimate counts there as it does at that level. `clean_share` of the chunks before a shot's last are left
+    clean; `no_text_share` of the samples lose their captions.
     """
 
     loop: LoopConfig = field(
         default_factory=lambda: LoopConfig(steps=20000, lr=1e-3, warmup_steps=200, ema_decay=0.999)
     )
-    latents: int = 192
-    steps_a_batch: int = 2
-    pool_batches: int = 600
-    chunks: tuple[int, ...] = (2, 4, 7)
-    chunk_shares: tuple[float, ...] = (0.6, 0.25, 0.15)
+    pool: PoolConfig = field(default_factory=PoolConfig)
     shift: float = 3.0
+    full_weight_sigma: float = 0.3
     clean_share: float = 0.3
     no_text_share: float = 0.1

@@ -16,7 +16,7 @@ from shotstream.core.files import make_directory
 from shotstream.core.rng import derive_seed
 from shotstream.data.storyworld import TRAINING_SEEDS, caption_of
 from shotstream.model.config import TextEncoderConfig
-from shotstream.model.text import TextEncoder
+from shotstream.model.text import TextEncoder, trim_padding
 from shotstream.model.tokenizer import train_tokenizer
 from shotstream.train.loop import Report, TrainState, train
 from shotstream.train.settings import TextTraining
@@ -84,7 +84,7 @@ def sample_captions(seed: int, count: int, first_story: int = 0) -> tuple[list[s
 def reading_loss(reader: TraitReader, seed: int, batch: int) -> Float[Tensor, ""]:
     """Mean cross-entropy over all traits of a batch of captions."""
     captions, targets = sample_captions(seed, batch)
-    scores = reader(*trim(*reader.encoder.tokenize(captions)))
+    scores = reader(*trim_padding(*reader.encoder.tokenize(captions)))
     return torch.stack([F.cross_entropy(one, targets[:, i]) for i, one in enumerate(scores)]).mean()
 
 
@@ -92,7 +92,7 @@ def reading_loss(reader: TraitReader, seed: int, batch: int) -> Float[Tensor, ""
 def reading_accuracy(reader: TraitReader, count: int = 500) -> Float[Tensor, "t"]:
     """The share of held-out captions of which each trait is read rightly."""
     captions, targets = sample_captions(0, count, first_story=TRAINING_SEEDS)
-    scores = reader(*trim(*reader.encoder.tokenize(captions)))
+    scores = reader(*trim_padding(*reader.encoder.tokenize(captions)))
     return torch.stack([(one.argmax(-1) == targets[:, i]).float().mean() for i, one in enumerate(scores)])
 
 
@@ -106,9 +106,3 @@ def train_text(
     reader = TraitReader(TextEncoder(shape, tokenizer)).train()
     state = TrainState(reader, config.loop)
     return train(state, directory, lambda step: reading_loss(reader, step, config.batch), report, minutes)
-
-
-def trim(ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> tuple[Int[Tensor, "s m"], Int[Tensor, "s m"]]:
-    """The same batch without columns that are padding in every row."""
-    longest = int(mask.sum(1).max())
-    return ids[:, :longest], mask[:, :longest]

@@ -40,6 +40,8 @@ from shotstream.world.stories import sample_story
 from shotstream.world.traits import SPECIES
 
 IGNORED = -100
+WEIGHTS = {"present": 3.0, "pattern": 2.5, "accessory": 1.5, "where": 0.3}
+"""How much a trait counts in the loss, where that is not 1: most for the small marks of a coat."""
 HELD_OUT_SEED = 1_000_000_000
 """Stories from this seed on are for testing; training never sees them."""
 
@@ -125,12 +127,13 @@ def save_judge(network: JudgeNetwork, path: Path) -> None:
 
 
 def judge_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Float[Tensor, ""]:
-    """Sum of the cross entropies of all traits; what is not asked costs nothing."""
-    loss = F.binary_cross_entropy_with_logits(logits["present"], labels["present"].float()) * 3
+    """Weighted sum of the cross entropies of all traits; what is not asked costs nothing."""
+    loss = F.binary_cross_entropy_with_logits(logits["present"], labels["present"].float()) * WEIGHTS["present"]
     for trait, target in labels.items():
         if trait != "present":
-            values = logits[trait]
-            loss = loss + F.cross_entropy(values.flatten(0, -2), target.flatten(), ignore_index=IGNORED)
+            values = logits[trait].flatten(0, -2)
+            cost = F.cross_entropy(values, target.flatten(), ignore_index=IGNORED)
+            loss = loss + WEIGHTS.get(trait, 1.0) * cost
     return loss
 
 
