@@ -1,4 +1,4 @@
-"""Checks that a video is one a person can watch: it opens, has the frames its story asks for, moves, and is not flat."""
+"""Checks that a video is one to watch: it opens, has the frames its story asks for, moves, and is not flat."""
 
 import sys
 from pathlib import Path
