@@ -116,14 +116,17 @@ def bench(path: Path, *options: str) -> int:
     return main([*words, "--json", str(path), *options])
 
 
-def test_the_command_measures_and_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_measures_and_writes_everything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "bench.json"
+    monkeypatch.setattr("sys.argv", ["/usr/bin/shotstream", "bench", "--shots", "2"])
     assert bench(path, "--shots", "2", "--chunks", "3", "--warmup", "1", "--threads", "1") == 0
     shown = capsys.readouterr().out
     for words in ("whole shot, FPS", "time to first frames", "warm-up", "denoise", "random weights"):
         assert words in shown
     report = json.loads(path.read_text())
-    assert report["command"].startswith("shotstream ")
+    assert report["command"] == "shotstream bench --shots 2"
     assert report["machine"]["threads"] == 1
     assert report["subject"]["dtype"] == "float32"
     assert report["subject"]["networks"]["codec"]["bytes"] == 4 * report["subject"]["networks"]["codec"]["parameters"]

@@ -50,7 +50,8 @@ def test_a_cuda_number_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("flags\t\t: fpu sse2 avx512_bf16", torch.bfloat16),
+        ("flags\t\t: fpu sse2 avx512_bf16 amx_bf16", torch.bfloat16),
+        ("flags\t\t: fpu sse2 avx512_bf16", torch.float32),
         ("Features\t: fp asimd sve bf16", torch.bfloat16),
         ("flags\t\t: fpu sse2 avx2", torch.float32),
     ],
