@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.data.latents import Batch, LatentPool, PoolConfig
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import BlockCodecConfig, TextEncoderConfig
@@ -59,6 +60,16 @@ def test_a_shot_without_a_past_sees_zeros_and_its_own_caption_only(networks: Net
     for row, alone in enumerate(pastless.tolist()):
         assert (int(batch.layout.captions[row].max()) == 0) == alone
         assert (len(batch.layout.captions[row].unique()) > 1) != alone
+
+
+def test_pictures_come_alone_as_the_first_latent_of_their_shot(networks: Networks, tmp_path: Path) -> None:
+    batch = LatentPool(tmp_path, replace(CONFIG, latents=16, pictures=True), *networks)(0)
+    assert batch.target.shape[:2] == (8, 1)
+    assert batch.context.shape[1] == 0
+    assert batch.text.shape[1] == 1
+    assert set(batch.layout.positions.flatten().tolist()) == {CONTEXT_LATENTS}
+    assert int(batch.layout.shots.min()) >= 1
+    assert len({tuple(row.flatten().tolist()) for row in batch.target}) == 8
 
 
 def test_processes_make_what_one_makes(networks: Networks, tmp_path: Path) -> None:

@@ -51,9 +51,10 @@ def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_stage_leaves_a_checkpoint_and_figures(run: Path) -> None:
     for stage in STAGES:
         rows = [json.loads(line) for line in (run / stage / "metrics.jsonl").read_text().splitlines()]
-        assert [row["step"] for row in rows] == [1, 2]
+        steps = getattr(TINY, stage).loop.steps
+        assert [row["step"] for row in rows] == list(range(1, steps + 1))
         assert all(np.isfinite(row["loss"]) for row in rows)
-        assert torch.load(run / stage / "checkpoint.pt", weights_only=True)["step"] == 2
+        assert torch.load(run / stage / "checkpoint.pt", weights_only=True)["step"] == steps
     assert json.loads((run / "preset.json").read_text()) == json.loads(json.dumps(to_dict(TINY)))
 
 
@@ -129,11 +130,9 @@ def test_the_loss_is_of_noisy_latents_only_and_a_function_of_the_seed(run: Path,
 
 def test_earlier_chunks_are_sometimes_clean_and_the_last_never() -> None:
     sigmas = chunk_sigmas(2000, 3, TINY.base, torch.Generator().manual_seed(0))
-    assert sigmas.shape == (2000, 9)
-    by_chunk = sigmas.unflatten(1, (3, 3))
-    assert torch.equal(by_chunk, by_chunk[:, :, :1].expand_as(by_chunk)), "one level a chunk"
-    assert float((by_chunk[:, :2, 0] == 0).float().mean()) == pytest.approx(TINY.base.clean_share, abs=0.03)
-    assert bool((by_chunk[:, 2] > 0).all())
+    assert sigmas.shape == (2000, 3)
+    assert float((sigmas[:, :2] == 0).float().mean()) == pytest.approx(TINY.base.clean_share, abs=0.03)
+    assert bool((sigmas[:, 2] > 0).all())
     assert bool(((sigmas >= 0) & (sigmas <= 1)).all())
 
 

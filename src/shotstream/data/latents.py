@@ -20,7 +20,7 @@ from shotstream.core.files import make_directory, replacing, write_json, writing
 from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
 from shotstream.core.types import FrameLayout
-from shotstream.data.storyworld import ShotSample, as_pixels, sample_shot, stack_layouts
+from shotstream.data.storyworld import ShotSample, as_pixels, sample_picture, sample_shot, stack_layouts
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.text import TextEncoder, trim_padding
 
@@ -32,7 +32,8 @@ class PoolConfig:
     """What a pool holds: `batches` batches of about `latents` latents each, whatever the length of their shots.
 
     Shots of `chunks` chunks come with probability `chunk_shares`. A batch serves `steps_a_batch` steps in turn; after
-    the last batch the first comes again. `seed` decides all of it.
+    the last batch the first comes again. `seed` decides all of it. With `pictures`, a sample is one frame of a shot,
+    alone, and the lengths of shots say nothing.
     """
 
     latents: int = 192
@@ -40,12 +41,16 @@ class PoolConfig:
     steps_a_batch: int = 2
     chunks: tuple[int, ...] = (2, 4, 7)
     chunk_shares: tuple[float, ...] = (0.6, 0.25, 0.15)
+    pictures: bool = False
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one length, encoded. `text` has the captions in the order of the layout, zero rows for none."""
+    """Samples of one length, encoded; pictures have a context of no latents.
+
+    `text` has the captions in the order of the layout, zero rows for none.
+    """
 
     context: Float[Tensor, "b f c h w"]
     target: Float[Tensor, "b t c h w"]
@@ -104,21 +109,24 @@ class LatentPool:
     def _render(self, number: int) -> list[ShotSample]:
         config = self._config
         rng = np.random.default_rng(derive_seed("batch", config.seed, number))
+        if config.pictures:
+            return [sample_picture(int(seed)) for seed in rng.integers(2**60, size=config.latents)]
         chunks = int(rng.choice(config.chunks, p=config.chunk_shares))
-        count = max(1, config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS))
+        count = max(config.steps_a_batch, config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS))
         return [sample_shot(int(seed), chunks) for seed in rng.integers(2**60, size=count)]
 
     @torch.no_grad()
     def _encode(self, samples: Sequence[ShotSample]) -> dict[str, Tensor]:
         target = self._codec.encode(as_pixels([sample.target for sample in samples]))
-        context = target.new_zeros(len(samples), CONTEXT_LATENTS, *target.shape[2:])
+        layout = stack_layouts([sample.layout for sample in samples])
+        remembered = layout.positions.shape[1] - target.shape[1]
+        context = target.new_zeros(len(samples), remembered, *target.shape[2:])
         for row, sample in zip(context, samples, strict=True):
             if sample.context is not None:
                 row[:] = self._codec.encode_frames(as_pixels([sample.context]))[0]
-        layout = stack_layouts([sample.layout for sample in samples])
         return {
             "context": context.bfloat16(),
-            "target": target.bfloat16(),
+            "target": target.bfloat16().contiguous(),
             "text": self._text([sample.captions for sample in samples]).bfloat16(),
             "positions": layout.positions,
             "shots": layout.shots,

@@ -30,9 +30,10 @@ NO_CONTEXT_SHARE = 0.1
 
 @dataclass(frozen=True)
 class ShotSample:
-    """One shot to learn: what is remembered, what comes, and which captions belong to which latent.
+    """One shot or picture to learn: what is remembered, what comes, and which captions belong to which latent.
 
-    `context` is None for a story's first shot. `captions` stand in the order of the layout's caption indices.
+    `context` is None for a story's first shot and for a picture, whose layout has no place for one. `captions` stand in
+    the order of the layout's caption indices.
     """
 
     context: UInt8[np.ndarray, "f h w c"] | None
@@ -53,6 +54,16 @@ def sample_shot(seed: int, chunks: int, first_share: float = 0.15) -> ShotSample
     story = sample_story(int(rng.integers(TRAINING_SEEDS)))
     shot = 0 if rng.random() < first_share else int(rng.integers(1, len(story.shots)))
     return shot_of_story(story, shot, chunks, rng)
+
+
+def sample_picture(seed: int) -> ShotSample:
+    """One frame of a random shot of a random training story, without a past, as the first latent of its shot."""
+    rng = np.random.default_rng(derive_seed("picture-sample", seed))
+    story = sample_story(int(rng.integers(TRAINING_SEEDS)))
+    shot = int(rng.integers(len(story.shots)))
+    frame = int(rng.integers(story.shots[shot].frames))
+    placed = shot_layout(shot, [], CONTEXT_LATENTS, 1)
+    return ShotSample(None, render_frames(story, shot, [frame]), (caption_of(story, shot, rng),), placed.target)
 
 
 def shot_of_story(story: Story, shot: int, chunks: int, rng: np.random.Generator) -> ShotSample:

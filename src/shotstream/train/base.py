@@ -1,10 +1,12 @@
-"""The first causal model: flow matching on the next shot, under the block-causal plan, with its context.
+"""The first causal model: flow matching on pictures, then on the next shot, block-causal, with its context.
 
-Every chunk of a shot gets a noise level of its own (diffusion forcing), the chunks before it and the context are what
-it sees. A share of the earlier chunks is left clean, as they are at inference. The result is sampled with many steps
-and guidance; distillation makes a student of it.
+Single pictures come first: a picture costs a sixteenth of a shot, and what a word looks like can be learnt from it.
+Then every chunk of a shot gets a noise level of its own (diffusion forcing); the chunks before it and the context are
+what it sees. A share of the earlier chunks is left clean, as they are at inference. The result is sampled with many
+steps and guidance; distillation makes a student of it.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from shotstream.core.rng import derive_seed
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
+from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, LatentPool
 from shotstream.model.attention import Group, block_causal_plan
 from shotstream.model.block_codec import BlockCodec
@@ -25,15 +27,15 @@ from shotstream.train.loop import Report, TrainState, train
 from shotstream.train.settings import BaseConfig
 
 CPU = torch.device("cpu")
-POOL = "batches"
+PICTURES, POOL = "pictures", "batches"
 
 
-def chunk_sigmas(batch: int, chunks: int, config: BaseConfig, generator: torch.Generator) -> Float[Tensor, "b t"]:
-    """A noise level a chunk, repeated over its latents. A share of the chunks before a shot's last is clean (0)."""
+def chunk_sigmas(batch: int, chunks: int, config: BaseConfig, generator: torch.Generator) -> Float[Tensor, "b chunks"]:
+    """A noise level a chunk. A share of the chunks before a shot's last is clean (0)."""
     sigmas = shift_sigma(torch.rand(batch, chunks, generator=generator), config.shift).clamp(min=MIN_SIGMA)
     clean = torch.rand(batch, chunks, generator=generator) < config.clean_share
     clean[:, -1] = False
-    return sigmas.masked_fill(clean, 0.0).repeat_interleave(CHUNK_LATENTS, 1)
+    return sigmas.masked_fill(clean, 0.0)
 
 
 def flow_matching_loss(
@@ -51,18 +53,19 @@ def flow_matching_loss(
     device = batch.target.device
     generator = torch.Generator().manual_seed(derive_seed("base-noise", seed))
     count, latents = batch.target.shape[:2]
-    chunks = latents // CHUNK_LATENTS
-    levels = chunk_sigmas(count, chunks, config, generator)
+    remembered = batch.context.shape[1]
+    chunks = [min(CHUNK_LATENTS, latents)] * math.ceil(latents / CHUNK_LATENTS)
+    levels = chunk_sigmas(count, len(chunks), config, generator).repeat_interleave(chunks[0], 1)
     noise = torch.randn(batch.target.shape, generator=generator).to(device)
     wordless = (torch.rand(count, generator=generator) < config.no_text_share).to(device)
     text = batch.text.masked_fill(wordless[:, None, None, None], 0)
     sigmas = levels.to(device)
     noisy = torch.cat([batch.context, add_noise(batch.target, noise, sigmas)], 1)
-    timesteps = torch.cat([sigmas.new_zeros(count, CONTEXT_LATENTS), sigmas], 1) * TRAIN_TIMESTEPS
-    plan = block_causal_plan(CONTEXT_LATENTS, (CHUNK_LATENTS,) * chunks)
+    timesteps = torch.cat([sigmas.new_zeros(count, remembered), sigmas], 1) * TRAIN_TIMESTEPS
+    plan = block_causal_plan(remembered, chunks)
     placement = place.place(batch.layout, (noisy.shape[-2], noisy.shape[-1]))
     with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        velocity = transformer(noisy, timesteps, text, placement, plan=plan)[:, CONTEXT_LATENTS:]
+        velocity = transformer(noisy, timesteps, text, placement, plan=plan)[:, remembered:]
     error = (velocity.float() - (noise - batch.target)).square().mean((2, 3, 4))
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
     return (error * weight).sum() / (levels > 0).sum()
@@ -73,7 +76,7 @@ def initialise(transformer: Transformer) -> None:
     for name, parameter in transformer.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
-        elif name.startswith(("time_embedding", "text_embedding", "time_projection")):
+        elif name.startswith(("time_embedding", "time_projection")):
             nn.init.normal_(parameter, std=0.02)
         elif parameter.ndim >= 2 and "modulation" not in name:
             nn.init.xavier_uniform_(parameter.flatten(1))
@@ -99,9 +102,11 @@ def train_base(
     transformer.to(device)
     state = TrainState(transformer, config.loop)
     called = _compiled(transformer) if compiled else transformer
-    pool = LatentPool(directory / POOL, config.pool, codec.eval(), encoder.eval())
+    pictures = LatentPool(directory / PICTURES, config.pictures, codec.eval(), encoder.eval())
+    shots = LatentPool(directory / POOL, config.pool, codec, encoder)
 
     def loss_of_step(step: int) -> Tensor:
+        pool = pictures if step < config.picture_steps else shots
         return flow_matching_loss(called, transformer, pool(step).to(device), config, step)
 
     return train(state, directory, loss_of_step, report, minutes)
@@ -112,7 +117,8 @@ def _compiled(transformer: Transformer) -> Callable[..., Tensor]:
     compiled = torch.compile(transformer, dynamic=False)
 
     def call(latents: Tensor, timesteps: Tensor, text: Tensor, placement: Placement, plan: tuple[Group, ...]) -> Tensor:
-        torch._dynamo.mark_dynamic(text, 1)
+        if text.shape[1] > 1:
+            torch._dynamo.mark_dynamic(text, 1)
         return compiled(latents, timesteps, text, placement, plan=plan)
 
     return call

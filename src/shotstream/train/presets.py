@@ -69,7 +69,12 @@ TINY = Preset(
     ),
     CodecTraining(LoopConfig(steps=2, log_every_steps=1), fit_clips=100, batch=2),
     TextTraining(LoopConfig(steps=2, log_every_steps=1), batch=4, tokenizer_captions=50),
-    BaseConfig(LoopConfig(steps=2, log_every_steps=1, ema_decay=0.9), PoolConfig(latents=24, batches=2)),
+    BaseConfig(
+        LoopConfig(steps=4, log_every_steps=1, ema_decay=0.9),
+        picture_steps=2,
+        pictures=PoolConfig(latents=4, batches=1, pictures=True),
+        pool=PoolConfig(latents=24, batches=2),
+    ),
 )
 """Every stage in seconds, for tests."""
 

@@ -26,7 +26,7 @@ class TextTraining:
 
 @dataclass(frozen=True)
 class BaseConfig:
-    """The causal base model.
+    """The causal base model: `picture_steps` on single pictures first, which are cheap, then shots with their context.
 
     `shift` moves noise levels towards noise. Levels below `full_weight_sigma` weigh less, as their square: an error of
     the clean estimate counts there as it does at that level. `clean_share` of the chunks before a shot's last are left
@@ -34,8 +34,10 @@ class BaseConfig:
     """
 
     loop: LoopConfig = field(
-        default_factory=lambda: LoopConfig(steps=20000, lr=1e-3, warmup_steps=200, ema_decay=0.999)
+        default_factory=lambda: LoopConfig(steps=20000, lr=2e-3, warmup_steps=200, ema_decay=0.999)
     )
+    picture_steps: int = 3000
+    pictures: PoolConfig = field(default_factory=lambda: PoolConfig(latents=128, batches=400, pictures=True))
     pool: PoolConfig = field(default_factory=PoolConfig)
     shift: float = 3.0
     full_weight_sigma: float = 0.3
