@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from shotstream.core.errors import InputError
+from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks
+from shotstream.data.samples import NO_CONTEXT_SHARE, ShotSample, as_pixels, stack_layouts
 from shotstream.data.storyworld import (
-    NO_CONTEXT_SHARE,
     TRAINING_SEEDS,
-    ShotSample,
-    as_pixels,
+    StoryWorldShots,
     caption_of,
+    sample_picture,
     sample_shot,
     shot_of_story,
-    stack_layouts,
 )
 from shotstream.story.context import select_dynamic
 from shotstream.world.render import render_frames
@@ -47,6 +48,45 @@ def test_equal_seeds_give_equal_samples() -> None:
     assert one.context is None or np.array_equal(one.context, again.context)
     assert torch.equal(one.layout.shots, again.layout.shots)
     assert not np.array_equal(one.target, other.target)
+
+
+def test_a_seed_means_the_same_sample_for_ever() -> None:
+    """Pools on disk belong to these draws."""
+    shot, picture = sample_shot(11, 2), sample_picture(11)
+    assert shot.captions[1] == (
+        "A story of a lilac android and a cobalt toad in a desert at dusk. "
+        "shot1:The little frog walks left, medium shot. The camera turns right."
+    )
+    assert picture.captions == (
+        "On a beach at night, a white robot and a cobalt little frog. "
+        "shot0:Tight shot: the little frog jumps. The camera moves closer.",
+    )
+    pasts = [int(sample_shot(seed, 1).layout.shots[0, :CONTEXT_LATENTS].max()) for seed in range(8)]
+    assert pasts == [1, 0, 2, 2, 0, 1, 0, 2]
+
+
+def test_a_seed_draws_what_the_source_draws() -> None:
+    source = StoryWorldShots()
+    shot = source.draw(np.random.default_rng(derive_seed("shot-sample", 3)), 2)
+    picture = source.draw_picture(np.random.default_rng(derive_seed("picture-sample", 3)))
+    assert np.array_equal(shot.target, sample_shot(3, 2).target)
+    assert shot.captions == sample_shot(3, 2).captions
+    assert np.array_equal(picture.target, sample_picture(3).target)
+    assert picture.target.shape == (1, 80, 128, 3)
+    assert picture.layout.positions.tolist() == [[CONTEXT_LATENTS]]
+
+
+def test_the_selector_is_the_sources_and_part_of_its_identity() -> None:
+    story = sample_story(5, shots=4, chunks=2)
+    made = shot_of_story(story, 2, 1, Draws(1.0), "first_last")  # type: ignore[arg-type]
+    assert made.context is not None
+    last = story.shots[1].frames - 1
+    assert np.array_equal(made.context[-1], render_frames(story, 1, [last])[0])
+    assert np.array_equal(made.context[-2], render_frames(story, 1, [0])[0])
+    identities = [StoryWorldShots(context=name).identity for name in ("dynamic", "first_last")]
+    assert identities[0] != identities[1]
+    with pytest.raises(InputError, match="did you mean 'first_last'"):
+        StoryWorldShots(context="frist_last")
 
 
 @pytest.mark.parametrize("chunks", [1, 4])

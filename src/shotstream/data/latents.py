@@ -20,7 +20,8 @@ from shotstream.core.files import make_directory, replacing, write_json, writing
 from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
 from shotstream.core.types import FrameLayout
-from shotstream.data.storyworld import ShotSample, as_pixels, sample_picture, sample_shot, stack_layouts
+from shotstream.data.samples import ShotSample, as_pixels, stack_layouts
+from shotstream.data.storyworld import sample_picture, sample_shot
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.text import TextEncoder, trim_padding
 

@@ -1,21 +1,18 @@
 """StoryWorld rendered on the fly as training samples: the same numbers for the same seed and step, nothing stored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
 
+from shotstream.core.media import Frames
 from shotstream.core.rng import derive_seed
-from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks, latents_of_chunks
-from shotstream.core.types import FrameLayout
+from shotstream.data.samples import ShotSample, cut_picture, cut_shot
+from shotstream.data.samples import as_pixels as as_pixels
 from shotstream.story.captions import compose_caption
-from shotstream.story.context import select_dynamic
-from shotstream.story.layout import shot_layout
+from shotstream.story.context import FrameRef, PastShot, get_selector
 from shotstream.world.captions import global_caption, shot_caption
 from shotstream.world.render import render_frames
 from shotstream.world.scene import Story
@@ -24,76 +21,57 @@ from shotstream.world.stories import sample_story
 TRAINING_SEEDS = 2**30
 """Stories with seeds below this are for training; the first held-out story is `TRAINING_SEEDS` itself."""
 CAPTION_VARIANTS = 1000
-NO_CONTEXT_SHARE = 0.1
-"""How often a shot's past is withheld (reference: section 7)."""
 
 
 @dataclass(frozen=True)
-class ShotSample:
-    """One shot or picture to learn: what is remembered, what comes, and which captions belong to which latent.
+class StoryWorldShots:
+    """A `data.samples.ShotSource` of random training stories.
 
-    `context` is None for a story's first shot and for a picture, whose layout has no place for one. `captions` stand in
-    the order of the layout's caption indices.
+    `context` names the selector of what is remembered; `first_share` is how often a shot is the first of its story,
+    without a past. A shot is shown as it would go on where it is shorter than the sample that is asked for.
+
+    Raises:
+        InputError: there is no such selector.
     """
 
-    context: UInt8[np.ndarray, "f h w c"] | None
-    target: UInt8[np.ndarray, "f h w c"]
-    captions: tuple[str, ...]
-    layout: FrameLayout
+    context: str = "dynamic"
+    first_share: float = 0.15
+
+    def __post_init__(self) -> None:
+        get_selector(self.context)
+
+    @property
+    def identity(self) -> Mapping[str, object]:
+        return {"source": "storyworld", "context": self.context, "first_share": self.first_share}
+
+    def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
+        story = sample_story(int(rng.integers(TRAINING_SEEDS)))
+        shot = 0 if rng.random() < self.first_share else int(rng.integers(1, len(story.shots)))
+        return shot_of_story(story, shot, chunks, rng, self.context)
+
+    def draw_picture(self, rng: np.random.Generator) -> ShotSample:
+        story = sample_story(int(rng.integers(TRAINING_SEEDS)))
+        shot = int(rng.integers(len(story.shots)))
+        return cut_picture(_Rendered(story, rng), shot, int(rng.integers(story.shots[shot].frames)))
 
 
 def sample_shot(seed: int, chunks: int, first_share: float = 0.15) -> ShotSample:
-    """A shot of a random training story with its ground-truth context.
-
-    Args:
-        seed: decides everything.
-        chunks: length of the target; the story's shot is shown as it would go on where it is shorter.
-        first_share: how often it is the first shot of its story, without a past.
-    """
-    rng = np.random.default_rng(derive_seed("shot-sample", seed))
-    story = sample_story(int(rng.integers(TRAINING_SEEDS)))
-    shot = 0 if rng.random() < first_share else int(rng.integers(1, len(story.shots)))
-    return shot_of_story(story, shot, chunks, rng)
+    """The shot that `StoryWorldShots` draws with the generator of this seed."""
+    return StoryWorldShots(first_share=first_share).draw(
+        np.random.default_rng(derive_seed("shot-sample", seed)), chunks
+    )
 
 
 def sample_picture(seed: int) -> ShotSample:
-    """One frame of a random shot of a random training story, without a past, as the first latent of its shot."""
-    rng = np.random.default_rng(derive_seed("picture-sample", seed))
-    story = sample_story(int(rng.integers(TRAINING_SEEDS)))
-    shot = int(rng.integers(len(story.shots)))
-    frame = int(rng.integers(story.shots[shot].frames))
-    placed = shot_layout(shot, [], CONTEXT_LATENTS, 1)
-    return ShotSample(None, render_frames(story, shot, [frame]), (caption_of(story, shot, rng),), placed.target)
+    """The picture that `StoryWorldShots` draws with the generator of this seed."""
+    return StoryWorldShots().draw_picture(np.random.default_rng(derive_seed("picture-sample", seed)))
 
 
-def shot_of_story(story: Story, shot: int, chunks: int, rng: np.random.Generator) -> ShotSample:
-    """Shot `shot` of a story as a sample, its captions worded by `rng`."""
-    forget = rng.random() < NO_CONTEXT_SHARE
-    references = [] if forget else select_dynamic([past.frames for past in story.shots[:shot]], CONTEXT_LATENTS)
-    placed = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents_of_chunks(chunks))
-    by_shot = groupby(references, key=attrgetter("shot"))
-    context = [render_frames(story, past, [r.frame for r in chosen]) for past, chosen in by_shot]
-    described = (*placed.context_captions, shot)
-    return ShotSample(
-        np.concatenate(context) if context else None,
-        render_frames(story, shot, range(frames_of_chunks(chunks))),
-        tuple(caption_of(story, index, rng) for index in described),
-        placed.context + placed.target,
-    )
-
-
-def stack_layouts(layouts: Sequence[FrameLayout]) -> FrameLayout:
-    """The layouts of several samples as one batch."""
-    return FrameLayout(
-        torch.cat([one.positions for one in layouts]),
-        torch.cat([one.shots for one in layouts]),
-        torch.cat([one.captions for one in layouts]),
-    )
-
-
-def as_pixels(frames: Sequence[UInt8[np.ndarray, "f h w c"]]) -> Float[Tensor, "b f c h w"]:
-    """Clips of equal length as pixels in [-1, 1]."""
-    return torch.from_numpy(np.stack(frames)).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+def shot_of_story(
+    story: Story, shot: int, chunks: int, rng: np.random.Generator, context: str = "dynamic"
+) -> ShotSample:
+    """Shot `shot` of a story as a sample, its captions worded by `rng`, its context chosen by that selector."""
+    return cut_shot(_Rendered(story, rng), shot, chunks, get_selector(context), rng)
 
 
 def caption_of(story: Story, shot: int, rng: np.random.Generator) -> str:
@@ -101,3 +79,27 @@ def caption_of(story: Story, shot: int, rng: np.random.Generator) -> str:
     whole, own = (int(variant) for variant in rng.integers(CAPTION_VARIANTS, size=2))
     space = " " if rng.random() < 0.5 else ""  # people write both
     return compose_caption(global_caption(story, whole) + space, shot, shot_caption(story, shot, own))
+
+
+@dataclass(frozen=True)
+class _Rendered:
+    """The footage of a story; a selector reads plain captions, the samples' are worded by `rng`."""
+
+    story: Story
+    rng: np.random.Generator
+
+    @property
+    def shots(self) -> list[PastShot]:
+        return [
+            PastShot(index, shot.frames, shot_caption(self.story, index)) for index, shot in enumerate(self.story.shots)
+        ]
+
+    def remembered(self, references: Sequence[FrameRef]) -> Frames:
+        by_shot = groupby(references, key=attrgetter("shot"))
+        return np.concatenate([render_frames(self.story, shot, [r.frame for r in chosen]) for shot, chosen in by_shot])
+
+    def shown(self, shot: int, frames: int) -> Frames:
+        return render_frames(self.story, shot, range(frames))
+
+    def caption(self, shot: int) -> str:
+        return caption_of(self.story, shot, self.rng)

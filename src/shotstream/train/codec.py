@@ -14,7 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from shotstream.core.rng import derive_seed
-from shotstream.data.storyworld import TRAINING_SEEDS, as_pixels
+from shotstream.data.samples import as_pixels
+from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.block_codec import BLOCK_FRAMES, FIRST, LATER, BlockCodec, to_blocks
 from shotstream.model.config import BlockCodecConfig
 from shotstream.train.loop import CHECKPOINT, Report, TrainState, train
