@@ -83,6 +83,39 @@ def test_with_gradient_the_memory_is_joined_and_not_written() -> None:
     assert numbers(cache.keys(0)) == list(range(6))
 
 
+def test_a_forward_run_again_joins_nothing_of_later_ones() -> None:
+    cache = new_cache(12, 6)
+    remember(cache, 0, 6)
+    first, second = marks(6, 3).requires_grad_(), marks(9, 3).requires_grad_()
+    staged = cache.stage(3)
+    staged.extend(0, first, first)
+    with torch.no_grad():
+        remember(cache, 6, 3)
+    cache.stage(3).extend(0, second, second)
+    again = marks(6, 3).requires_grad_()
+    keys, _ = staged.extend(0, again, again)
+    assert numbers(keys) == list(range(9))
+    keys.sum().backward()
+    assert torch.equal(again.grad, torch.ones_like(again))
+    assert first.grad is None
+    assert second.grad is None
+
+
+def test_a_rolled_window_carries_the_gradient_of_chunks_before_wherever_they_lie() -> None:
+    cache = new_cache(6, 0)
+    made = [marks(3 * chunk, 3).requires_grad_() for chunk in range(3)]
+    for chunk, k in enumerate(made):
+        staged = cache.stage(3)
+        keys, _ = staged.extend(0, k, k)
+        with torch.no_grad():
+            write(staged, 3 * chunk)
+        cache.commit(staged)
+    assert numbers(keys) == [6, 7, 8, 3, 4, 5]
+    keys.sum().backward()
+    assert made[0].grad is None
+    assert torch.equal(made[1].grad, torch.ones_like(made[1]))
+
+
 def test_a_rolling_window_keeps_context_and_sink_and_lets_the_oldest_go() -> None:
     """The published case: context 6, a window of 9 with a sink of 3, four chunks."""
     cache = new_cache(6 + 9, 6 + 3)

@@ -9,7 +9,9 @@ full. Attention does not mind the order of keys, because their positions were ro
 
 In self-forcing training the memory itself records no gradient: it is written by clean passes that do not. What the
 published training does is kept as `straight_through`: a later chunk sees an earlier one's clean keys and values, but
-its gradient goes to those of the forward that made the earlier chunk, as if they were the same.
+its gradient goes to those of the forward that made the earlier chunk, as if they were the same. A block may be computed
+again in the backward pass (activation checkpointing), as long as the memory is left as it is until then and has no
+rolling window: it then sees what it saw, and nothing of the chunks that were made since.
 """
 
 from dataclasses import dataclass
@@ -67,7 +69,7 @@ class KVCache:
         )
         self._latents_seen = 0
         self._straight_through = straight_through
-        self._carriers: dict[tuple[int, int], dict[int, Tensor]] = {}
+        self._carriers: dict[tuple[int, int], dict[int, tuple[int, Tensor]]] = {}
 
     @property
     def latents(self) -> int:
@@ -93,7 +95,7 @@ class KVCache:
                 "make it larger, or roll the window in whole chunks"
             )
         visible = max(self.latents, first + latents)
-        return Staged(self, first, latents, visible)
+        return Staged(self, self._latents_seen, first, latents, visible)
 
     def commit(self, staged: "Staged") -> None:
         """Remember what was staged last."""
@@ -116,9 +118,13 @@ class KVCache:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where one forward writes its keys and values, and what it sees: latents `first` .. `first + latents`."""
+    """Where one forward writes its keys and values, and what it sees: latents `first` .. `first + latents`.
+
+    `seen` is how many latents had been remembered before, evicted ones included: when the forward took place.
+    """
 
     cache: KVCache
+    seen: int
     first: int
     latents: int
     visible: int
@@ -140,17 +146,21 @@ class Staged:
         return buffer[0, :, :end], buffer[1, :, :end]
 
     def _join(self, layer: int, which: int, new: Tensor, start: int, end: int) -> Tensor:
-        """The memory with `new` in its place, and with the gradient of what earlier forwards had in theirs."""
+        """The memory with `new` in its place, and with the gradient of what earlier forwards had in theirs.
+
+        Where a block is computed again, forwards of later chunks have left theirs too; these are none of its business.
+        """
         cache = self.cache
         carriers = cache._carriers.setdefault((layer, which), {})
+        earlier = {place: made for place, (seen, made) in carriers.items() if seen < self.seen}
         pieces, at = [], 0
-        for place, made in sorted({**carriers, start: new}.items()):
+        for place, made in sorted({**earlier, start: new}.items()):
             now = cache._buffer[layer, which, :, place : place + made.shape[1]]
             pieces += [
                 cache._buffer[layer, which, :, at:place],
                 new if place == start else now + (made - made.detach()),
             ]
             at = place + made.shape[1]
-        if cache._straight_through:
-            carriers[start] = new
+        if cache._straight_through and self.seen == cache._latents_seen:
+            carriers[start] = self.seen, new
         return torch.cat([*pieces, cache._buffer[layer, which, :, at:end]], 1)
