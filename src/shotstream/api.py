@@ -32,7 +32,7 @@ class Model:
         directory: str | Path | None = None,
         size: VideoSize | None = None,
         sampler: SamplerConfig | None = None,
-        context: str = "dynamic",
+        context: str | None = None,
         noise: Noise | None = None,
     ) -> Story:
         """Begins a story, or goes on with the one in `directory`; the arguments are those of `Story`."""

@@ -1,6 +1,7 @@
 """`shotstream generate` as a person runs it: what it writes, what it says, and how it refuses."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,13 @@ def test_size_frames_and_gif(shell, tmp_path):
     assert read_video("out.gif").shape == (18, 64, 32, 3)
     assert len(list((tmp_path / "png").iterdir())) == 18
     assert History.open(tmp_path / "out.shots").identity.context == "first"
+
+
+def test_what_is_remembered_is_the_models_choice(shell, tmp_path):
+    config = shell.model.parts.config
+    shell.model.parts = replace(shell.model.parts, config=replace(config, context="first_last"))
+    assert shell(LINE, "-o", "out.mp4", "--chunks", 1)[0] == 0
+    assert History.open(tmp_path / "out.shots").identity.context == "first_last"
 
 
 def write_csv(directory, stories):

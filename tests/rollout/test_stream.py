@@ -2,6 +2,7 @@
 
 import gc
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,37 @@ def test_another_story_in_the_directory_is_refused(parts: ModelParts, tmp_path: 
     tell(parts, shots=SHOTS[:1], directory=tmp_path, seed=1)
     with pytest.raises(InputError, match="seed"):
         Story(parts, "a story.", directory=tmp_path, seed=2)
+
+
+def test_what_is_remembered_is_the_models_choice_unless_told_otherwise(parts: ModelParts) -> None:
+    choosing = replace(parts, config=replace(parts.config, context="first_last"))
+    asked, unasked = tell(parts, context="first_last"), tell(choosing)
+    assert all(np.array_equal(a, b) for a, b in zip(asked, unasked, strict=True))
+    assert not np.array_equal(tell(parts)[1], asked[1])
+    assert np.array_equal(tell(choosing, context="dynamic")[1], tell(parts)[1])
+    with Story(choosing, "a story.") as story:
+        assert story.history.identity.context == "first_last"
+
+
+def test_with_the_targets_caption_only_no_other_is_read(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[list[str]] = []
+    encode = parts.text_encoder.encode
+    monkeypatch.setattr(parts.text_encoder, "encode", lambda captions: read.append(captions) or encode(captions))
+    tell(replace(parts, config=replace(parts.config, captions="target")), SHOTS[:3], 1)
+    assert read == [[f"a story.shot{index}:{text}"] for index, text in enumerate(SHOTS[:3])]
+    read.clear()
+    tell(parts, SHOTS[:3], 1)
+    assert [len(captions) for captions in read] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("sampler", [FEW_STEPS, GUIDED], ids=["few_step", "guided_euler"])
+def test_a_context_in_channels_is_remembered_too(sampler: SamplerConfig) -> None:
+    config = tiny_config()
+    parts = random_parts(replace(config, transformer=replace(config.transformer, injection="channel")))
+    plain = tell(parts, SHOTS[:3], sampler=sampler)
+    changed = tell(parts, (SHOTS[0], "a robot flies", SHOTS[2]), sampler=sampler)
+    assert np.array_equal(plain[0], changed[0])
+    assert not np.array_equal(plain[2], changed[2])
 
 
 @pytest.mark.parametrize(("text", "chunks"), [("", 1), ("  ", 1), ("a fox", 0), ("a fox", 8)])

@@ -3,12 +3,14 @@
 import json
 from itertools import accumulate
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shotstream.core.errors import InputError
+from shotstream.model.config import ContextChoice
 from shotstream.story.context import (
     SELECTORS,
     FrameRef,
@@ -41,6 +43,10 @@ def test_every_selector_fills_the_budget_in_order_with_frames_that_exist(lengths
     assert chosen == sorted(chosen)
     assert all(ref.frame in key_frames(lengths[ref.shot], budget) for ref in chosen)
     assert all(0 <= ref.frame < lengths[ref.shot] for ref in chosen)
+
+
+def test_a_configuration_may_name_every_selector():
+    assert set(get_args(ContextChoice)) == set(SELECTORS)
 
 
 def test_shots_keep_their_own_index():

@@ -38,6 +38,16 @@ def test_captions_are_numbered_by_those_that_are_handed_over() -> None:
     assert rows(layout.target)[1:] == ([9] * 3, [6] * 3)
 
 
+@pytest.mark.parametrize("past", [[], [0, 0, 1, 1, 2, 2]])
+def test_with_the_targets_caption_only_there_is_one_for_all(past: list[int]) -> None:
+    plain, layout = shot_layout(3, past, 6, 3), shot_layout(3, past, 6, 3, "target")
+    assert layout.context_captions == ()
+    assert rows(layout.context)[2] == [0] * 6
+    assert rows(layout.target)[2] == [0] * 3
+    assert rows(layout.context)[:2] == rows(plain.context)[:2]
+    assert rows(layout.target)[:2] == rows(plain.target)[:2]
+
+
 def test_a_shot_whose_past_is_withheld_keeps_its_index() -> None:
     layout = shot_layout(4, [], 6, 3)
     assert rows(layout.context)[1] == [0] * 6

@@ -1,31 +1,45 @@
 """What the losses promise beyond the recorded cases, on a tiny network."""
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from dataclasses import replace
 
-from shotstream.model.config import TransformerConfig
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from shotstream.model.attention import block_causal_plan
+from shotstream.model.config import Injection, TransformerConfig
+from shotstream.model.injection import latents_in_front
 from shotstream.model.schedule import few_step_sigmas
 from shotstream.model.transformer import Transformer
 from shotstream.rollout.denoise import Sampler
 from shotstream.rollout.shot import ShotInputs, ShotRollout
 from shotstream.story.layout import shot_layout
-from shotstream.train.losses import Conditions, distribution_matching_gradient, predict_velocity, trajectory_loss
+from shotstream.train.losses import (
+    Conditions,
+    distribution_matching_gradient,
+    flow_matching_loss,
+    predict_velocity,
+    trajectory_loss,
+)
 
 CONTEXT, LATENTS, SIZE = 6, 6, (4, 4)
+INJECTIONS: tuple[Injection, ...] = ("frame", "channel")
+SHAPE = TransformerConfig(
+    dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=8, text_len=6
+)
 
 
-def network() -> Transformer:
+def network(injection: Injection = "frame") -> Transformer:
     torch.manual_seed(0)
-    shape = TransformerConfig(
-        dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=8, text_len=6
-    )
-    return Transformer(shape)
+    return Transformer(replace(SHAPE, injection=injection))
 
 
 def conditions(of: Transformer) -> Conditions:
     layout = shot_layout(2, [0, 0, 0, 1, 1, 1], CONTEXT, LATENTS)
-    placement = of.place(layout.context + layout.target, SIZE)
-    return Conditions(torch.randn(1, CONTEXT, 4, *SIZE), torch.randn(1, 3, 6, 8), placement)
+    context, text = torch.randn(1, CONTEXT, 4, *SIZE), torch.randn(1, 3, 6, 8)
+    return Conditions.of(of, context, text, layout.context + layout.target)
 
 
 def latents() -> Tensor:
@@ -49,8 +63,9 @@ def test_equal_scores_give_no_gradient() -> None:
     assert gradient.abs().max() == 0
 
 
-def test_a_chunk_takes_the_state_of_its_first_latent_and_the_end_is_not_scored() -> None:
-    net = network()
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_a_chunk_takes_the_state_of_its_first_latent_and_the_end_is_not_scored(injection: Injection) -> None:
+    net = network(injection)
     given, trajectory = conditions(net), torch.randn(1, 3, LATENTS, 4, *SIZE)
     timesteps = torch.tensor([1000.0, 500.0, 0.0])
 
@@ -63,16 +78,63 @@ def test_a_chunk_takes_the_state_of_its_first_latent_and_the_end_is_not_scored()
     assert torch.allclose(first_only, loss(0, 0, 0, 2, 2, 2))
 
 
-def rolled_out(net: Transformer, *, straight_through: bool) -> list[Tensor]:
-    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], CONTEXT, LATENTS)
-    generator = torch.Generator().manual_seed(1)
-    inputs = ShotInputs(
-        torch.randn(1, CONTEXT, 4, *SIZE, generator=generator), torch.randn(1, 3, 6, 8, generator=generator), layout
+def test_losses_of_a_network_with_the_context_in_channels() -> None:
+    """The losses are those of the network called by hand, and they see the context."""
+    net = network("channel")
+    given, target, noise = conditions(net), latents(), latents()
+    timestep, timesteps = torch.tensor([500.0]), torch.tensor([1000.0, 0.0])
+    carrying = torch.cat(
+        [0.5 * (target + noise), given.context.flatten(1, 2)[:, None].expand(-1, LATENTS, -1, -1, -1)], 2
     )
-    cache = net.new_cache(1, SIZE, CONTEXT + LATENTS, CONTEXT, straight_through=straight_through)
+    velocity = net(carrying, timestep.expand(1, LATENTS), given.text, given.placement)
+    loss = flow_matching_loss(net, target, noise, timestep, given)
+    torch.testing.assert_close(loss, (velocity - (noise - target)).square().mean())
+
+    carrying = torch.cat([noise, carrying[:, :, 4:]], 2)
+    plan = block_causal_plan(0, (3,) * (LATENTS // 3))
+    velocity = net(carrying, timesteps[:1].expand(1, LATENTS), given.text, given.placement, plan=plan)
+    loss = trajectory_loss(
+        net, torch.stack([noise, target], 1), timesteps, torch.zeros(1, LATENTS, dtype=torch.long), given
+    )
+    torch.testing.assert_close(loss, (noise - velocity - target).square().mean())
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_the_context_is_seen_and_gets_no_velocity(injection: Injection) -> None:
+    net = network(injection)
+    given, noisy, timestep = conditions(net), latents(), torch.tensor([500.0])
+    velocity = predict_velocity(net, noisy, timestep, given)
+    assert velocity.shape == noisy.shape
+    assert not torch.allclose(
+        velocity, predict_velocity(net, noisy, timestep, replace(given, context=given.context + 1))
+    )
+
+
+def made_from(net: Transformer, chunks: int) -> tuple[ShotInputs, list[Tensor]]:
+    """What a shot is made from, and the noise of its two steps, in the network's dtype."""
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(net.patch_embedding.weight.dtype)
+
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], CONTEXT, 3 * chunks)
+    inputs = ShotInputs(random(1, CONTEXT, 4, *SIZE), random(1, 3, 6, 8), layout)
+    return inputs, [random(1, 3, 4, *SIZE) for _ in range(2)]
+
+
+def rollout(
+    net: Transformer,
+    stop: int,
+    *,
+    chunks: int = 2,
+    straight_through: bool = True,
+    memory: torch.dtype | None = None,
+) -> ShotRollout:
+    inputs, noise = made_from(net, chunks)
+    pinned = latents_in_front(net.config.injection, CONTEXT)
+    cache = net.new_cache(1, SIZE, pinned + 3 * chunks, pinned, straight_through=straight_through, dtype=memory)
     sampler = Sampler("few_step", tuple(few_step_sigmas((1000.0, 500.0), 8.0)))
-    draws = {step: torch.randn(1, 3, 4, *SIZE, generator=generator) for step in (0, 1)}
-    return list(ShotRollout(net, cache, inputs, lambda _, step: draws[step], sampler, stop=1))
+    return ShotRollout(net, cache, inputs, lambda _, step: noise[step], sampler, stop=stop)
 
 
 def test_straight_through_changes_gradients_and_no_value() -> None:
@@ -80,7 +142,7 @@ def test_straight_through_changes_gradients_and_no_value() -> None:
     gradients = {}
     for straight_through in (True, False):
         net.zero_grad()
-        made = rolled_out(net, straight_through=straight_through)
+        made = list(rollout(net, 1, straight_through=straight_through))
         made[1].square().mean().backward()
         gradient = net.blocks[0].self_attn.k.weight.grad
         gradients[straight_through] = (made, gradient.clone())
@@ -91,7 +153,65 @@ def test_straight_through_changes_gradients_and_no_value() -> None:
 def test_a_rollout_with_gradient_makes_what_one_without_makes() -> None:
     net = network()
     with torch.no_grad():
-        plain = rolled_out(net, straight_through=True)
-    assert all(
-        torch.allclose(a, b, atol=1e-6) for a, b in zip(plain, rolled_out(net, straight_through=True), strict=True)
-    )
+        plain = list(rollout(net, 1))
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(plain, rollout(net, 1), strict=True))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_a_streamed_shot_follows_from_the_block_causal_sequence(injection: Injection) -> None:
+    """Of one step a chunk: the clean estimate over the cache is that of the plan with the chunks before it clean."""
+    net = network(injection).double()
+    made = list(rollout(net, 0, chunks=3))
+    inputs, (noise, _) = made_from(net, 3)
+    for chunk in range(3):
+        known = 3 * chunk
+        layout = inputs.layout.context + inputs.layout.target[: known + 3]
+        given = Conditions.of(net, inputs.context, inputs.text, layout)
+        front = given.in_front
+        timesteps = torch.tensor([[0.0] * (front + known) + [1000.0] * 3])
+        plan = block_causal_plan(front, (3,) * (chunk + 1))
+        x = given.join(torch.cat([*made[:chunk], noise], 1))
+        velocity = net(x, timesteps, given.text, given.placement, plan=plan)[:, front + known :]
+        torch.testing.assert_close(made[chunk], noise - velocity)
+
+
+class Recomputed(nn.Module):
+    """A block that is computed again in the backward pass."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+        self.cross_attn = block.cross_attn
+
+    def forward(self, *arguments: object) -> Tensor:
+        return checkpoint(self.block, *arguments, use_reentrant=False)
+
+
+def gradients(of: Sequence[nn.Parameter], net: Transformer, *, straight_through: bool) -> list[Tensor]:
+    made = torch.cat(list(rollout(net, 1, chunks=3, straight_through=straight_through)), 1)
+    weight = torch.linspace(-1, 1, made.numel(), dtype=made.dtype).reshape(made.shape)
+    return list(torch.autograd.grad((made * weight).sum() + made[:, -3:].square().sum(), of))
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+@pytest.mark.parametrize("straight_through", [True, False])
+def test_blocks_that_are_computed_again_have_the_same_gradient(injection: Injection, straight_through: bool) -> None:
+    net = network(injection).double()
+    parameters = list(net.parameters())
+    plain = gradients(parameters, net, straight_through=straight_through)
+    net.blocks = nn.ModuleList(Recomputed(block) for block in net.blocks)
+    again = gradients(parameters, net, straight_through=straight_through)
+    for one, other in zip(plain, again, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_a_memory_in_bfloat16_serves_forwards_under_autocast() -> None:
+    net = network()
+    assert net.new_cache(1, SIZE, 9, CONTEXT).keys(0).dtype == torch.float32
+    assert net.new_cache(1, SIZE, 9, CONTEXT, dtype=torch.bfloat16).keys(0).dtype == torch.bfloat16
+    exact = list(rollout(net, 1))
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = list(rollout(net, 1, memory=torch.bfloat16))
+    rounded[1].square().mean().backward()
+    torch.testing.assert_close(rounded[1], exact[1], rtol=0.1, atol=0.1)

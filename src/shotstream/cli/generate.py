@@ -52,7 +52,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--chunks", type=int, metavar="N", help="length of shots for which the story names none, 1 to 7"
     )
     parser.add_argument("--size", metavar="WxH", help="width and height, divisible by 16 (default: the model's)")
-    parser.add_argument("--context", default="dynamic", metavar="C", help=f"what is remembered: {', '.join(SELECTORS)}")
+    parser.add_argument(
+        "--context", metavar="C", help=f"what is remembered: {', '.join(SELECTORS)} (default: the model's)"
+    )
     parser.add_argument("--strict", action="store_true", help="refuse captions that are too long for the text encoder")
     parser.add_argument("--frames", type=Path, metavar="DIR", help="write every frame as PNG too")
     parser.add_argument("--gif", type=Path, metavar="FILE", help="write a GIF too")
@@ -71,7 +73,8 @@ def _run(args: argparse.Namespace) -> int:
     scripts = load_scripts(args.story, args.chunks)
     if args.seed is not None:
         check_seed(args.seed)
-    get_selector(args.context)
+    if args.context is not None:
+        get_selector(args.context)
     size = args.size and parse_size(args.size)
     jobs = list(zip(scripts, plan_outputs(args.output, args.frames, args.gif, len(scripts)), strict=True))
     for _, outputs in jobs:
@@ -99,7 +102,12 @@ def parse_size(text: str) -> VideoSize:
 
 
 def _begin(
-    model: shotstream.Model, global_caption: str, seed: int, size: VideoSize | None, context: str, directory: Path
+    model: shotstream.Model,
+    global_caption: str,
+    seed: int,
+    size: VideoSize | None,
+    context: str | None,
+    directory: Path,
 ) -> shotstream.Story:
     return model.story(global_caption, seed=seed, directory=directory, size=size, context=context)
 

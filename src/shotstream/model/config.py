@@ -4,7 +4,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import VideoSize
+from shotstream.core.spec import CONTEXT_LATENTS, VideoSize
+
+ContextChoice = Literal["dynamic", "first", "first_last"]
+CaptionChoice = Literal["per_shot", "target"]
+Indicator = Literal["phase", "none", "learned"]
+Injection = Literal["frame", "channel"]
+DESIGN_CHOICES = ("context", "captions", "indicator", "injection")
+"""Fields that hold a choice the paper ablates; their defaults are the paper's."""
+EMBEDDED_SHOTS = 16
+"""Shots that a learned indicator tells apart; later ones take the embedding of the last."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +23,10 @@ class TransformerConfig:
     `prediction` is what the head gives: the velocity, or the clean latents, of which the velocity is made. A network
     hardly wider than a patch has values cannot carry the noise through that a velocity consists of; clean latents need
     no such room (Li and He, Back to Basics: Let Denoising Generative Models Denoise).
+
+    `indicator` is what tells shots apart: a rotary phase, nothing, or (instead of the phase) an embedding by shot index
+    that is added to the tokens. `injection` is how the context enters: as latents in front of the target, or as further
+    channels of every target latent (`model.injection`).
     """
 
     dim: int = 1536
@@ -28,6 +41,8 @@ class TransformerConfig:
     patch_size: tuple[int, int, int] = (1, 2, 2)
     eps: float = 1e-6
     prediction: Literal["velocity", "clean"] = "velocity"
+    indicator: Indicator = "phase"
+    injection: Injection = "frame"
 
     def __post_init__(self) -> None:
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
@@ -36,6 +51,11 @@ class TransformerConfig:
     @property
     def head_dim(self) -> int:
         return self.dim // self.num_heads
+
+    @property
+    def embedded_channels(self) -> int:
+        """Channels of what the patch embedding reads: a latent's own `in_dim`, and those of a context it carries."""
+        return self.in_dim * (1 + CONTEXT_LATENTS) if self.injection == "channel" else self.in_dim
 
 
 @dataclass(frozen=True)
@@ -94,7 +114,12 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything a directory of weights says about itself."""
+    """Everything a directory of weights says about itself.
+
+    `context` is the selector of what its stories remember unless told otherwise (`story.context`). `captions` is what
+    the context attends to: each latent the caption of its own shot, or all of them that of the new one, which is then
+    the only one handed over.
+    """
 
     name: str
     video: VideoSize
@@ -103,6 +128,8 @@ class ModelConfig:
     block_codec: BlockCodecConfig | None = None
     text_encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    context: ContextChoice = "dynamic"
+    captions: CaptionChoice = "per_shot"
 
     def __post_init__(self) -> None:
         if (self.wan_vae is None) == (self.block_codec is None):

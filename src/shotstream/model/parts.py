@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.codec import Codec
-from shotstream.model.config import BlockCodecConfig, ModelConfig
+from shotstream.model.config import DESIGN_CHOICES, BlockCodecConfig, ModelConfig, TransformerConfig
 from shotstream.model.text import TextEncoder
 from shotstream.model.tokenizer import byte_tokenizer
 from shotstream.model.transformer import Transformer
@@ -151,4 +151,10 @@ def _block_codec(config: ModelConfig) -> BlockCodecConfig:
 
 
 def _config_text(config: ModelConfig) -> str:
-    return json.dumps(to_dict(config), sort_keys=True)
+    """The configuration as text for a hash; a design choice counts where it is not the paper's."""
+    plain = to_dict(config)
+    for kind, values in ((ModelConfig, plain), (TransformerConfig, plain["transformer"])):
+        for name in values.keys() & set(DESIGN_CHOICES):
+            if values[name] == getattr(kind, name):
+                del values[name]
+    return json.dumps(plain, sort_keys=True)

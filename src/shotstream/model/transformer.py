@@ -17,10 +17,11 @@ from shotstream.core.spec import tokens_per_latent
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import Group, attend, attend_by_plan
 from shotstream.model.cache import CacheShape, KVCache, Staged
-from shotstream.model.config import TransformerConfig
+from shotstream.model.config import EMBEDDED_SHOTS, TransformerConfig
 from shotstream.model.rotary import SHOT_PHASE, Rotary, make_rotary, rotate
 from shotstream.model.schedule import TRAIN_TIMESTEPS, velocity_from_clean
 
+SHOT_EMBEDDING_STD = 0.02
 TextKeys = list[tuple[Tensor, Tensor]]
 """Cross-attention keys and values of every layer: [b, s, l, heads, d] each, for s captions of l tokens."""
 
@@ -29,12 +30,14 @@ TextKeys = list[tuple[Tensor, Tensor]]
 class Placement:
     """A layout made ready for latents of one size: rotary tables, and the caption of every latent.
 
-    `caption` is the one all latents attend to, or None where they differ and `captions` says which.
+    `caption` is the one all latents attend to, or None where they differ and `captions` says which. `shots` is every
+    latent's row of the shot embedding, None for a network without one.
     """
 
     rotary: Rotary
     caption: int | None
     captions: Int[Tensor, "b f"]
+    shots: Int[Tensor, "b f"] | None
 
 
 class RMSNorm(nn.Module):
@@ -152,14 +155,16 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig, shot_phase: float = SHOT_PHASE) -> None:
         super().__init__()
-        self.config, self.shot_phase = config, shot_phase
+        self.config, self.shot_phase = config, shot_phase if config.indicator == "phase" else 0.0
         dim = config.dim
-        self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, stride=config.patch_size)
+        self.patch_embedding = nn.Conv3d(config.embedded_channels, dim, config.patch_size, stride=config.patch_size)
         self.text_embedding = nn.Sequential(nn.Linear(config.text_dim, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.head = Head(config)
+        learned = config.indicator == "learned"
+        self.shot_embedding = nn.Parameter(torch.randn(EMBEDDED_SHOTS, dim) * SHOT_EMBEDDING_STD) if learned else None
 
     def place(self, layout: FrameLayout, latent_size: tuple[int, int]) -> Placement:
         """Everything that follows from where latents of (height, width) sit: made once a chunk, used at every step."""
@@ -167,7 +172,8 @@ class Transformer(nn.Module):
         rotary = make_rotary(layout, latent_size, self.config.head_dim, device, self.shot_phase)
         first = int(layout.captions[0, 0])
         caption = first if bool((layout.captions == first).all()) else None
-        return Placement(rotary, caption, layout.captions.to(device))
+        shots = None if self.shot_embedding is None else layout.shots.clamp(max=EMBEDDED_SHOTS - 1).to(device)
+        return Placement(rotary, caption, layout.captions.to(device), shots)
 
     def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
         """Cross-attention keys and values of s captions, to be used for a whole shot."""
@@ -182,17 +188,23 @@ class Transformer(nn.Module):
         pinned: int,
         *,
         straight_through: bool = True,
+        dtype: torch.dtype | None = None,
     ) -> KVCache:
-        """An empty cache for this network and latents of (height, width); the rest is as in `KVCache`."""
+        """An empty cache for this network and latents of (height, width); the rest is as in `KVCache`.
+
+        `dtype` is that of the keys and values, None for that of the weights; another one is for forwards under
+        autocast.
+        """
         shape = CacheShape(
             len(self.blocks), batch, tokens_per_latent(*latent_size), self.config.num_heads, self.config.head_dim
         )
         weight = self.patch_embedding.weight
-        return KVCache(shape, capacity, pinned, weight.dtype, weight.device, straight_through=straight_through)
+        dtype = dtype or weight.dtype
+        return KVCache(shape, capacity, pinned, dtype, weight.device, straight_through=straight_through)
 
     def forward(
         self,
-        latents: Float[Tensor, "b f c h w"],
+        latents: Float[Tensor, "b f k h w"],
         timesteps: Float[Tensor, "b f"],
         text: TextKeys | Float[Tensor, "b s l e"],
         placement: Placement,
@@ -202,7 +214,8 @@ class Transformer(nn.Module):
         """The velocity (noise - clean) of each latent.
 
         Args:
-            latents: noisy or clean latents, all of which are queries.
+            latents: noisy or clean latents, all of which are queries, with the context's channels where they carry
+                them (`model.injection`).
             timesteps: 1000 sigma of each latent.
             text: embeddings of s captions (zero rows are padding and are attended), or their keys from `read_text`.
             placement: from `place`, for exactly these latents.
@@ -210,7 +223,7 @@ class Transformer(nn.Module):
             plan: without a cache, who sees whom; empty means everyone sees everyone.
         """
         dtype = self.patch_embedding.weight.dtype
-        x = self._patchify(latents.to(dtype))
+        x = self._indicate(self._patchify(latents.to(dtype)), placement)
         time = self.time_embedding(timestep_features(timesteps, self.config.freq_dim).to(dtype))
         modulation = self.time_projection(time).unflatten(-1, (6, -1))
         embedded = self.text_embedding(text.to(dtype)) if isinstance(text, Tensor) else None
@@ -220,14 +233,23 @@ class Transformer(nn.Module):
         predicted = self._unpatchify(self.head(x, time), latents.shape)
         if self.config.prediction == "velocity":
             return predicted
-        return velocity_from_clean(latents, predicted.to(latents.dtype), timesteps / TRAIN_TIMESTEPS)
+        own = latents[:, :, : self.config.in_dim]
+        return velocity_from_clean(own, predicted.to(latents.dtype), timesteps / TRAIN_TIMESTEPS)
 
-    def _patchify(self, latents: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b n dim"]:
-        b, f, c, h, w = latents.shape
+    def _indicate(self, x: Float[Tensor, "b n dim"], placement: Placement) -> Float[Tensor, "b n dim"]:
+        """Tokens with the embedding of their latent's shot, where the network has one."""
+        if self.shot_embedding is None:
+            return x
+        assert placement.shots is not None, "a placement is used by the network that made it"
+        embedded = self.shot_embedding[placement.shots][:, :, None]
+        return (x.unflatten(1, (placement.shots.shape[1], -1)) + embedded).flatten(1, 2)
+
+    def _patchify(self, latents: Float[Tensor, "b f k h w"]) -> Float[Tensor, "b n dim"]:
+        b, f, k, h, w = latents.shape
         _, ph, pw = self.config.patch_size
-        patches = latents.reshape(b, f, c, h // ph, ph, w // pw, pw).permute(0, 1, 3, 5, 2, 4, 6)
+        patches = latents.reshape(b, f, k, h // ph, ph, w // pw, pw).permute(0, 1, 3, 5, 2, 4, 6)
         weight, bias = self.patch_embedding.weight, self.patch_embedding.bias
-        return F.linear(patches.reshape(b, -1, c * ph * pw), weight.flatten(1), bias)
+        return F.linear(patches.reshape(b, -1, k * ph * pw), weight.flatten(1), bias)
 
     def _unpatchify(self, patches: Float[Tensor, "b n out"], shape: torch.Size) -> Float[Tensor, "b f c h w"]:
         b, f, _, h, w = shape

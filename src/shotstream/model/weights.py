@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import CONTEXT_LATENTS
+from shotstream.model.injection import EMBEDDING
 from shotstream.model.names import Part, identify, to_original
 from shotstream.model.tensors import read_json, read_tensors
 
@@ -41,6 +43,8 @@ class Mismatch:
 
     def reason(self) -> str:
         """What most likely happened."""
+        if choice := self._choice():
+            return f"the file is of a network {choice} than its config.json says; take the two from one model"
         if any("img" in name for name in self.unexpected):
             return "this looks like an image-to-video model; expected a text-to-video one"
         if any(".lora_" in name for name in self.unexpected):
@@ -53,6 +57,19 @@ class Mismatch:
         if self.unexpected:
             return "the file is of a larger model than its config.json says"
         return "the file is of a model of another width"
+
+    def _choice(self) -> str:
+        """The design choice (`model.config`) in which the file differs from the configuration; '' where in none."""
+        for want, came in ((want[:2], came[:2]) for name, want, came in self.misshapen if name == EMBEDDING):
+            if want == (came[0], came[1] * (1 + CONTEXT_LATENTS)):
+                return "with another injection ('frame', the context as latents)"
+            if came == (want[0], want[1] * (1 + CONTEXT_LATENTS)):
+                return "with another injection ('channel', the context as channels)"
+        if "shot_embedding" in self.unexpected:
+            return "with another indicator ('learned', an embedding by shot)"
+        if self.missing == ("shot_embedding",):
+            return "with another indicator (no embedding by shot, which 'learned' needs)"
+        return ""
 
 
 def compare(module: nn.Module, state: Mapping[str, Tensor]) -> Mismatch:

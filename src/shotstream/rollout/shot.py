@@ -14,6 +14,7 @@ from shotstream.core.clock import Clock, no_clock
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.model.cache import KVCache
+from shotstream.model.injection import carry_context, latents_in_front
 from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import Placement, TextKeys, Transformer
 from shotstream.rollout.denoise import Sampler
@@ -54,7 +55,7 @@ class ShotRollout:
         clock: Clock = no_clock,
         stop: int | None = None,
     ) -> None:
-        """Fills the context part of `cache` with one clean forward.
+        """Fills the context part of `cache` with one clean forward, where the network takes the context as latents.
 
         Args:
             transformer: makes the shot.
@@ -68,13 +69,15 @@ class ShotRollout:
         """
         self._transformer, self._cache, self._noise, self._sampler = transformer, cache, noise, sampler
         self._layout, self._clock, self._stop = inputs.layout.target, clock, stop
+        self._context, self._injection = inputs.context, transformer.config.injection
         self._latent_size = (inputs.context.shape[-2], inputs.context.shape[-1])
         self._guided = sampler.guidance != 1
         self._uncommitted: tuple[Tensor, Placement] | None = None
         self._latents_made = 0
         with clock("prefill"):
             self._text = self._read_text(inputs)
-            self._remember(inputs.context, self._place(inputs.layout.context))
+            if latents_in_front(self._injection, inputs.layout.context.latents):
+                self._remember(inputs.context, self._place(inputs.layout.context))
 
     @property
     def chunks_left(self) -> int:
@@ -115,6 +118,7 @@ class ShotRollout:
         self._forward(clean.detach(), 0.0, placement, commit=True)
 
     def _forward(self, x: Tensor, sigma: float, placement: Placement, *, commit: bool) -> Tensor:
+        x = carry_context(self._injection, self._context, x)
         x = torch.cat([x, x]) if self._guided else x
         timesteps = x.new_full(x.shape[:2], sigma * TRAIN_TIMESTEPS, dtype=torch.float32)
         staged = self._cache.stage(x.shape[1])

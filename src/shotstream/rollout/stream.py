@@ -26,6 +26,7 @@ from shotstream.core.spec import (
 )
 from shotstream.model.cache import KVCache
 from shotstream.model.config import SamplerConfig
+from shotstream.model.injection import latents_in_front
 from shotstream.model.parts import ModelParts
 from shotstream.rollout.decode import FrameDecoder
 from shotstream.rollout.denoise import Sampler
@@ -53,7 +54,7 @@ class Story:
         directory: str | Path | None = None,
         size: VideoSize | None = None,
         sampler: SamplerConfig | None = None,
-        context: str = "dynamic",
+        context: str | None = None,
         noise: Noise | None = None,
         clock: Clock = no_clock,
     ) -> None:
@@ -66,14 +67,14 @@ class Story:
             directory: where finished shots are kept; None: a temporary directory.
             size: of the video; None: the model's own.
             sampler: how chunks are denoised; None: as the model's configuration says.
-            context: which past frames are remembered (`story.context`).
+            context: which past frames are remembered (`story.context`); None: as the model's configuration says.
             noise: where noise comes from instead of `seed`.
             clock: told what the time is spent on.
 
         Raises:
             InputError: the caption is empty, or the directory holds another story.
         """
-        sampler = sampler or parts.config.sampler
+        sampler, context = sampler or parts.config.sampler, context or parts.config.context
         self._parts, self._seed, self._clock = parts, seed, clock
         self._global = check_text(global_caption, "the global caption")
         self._size = size or parts.config.video
@@ -136,7 +137,8 @@ class Story:
     def _begin(self, text: str, chunks: int) -> ShotRollout:
         index = len(self.history)
         references = self._select(self.history.past, text, CONTEXT_LATENTS)
-        layout = shot_layout(index, [r.shot for r in references], CONTEXT_LATENTS, latents_of_chunks(chunks))
+        remembered, latents = [r.shot for r in references], latents_of_chunks(chunks)
+        layout = shot_layout(index, remembered, CONTEXT_LATENTS, latents, self._parts.config.captions)
         texts = [*(self.history.records[shot].caption for shot in layout.context_captions), text]
         captions = [
             compose_caption(self._global, shot, own)
@@ -167,9 +169,9 @@ class Story:
     def _empty_cache(self) -> KVCache:
         if self._cache is None:
             batch = 2 if self._sampler.guidance != 1 else 1
-            capacity = CONTEXT_LATENTS + MAX_SHOT_LATENTS
+            pinned = latents_in_front(self._parts.config.transformer.injection, CONTEXT_LATENTS)
             size = (self._size.latent_height, self._size.latent_width)
-            self._cache = self._parts.transformer.new_cache(batch, size, capacity, CONTEXT_LATENTS)
+            self._cache = self._parts.transformer.new_cache(batch, size, pinned + MAX_SHOT_LATENTS, pinned)
         self._cache.reset()
         return self._cache
 

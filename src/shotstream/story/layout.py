@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from shotstream.core.types import FrameLayout
+from shotstream.model.config import CaptionChoice
 
 FIRST_SHOT_PHASE = 1
 
@@ -34,7 +35,13 @@ def frame_layout(positions: Sequence[int], shots: Sequence[int], captions: Seque
     return FrameLayout(*rows)
 
 
-def shot_layout(shot_index: int, context_shots: Sequence[int], context_latents: int, latents: int) -> ShotLayout:
+def shot_layout(
+    shot_index: int,
+    context_shots: Sequence[int],
+    context_latents: int,
+    latents: int,
+    captions: CaptionChoice = "per_shot",
+) -> ShotLayout:
     """The layout of shot `shot_index`, of `latents` latents, whose context came from `context_shots`.
 
     Args:
@@ -42,13 +49,14 @@ def shot_layout(shot_index: int, context_shots: Sequence[int], context_latents: 
         context_shots: the shot each context latent came from; empty for the first shot, which sees zeros instead.
         context_latents: the size of the context.
         latents: latents of the shot.
+        captions: what the context attends to: each latent the caption of its own shot, or all the new shot's.
     """
     assert not context_shots or len(context_shots) == context_latents
-    captions = tuple(sorted(set(context_shots)))
-    own = len(captions)
+    described = tuple(sorted(set(context_shots))) if captions == "per_shot" else ()
+    own = len(described)
     phases = list(context_shots) or [0] * context_latents
-    rows = [captions.index(shot) for shot in context_shots] or [own] * context_latents
+    rows = [described.index(shot) if described else own for shot in context_shots] or [own] * context_latents
     context = frame_layout(range(context_latents), phases, rows)
     phase = shot_index if context_shots else max(shot_index, FIRST_SHOT_PHASE)
     target = frame_layout(range(context_latents, context_latents + latents), [phase] * latents, [own] * latents)
-    return ShotLayout(context, target, captions)
+    return ShotLayout(context, target, described)

@@ -1,0 +1,61 @@
+"""How the context enters the network: as latents in front of the target (frame), or as channels of it (channel).
+
+`frame` is the paper's choice: the context is part of the sequence, and at inference of the memory. With `channel` the
+sequence is the target alone, and every latent of it, noisy or committed, carries all context latents as further
+channels behind its own. Source: ShotStream section 3 (condition injection) and its ablation.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.spec import CONTEXT_LATENTS
+from shotstream.core.types import FrameLayout
+from shotstream.model.config import Injection
+
+EMBEDDING = "patch_embedding.weight"
+
+
+def latents_in_front(injection: Injection, context_latents: int) -> int:
+    """How many of the context's latents stand in the sequence in front of the target, and in a cache: all or none."""
+    return context_latents if injection == "frame" else 0
+
+
+def sequence_layout(injection: Injection, layout: FrameLayout, context_latents: int) -> FrameLayout:
+    """The part of a layout of context and target that stands in the sequence."""
+    return layout[context_latents - latents_in_front(injection, context_latents) :]
+
+
+def carry_context(
+    injection: Injection, context: Float[Tensor, "b n c h w"], target: Float[Tensor, "b f c h w"]
+) -> Float[Tensor, "b f k h w"]:
+    """Target latents as they enter the network: as they are, or with the context's channels behind their own.
+
+    A context of no latents counts as zeros.
+    """
+    if injection == "frame":
+        return target
+    batch, latents, channels, *size = context.shape
+    assert latents in (0, CONTEXT_LATENTS), "the patch embedding has channels for a whole context"
+    if not latents:
+        context = target.new_zeros(batch, CONTEXT_LATENTS, channels, *size)
+    carried = context.to(target).flatten(1, 2)[:, None].expand(-1, target.shape[1], -1, -1, -1)
+    return torch.cat([target, carried], 2)
+
+
+def join_context(
+    injection: Injection, context: Float[Tensor, "b n c h w"], target: Float[Tensor, "b f c h w"]
+) -> Float[Tensor, "b m k h w"]:
+    """What a network without a memory is given; the target begins after `latents_in_front`."""
+    front = context[:, : latents_in_front(injection, context.shape[1])]
+    carrying = carry_context(injection, context, target)
+    return torch.cat([front.to(target), carrying], 1) if front.shape[1] else carrying
+
+
+def begin_channels(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a frame network for one that carries the context in channels; the new weights begin at zero."""
+    own = state[EMBEDDING]
+    new = own.new_zeros(own.shape[0], CONTEXT_LATENTS * own.shape[1], *own.shape[2:])
+    return {**state, EMBEDDING: torch.cat([own, new], 1)}

@@ -1,0 +1,75 @@
+"""The design choices in a directory of weights: written, read, refused where the tensors belong to others."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shotstream.core.config import from_dict, to_dict
+from shotstream.core.errors import InputError
+from shotstream.model.config import DESIGN_CHOICES, ModelConfig
+from shotstream.model.directory import WEIGHT_FILES, write_directory
+from shotstream.model.inspection import inspect
+from shotstream.model.parts import ModelParts, random_parts
+from shotstream.model.zoo import open_parts
+
+Same = Callable[[ModelParts, ModelParts], bool]
+TRANSFORMER = WEIGHT_FILES["transformer"]
+
+
+def chosen(config: ModelConfig, **choice: str) -> ModelConfig:
+    """A configuration with another design choice, of the model or of its transformer."""
+    where = config if hasattr(config, next(iter(choice), "name")) else config.transformer
+    changed = dataclasses.replace(where, **choice)  # type: ignore[arg-type]
+    return changed if isinstance(changed, ModelConfig) else dataclasses.replace(config, transformer=changed)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [{"context": "first_last"}, {"captions": "target"}, {"indicator": "none"}, {"indicator": "learned"},
+     {"injection": "channel"}],
+)  # fmt: skip
+def test_a_design_choice_goes_round(tiny: Any, same: Same, tmp_path: Path, choice: dict[str, str]) -> None:
+    parts = random_parts(chosen(tiny.parts.config, **choice))
+    write_directory(parts, tmp_path / "ours")
+    opened = open_parts(tmp_path / "ours")
+    assert opened.config == parts.config != tiny.parts.config
+    assert same(opened, parts)
+    assert not any(file.problem for file in inspect(tmp_path / "ours").files)
+    assert parts.fingerprint != random_parts(tiny.parts.config).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("written", "claimed", "said"),
+    [
+        ({}, {"injection": "channel"}, r"another injection \('frame'"),
+        ({"injection": "channel"}, {}, r"another injection \('channel'"),
+        ({}, {"indicator": "learned"}, r"another indicator \(no embedding by shot"),
+        ({"indicator": "learned"}, {}, r"another indicator \('learned'"),
+    ],
+)
+def test_weights_of_another_choice_are_refused_by_its_name(
+    tiny: Any, tmp_path: Path, written: dict[str, str], claimed: dict[str, str], said: str
+) -> None:
+    write_directory(random_parts(chosen(tiny.parts.config, **written)), tmp_path / "ours")
+    config = tmp_path / "ours" / "config.json"
+    config.write_text(json.dumps(to_dict(chosen(tiny.parts.config, **claimed))))
+    with pytest.raises(InputError, match=said) as error:
+        open_parts(tmp_path / "ours")
+    assert "\n" not in str(error.value)
+    (problem,) = (file.problem for file in inspect(tmp_path / "ours").files if file.path.name == TRANSFORMER)
+    assert problem in str(error.value)
+
+
+def test_a_config_that_says_nothing_of_the_choices_means_the_papers(tiny: Any) -> None:
+    plain = to_dict(tiny.parts.config)
+    for part in (plain, plain["transformer"]):
+        for name in part.keys() & set(DESIGN_CHOICES):
+            del part[name]
+    assert from_dict(ModelConfig, plain, "config.json") == tiny.parts.config
+    unsaid = hashlib.blake2b(f"{json.dumps(plain, sort_keys=True)}/1".encode(), digest_size=16).hexdigest()
+    assert tiny.parts.fingerprint == unsaid, "stories of a model must go on when there is one more choice"
