@@ -18,6 +18,7 @@ from shotstream.core.spec import CONTEXT_LATENTS, VideoSize
 from shotstream.data.clips import read_frames
 from shotstream.data.manifest import ManifestShots, read_manifest
 from shotstream.data.samples import NO_CONTEXT_SHARE, ShotSample
+from shotstream.model.config import CaptionChoice
 from shotstream.story.context import select_dynamic
 from shotstream.world.dataset import COLUMNS, read_dataset, write_dataset
 from shotstream.world.stories import sample_story
@@ -288,13 +289,21 @@ def test_the_selector_chooses_what_is_remembered(long_shots: Path) -> None:
         ManifestShots(read_manifest(long_shots), SIZE, "frist_last")
 
 
+def test_a_context_may_attend_to_the_new_shots_caption(long_shots: Path) -> None:
+    source = ManifestShots(read_manifest(long_shots), VideoSize(32, 48), captions="target")
+    made = drawn(source, 1, "shot1:")
+    assert made.context is not None
+    assert made.captions == ("Grey. shot1:bright",)
+    assert made.layout.captions.unique().tolist() == [0]
+
+
 def test_an_identity_is_plain_and_changes_with_what_is_read(copy: Path) -> None:
-    def identity(size: VideoSize = SIZE, context: str = "dynamic") -> str:
-        return json.dumps(ManifestShots(read_manifest(copy, skip_bad=True), size, context).identity)
+    def identity(size: VideoSize = SIZE, context: str = "dynamic", captions: CaptionChoice = "per_shot") -> str:
+        return json.dumps(ManifestShots(read_manifest(copy, skip_bad=True), size, context, captions).identity)
 
     first = identity()
     assert identity() == first
-    seen = {first, identity(VideoSize(48, 64)), identity(context="first")}
+    seen = {first, identity(VideoSize(48, 64)), identity(context="first"), identity(captions="target")}
     os.utime(copy.with_name("story000000.mp4"), ns=(0, 1))
     seen.add(identity())
     set_caption(shot1="A caption by another hand.")(copy)
@@ -303,4 +312,4 @@ def test_an_identity_is_plain_and_changes_with_what_is_read(copy: Path) -> None:
     seen.add(identity())
     copy.with_name("story000001.json").unlink()
     seen.add(identity())
-    assert len(seen) == 7
+    assert len(seen) == 8

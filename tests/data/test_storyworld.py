@@ -83,10 +83,18 @@ def test_the_selector_is_the_sources_and_part_of_its_identity() -> None:
     last = story.shots[1].frames - 1
     assert np.array_equal(made.context[-1], render_frames(story, 1, [last])[0])
     assert np.array_equal(made.context[-2], render_frames(story, 1, [0])[0])
-    identities = [StoryWorldShots(context=name).identity for name in ("dynamic", "first_last")]
-    assert identities[0] != identities[1]
+    assert StoryWorldShots().identity != StoryWorldShots(context="first_last").identity
     with pytest.raises(InputError, match="did you mean 'first_last'"):
         StoryWorldShots(context="frist_last")
+
+
+def test_a_context_may_attend_to_the_new_shots_caption() -> None:
+    source = StoryWorldShots(captions="target", first_share=0.0)
+    samples = [source.draw(np.random.default_rng(seed), 1) for seed in range(4)]
+    assert any(made.context is not None for made in samples)
+    assert [len(made.captions) for made in samples] == [1] * 4
+    assert all(made.layout.captions.unique().tolist() == [0] for made in samples)
+    assert StoryWorldShots().identity != StoryWorldShots(captions="target").identity
 
 
 @pytest.mark.parametrize("chunks", [1, 4])

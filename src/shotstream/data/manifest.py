@@ -26,6 +26,7 @@ from shotstream.core.media import Frames
 from shotstream.core.spec import VideoSize, check_chunks, frames_of_chunks
 from shotstream.data.clips import count_frames, read_frames, strided_frames
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
+from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
 from shotstream.story.context import FrameRef, PastShot, get_selector
 from shotstream.story.loading import parse_json, read_text
@@ -104,18 +105,22 @@ class ManifestShots:
     from all its frames.
     """
 
-    def __init__(self, manifest: Manifest, size: VideoSize, context: str = "dynamic") -> None:
+    def __init__(
+        self, manifest: Manifest, size: VideoSize, context: str = "dynamic", captions: CaptionChoice = "per_shot"
+    ) -> None:
         """The shots of `manifest`.
 
         Args:
             manifest: where the shots are.
             size: of the frames; videos of another are scaled and cropped (`clips.read_frames`).
             context: name of the selector of what is remembered.
+            captions: what the context attends to (`story.layout.shot_layout`).
 
         Raises:
             InputError: there is no such selector.
         """
         self._manifest, self._size, self._context = manifest, size, context
+        self._captions: CaptionChoice = captions
         self._selector = get_selector(context)
         self._places = [(video, shot) for video in manifest.videos for shot in range(len(video.shots))]
         self._lengths = np.array([len(strided_frames(video.shots[shot].length_frames)) for video, shot in self._places])
@@ -127,6 +132,7 @@ class ManifestShots:
             "digest": self._manifest.digest,
             "size": [self._size.height, self._size.width],
             "context": self._context,
+            "captions": self._captions,
         }
 
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
@@ -138,7 +144,7 @@ class ManifestShots:
                 f"{self._lengths.max()} frames; ask for fewer chunks or add longer shots"
             )
         video, shot = self._places[rng.choice(long_enough)]
-        return cut_shot(_Filmed(video, self._size), shot, chunks, self._selector, rng)
+        return cut_shot(_Filmed(video, self._size), shot, chunks, self._selector, rng, self._captions)
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
         video, shot = self._places[rng.integers(len(self._places))]

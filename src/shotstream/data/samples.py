@@ -12,6 +12,7 @@ from torch import Tensor
 from shotstream.core.media import Frames
 from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks, latents_of_chunks
 from shotstream.core.types import FrameLayout
+from shotstream.model.config import CaptionChoice
 from shotstream.story.context import ContextSelector, FrameRef, PastShot
 from shotstream.story.layout import shot_layout
 
@@ -80,13 +81,21 @@ class Footage(Protocol):
 
 
 def cut_shot(
-    footage: Footage, shot: int, chunks: int, selector: ContextSelector, rng: np.random.Generator
+    footage: Footage,
+    shot: int,
+    chunks: int,
+    selector: ContextSelector,
+    rng: np.random.Generator,
+    captions: CaptionChoice = "per_shot",
 ) -> ShotSample:
-    """Shot `shot` of a story as a sample of `chunks` chunks; `rng` decides whether its past is withheld."""
+    """Shot `shot` of a story as a sample of `chunks` chunks.
+
+    `rng` decides whether its past is withheld; `captions` what the context attends to (`story.layout.shot_layout`).
+    """
     forget = rng.random() < NO_CONTEXT_SHARE
     past, own = footage.shots[:shot], footage.shots[shot].caption
     references = [] if forget else selector(past, own, CONTEXT_LATENTS)
-    placed = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents_of_chunks(chunks))
+    placed = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents_of_chunks(chunks), captions)
     return ShotSample(
         footage.remembered(references) if references else None,
         footage.shown(shot, frames_of_chunks(chunks)),

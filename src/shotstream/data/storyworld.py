@@ -1,7 +1,7 @@
 """StoryWorld rendered on the fly as training samples: the same numbers for the same seed and step, nothing stored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
 
@@ -11,6 +11,7 @@ from shotstream.core.media import Frames
 from shotstream.core.rng import derive_seed
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
 from shotstream.data.samples import as_pixels as as_pixels
+from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
 from shotstream.story.context import FrameRef, PastShot, get_selector
 from shotstream.world.captions import global_caption, shot_caption
@@ -27,7 +28,8 @@ CAPTION_VARIANTS = 1000
 class StoryWorldShots:
     """A `data.samples.ShotSource` of random training stories.
 
-    `context` names the selector of what is remembered; `first_share` is how often a shot is the first of its story,
+    `context` names the selector of what is remembered, `captions` says what it attends to (`story.layout.shot_layout`);
+    `first_share` is how often a shot is the first of its story,
     without a past. A shot is shown as it would go on where it is shorter than the sample that is asked for.
 
     Raises:
@@ -35,6 +37,7 @@ class StoryWorldShots:
     """
 
     context: str = "dynamic"
+    captions: CaptionChoice = "per_shot"
     first_share: float = 0.15
 
     def __post_init__(self) -> None:
@@ -42,12 +45,12 @@ class StoryWorldShots:
 
     @property
     def identity(self) -> Mapping[str, object]:
-        return {"source": "storyworld", "context": self.context, "first_share": self.first_share}
+        return {"source": "storyworld"} | asdict(self)
 
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)))
         shot = 0 if rng.random() < self.first_share else int(rng.integers(1, len(story.shots)))
-        return shot_of_story(story, shot, chunks, rng, self.context)
+        return shot_of_story(story, shot, chunks, rng, self.context, self.captions)
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)))
@@ -68,10 +71,15 @@ def sample_picture(seed: int) -> ShotSample:
 
 
 def shot_of_story(
-    story: Story, shot: int, chunks: int, rng: np.random.Generator, context: str = "dynamic"
+    story: Story,
+    shot: int,
+    chunks: int,
+    rng: np.random.Generator,
+    context: str = "dynamic",
+    captions: CaptionChoice = "per_shot",
 ) -> ShotSample:
     """Shot `shot` of a story as a sample, its captions worded by `rng`, its context chosen by that selector."""
-    return cut_shot(_Rendered(story, rng), shot, chunks, get_selector(context), rng)
+    return cut_shot(_Rendered(story, rng), shot, chunks, get_selector(context), rng, captions)
 
 
 def caption_of(story: Story, shot: int, rng: np.random.Generator) -> str:
