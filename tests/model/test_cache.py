@@ -8,6 +8,7 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.model.cache import CacheShape, KVCache, Staged
+from shotstream.model.rotary import Rotary
 
 SHAPE = CacheShape(layers=2, batch=1, tokens_per_latent=2, heads=1, head_dim=1)
 
@@ -196,3 +197,20 @@ def test_reset_keeps_only_what_is_pinned_and_remembered(keep: int) -> None:
     remember(cache, 0, 3)
     with pytest.raises(AssertionError):
         cache.reset(keep)
+
+
+def test_turning_the_window_leaves_what_is_pinned_and_all_values() -> None:
+    cache = KVCache(CacheShape(2, 1, 1, 1, 2), 4, 1, torch.float32, "cpu")
+    staged = cache.stage(4)
+    for layer in range(2):
+        staged.extend(layer, torch.ones(1, 4, 1, 2), torch.ones(1, 4, 1, 2))
+    assert not cache.full
+    cache.commit(staged)
+    assert cache.full
+    quarter = torch.full((1, 1, 1, 1), torch.pi / 2)
+    cache.turn_window(Rotary(quarter.cos(), quarter.sin()))
+    for layer in range(2):
+        turned = cache.keys(layer)[0, :, 0]
+        assert torch.equal(turned[0], torch.tensor([1.0, 1.0]))
+        assert torch.allclose(turned[1:], torch.tensor([[-1.0, 1.0]] * 3), atol=1e-6)
+        assert torch.equal(cache.values(layer), torch.ones(1, 4, 1, 2))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from shotstream.model.rotary import SHOT_PHASE, make_rotary, rotary_angles, rotate
+from shotstream.model.rotary import SHOT_PHASE, make_rotary, rotary_angles, rotate, time_turn
 from shotstream.story.layout import frame_layout
 
 CPU = torch.device("cpu")
@@ -84,3 +84,15 @@ def test_attention_feels_how_far_apart_latents_are_and_not_where() -> None:
 def test_attention_feels_how_many_shots_apart_latents_are() -> None:
     assert product((9, 3), (6, 2)) == pytest.approx(product((9, 1), (6, 0)), abs=1e-4)
     assert product((9, 2), (6, 2)) != pytest.approx(product((9, 3), (6, 2)), abs=1e-2)
+
+
+@pytest.mark.parametrize(("before", "after", "shot"), [(26, 23, 4), (9, 12, 0), (24, 0, 1)])
+def test_turned_keys_are_those_made_at_the_other_position(before: int, after: int, shot: int) -> None:
+    keys = torch.randn(1, 6, 2, 128, generator=torch.Generator().manual_seed(0))
+    made = [
+        rotate(keys, make_rotary(frame_layout([position], [shot], [0]), (4, 6), 128, CPU))
+        for position in (before, after)
+    ]
+    turned = rotate(made[0], time_turn(after - before, 128, CPU))
+    assert torch.allclose(turned, made[1], atol=1e-5)
+    assert not torch.allclose(made[0], made[1], atol=1e-2)

@@ -32,6 +32,15 @@ def block_causal_plan(context_latents: int, chunk_latents: Sequence[int]) -> tup
     return tuple(groups)
 
 
+def recommit_plan(remembered_latents: int, latents: int, chunk_latents: int) -> tuple[Group, ...]:
+    """Latents behind what a cache remembers, in chunks: each sees the memory, the chunks before it, and itself."""
+    starts = range(0, latents, chunk_latents)
+    return tuple(
+        Group(slice(start, start + chunk_latents), slice(0, remembered_latents + start + chunk_latents))
+        for start in starts
+    )
+
+
 def attend(
     q: Float[Tensor, "b n heads d"], k: Float[Tensor, "b m heads d"], v: Float[Tensor, "b m heads d"]
 ) -> Float[Tensor, "b n heads d"]:
@@ -42,12 +51,15 @@ def attend(
 
 def attend_by_plan(
     q: Float[Tensor, "b n heads d"],
-    k: Float[Tensor, "b n heads d"],
-    v: Float[Tensor, "b n heads d"],
+    k: Float[Tensor, "b m heads d"],
+    v: Float[Tensor, "b m heads d"],
     plan: Sequence[Group],
     tokens_per_latent: int,
 ) -> Float[Tensor, "b n heads d"]:
-    """Attention group by group; the groups' queries must follow each other and cover the sequence."""
+    """Attention group by group; the groups' queries must follow each other and cover the sequence.
+
+    Keys may be more than queries: those of a memory come first.
+    """
 
     def tokens(latents: slice) -> slice:
         return slice(latents.start * tokens_per_latent, latents.stop * tokens_per_latent)

@@ -6,6 +6,10 @@ concatenating anything; only a commit makes them part of the memory. The next st
 The buffer holds slots of one latent. The first slots are pinned: the context (the paper's global cache) and, with a
 rolling window, a sink of first latents. The rest is the local cache, a ring whose oldest latents give way once it is
 full. Attention does not mind the order of keys, because their positions were rotated into them when they were made.
+Where a window rolls, the keys that stay are turned back in time as it moves on, so that positions never grow beyond
+those of a full cache: what counts is where a latent stands in the memory, not how long ago it was made. Source:
+StreamingLLM (positions within the cache), Infinity-RoPE (the newest block at the last position that training has seen,
+those before it rotated backward, the sink where it was).
 
 In self-forcing training the memory itself records no gradient: it is written by clean passes that do not. What the
 published training does is kept as `straight_through`: a later chunk sees an earlier one's clean keys and values, but
@@ -21,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.errors import InputError
+from shotstream.model.rotary import Rotary, rotate
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,11 @@ class KVCache:
         """How many latents are remembered now."""
         return min(self._latents_seen, self.capacity)
 
+    @property
+    def full(self) -> bool:
+        """Whether the next stage takes the place of the window's oldest latents."""
+        return self._latents_seen >= self.capacity
+
     def reset(self, keep: int = 0) -> None:
         """Forget everything but the first `keep` latents (the context, when a shot starts again)."""
         assert keep <= min(self._latents_seen, self.pinned)
@@ -101,6 +111,12 @@ class KVCache:
         """Remember what was staged last."""
         assert staged.first == self._slot_of(self._latents_seen), "only the latest stage can be committed"
         self._latents_seen += staged.latents
+
+    def turn_window(self, turn: Rotary) -> None:
+        """Turns the keys of everything but the pinned latents, each layer in place (`model.rotary.time_turn`)."""
+        start = self.pinned * self.shape.tokens_per_latent
+        for layer in self._buffer:
+            layer[0, :, start:] = rotate(layer[0, :, start:], turn)
 
     def keys(self, layer: int) -> Float[Tensor, "b n heads d"]:
         """The remembered keys of a layer, rotated."""

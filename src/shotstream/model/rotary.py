@@ -59,6 +59,15 @@ def make_rotary(
     return Rotary(angles.cos().float().to(device), angles.sin().float().to(device))
 
 
+def time_turn(positions: int, head_dim: int, device: torch.device) -> Rotary:
+    """The turn that moves rotated keys by that many temporal positions, wherever they are.
+
+    Rotations about the same axes add up, so that turning a key is the same as having made it at its new position.
+    """
+    angles = rotary_angles(torch.tensor([[positions]]), torch.zeros(1, 1), (1, 1), head_dim)[:, :, None]
+    return Rotary(angles.cos().float().to(device), angles.sin().float().to(device))
+
+
 def rotate(x: Float[Tensor, "b n heads d"], rotary: Rotary) -> Float[Tensor, "b n heads d"]:
     """Queries or keys turned by their angles; neighbouring channels form one complex number."""
     real, imaginary = x.float().unflatten(-1, (-1, 2)).unbind(-1)
