@@ -2,12 +2,12 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pytest
 
-from shotstream.core.config import check_keys, from_dict, nearest, to_dict
+from shotstream.core.config import check_keys, from_dict, nearest, override, to_dict
 from shotstream.core.errors import InputError
 
 
@@ -86,3 +86,54 @@ def test_known_keys_pass() -> None:
     check_keys({"a": 1}, ["a", "b"], "c")
     with pytest.raises(InputError, match="unknown key '1'"):
         check_keys({1: 1}, ["a", "b"], "c")  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("steps=4", Outer(4)),
+        ("rate=1e-5", Outer(1, rate=1e-5)),
+        ("rate=2", Outer(1, rate=2.0)),
+        ("kind=b", Outer(1, kind="b")),
+        ("on=true", Outer(1, on=True)),
+        ("pair=[3, three]", Outer(1, pair=(3, "three"))),
+        ("many=[1, 2.5]", Outer(1, many=(1.0, 2.5))),
+        ("inner.width=7", Outer(1, inner=Inner(7))),
+        ("inner.name=a b=c", Outer(1, inner=Inner(name="a b=c"))),
+        ("maybe={width: 9}", Outer(1, maybe=Inner(9))),
+    ],
+)
+def test_a_field_is_changed_by_its_path(change: str, expected: Outer) -> None:
+    assert override(Outer(1), [change]) == expected
+
+
+def test_changes_apply_in_order_and_leave_the_rest() -> None:
+    assert override(FULL, ["inner.width=1", "steps=9", "inner.width=2"]) == replace(
+        FULL, steps=9, inner=replace(FULL.inner, width=2)
+    )
+    assert override(FULL, ["maybe=null"]) == replace(FULL, maybe=None)
+    assert override(FULL, []) == FULL
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("steps", "expected FIELD=VALUE, got 'steps'"),
+        ("stps=3", "config: unknown key 'stps' (did you mean 'steps'?)"),
+        ("inner.widht=3", "inner: unknown key 'widht' (did you mean 'width'?)"),
+        ("iner.width=3", "config: unknown key 'iner' (did you mean 'inner'?)"),
+        ("steps.more=3", "steps has no fields"),
+        ("maybe.width=3", "maybe has no fields"),
+        ("steps=many", "config.steps: expected int, got 'many'"),
+        ("steps=1.5", "config.steps: expected int, got 1.5"),
+        ("steps=1e3", "config.steps: expected int, got 1000.0"),
+        ("on=1", "config.on: expected bool, got 1"),
+        ("kind=c", "config.kind: expected one of a, b, got 'c'"),
+        ("inner=3", "config.inner: expected a mapping, got int"),
+        ("inner.name=3", "config.inner.name: expected str, got 3"),
+        ("many=[1, [", "config.many: expected a list"),
+    ],
+)
+def test_a_change_that_does_not_fit_is_named(change: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        override(Outer(1), [change])

@@ -1,20 +1,26 @@
 """The pool of training samples: the same for the same step, made once, on any number of processes."""
 
+import copy
+import errno
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from shotstream.core.errors import InputError
 from shotstream.core.spec import CONTEXT_LATENTS
-from shotstream.data.latents import Batch, LatentPool, PoolConfig
+from shotstream.data import latents
+from shotstream.data.latents import Batch, LatentPool, PoolConfig, encode_samples, load_batch, save_batch
+from shotstream.data.storyworld import StoryWorldShots
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import BlockCodecConfig, TextEncoderConfig
 from shotstream.model.text import TextEncoder
 from shotstream.model.tokenizer import byte_tokenizer
 
 CONFIG = PoolConfig(latents=48, batches=2, chunks=(1, 2), chunk_shares=(0.5, 0.5))
+WORLD = StoryWorldShots()
 Networks = tuple[BlockCodec, TextEncoder]
 
 
@@ -34,17 +40,17 @@ def equal(one: Batch, other: Batch) -> bool:
 
 
 def test_a_step_gives_the_same_samples_whenever_it_is_asked_for(networks: Networks, tmp_path: Path) -> None:
-    pool, elsewhere = (LatentPool(tmp_path / name, CONFIG, *networks) for name in ("one", "other"))
+    pool, elsewhere = (LatentPool(tmp_path / name, CONFIG, WORLD, *networks) for name in ("one", "other"))
     first = pool(1)
     assert equal(first, pool(1))
     assert equal(first, elsewhere(1))
     assert equal(first, pool(1 + CONFIG.batches * CONFIG.steps_a_batch)), "the pool comes again"
-    assert not equal(first, LatentPool(tmp_path / "seed", replace(CONFIG, seed=1), *networks)(1))
+    assert not equal(first, LatentPool(tmp_path / "seed", replace(CONFIG, seed=1), WORLD, *networks)(1))
 
 
 def test_the_steps_of_a_batch_share_it_out(networks: Networks, tmp_path: Path) -> None:
-    pool = LatentPool(tmp_path, CONFIG, *networks)
-    whole = LatentPool(tmp_path / "whole", replace(CONFIG, steps_a_batch=1), *networks)(0)
+    pool = LatentPool(tmp_path, CONFIG, WORLD, *networks)
+    whole = LatentPool(tmp_path / "whole", replace(CONFIG, steps_a_batch=1), WORLD, *networks)(0)
     parts = [pool(0), pool(1)]
     assert sum(len(part.target) for part in parts) == len(whole.target)
     assert torch.equal(parts[0].target, whole.target[::2])
@@ -52,7 +58,7 @@ def test_the_steps_of_a_batch_share_it_out(networks: Networks, tmp_path: Path) -
 
 
 def test_a_shot_without_a_past_sees_zeros_and_its_own_caption_only(networks: Networks, tmp_path: Path) -> None:
-    pool = LatentPool(tmp_path, replace(CONFIG, latents=240, chunks=(1,), chunk_shares=(1.0,)), *networks)
+    pool = LatentPool(tmp_path, replace(CONFIG, latents=240, chunks=(1,), chunk_shares=(1.0,)), WORLD, *networks)
     batch = pool(0)
     pastless = batch.context.flatten(1).abs().sum(1) == 0
     assert pastless.any()
@@ -63,7 +69,7 @@ def test_a_shot_without_a_past_sees_zeros_and_its_own_caption_only(networks: Net
 
 
 def test_pictures_come_alone_as_the_first_latent_of_their_shot(networks: Networks, tmp_path: Path) -> None:
-    batch = LatentPool(tmp_path, replace(CONFIG, latents=16, pictures=True), *networks)(0)
+    batch = LatentPool(tmp_path, replace(CONFIG, latents=16, pictures=True), WORLD, *networks)(0)
     assert batch.target.shape[:2] == (8, 1)
     assert batch.context.shape[1] == 0
     assert batch.text.shape[1] == 1
@@ -73,7 +79,7 @@ def test_pictures_come_alone_as_the_first_latent_of_their_shot(networks: Network
 
 
 def test_processes_make_what_one_makes(networks: Networks, tmp_path: Path) -> None:
-    alone, many = (LatentPool(tmp_path / name, CONFIG, *networks) for name in ("alone", "many"))
+    alone, many = (LatentPool(tmp_path / name, CONFIG, WORLD, *networks) for name in ("alone", "many"))
     seen: list[int] = []
     many.fill(2, seen.append)
     assert seen == [1, 2]
@@ -81,10 +87,70 @@ def test_processes_make_what_one_makes(networks: Networks, tmp_path: Path) -> No
     assert all(equal(alone(step), many(step)) for step in range(4))
 
 
-def test_a_pool_of_other_networks_or_settings_is_refused(networks: Networks, tmp_path: Path) -> None:
-    LatentPool(tmp_path, CONFIG, *networks)
-    with pytest.raises(InputError, match="another codec, text encoder or setting"):
-        LatentPool(tmp_path, replace(CONFIG, latents=96), *networks)
+def test_the_parts_of_a_batch_have_shots_of_one_length_and_are_made_alone(networks: Networks, tmp_path: Path) -> None:
+    config = replace(CONFIG, batches=4)
+    pool = LatentPool(tmp_path / "all", config, WORLD, *networks, parts=3)
+    assert pool.files == 12
+    lengths = []
+    for step in range(0, config.batches * config.steps_a_batch, config.steps_a_batch):
+        parts = [pool(step, part) for part in range(3)]
+        assert len({one.target.shape for one in parts}) == 1
+        assert not any(torch.equal(parts[0].target, other.target) for other in parts[1:])
+        lengths.append(parts[0].target.shape[1])
+    assert set(lengths) == {3, 6}
+    alone = LatentPool(tmp_path / "alone", config, WORLD, *networks, parts=3)
+    assert equal(alone(3, 2), pool(3, 2))
+    assert len(list((tmp_path / "alone").glob("*.safetensors"))) == 1
+
+
+def test_the_first_of_many_parts_is_the_only_one_of_one(networks: Networks, tmp_path: Path) -> None:
+    config = replace(CONFIG, batches=1, steps_a_batch=1)
+    one, many = (LatentPool(tmp_path / str(parts), config, WORLD, *networks, parts=parts) for parts in (1, 2))
+    assert equal(one(0), many(0, 0))
+
+
+def test_a_file_that_was_written_is_read_whole_or_by_rows(networks: Networks, tmp_path: Path) -> None:
+    samples = [WORLD.draw(np.random.default_rng(seed), 1) for seed in range(3)]
+    batch = encode_samples(samples, *networks)
+    path = tmp_path / "batch.safetensors"
+    save_batch(path, batch, extra=torch.arange(3))
+    there, more = load_batch(path, slice(1, None))
+    assert more["extra"].tolist() == [1, 2]
+    assert torch.equal(there.target, batch.target[1:].bfloat16().float())
+    assert torch.equal(there.layout.captions, batch.layout.captions[1:])
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(_: object, path: Path) -> None:
+        path.write_bytes(b"half a batch")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(latents, "save_file", fill_the_disk)
+    with pytest.raises(InputError, match="the disk is full"):
+        LatentPool(tmp_path, CONFIG, WORLD, *networks)(0)
+    assert [path.name for path in tmp_path.iterdir()] == [latents.IDENTITY_FILE]
+
+
+def test_a_pool_of_another_origin_is_refused_by_its_name(networks: Networks, tmp_path: Path) -> None:
+    LatentPool(tmp_path, CONFIG, WORLD, *networks)
+    torch.manual_seed(1)
     other = BlockCodec(BlockCodecConfig(latent_channels=4, width=8, depth=1))
-    with pytest.raises(InputError, match="remove it first"):
-        LatentPool(tmp_path, CONFIG, other, networks[1])
+    for what, arguments, parts in (
+        ("config", (replace(CONFIG, latents=96), WORLD, *networks), 1),
+        ("source", (CONFIG, replace(WORLD, context="first"), *networks), 1),
+        ("networks", (CONFIG, WORLD, other, networks[1]), 1),
+        ("parts", (CONFIG, WORLD, *networks), 2),
+    ):
+        with pytest.raises(InputError, match=f"made with another {what} .*; remove it first"):
+            LatentPool(tmp_path, *arguments, parts=parts)
+
+
+def test_a_codec_whose_decoder_has_learnt_more_makes_the_same_latents(networks: Networks, tmp_path: Path) -> None:
+    LatentPool(tmp_path, CONFIG, WORLD, *networks)
+    trained = copy.deepcopy(networks[0])
+    with torch.no_grad():
+        for weight in trained.refinement.parameters():
+            weight.add_(1)
+    LatentPool(tmp_path, CONFIG, WORLD, trained, networks[1])

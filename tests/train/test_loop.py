@@ -4,58 +4,68 @@ import errno
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
-from shotstream.train.loop import CHECKPOINT, MAX_BAD_STEPS, METRICS, LoopConfig, TrainState, train
+from shotstream.train.execution import Execution
+from shotstream.train.figures import METRICS, Figures
+from shotstream.train.loop import MAX_BAD_STEPS, NETWORK, Stage, train
+from shotstream.train.settings import LoopConfig, OptimizerConfig
+from shotstream.train.state import CHECKPOINTS, Trained, TrainState, find_checkpoints
 
 STEPS = 8
-CONFIG = LoopConfig(steps=STEPS, lr=0.1, warmup_steps=3, ema_decay=0.9, log_every_steps=1)
-Loss = Callable[[int], Tensor]
+CONFIG = LoopConfig(STEPS, ema_decay=0.9, log_every_steps=1)
+OPTIMIZER = OptimizerConfig(lr=0.1, warmup_steps=3)
+EXECUTION = Execution(torch.device("cpu"))
+Contents = Callable[[Path], dict[str, Tensor]]
+Factor = Callable[[int], float]
 
 
-class Run:
-    """A tiny model in training; `steps` lists every step whose loss was asked for."""
+class Line(Stage):
+    """A linear map in training; `asked` lists the step and part of every loss. `factor` of a step spoils its loss."""
 
-    def __init__(self, directory: Path, config: LoopConfig = CONFIG) -> None:
+    def __init__(self, config: LoopConfig = CONFIG, *, factor: Factor = lambda _: 1.0, inputs: int = 4) -> None:
         torch.manual_seed(0)
-        self.directory = directory
-        self.state = TrainState(nn.Linear(4, 2), config)
-        self.steps: list[int] = []
-
-    def loss(self, step: int) -> Tensor:
-        self.steps.append(step)
-        data = torch.randn(3, 4, generator=torch.Generator().manual_seed(step))
-        return self.state.model(data).square().mean()
-
-    def train(self, loss: Loss | None = None, minutes: float | None = None) -> bool:
-        return train(self.state, self.directory, loss or self.loss, lambda *_: None, minutes)
+        self.network, self._factor = nn.Linear(inputs, 2), factor
+        self.state = TrainState({NETWORK: Trained(self.network, OPTIMIZER, config.steps)}, config.ema_decay)
+        self.config, self.asked = config, list[tuple[int, int]]()
 
     @property
-    def contents(self) -> dict[str, Any]:
-        return torch.load(self.directory / CHECKPOINT, weights_only=True)
+    def steps(self) -> list[int]:
+        return [step for step, _ in self.asked]
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
+        self.asked.append((step, part))
+        data = torch.randn(3, self.network.in_features, generator=torch.Generator().manual_seed(100 * part + step))
+        return self.network(data).square().mean() * self._factor(step)
+
+    def run(self, directory: Path, minutes: float | None = None) -> bool:
+        figures = Figures(directory, lambda *_: None)
+        return train(self, directory, self.config, EXECUTION, figures, minutes=minutes)
 
 
-def tensors(value: Any) -> list[Tensor]:
-    """All tensors in a checkpoint, in order."""
-    if isinstance(value, Tensor):
-        return [value]
-    values = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return [tensor for inner in values for tensor in tensors(inner)]
+def saved_names(directory: Path) -> list[str]:
+    """Everything that lies beside the checkpoints, partials too."""
+    return sorted(path.name for path in (directory / CHECKPOINTS).iterdir())
 
 
-def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    assert one["step"] == other["step"]
-    assert len(tensors(one)) == len(tensors(other)) > 6
-    assert all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+def rows(directory: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (directory / METRICS).read_text().splitlines()]
+
+
+def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert len(one) > 6
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 FileSizeLimit = Callable[[int], AbstractContextManager[None]]
@@ -79,155 +89,246 @@ def file_size_limit() -> FileSizeLimit:
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> dict[str, Any]:
-    """The checkpoint of an uninterrupted run."""
-    run = Run(tmp_path / "whole")
-    assert run.train()
-    return run.contents
+def whole(tmp_path: Path, contents: Contents) -> dict[str, Tensor]:
+    """The last checkpoint of an uninterrupted run."""
+    assert Line().run(tmp_path / "whole")
+    return contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 7])
-def test_resumed_after_sigterm_equals_uninterrupted(whole: dict[str, Any], tmp_path: Path, stop_after: int) -> None:
-    broken = Run(tmp_path / "broken")
-
-    def loss(step: int) -> Tensor:
+def test_resumed_after_sigterm_equals_uninterrupted(
+    whole: dict[str, Tensor], tmp_path: Path, contents: Contents, stop_after: int
+) -> None:
+    def stop(step: int) -> float:
         if step == stop_after - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return broken.loss(step)
+        return 1.0
 
-    before = signal.getsignal(signal.SIGTERM)
-    assert not broken.train(loss)
+    directory, before = tmp_path / "broken", signal.getsignal(signal.SIGTERM)
+    broken = Line(factor=stop)
+    assert not broken.run(directory)
     assert signal.getsignal(signal.SIGTERM) is before
-    assert broken.contents["step"] == stop_after, "the step in work is finished, and saved"
-    resumed = Run(tmp_path / "broken")
-    assert resumed.train()
+    assert int(contents(directory)["step"]) == stop_after, "the step in work is finished, and saved"
+    resumed = Line()
+    assert resumed.run(directory)
     assert broken.steps + resumed.steps == list(range(STEPS))
-    assert_same(resumed.contents, whole)
+    assert_same(contents(directory), whole)
 
 
-def test_resumed_after_a_crash_equals_uninterrupted(whole: dict[str, Any], tmp_path: Path) -> None:
-    config = LoopConfig(**{**vars(CONFIG), "save_every_s": 0.0})
-    broken = Run(tmp_path / "broken", config)
-
-    def loss(step: int) -> Tensor:
+def test_resumed_after_a_crash_equals_uninterrupted(
+    whole: dict[str, Tensor], tmp_path: Path, contents: Contents
+) -> None:
+    def crash(step: int) -> float:
         if step == 5:
             raise MemoryError
-        return broken.loss(step)
+        return 1.0
 
     with pytest.raises(MemoryError):
-        broken.train(loss)
-    resumed = Run(tmp_path / "broken")
-    assert resumed.train()
+        Line(replace(CONFIG, save_every_s=0.0), factor=crash).run(tmp_path / "broken")
+    resumed = Line()
+    assert resumed.run(tmp_path / "broken")
     assert resumed.steps == [5, 6, 7]
-    assert_same(resumed.contents, whole)
+    assert_same(contents(tmp_path / "broken"), whole)
 
 
-def test_resumed_after_its_minutes_equals_uninterrupted(whole: dict[str, Any], tmp_path: Path) -> None:
+def test_resumed_after_its_minutes_equals_uninterrupted(
+    whole: dict[str, Tensor], tmp_path: Path, contents: Contents
+) -> None:
     for step in range(STEPS):
-        piece = Run(tmp_path / "pieces")
-        assert piece.train(minutes=0) == (step == STEPS - 1)
+        piece = Line()
+        assert piece.run(tmp_path / "pieces", minutes=0) == (step == STEPS - 1)
         assert piece.steps == [step]
-    assert_same(piece.contents, whole)
+    assert_same(contents(tmp_path / "pieces"), whole)
 
 
 def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
-    assert Run(tmp_path).train()
-    again = Run(tmp_path)
-    assert again.train()
+    assert Line().run(tmp_path)
+    again = Line()
+    assert again.run(tmp_path)
     assert again.steps == []
 
 
-def test_the_average_lags_behind(whole: dict[str, Any]) -> None:
-    model, average = whole["model"], whole["ema"]
-    assert average.keys() == model.keys()
-    assert all(not torch.equal(model[name], average[name]) for name in model)
+def test_a_batch_in_parts_has_the_mean_of_their_gradients(tmp_path: Path) -> None:
+    line = Line(LoopConfig(1, parts=4))
+    reference, data = nn.Linear(4, 2), Line()
+    reference.load_state_dict(line.network.state_dict())
+    data.network = reference
+    torch.stack([data.loss(NETWORK, 0, part) for part in range(4)]).mean().backward()
+    line.run(tmp_path)
+    assert line.asked == [(0, part) for part in range(4)]
+    moments = line.state.trained[NETWORK].moments()
+    beta = OPTIMIZER.betas[0]
+    norm = nn.utils.clip_grad_norm_(reference.parameters(), OPTIMIZER.clip_norm)
+    assert norm > 0
+    for moment, parameter in zip(moments.values(), reference.parameters(), strict=True):
+        torch.testing.assert_close(moment["exp_avg"], (1 - beta) * parameter.grad)
+
+
+def test_the_average_lags_behind(whole: dict[str, Tensor]) -> None:
+    weights = {name.split(".")[-1]: value for name, value in whole.items() if name.startswith("networks.")}
+    average = {name.split(".")[-1]: value for name, value in whole.items() if name.startswith("ema.")}
+    assert weights.keys() == average.keys() == {"weight", "bias"}
+    assert all(not torch.equal(weights[name], average[name]) for name in weights)
+
+
+def test_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
+    assert Line(replace(CONFIG, save_every_s=0.0, keep_checkpoints=3)).run(tmp_path)
+    assert saved_names(tmp_path) == ["step-00000006", "step-00000007", "step-00000008"]
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+    left = tmp_path / CHECKPOINTS / ".step-00000005.part"
+    left.mkdir(parents=True)
+    (left / "__0_0.distcp").write_bytes(b"half")
+    assert Line().run(tmp_path)
+    assert saved_names(tmp_path) == ["step-00000000", "step-00000008"]
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Run(tmp_path)
-    path = tmp_path / CHECKPOINT
-    run.state.save(path)
-    good = path.read_bytes()
+    line = Line()
+    line.state.save(tmp_path, EXECUTION, keep=1)
+    good = contents(tmp_path)
+    calls = []
 
-    def fill_the_disk(_: object, target: IO[bytes]) -> None:
-        target.write(b"half a checkpoint")
+    def fill_the_disk(_: object, target: Any, *__: object, **___: object) -> None:
+        calls.append(target.write(b"half a checkpoint"))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", fill_the_disk)
-    run.state.step = 5
-    with pytest.raises(InputError, match="the disk is full"):
-        run.state.save(path)
-    assert path.read_bytes() == good
-    assert list(tmp_path.iterdir()) == [path], "nothing half written is left"
+    line.state.step = 5
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", fill_the_disk)
+        with pytest.raises(InputError, match="the disk is full"):
+            line.state.save(tmp_path, EXECUTION, keep=1)
+    assert calls
+    assert saved_names(tmp_path) == ["step-00000000"], "nothing half written is left"
+    assert_same(contents(tmp_path), good)
 
 
-def test_a_disk_that_really_fills_leaves_the_last_checkpoint(tmp_path: Path, file_size_limit: FileSizeLimit) -> None:
-    state = TrainState(nn.Linear(100, 50), CONFIG)
-    path = tmp_path / CHECKPOINT
-    state.save(path)
-    good = path.read_bytes()
-    state.step = 5
-    with file_size_limit(len(good) // 2), pytest.raises(InputError, match="cannot write"):
-        state.save(path)
-    assert path.read_bytes() == good
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_disk_that_really_fills_leaves_the_last_checkpoint(
+    tmp_path: Path, contents: Contents, file_size_limit: FileSizeLimit
+) -> None:
+    line = Line(inputs=5000)
+    line.state.save(tmp_path, EXECUTION, keep=1)
+    good = contents(tmp_path)
+    line.state.step = 5
+    with file_size_limit(20_000), pytest.raises(InputError, match="cannot write"):
+        line.state.save(tmp_path, EXECUTION, keep=1)
+    assert saved_names(tmp_path) == ["step-00000000"]
+    assert_same(contents(tmp_path), good)
 
 
 def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
-    TrainState(nn.Linear(5, 2), CONFIG).save(tmp_path / CHECKPOINT)
-    with pytest.raises(InputError, match="another run"):
-        Run(tmp_path).train()
+    Line(inputs=5).state.save(tmp_path, EXECUTION, keep=1)
+    with pytest.raises(InputError, match=r"expected networks\.network\.weight of shape \[2, 4\].*has \[2, 5\]"):
+        Line().run(tmp_path)
+
+
+def test_a_checkpoint_that_lacks_an_optimiser_or_an_average_is_refused(tmp_path: Path) -> None:
+    line = Line(replace(CONFIG, ema_decay=0.0))
+    line.state.save(tmp_path / "average", EXECUTION, keep=1)
+    with pytest.raises(InputError, match=r"expected ema\.weight .* lacks it; name another run"):
+        Line().run(tmp_path / "average")
+    line.network.weight.requires_grad_(False)
+    line.state.save(tmp_path / "optimiser", EXECUTION, keep=1)
+    with pytest.raises(InputError, match=r"expected optimizers\.network\.weight\.\w+ .* lacks it"):
+        Line(replace(CONFIG, ema_decay=0.0)).run(tmp_path / "optimiser")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_changes_nothing(tmp_path: Path, bad: float) -> None:
-    run = Run(tmp_path)
-    run.train(minutes=0)
-    before = run.contents
-    run.state.update(run.loss(1) * bad)
-    after = {name: getattr(run.state, name) for name in ("step", "ema")}
-    assert after["step"] == before["step"] + 1
-    for kept, now in ((before["model"], run.state.model.state_dict()), (before["ema"], after["ema"])):
-        assert all(torch.equal(kept[name], now[name]) for name in kept)
-    moments = tensors(run.state.optimizer.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(tensors(before["optimizer"]), moments, strict=True))
+def test_a_loss_that_is_no_number_changes_nothing(tmp_path: Path, contents: Contents, bad: float) -> None:
+    line = Line(replace(CONFIG, save_every_s=0.0), factor=lambda step: bad if step == 4 else 1.0)
+    line.config = replace(line.config, steps=4)
+    line.run(tmp_path)
+    before = contents(tmp_path)
+    line.config = replace(line.config, steps=5)
+    line.run(tmp_path)
+    after = contents(tmp_path)
+    assert (int(before.pop("step")), int(after.pop("step"))) == (4, 5)
+    assert_same(after, before)
+    assert [row.get("skipped_updates") for row in rows(tmp_path)] == [None] * 4 + [1.0]
 
 
-def with_bad_steps(run: Run, bad: set[int]) -> Loss:
-    return lambda step: run.loss(step) * (float("nan") if step in bad else 1.0)
+def test_a_loss_that_is_no_number_but_has_a_gradient_changes_nothing(tmp_path: Path, contents: Contents) -> None:
+    class Offset(Line):
+        def loss(self, network: str, step: int, part: int) -> Tensor:
+            return super().loss(network, step, part) + float("inf")
+
+    line = Offset(LoopConfig(1))
+    before = {name: value.clone() for name, value in line.network.state_dict().items()}
+    line.run(tmp_path)
+    after = contents(tmp_path)
+    assert int(after["step"]) == 1
+    assert all(torch.equal(after[f"networks.network.{name}"], value) for name, value in before.items())
+
+
+def spoilt(bad: set[int]) -> Factor:
+    return lambda step: float("nan") if step in bad else 1.0
 
 
 def test_ten_losses_in_a_row_that_are_no_numbers_stop_the_run(tmp_path: Path) -> None:
-    run = Run(tmp_path, LoopConfig(steps=30))
-    with pytest.raises(InputError, match="not finite 10 times in a row at step 14"):
-        run.train(with_bad_steps(run, set(range(4, 30))))
-    assert run.steps[-1] == 13
+    line = Line(LoopConfig(30), factor=spoilt(set(range(4, 30))))
+    with pytest.raises(InputError, match="not finite 10 times in a row at step 13"):
+        line.run(tmp_path)
+    assert line.steps[-1] == 13
 
 
 def test_nine_in_a_row_do_not(tmp_path: Path) -> None:
-    run = Run(tmp_path, LoopConfig(steps=24))
     bad = set(range(MAX_BAD_STEPS - 1)) | set(range(MAX_BAD_STEPS, 2 * MAX_BAD_STEPS - 1))
-    assert run.train(with_bad_steps(run, bad))
-    assert all(bool(torch.isfinite(parameter).all()) for parameter in run.state.parameters)
+    line = Line(LoopConfig(24), factor=spoilt(bad))
+    assert line.run(tmp_path)
+    assert all(bool(torch.isfinite(parameter).all()) for parameter in line.network.parameters())
+    assert sum(row["skipped_updates"] for row in rows(tmp_path) if "skipped_updates" in row) == len(bad)
 
 
 def test_the_rate_rises_stays_and_falls() -> None:
-    state = TrainState(nn.Linear(1, 1), LoopConfig(steps=100, lr=1.0, warmup_steps=10, decay_share=0.5))
-    rates = []
-    for state.step in range(101):
-        rates.append(state.learning_rate())
+    trained = Trained(nn.Linear(1, 1), OptimizerConfig(lr=1.0, warmup_steps=10, decay_share=0.5), 100)
+    rates = [trained.rate(step) for step in range(101)]
     assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert rates[10:51] == [1.0] * 41
     assert all(later < sooner for sooner, later in pairwise(rates[50:]))
     assert rates[100] == pytest.approx(0.02)
 
 
+def test_a_rate_that_does_not_fall_stays_to_the_end() -> None:
+    trained = Trained(nn.Linear(1, 1), OptimizerConfig(lr=1.0, warmup_steps=1, decay_share=0.0), 100)
+    assert [trained.rate(step) for step in range(100)] == [1.0] * 100
+
+
 def test_metrics_are_a_row_a_log(tmp_path: Path) -> None:
     told: list[int] = []
-    run = Run(tmp_path, LoopConfig(steps=6, log_every_steps=2))
-    train(run.state, tmp_path, run.loss, lambda step, _: told.append(step))
-    rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
-    assert [row["step"] for row in rows] == told == [2, 4, 6]
-    assert {"loss", "gradient_norm", "lr", "s_per_step"} < set(rows[0])
+    line = Line(LoopConfig(6, log_every_steps=2))
+    train(line, tmp_path, line.config, EXECUTION, Figures(tmp_path, lambda step, _: told.append(step)))
+    assert [row["step"] for row in rows(tmp_path)] == told == [2, 4, 6]
+    assert {"network/loss", "network/gradient_norm", "network/lr", "s_per_step"} < set(rows(tmp_path)[0])
+
+
+def test_samples_are_made_every_few_steps_and_at_the_end(tmp_path: Path) -> None:
+    line, made = Line(replace(CONFIG, sample_every_steps=3)), dict[int, Path]()
+
+    def sample(step: int, directory: Path) -> Mapping[str, float]:
+        made[step] = directory
+        return {"judge/cut_accuracy": 0.5}
+
+    train(line, tmp_path, line.config, EXECUTION, Figures(tmp_path, lambda *_: None), sample=sample)
+    assert list(made) == [3, 6, 8]
+    assert made[3] == tmp_path / "samples" / "step-00000003"
+    assert [row["step"] for row in rows(tmp_path) if "judge/cut_accuracy" in row] == [3, 6, 8]
+
+
+def test_parts_that_cannot_be_shared_out_are_refused(tmp_path: Path) -> None:
+    several = Execution(torch.device("cpu"))
+    several.processes = 3
+    line = Line(LoopConfig(2, parts=4))
+    with pytest.raises(InputError, match=r"loop\.parts to be a multiple of the 3 processes, got 4"):
+        train(line, tmp_path, line.config, several, Figures(tmp_path, lambda *_: None))
+    assert [list(several.own_parts(6)), line.steps] == [[0, 3], []]
+
+
+def test_the_oldest_checkpoints_go_first(tmp_path: Path) -> None:
+    line = Line()
+    for step in (9, 10, 100):
+        line.state.step = step
+        line.state.save(tmp_path, EXECUTION, keep=2)
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["step-00000010", "step-00000100"]

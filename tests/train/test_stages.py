@@ -1,73 +1,82 @@
-"""The whole recipe at the tiny preset, by the commands people use: codec, text, base, export, and a story from it."""
+"""The whole recipe at the tiny preset, by the commands people use: every stage, export, and a story from it."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import shotstream
 from shotstream.cli import main
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.data.latents import LatentPool
-from shotstream.data.storyworld import TRAINING_SEEDS, as_pixels
+from shotstream.data.samples import as_pixels
+from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import BlockCodecConfig
 from shotstream.model.transformer import Transformer
-from shotstream.train.assemble import load_codec, load_text_encoder
-from shotstream.train.base import chunk_sigmas, flow_matching_loss, initialise
+from shotstream.train.adapters import merge_adapters
+from shotstream.train.base import chunk_sigmas, forced_flow_matching_loss, initialise
 from shotstream.train.codec import fit_linear, psnr, sample_clip
-from shotstream.train.presets import PRESETS, TINY, get_preset
+from shotstream.train.execution import Execution
+from shotstream.train.presets import PRESETS, TINY, Preset, get_preset
+from shotstream.train.run import RECIPE_FILE, STAGES, Run
 from shotstream.train.text import TRAIT_SIZES, trait_targets
 from shotstream.world.stories import sample_story
 
-STAGES = ("codec", "text", "base")
-
-
-def command(stage: str, run: Path, *options: str) -> int:
-    return main(["train", stage, "--preset", "tiny", "--run", str(run), *options])
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with every stage done."""
-    directory = tmp_path_factory.mktemp("run")
-    for stage in STAGES:
-        assert command(stage, directory) == 0
-    return directory
+Contents = Callable[[Path], dict[str, Tensor]]
+Command = Callable[..., list[str]]
+Copy = Callable[..., Path]
+Lively = Callable[..., Preset]
+TRAINED = tuple(stage for stage in STAGES if stage != "trajectories")
 
 
 @pytest.fixture(scope="module")
-def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(finished: Path, lively: Lively) -> Run:
+    """The finished run, opened as the stages open it."""
+    return Run(finished, lively(), Execution(torch.device("cpu")))
+
+
+@pytest.fixture(scope="module")
+def exported(finished: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model that run has made."""
     directory = tmp_path_factory.mktemp("exported") / "model"
-    assert command("export", run, "-o", str(directory)) == 0
+    assert main([*command("export", finished), "-o", str(directory)]) == 0
     return directory
 
 
-def test_every_stage_leaves_a_checkpoint_and_figures(run: Path) -> None:
-    for stage in STAGES:
-        rows = [json.loads(line) for line in (run / stage / "metrics.jsonl").read_text().splitlines()]
+def test_every_stage_leaves_a_checkpoint_and_figures(finished: Path, contents: Contents, lively: Lively) -> None:
+    for stage in TRAINED:
+        rows = [json.loads(line) for line in (finished / stage / "metrics.jsonl").read_text().splitlines()]
         steps = getattr(TINY, stage).loop.steps
         assert [row["step"] for row in rows] == list(range(1, steps + 1))
-        assert all(np.isfinite(row["loss"]) for row in rows)
-        assert torch.load(run / stage / "checkpoint.pt", weights_only=True)["step"] == steps
-    assert json.loads((run / "preset.json").read_text()) == json.loads(json.dumps(to_dict(TINY)))
+        assert all(np.isfinite(value) for row in rows for name, value in row.items() if name.endswith("/loss"))
+        assert int(contents(finished / stage)["step"]) == steps
+    assert json.loads((finished / RECIPE_FILE).read_text()) == json.loads(json.dumps(to_dict(lively())))
 
 
-def test_a_finished_stage_is_not_made_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = (run / "base" / "metrics.jsonl").read_bytes()
-    assert command("base", run) == 0
-    assert (run / "base" / "metrics.jsonl").read_bytes() == before
+def test_a_finished_stage_is_not_made_again(
+    copy: Copy, command: Command, contents: Contents, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = copy("again")
+    for stage in (*STAGES, "all"):
+        before = contents(directory / stage) if stage in TRAINED else {}
+        told = {path: path.read_bytes() for path in directory.rglob("metrics.jsonl")}
+        assert main(command(stage, directory)) == 0
+        assert all(path.read_bytes() == rows for path, rows in told.items())
+        after = contents(directory / stage) if stage in TRAINED else {}
+        assert all(torch.equal(after[name], value) for name, value in before.items())
     assert capsys.readouterr().out == ""
 
 
 def test_the_exported_directory_opens_and_tells_a_story(exported: Path) -> None:
     model = shotstream.open(exported, device="cpu", dtype="float32")
-    assert model.config == TINY.model
+    assert model.config == replace(TINY.model, sampler=TINY.student), "the latest stage's, sampled as a student is"
     with model.story("A red fox in a forest by day.", seed=3) as story:
         made = [list(story.shot(text, chunks)) for text, chunks in (("wide shot: it walks left.", 2), ("it jumps.", 1))]
     assert [[len(frames) for frames in shot] for shot in made] == [[9, 12], [9]]
@@ -75,26 +84,67 @@ def test_the_exported_directory_opens_and_tells_a_story(exported: Path) -> None:
     assert np.concatenate(made[0]).std() > 0
 
 
-def test_what_is_exported_is_the_average_in_bfloat16(run: Path, exported: Path) -> None:
-    average = torch.load(run / "base" / "checkpoint.pt", weights_only=True)["ema"]
-    model = shotstream.open(exported, device="cpu", dtype="float32")
-    weights = model.parts.transformer.state_dict()
+def test_what_is_exported_is_the_average_with_adapters_merged_in_bfloat16(
+    finished: Path, exported: Path, contents: Contents
+) -> None:
+    kept = contents(finished / "stage2")
+    average = {name.removeprefix("ema."): value for name, value in kept.items() if name.startswith("ema.")}
+    average = merge_adapters(average, TINY.stage2.lora)
+    weights = shotstream.open(exported, device="cpu", dtype="float32").parts.transformer.state_dict()
     assert weights.keys() == average.keys()
     assert all(torch.equal(weights[name], average[name].bfloat16().float()) for name in weights)
+    before = contents(finished / "stage1")
+    changed = [name for name in weights if not torch.equal(average[name], before[f"ema.{name}"])]
+    assert changed
+    assert all(name.startswith("blocks.") for name in changed)
 
 
-def test_export_never_overwrites(run: Path, exported: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command("export", run, "-o", str(exported)) == 2
+@pytest.mark.parametrize("stage", ["base", "teacher", "init"])
+def test_any_stage_can_be_exported_as_it_is_sampled(
+    finished: Path, command: Command, tmp_path: Path, run: Run, stage: str
+) -> None:
+    target = tmp_path / stage
+    assert main([*command("export", finished), "-o", str(target), "--stage", stage]) == 0
+    model = shotstream.open(target, device="cpu", dtype="float32")
+    assert model.config.sampler == run.sampler(stage)
+    with model.story("A red fox in a forest by day.", seed=3) as story:
+        assert [len(frames) for frames in story.shot("wide shot: it walks left.", 1)] == [9]
+
+
+def test_export_never_overwrites(
+    finished: Path, exported: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command("export", finished), "-o", str(exported)]) == 2
     assert "not empty" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("stage", "missing"), [("base", "codec"), ("export", "codec")])
+@pytest.mark.parametrize(
+    ("stage", "without", "first"),
+    [
+        ("base", "codec", "codec"),
+        ("base", "text", "text"),
+        ("teacher", "base", "base"),
+        ("trajectories", "teacher", "teacher"),
+        ("init", "teacher", "teacher"),
+        ("init", "trajectories", "trajectories"),
+        ("stage1", "init", "init"),
+        ("stage2", "stage1", "stage1"),
+    ],
+)
 def test_a_stage_says_which_one_comes_first(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str, missing: str
+    copy: Copy, command: Command, capsys: pytest.CaptureFixture[str], stage: str, without: str, first: str
 ) -> None:
-    options = ("-o", str(tmp_path / "model")) if stage == "export" else ()
-    assert command(stage, tmp_path, *options) == 2
-    assert f"shotstream train {missing}" in capsys.readouterr().err
+    assert main(command(stage, copy("run", stage, without))) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"run 'shotstream train {first}'" in error
+
+
+def test_export_of_nothing_says_what_comes_first(
+    tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command("export", tmp_path / "new"), "-o", str(tmp_path / "model")]) == 2
+    assert "run 'shotstream train base' first" in capsys.readouterr().err
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest() -> None:
@@ -104,24 +154,29 @@ def test_an_unknown_preset_is_refused_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_fit_together(name: str) -> None:
-    model = get_preset(name).model
-    assert model.block_codec is not None
-    assert model.transformer.in_dim == model.transformer.out_dim == model.block_codec.latent_channels
+    preset = get_preset(name)
+    model = preset.model
+    codec = model.block_codec.latent_channels if model.block_codec else model.wan_vae.z_dim
+    assert model.transformer.in_dim == model.transformer.out_dim == codec
     assert (model.transformer.text_dim, model.transformer.text_len) == (
         model.text_encoder.dim,
         model.text_encoder.text_len,
     )
-    assert sum(get_preset(name).base.pool.chunk_shares) == pytest.approx(1)
+    assert sum(preset.shots.chunk_shares) == pytest.approx(1)
+    assert preset.student.kind == "few_step"
+    assert preset.trajectories.batches <= preset.shots.batches * preset.teacher.loop.parts
+    labels = {stage.context_timestep for stage in (preset.teacher, preset.stage1, preset.stage2)}
+    assert len(labels) == 1, "teacher and scores see the context labelled alike"
 
 
-def test_the_loss_is_of_noisy_latents_only_and_a_function_of_the_seed(run: Path, tmp_path: Path) -> None:
-    codec, encoder = load_codec(run, TINY.model), load_text_encoder(run, TINY.model)
-    batch = LatentPool(tmp_path, TINY.base.pool, codec, encoder)(0)
+def test_the_loss_is_of_noisy_latents_only_and_a_function_of_the_step(run: Run) -> None:
+    batch = run.shots(1)(0)
     torch.manual_seed(0)
     transformer = Transformer(TINY.model.transformer)
     initialise(transformer)
     losses = [
-        float(flow_matching_loss(transformer, transformer, batch, TINY.base, seed).detach()) for seed in (5, 5, 6)
+        float(forced_flow_matching_loss(transformer, transformer, batch, TINY.base, step).detach())
+        for step in (5, 5, 6)
     ]
     assert losses[0] == losses[1] != losses[2]
     variance = float(batch.target.square().mean()) + 1  # a head that predicts nothing errs by noise - x0

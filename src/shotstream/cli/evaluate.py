@@ -44,7 +44,10 @@ def _run(args: argparse.Namespace) -> int:
     table.add_row("shot cut accuracy", f"{scores.cut_accuracy:.3f}", "", str(len(made)))
     Console().print(table)
     if args.sheet:
-        _write_sheet(args.sheet, made)
+        from shotstream.core.pictures import write_png
+        from shotstream.evaluate.samples import story_sheet
+
+        write_png(args.sheet, story_sheet([story.shots for story in made]))
     if args.json:
         write_json(args.json, {"model": args.model, "stories": args.stories, **asdict(scores)})
     return 0
@@ -65,17 +68,3 @@ def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]
     changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     sampler = replace(model.config.sampler, **changes)
     return (make_story(model, story, seed=seed, sampler=sampler) for seed, story in enumerate(stories))
-
-
-def _write_sheet(path: Path, made: Sequence[Any], shots: int = 5, per_shot: int = 2) -> None:
-    """A story a row: the first and the last frame of each of its first shots."""
-    import numpy as np
-
-    from shotstream.core.pictures import contact_sheet, write_png
-
-    rows = []
-    for story in made:
-        frames = [shot[index] for shot in story.shots[:shots] for index in (0, len(shot) - 1)]
-        blank = np.zeros_like(frames[0])
-        rows += [*frames, *[blank] * (shots * per_shot - len(frames))]
-    write_png(path, contact_sheet(np.stack(rows), columns=shots * per_shot))

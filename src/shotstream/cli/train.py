@@ -1,111 +1,167 @@
 """`shotstream train`: the stages of the recipe, each resumable, and the model they make."""
 
 import argparse
-import json
-import sys
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+from shotstream.cli.progress import StageProgress
 
-from shotstream.core.config import to_dict
-from shotstream.core.files import make_directory, write_json
-from shotstream.train.presets import Preset, get_preset
-
-DEFAULT_RUN = "runs/storyworld"
+STAGE_HELP = {
+    "codec": "fit the codec's linear maps, then train its refinement",
+    "text": "train the text encoder on captions",
+    "base": "train the causal transformer by flow matching: pictures, then shots with their context",
+    "teacher": "train the bidirectional next-shot teacher, from the base",
+    "trajectories": "let the teacher make shots, and keep the states on the way",
+    "init": "begin the student: a causal network that ends the teacher's trajectories",
+    "stage1": "distil, shot by shot, after a ground-truth history",
+    "stage2": "distil over whole stories, after the student's own history",
+    "all": "every stage that is not done yet, in this order",
+}
+SAMPLE_STORIES, SAMPLE_SHOTS = 4, 3
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Adds `train` with its stages."""
-    parser = subparsers.add_parser("train", help="train the embedded model, stage by stage")
+    parser = subparsers.add_parser("train", help="train a model, stage by stage")
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    for name, run, text in (
-        ("codec", _codec, "fit the codec's linear maps, then train its refinement"),
-        ("text", _text, "train the text encoder on captions"),
-        ("base", _base, "train the causal transformer by flow matching, over a codec and a text encoder"),
-    ):
-        stage = _stage(stages, name, run, text)
+    for name, text in STAGE_HELP.items():
+        stage = _command(stages, name, _train, text)
         stage.add_argument("--minutes", type=float, help="stop after that long; the same command goes on later")
         stage.add_argument("--steps", type=int, help="length of the stage, over whose end the rate falls")
-    base = stages.choices["base"]
-    base.add_argument("--compile", action="store_true", help="compile the network first")
-    base.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default auto)")
-    base.add_argument("--workers", type=int, metavar="N", help="make all samples first, on that many processes")
-    export = _stage(stages, "export", _export, "write the model made so far as a directory of weights")
+        stage.add_argument("--workers", type=int, metavar="N", help="make all samples first, on that many processes")
+        stage.add_argument("--board", action="store_true", help="write TensorBoard's event files too")
+    _command(
+        stages, "probe", _probe, "time one step of every stage with random weights: what does the preset cost here?"
+    )
+    export = _command(stages, "export", _export, "write the model made so far as a directory of weights")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    export.add_argument("--stage", dest="of", metavar="STAGE", help="whose model (default: the latest of the recipe)")
 
 
-def _stage(stages: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+def _command(stages: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = stages.add_parser(name, help=text)
-    parser.add_argument("--run", type=Path, default=Path(DEFAULT_RUN), dest="directory", metavar="DIR")
-    parser.add_argument("--preset", default="storyworld")
+    parser.add_argument("--preset", default="storyworld", help="storyworld, tiny or wan-1.3b (default storyworld)")
+    parser.add_argument("--run", type=Path, dest="directory", metavar="DIR", help="default: runs/PRESET")
+    parser.add_argument(
+        "--set", action="append", default=[], dest="changes", metavar="FIELD=VALUE", help="change a field of the preset"
+    )
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default auto)")
     parser.add_argument("--threads", type=int, help="processor threads to use (default: all cores)")
     parser.set_defaults(run=run)
     return parser
 
 
-def _prepare(args: argparse.Namespace) -> Preset:
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    preset = get_preset(args.preset)
-    if args.steps:
-        stage = getattr(preset, args.stage)
-        preset = replace(preset, **{args.stage: replace(stage, loop=replace(stage.loop, steps=args.steps))})
-    write_json(make_directory(args.directory) / "preset.json", to_dict(preset))
-    return preset
-
-
-def _report(step: int, figures: dict[str, float]) -> None:
-    sys.stdout.write(json.dumps({"step": step, **{name: round(value, 6) for name, value in figures.items()}}) + "\n")
-    sys.stdout.flush()
-
-
-def _codec(args: argparse.Namespace) -> int:
-    from shotstream.train.codec import train_codec
-
-    preset = _prepare(args)
-    assert preset.model.block_codec is not None
-    train_codec(args.directory / "codec", preset.model.block_codec, preset.codec, _report, args.minutes)
+def _train(args: argparse.Namespace) -> int:
+    run = _open(args)
+    try:
+        for stage in run.stages() if args.stage == "all" else (args.stage,):
+            if args.workers:
+                _fill(run, stage, args.workers)
+            if not _run_stage(run, stage, args):
+                break
+    finally:
+        run.execution.close()
     return 0
 
 
-def _text(args: argparse.Namespace) -> int:
-    from shotstream.train.text import train_text
+def _probe(args: argparse.Namespace) -> int:
+    import json
+    import sys
+    from dataclasses import asdict
+    from tempfile import TemporaryDirectory
 
-    preset = _prepare(args)
-    train_text(args.directory / "text", preset.model.text_encoder, preset.text, _report, args.minutes)
-    return 0
+    from shotstream.train.probe import Probe, probe
 
+    def tell(cost: Probe) -> None:
+        sys.stdout.write(json.dumps(asdict(cost)) + "\n")
+        sys.stdout.flush()
 
-def _base(args: argparse.Namespace) -> int:
-    from shotstream.data.latents import LatentPool
-    from shotstream.model.device import pick_device
-    from shotstream.train.assemble import load_codec, load_text_encoder
-    from shotstream.train.base import POOL, train_base
-
-    preset = _prepare(args)
-    codec = load_codec(args.directory, preset.model)
-    encoder = load_text_encoder(args.directory, preset.model)
-    if args.workers:
-        pool = LatentPool(args.directory / "base" / POOL, preset.base.pool, codec, encoder)
-        pool.fill(args.workers, lambda done: _report(done, {"of_batches": preset.base.pool.batches}))
-    train_base(
-        args.directory / "base",
-        preset.model.transformer,
-        codec,
-        encoder,
-        preset.base,
-        _report,
-        args.minutes,
-        device=pick_device(args.device),
-        compiled=args.compile,
-    )
+    with TemporaryDirectory() as place:
+        args.directory = Path(place)
+        run = _open(args)
+        probe(run.preset, run.execution, run.directory, tell)
     return 0
 
 
 def _export(args: argparse.Namespace) -> int:
-    from shotstream.train.assemble import write_model
-
-    write_model(args.directory, get_preset(args.preset).model, args.output)
+    run = _open(args)
+    run.export(args.of or run.latest(), args.output)
     return 0
+
+
+def _open(args: argparse.Namespace) -> Any:
+    """The run that the arguments name, its preset changed as they say."""
+    import torch
+
+    from shotstream.model.device import pick_device
+    from shotstream.train.execution import Execution
+    from shotstream.train.presets import get_preset
+    from shotstream.train.run import Run
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    changes = [_full_name(args, change) for change in args.changes]
+    if getattr(args, "steps", None):
+        changes.append(f"{args.stage}.loop.steps={args.steps}")
+    preset = get_preset(args.preset, changes)
+    execution = Execution(pick_device(args.device), preset.execution)
+    return Run(args.directory or Path("runs") / args.preset, preset, execution)
+
+
+def _full_name(args: argparse.Namespace, change: str) -> str:
+    """A field of the stage that is run may be named without the stage."""
+    from dataclasses import fields
+
+    from shotstream.train.presets import get_preset
+
+    stage = getattr(get_preset(args.preset), args.stage, None)
+    own = {field.name for field in fields(stage)} if stage else set()
+    return f"{args.stage}.{change}" if change.split(".")[0].split("=")[0] in own else change
+
+
+def _run_stage(run: Any, name: str, args: argparse.Namespace) -> bool:
+    """Runs one stage to its end; returns whether it got there."""
+    from shotstream.train.figures import Figures
+    from shotstream.train.loop import train
+
+    if name == "trajectories":
+        with StageProgress(name, run.preset.trajectories.batches // run.execution.processes) as progress:
+            run.make_trajectories(lambda done: progress.report(done, {}))
+        return True
+    stage, config, directory = run.build(name), run.loop(name), run.directory / name
+    with StageProgress(name, config.steps) as progress:
+        figures = Figures(directory, progress.report, board=args.board and run.execution.main)
+        samples = _sampler(run, name, stage) if config.sample_every_steps else None
+        return train(stage, directory, config, run.execution, figures, minutes=args.minutes, sample=samples)
+
+
+def _sampler(run: Any, name: str, stage: Any) -> Any:
+    """Makes a few stories with the weights of now, and scores them where there is a judge."""
+    import numpy as np
+
+    from shotstream.api import Model
+    from shotstream.evaluate.samples import sample_scripts, sample_world
+
+    def sample(step: int, directory: Path) -> Mapping[str, float]:  # noqa: ARG001
+        weights = run.current(name, stage)
+        if not run.execution.main:
+            return {}
+        model = Model(run.model(name, weights))
+        if run.preset.source.kind == "storyworld":
+            return sample_world(model, directory, SAMPLE_STORIES)
+        draws = (np.random.default_rng(seed) for seed in range(SAMPLE_STORIES))
+        return sample_scripts(model, directory, [run.source.draw_script(rng, SAMPLE_SHOTS) for rng in draws])
+
+    return sample
+
+
+def _fill(run: Any, stage: str, workers: int) -> None:
+    """Makes what a stage draws on ahead of it."""
+    if stage in ("codec", "text", "init", "stage2"):
+        return
+    pools = [run.shots(1 if stage == "trajectories" else run.loop(stage).parts)]
+    pools += [run.pictures()] if stage == "base" else []
+    for pool in pools:
+        with StageProgress("samples", pool.files) as progress:
+            pool.fill(workers, lambda done, progress=progress: progress.report(done, {}))

@@ -4,8 +4,10 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
+
+import yaml
 
 from shotstream.core.errors import InputError
 
@@ -51,6 +53,43 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str) -> T:
 def to_dict(config: Any) -> dict[str, Any]:
     """Plain data of a dataclass, ready for JSON; the inverse of `from_dict`."""
     return dataclasses.asdict(config)
+
+
+def override(config: T, changes: Sequence[str]) -> T:
+    """A frozen dataclass with some of its fields changed.
+
+    Args:
+        config: the dataclass; nested ones are reached by dots.
+        changes: `path.to.field=value` each, the value as in YAML.
+
+    Raises:
+        InputError: a change has no such form, there is no such field (the nearest is named), or the value is of
+            another type.
+    """
+    data = to_dict(config)
+    for change in changes:
+        path, equals, value = change.partition("=")
+        if not equals:
+            raise InputError(f"expected FIELD=VALUE, got '{change}'")
+        *groups, name = path.split(".")
+        place = data
+        for depth, group in enumerate([*groups, name]):
+            where = ".".join(path.split(".")[:depth]) or "config"
+            if not isinstance(place, dict):
+                raise InputError(f"{where} has no fields, got '{change}'")
+            check_keys({group: None}, place, where)
+            place = place if depth == len(groups) else place[group]
+        place[name] = _parse(value)
+    return from_dict(type(config), data, "config")
+
+
+def _parse(text: str) -> Any:
+    """A value as YAML has it, and numbers like 1e-5 too, which YAML takes for text."""
+    try:
+        value = yaml.safe_load(text)
+        return float(value) if isinstance(value, str) else value
+    except (ValueError, yaml.YAMLError):
+        return text
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

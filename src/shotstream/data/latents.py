@@ -3,7 +3,7 @@
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
@@ -20,9 +20,8 @@ from shotstream.core.files import make_directory, replacing, write_json, writing
 from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
 from shotstream.core.types import FrameLayout
-from shotstream.data.samples import ShotSample, as_pixels, stack_layouts
-from shotstream.data.storyworld import sample_picture, sample_shot
-from shotstream.model.block_codec import BlockCodec
+from shotstream.data.samples import ShotSample, ShotSource, as_pixels, stack_layouts
+from shotstream.model.codec import Codec
 from shotstream.model.text import TextEncoder, trim_padding
 
 IDENTITY_FILE = "pool.json"
@@ -30,7 +29,7 @@ IDENTITY_FILE = "pool.json"
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """What a pool holds: `batches` batches of about `latents` latents each, whatever the length of their shots.
+    """What a pool holds: `batches` batches of about `latents` latents a part, whatever the length of their shots.
 
     Shots of `chunks` chunks come with probability `chunk_shares`. A batch serves `steps_a_batch` steps in turn; after
     the last batch the first comes again. `seed` decides all of it. With `pictures`, a sample is one frame of a shot,
@@ -44,6 +43,12 @@ class PoolConfig:
     chunk_shares: tuple[float, ...] = (0.6, 0.25, 0.15)
     pictures: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.chunks) != len(self.chunk_shares) or abs(sum(self.chunk_shares) - 1) > 1e-6:
+            raise InputError(
+                f"expected one share for each of the chunks {self.chunks}, 1 in all, got {self.chunk_shares}"
+            )
 
 
 @dataclass(frozen=True)
@@ -63,94 +68,158 @@ class Batch:
         return Batch(self.context.to(device), self.target.to(device), self.text.to(device), self.layout)
 
 
-class LatentPool:
-    """Training samples by step. What is not on disk yet is made when it is asked for, or ahead by `fill`."""
+def save_batch(path: Path, batch: Batch, **more: Tensor) -> None:
+    """Writes a batch, whole or not at all; latents and text in bfloat16.
 
-    def __init__(self, directory: Path, config: PoolConfig, codec: BlockCodec, encoder: TextEncoder) -> None:
-        """A pool in `directory`, which belongs to this codec, encoder and configuration alone.
+    Raises:
+        InputError: it cannot be written.
+    """
+    values = {name: getattr(batch, name).bfloat16() for name in ("context", "target", "text")}
+    layout = {name: getattr(batch.layout, name) for name in ("positions", "shots", "captions")}
+    tensors = {name: value.cpu().contiguous() for name, value in {**values, **layout, **more}.items()}
+    with replacing(path) as partial, writing(path):
+        save_file(tensors, partial)
+
+
+def load_batch(path: Path, rows: slice = slice(None)) -> tuple[Batch, dict[str, Tensor]]:
+    """Some of the samples of a batch written by `save_batch`, and whatever else was written."""
+    stored = {name: value[rows] for name, value in load_file(path).items()}
+    layout = FrameLayout(*(stored.pop(name) for name in ("positions", "shots", "captions")))
+    context, target, text = (stored.pop(name).float() for name in ("context", "target", "text"))
+    return Batch(context, target, text, layout), stored
+
+
+class LatentPool:
+    """Training samples by step and part. What is not on disk yet is made when it is asked for, or ahead by `fill`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        config: PoolConfig,
+        source: ShotSource,
+        codec: Codec,
+        encoder: TextEncoder,
+        *,
+        parts: int = 1,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """A pool in `directory`, which belongs to this source, codec, encoder, configuration and number of parts.
+
+        Args:
+            directory: made where it is missing.
+            config: what the pool holds.
+            source: where samples come from.
+            codec: makes latents, on `device`.
+            encoder: makes text embeddings, on `device`.
+            parts: of a step's batch; those of one batch have shots of one length.
+            device: where samples are encoded.
 
         Raises:
-            InputError: it belongs to others.
+            InputError: the directory belongs to another pool.
         """
-        self._directory, self._config = make_directory(directory), config
-        self._codec, self._encoder = codec, encoder
-        identity = {"config": json.loads(json.dumps(to_dict(config))), "networks": _hash(codec.analysis, encoder)}
-        path = directory / IDENTITY_FILE
-        if not path.exists():
-            write_json(path, identity)
-        elif json.loads(path.read_text()) != identity:
-            raise InputError(f"{directory} was made with another codec, text encoder or setting; remove it first")
+        self._directory, self._config, self._source, self._parts = make_directory(directory), config, source, parts
+        self._codec, self._encoder, self._device = codec, encoder, device
+        identity = {
+            "config": to_dict(config),
+            "source": dict(source.identity),
+            "parts": parts,
+            "networks": _hash([*codec.encoding_tensors(), *encoder.state_dict().values()]),
+        }
+        _claim(directory / IDENTITY_FILE, json.loads(json.dumps(identity)))
 
-    def __call__(self, step: int) -> Batch:
-        """The samples of a step: a pure function of the pool and the step."""
-        number, part = divmod(step, self._config.steps_a_batch)
-        stored = load_file(self.make(number % self._config.batches))
-        own = {name: value[part :: self._config.steps_a_batch] for name, value in stored.items()}
-        layout = FrameLayout(own["positions"], own["shots"], own["captions"])
-        return Batch(own["context"].float(), own["target"].float(), own["text"].float(), layout)
+    def __call__(self, step: int, part: int = 0) -> Batch:
+        """The samples of one part of a step: a pure function of the pool, the step and the part."""
+        number, turn = divmod(step, self._config.steps_a_batch)
+        path = self.make(number % self._config.batches * self._parts + part)
+        return load_batch(path, slice(turn, None, self._config.steps_a_batch))[0]
+
+    @property
+    def files(self) -> int:
+        """How many files the pool has when it is full."""
+        return self._config.batches * self._parts
+
+    def whole(self, number: int) -> Batch:
+        """All samples of a file of the pool."""
+        return load_batch(self.make(number))[0]
 
     def make(self, number: int) -> Path:
-        """The file of one batch, made if it is not there."""
+        """The file of one part of one batch, made if it is not there."""
         path = self._directory / f"{number:05d}.safetensors"
         if not path.exists():
-            tensors = self._encode(self._render(number))
-            with replacing(path) as partial, writing(path):
-                save_file(tensors, partial)
+            save_batch(path, encode_samples(self._draw(number), self._codec, self._encoder, self._device))
         return path
 
     def fill(self, workers: int, watch: Callable[[int], None]) -> None:
-        """Makes all batches, on `workers` processes; `watch` is told how many are done."""
+        """Makes all batches, on `workers` processes; `watch` is told how many files are done."""
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, spawn, _one_thread) as processes:
-            jobs = [processes.submit(self.make, number) for number in range(self._config.batches)]
+            jobs = [processes.submit(self.make, number) for number in range(self.files)]
             for done, job in enumerate(as_completed(jobs), start=1):
                 job.result()
                 watch(done)
 
-    def _render(self, number: int) -> list[ShotSample]:
-        config = self._config
-        rng = np.random.default_rng(derive_seed("batch", config.seed, number))
+    def _draw(self, number: int) -> list[ShotSample]:
+        """The samples of a file: those of one batch have shots of one length in all parts."""
+        config, (batch, part) = self._config, divmod(number, self._parts)
+        rng = np.random.default_rng(derive_seed("batch", config.seed, batch))
         if config.pictures:
-            return [sample_picture(int(seed)) for seed in rng.integers(2**60, size=config.latents)]
+            seeds = rng.integers(2**60, size=(self._parts, config.latents))[part]
+            return [self._source.draw_picture(_generator("picture-sample", seed)) for seed in seeds]
         chunks = int(rng.choice(config.chunks, p=config.chunk_shares))
         count = max(config.steps_a_batch, config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS))
-        return [sample_shot(int(seed), chunks) for seed in rng.integers(2**60, size=count)]
-
-    @torch.no_grad()
-    def _encode(self, samples: Sequence[ShotSample]) -> dict[str, Tensor]:
-        target = self._codec.encode(as_pixels([sample.target for sample in samples]))
-        layout = stack_layouts([sample.layout for sample in samples])
-        remembered = layout.positions.shape[1] - target.shape[1]
-        context = target.new_zeros(len(samples), remembered, *target.shape[2:])
-        for row, sample in zip(context, samples, strict=True):
-            if sample.context is not None:
-                row[:] = self._codec.encode_frames(as_pixels([sample.context]))[0]
-        return {
-            "context": context.bfloat16(),
-            "target": target.bfloat16().contiguous(),
-            "text": self._text([sample.captions for sample in samples]).bfloat16(),
-            "positions": layout.positions,
-            "shots": layout.shots,
-            "captions": layout.captions,
-        }
-
-    def _text(self, captions: Sequence[tuple[str, ...]]) -> Float[Tensor, "b s l e"]:
-        shape = self._encoder.config
-        ids, mask = trim_padding(*self._encoder.tokenize([caption for sample in captions for caption in sample]))
-        rows = iter(self._encoder.encode_ids(ids, mask))
-        text = torch.zeros(len(captions), max(map(len, captions)), shape.text_len, shape.dim)
-        for sample, described in zip(text, captions, strict=True):
-            for place, _ in enumerate(described):
-                sample[place, : ids.shape[1]] = next(rows)
-        return text
+        seeds = rng.integers(2**60, size=(self._parts, count))[part]
+        return [self._source.draw(_generator("shot-sample", seed), chunks) for seed in seeds]
 
 
-def _hash(*networks: nn.Module) -> str:
+@torch.no_grad()
+def encode_samples(
+    samples: Sequence[ShotSample], codec: Codec, encoder: TextEncoder, device: torch.device | str = "cpu"
+) -> Batch:
+    """Samples of one length as latents and text embeddings; what is missing of a context is zeros."""
+    target = codec.encode(as_pixels([sample.target for sample in samples]).to(device))
+    layout = stack_layouts([sample.layout for sample in samples])
+    context = target.new_zeros(len(samples), layout.latents - target.shape[1], *target.shape[2:])
+    for row, sample in zip(context, samples, strict=True):
+        if sample.context is not None:
+            row[:] = codec.encode_frames(as_pixels([sample.context]).to(device))[0]
+    return Batch(context, target, encode_captions([sample.captions for sample in samples], encoder), layout)
+
+
+@torch.no_grad()
+def encode_captions(captions: Sequence[Sequence[str]], encoder: TextEncoder) -> Float[Tensor, "b s l e"]:
+    """The captions of several samples; a sample with fewer than the others ends in zeros."""
+    shape, device = encoder.config, next(encoder.parameters()).device
+    ids, mask = trim_padding(*encoder.tokenize([caption for sample in captions for caption in sample]))
+    rows = iter(encoder.encode_ids(ids.to(device), mask.to(device)).float())
+    text = torch.zeros(len(captions), max(map(len, captions)), shape.text_len, shape.dim, device=device)
+    for sample, described in zip(text, captions, strict=True):
+        for place, _ in enumerate(described):
+            sample[place, : ids.shape[1]] = next(rows)
+    return text
+
+
+def _claim(path: Path, identity: Mapping[str, object]) -> None:
+    """Writes whose a directory is, or raises InputError where it is another's."""
+    if not path.exists():
+        write_json(path, identity)
+        return
+    there = json.loads(path.read_text())
+    for what, mine in identity.items():
+        if there.get(what) != mine:
+            raise InputError(
+                f"{path.parent} was made with another {what} ({there.get(what)}, not {mine}); remove it first"
+            )
+
+
+def _hash(tensors: Iterable[Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    for network in networks:
-        for value in network.state_dict().values():
-            digest.update(value.detach().cpu().float().numpy().tobytes())
+    for value in tensors:
+        digest.update(value.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _generator(purpose: str, seed: int) -> np.random.Generator:
+    return np.random.default_rng(derive_seed(purpose, int(seed)))
 
 
 def _one_thread() -> None:

@@ -30,6 +30,7 @@ from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
 from shotstream.story.context import FrameRef, PastShot, get_selector
 from shotstream.story.loading import parse_json, read_text
+from shotstream.story.script import Script, ScriptShot
 
 COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
 _log = logging.getLogger(__name__)
@@ -149,6 +150,16 @@ class ManifestShots:
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
         video, shot = self._places[rng.integers(len(self._places))]
         return cut_picture(_Filmed(video, self._size), shot, int(rng.integers(video.shots[shot].length_frames)))
+
+    def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
+        long_enough = [video for video in self._manifest.videos if len(video.shots) >= shots]
+        if not long_enough:
+            raise InputError(
+                f"{self._manifest.path.name}: expected a video of {shots} shots, the longest has "
+                f"{max(len(video.shots) for video in self._manifest.videos)}; ask for fewer shots or add longer videos"
+            )
+        video = long_enough[rng.integers(len(long_enough))]
+        return Script(video.global_caption, tuple(ScriptShot(clip.caption) for clip in video.shots[:shots]))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from shotstream.core.types import FrameLayout
 from shotstream.model.config import CaptionChoice
 from shotstream.story.context import ContextSelector, FrameRef, PastShot
 from shotstream.story.layout import shot_layout
+from shotstream.story.script import Script
 
 NO_CONTEXT_SHARE = 0.1
 """How often a shot's past is withheld (reference: section 7)."""
@@ -55,6 +56,14 @@ class ShotSource(Protocol):
 
         Raises:
             InputError: it cannot be read.
+        """
+        ...
+
+    def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
+        """What the first `shots` shots of a random story say.
+
+        Raises:
+            InputError: there is no story of so many shots.
         """
         ...
 

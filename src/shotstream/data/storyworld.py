@@ -10,10 +10,10 @@ import numpy as np
 from shotstream.core.media import Frames
 from shotstream.core.rng import derive_seed
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
-from shotstream.data.samples import as_pixels as as_pixels
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
 from shotstream.story.context import FrameRef, PastShot, get_selector
+from shotstream.story.script import Script, ScriptShot
 from shotstream.world.captions import global_caption, shot_caption
 from shotstream.world.render import render_frames
 from shotstream.world.scene import Story
@@ -29,8 +29,8 @@ class StoryWorldShots:
     """A `data.samples.ShotSource` of random training stories.
 
     `context` names the selector of what is remembered, `captions` says what it attends to (`story.layout.shot_layout`);
-    `first_share` is how often a shot is the first of its story,
-    without a past. A shot is shown as it would go on where it is shorter than the sample that is asked for.
+    `first_share` is how often a shot is the first of its story, without a past. A shot is shown as it would go on where
+    it is shorter than the sample that is asked for.
 
     Raises:
         InputError: there is no such selector.
@@ -56,6 +56,13 @@ class StoryWorldShots:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)))
         shot = int(rng.integers(len(story.shots)))
         return cut_picture(_Rendered(story, rng), shot, int(rng.integers(story.shots[shot].frames)))
+
+    def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
+        story = sample_story(int(rng.integers(TRAINING_SEEDS)), shots=shots)
+        whole, *own = (int(variant) for variant in rng.integers(CAPTION_VARIANTS, size=shots + 1))
+        texts = [shot_caption(story, index, variant) for index, variant in enumerate(own)]
+        said = tuple(ScriptShot(text, shot.chunks) for text, shot in zip(texts, story.shots, strict=True))
+        return Script(global_caption(story, whole), said)
 
 
 def sample_shot(seed: int, chunks: int, first_share: float = 0.15) -> ShotSample:

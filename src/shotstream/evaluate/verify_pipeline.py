@@ -50,6 +50,9 @@ class WatchedCodec:
         self.contexts: list[Tensor] = []
         self.decoded: list[Tensor] = []
 
+    def encoding_tensors(self) -> Iterator[Tensor]:
+        return self._codec.encoding_tensors()
+
     def encode(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b t k y x"]:
         return self._codec.encode(pixels)
 

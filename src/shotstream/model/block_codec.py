@@ -7,6 +7,7 @@ what a linear map cannot: shapes that cross blocks, and motion inside one. It se
 before, so that the state of a stream is one latent.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +73,10 @@ class BlockCodec(nn.Module):
     def dtype(self) -> torch.dtype:
         """Of the weights, and so of what comes out."""
         return next(self.parameters()).dtype
+
+    def encoding_tensors(self) -> Iterator[Tensor]:
+        """The tensors that decide what latents are: the linear maps, and not the decoder's refinement."""
+        return iter(self.analysis.state_dict().values())
 
     def encode(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b t k y x"]:
         """Latents of a clip of 4n + 1 frames.

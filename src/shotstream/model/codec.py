@@ -4,6 +4,7 @@ A codec is causal with stride (4, 8, 8): the first latent of a clip is one frame
 normalised (mean 0, deviation about 1 a channel). Pixels lie in [-1, 1].
 """
 
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -17,6 +18,10 @@ class Codec(Protocol):
     """The seam behind which Wan's VAE and the embedded codec are the same."""
 
     latent_channels: int
+
+    def encoding_tensors(self) -> Iterator[Tensor]:
+        """The tensors that decide what latents are; latents that are kept belong to them."""
+        ...
 
     def encode(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b t k y x"]:
         """Latents of a clip of 4n + 1 frames."""

@@ -96,13 +96,18 @@ class TextEncoderConfig:
     text_len: int = 512
 
 
+ContextTimestep = Literal["target", "clean"]
+"""How clean context latents are labelled beside a noisy target: with its timestep (published), or with 0."""
+
+
 @dataclass(frozen=True)
 class SamplerConfig:
     """How a chunk is denoised.
 
     `few_step`: predict the clean chunk, re-noise it with fresh noise to the next of `steps` (nominal timesteps,
     shifted by `shift`); for distilled models. `euler`: integrate the velocity over `num_steps` equal nominal steps;
-    for models that are not distilled. `guidance` 1 means none.
+    for models that are not distilled. `guidance` 1 means none. `order`: chunk by chunk over the cache, or the
+    whole shot at once in both directions, which is the teacher's way, where `context_timestep` labels the context.
     """
 
     kind: Literal["few_step", "euler"] = "few_step"
@@ -110,6 +115,8 @@ class SamplerConfig:
     num_steps: int = 50
     shift: float = 8.0
     guidance: float = 1.0
+    order: Literal["chunks", "whole"] = "chunks"
+    context_timestep: ContextTimestep = "target"
 
 
 @dataclass(frozen=True)

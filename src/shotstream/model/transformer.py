@@ -135,6 +135,10 @@ class Block(nn.Module):
         x = x + self.cross_attn(self.norm3(x), text, placement)
         return gated_add(x, self.ffn(modulate(self.norm2(x), shift2, scale2)), gate2)
 
+    def read_text(self, embedded: Float[Tensor, "b s l dim"]) -> tuple[Tensor, Tensor]:
+        """Keys and values of embedded captions, [b, s, l, heads, d] each."""
+        return self.cross_attn.keys_values(embedded)
+
 
 class Head(nn.Module):
     """The last norm, modulated, and the projection to a patch of velocity."""
@@ -178,7 +182,7 @@ class Transformer(nn.Module):
     def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
         """Cross-attention keys and values of s captions, to be used for a whole shot."""
         embedded = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
-        return [cast(Block, block).cross_attn.keys_values(embedded) for block in self.blocks]
+        return [cast(Block, block).read_text(embedded) for block in self.blocks]
 
     def new_cache(
         self,

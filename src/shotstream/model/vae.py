@@ -7,7 +7,7 @@ clip is one frame, which passes by the changes of frame rate; every later latent
 Inside, video is `b c f h w` in channels-last memory; parameters have the names of the published checkpoint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from itertools import pairwise
 from typing import Any
@@ -140,6 +140,12 @@ class WanVAE(nn.Module):
         self.decoder = Decoder(config)
         self._encoder_slots = number_slots(self.encoder)
         self._decoder_slots = number_slots(self.decoder)
+
+    def encoding_tensors(self) -> Iterator[Tensor]:
+        """The tensors that decide what latents are: all but the decoder's."""
+        yield from (self.mean_bits, self.std_bits)
+        for part in (self.encoder, self.conv1):
+            yield from part.state_dict().values()
 
     def encode(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b t k y x"]:
         """Latents (their mean, no sample is drawn) of a clip of 4n + 1 frames, height and width divisible by 8.

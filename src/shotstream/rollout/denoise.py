@@ -1,14 +1,15 @@
 """From noise to one clean chunk: the few-step sampler of distilled models, and Euler integration for all others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.model.config import SamplerConfig
+from shotstream.model.config import ContextTimestep, SamplerConfig
 from shotstream.model.schedule import add_noise, clean_from_velocity, euler_sigmas, few_step_sigmas
 
 Latents = Float[Tensor, "b f c h w"]
@@ -23,19 +24,22 @@ class Sampler:
     """A ladder of noise levels and the way down it.
 
     `few_step` visits `sigmas` and re-noises its clean estimate with fresh noise in between (reference: section 3).
-    `euler` follows the velocity from each level to the next, the last of which is 0.
+    `euler` follows the velocity from each level to the next, the last of which is 0. `order` and `context_timestep`
+    are as in `SamplerConfig`.
     """
 
     kind: Literal["few_step", "euler"]
     sigmas: tuple[float, ...]
     guidance: float = 1.0
+    order: Literal["chunks", "whole"] = "chunks"
+    context_timestep: ContextTimestep = "target"
 
     @classmethod
     def from_config(cls, config: SamplerConfig) -> "Sampler":
         """The sampler that a model's configuration asks for."""
-        if config.kind == "few_step":
-            return cls("few_step", tuple(few_step_sigmas(config.steps, config.shift)), config.guidance)
-        return cls("euler", tuple(euler_sigmas(config.num_steps, config.shift)), config.guidance)
+        few = config.kind == "few_step"
+        sigmas = few_step_sigmas(config.steps, config.shift) if few else euler_sigmas(config.num_steps, config.shift)
+        return cls(config.kind, tuple(sigmas), config.guidance, config.order, config.context_timestep)
 
     def denoise(self, predict: Predict, noise: StepNoise, stop: int | None = None) -> Latents:
         """A clean chunk.
@@ -48,7 +52,8 @@ class Sampler:
         """
         if self.kind == "euler":
             assert stop is None, "an Euler step has no clean estimate to stop at"
-            return self._integrate(predict, noise(0))
+            *_, clean = self.integrate(predict, noise(0))
+            return clean
         x = noise(0)
         last = len(self.sigmas) - 1 if stop is None else stop
         for step, sigma in enumerate(self.sigmas):
@@ -59,7 +64,9 @@ class Sampler:
             x = add_noise(clean, noise(step + 1), self.sigmas[step + 1])
         return clean
 
-    def _integrate(self, predict: Predict, x: Latents) -> Latents:
-        for sigma, following in zip(self.sigmas, self.sigmas[1:], strict=False):
+    def integrate(self, predict: Predict, x: Latents) -> Iterator[Latents]:
+        """Euler's states one after another, from the noise `x` to the clean end."""
+        yield x
+        for sigma, following in pairwise(self.sigmas):
             x = x + (following - sigma) * predict(x, sigma)
-        return x
+            yield x

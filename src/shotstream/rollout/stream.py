@@ -31,6 +31,7 @@ from shotstream.model.parts import ModelParts
 from shotstream.rollout.decode import FrameDecoder
 from shotstream.rollout.denoise import Sampler
 from shotstream.rollout.shot import ShotInputs, ShotRollout
+from shotstream.rollout.whole import WholeShotRollout
 from shotstream.story.captions import compose_caption
 from shotstream.story.context import FrameRef, get_selector, key_frames
 from shotstream.story.history import FinishedShot, History, StoryIdentity
@@ -134,7 +135,7 @@ class Story:
         self.close()
 
     @torch.inference_mode()
-    def _begin(self, text: str, chunks: int) -> ShotRollout:
+    def _begin(self, text: str, chunks: int) -> Iterator[Tensor]:
         index = len(self.history)
         references = self._select(self.history.past, text, CONTEXT_LATENTS)
         remembered, latents = [r.shot for r in references], latents_of_chunks(chunks)
@@ -155,7 +156,10 @@ class Story:
         def noise(chunk: int, step: int) -> Tensor:
             return self._noise(index, chunk, step, shape).to(context.device)
 
-        return ShotRollout(self._parts.transformer, self._empty_cache(), inputs, noise, self._sampler, self._clock)
+        transformer = self._parts.transformer
+        if self._sampler.order == "whole":
+            return WholeShotRollout(transformer, inputs, noise, self._sampler, self._clock)
+        return ShotRollout(transformer, self._empty_cache(), inputs, noise, self._sampler, self._clock)
 
     def _context(self, references: Sequence[FrameRef]) -> Float[Tensor, "1 f k y x"]:
         """Latents of the remembered frames, each encoded alone; zeros before the first shot."""
@@ -185,7 +189,7 @@ class Shot(Iterator[Frames]):
 
     def __init__(
         self,
-        rollout: ShotRollout,
+        rollout: Iterator[Tensor],
         decoder: FrameDecoder,
         history: History,
         text: str,
@@ -195,7 +199,7 @@ class Shot(Iterator[Frames]):
         self.index = len(history)
         self.text = text
         self._seed, self._clock = seed, clock
-        self._rollout: ShotRollout | None = rollout
+        self._rollout: Iterator[Tensor] | None = rollout
         self._decoder, self._history = decoder, history
         self._frames: list[Frames] = []
         self._pixels: list[Tensor] = []

@@ -8,67 +8,76 @@ steps and guidance; distillation makes a student of it.
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, LatentPool
-from shotstream.model.attention import Group, block_causal_plan
-from shotstream.model.block_codec import BlockCodec
-from shotstream.model.config import TransformerConfig
+from shotstream.model.attention import block_causal_plan
 from shotstream.model.schedule import MIN_SIGMA, TRAIN_TIMESTEPS, add_noise, shift_sigma
-from shotstream.model.text import TextEncoder
-from shotstream.model.transformer import Placement, Transformer
-from shotstream.train.loop import Report, TrainState, train
-from shotstream.train.settings import BaseConfig
+from shotstream.model.transformer import Transformer
+from shotstream.train.draws import drop_text, generator, normal
+from shotstream.train.execution import Execution
+from shotstream.train.loop import NETWORK, Stage
+from shotstream.train.losses import Conditions
+from shotstream.train.settings import BaseTraining
+from shotstream.train.state import Trained, TrainState
 
-CPU = torch.device("cpu")
-PICTURES, POOL = "pictures", "batches"
+
+class BaseStage(Stage):
+    """Flow matching under the block-causal plan."""
+
+    def __init__(
+        self, network: Transformer, pictures: LatentPool, shots: LatentPool, config: BaseTraining, execution: Execution
+    ) -> None:
+        self._network, self._pictures, self._shots, self._config = network, pictures, shots, config
+        self._device, self._call = execution.device, execution.callable(network)
+        trained = Trained(network, config.optimizer, config.loop.steps)
+        self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
+        pool = self._pictures if step < self._config.picture_steps else self._shots
+        batch = pool(step, part).to(self._device)
+        return forced_flow_matching_loss(self._call, self._network, batch, self._config, step, part)
 
 
-def chunk_sigmas(batch: int, chunks: int, config: BaseConfig, generator: torch.Generator) -> Float[Tensor, "b chunks"]:
+def chunk_sigmas(batch: int, chunks: int, config: BaseTraining, draw: torch.Generator) -> Float[Tensor, "b chunks"]:
     """A noise level a chunk. A share of the chunks before a shot's last is clean (0)."""
-    sigmas = shift_sigma(torch.rand(batch, chunks, generator=generator), config.shift).clamp(min=MIN_SIGMA)
-    clean = torch.rand(batch, chunks, generator=generator) < config.clean_share
+    sigmas = shift_sigma(torch.rand(batch, chunks, generator=draw), config.shift).clamp(min=MIN_SIGMA)
+    clean = torch.rand(batch, chunks, generator=draw) < config.clean_share
     clean[:, -1] = False
     return sigmas.masked_fill(clean, 0.0)
 
 
-def flow_matching_loss(
-    transformer: Callable[..., Tensor], place: Transformer, batch: Batch, config: BaseConfig, seed: int
+def forced_flow_matching_loss(
+    call: Callable[..., Tensor], network: Transformer, batch: Batch, config: BaseTraining, step: int, part: int = 0
 ) -> Float[Tensor, ""]:
     """Mean squared error of the velocity over the noisy latents, weighted by noise level.
 
     Args:
-        transformer: what is called; may be a compiled form of `place`.
-        place: the transformer itself, which places layouts.
-        batch: one batch, on the network's device.
+        call: the network, or a compiled form of it.
+        network: what places layouts.
+        batch: one part of a batch, on the network's device.
         config: the noise.
-        seed: decides which captions are dropped, the noise and its levels.
+        step: decides, with `part`, which captions are dropped, the noise and its levels.
     """
-    device = batch.target.device
-    generator = torch.Generator().manual_seed(derive_seed("base-noise", seed))
     count, latents = batch.target.shape[:2]
-    remembered = batch.context.shape[1]
     chunks = [min(CHUNK_LATENTS, latents)] * math.ceil(latents / CHUNK_LATENTS)
-    levels = chunk_sigmas(count, len(chunks), config, generator).repeat_interleave(chunks[0], 1)
-    noise = torch.randn(batch.target.shape, generator=generator).to(device)
-    wordless = (torch.rand(count, generator=generator) < config.no_text_share).to(device)
-    text = batch.text.masked_fill(wordless[:, None, None, None], 0)
-    sigmas = levels.to(device)
-    noisy = torch.cat([batch.context, add_noise(batch.target, noise, sigmas)], 1)
-    timesteps = torch.cat([sigmas.new_zeros(count, remembered), sigmas], 1) * TRAIN_TIMESTEPS
-    plan = block_causal_plan(remembered, chunks)
-    placement = place.place(batch.layout, (noisy.shape[-2], noisy.shape[-1]))
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        velocity = transformer(noisy, timesteps, text, placement, plan=plan)[:, remembered:]
+    draw = generator("base-levels", step, part)
+    sigmas = chunk_sigmas(count, len(chunks), config, draw).repeat_interleave(chunks[0], 1).to(batch.target.device)
+    noise = normal(batch.target, "base-noise", step, part)
+    text = drop_text(batch.text, config.no_text_share, "base-text", step, part)
+    given = Conditions.of(network, batch.context, text, batch.layout)
+    before = given.in_front
+    timesteps = torch.cat([sigmas.new_zeros(count, before), sigmas], 1) * TRAIN_TIMESTEPS
+    plan = block_causal_plan(before, chunks)
+    noisy = given.join(add_noise(batch.target, noise, sigmas))
+    velocity = call(noisy, timesteps, given.text, given.placement, plan=plan)[:, before:]
     error = (velocity.float() - (noise - batch.target)).square().mean((2, 3, 4))
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
-    return (error * weight).sum() / (levels > 0).sum()
+    return (error * weight).sum() / (sigmas > 0).sum()
 
 
 def initialise(transformer: Transformer) -> None:
@@ -78,47 +87,6 @@ def initialise(transformer: Transformer) -> None:
             nn.init.zeros_(parameter)
         elif name.startswith(("time_embedding", "time_projection")):
             nn.init.normal_(parameter, std=0.02)
-        elif parameter.ndim >= 2 and "modulation" not in name:
+        elif parameter.ndim >= 2 and "modulation" not in name and "shot_embedding" not in name:
             nn.init.xavier_uniform_(parameter.flatten(1))
     nn.init.zeros_(transformer.head.head.weight)
-
-
-def train_base(
-    directory: Path,
-    shape: TransformerConfig,
-    codec: BlockCodec,
-    encoder: TextEncoder,
-    config: BaseConfig,
-    report: Report,
-    minutes: float | None = None,
-    *,
-    device: torch.device = CPU,
-    compiled: bool = False,
-) -> bool:
-    """Trains a transformer over `codec` and `encoder`, both frozen; returns whether all steps are done."""
-    torch.manual_seed(0)
-    transformer = Transformer(shape)
-    initialise(transformer)
-    transformer.to(device)
-    state = TrainState(transformer, config.loop)
-    called = _compiled(transformer) if compiled else transformer
-    pictures = LatentPool(directory / PICTURES, config.pictures, codec.eval(), encoder.eval())
-    shots = LatentPool(directory / POOL, config.pool, codec, encoder)
-
-    def loss_of_step(step: int) -> Tensor:
-        pool = pictures if step < config.picture_steps else shots
-        return flow_matching_loss(called, transformer, pool(step).to(device), config, step)
-
-    return train(state, directory, loss_of_step, report, minutes)
-
-
-def _compiled(transformer: Transformer) -> Callable[..., Tensor]:
-    """The transformer compiled once a shot length; only the number of captions stays open."""
-    compiled = torch.compile(transformer, dynamic=False)
-
-    def call(latents: Tensor, timesteps: Tensor, text: Tensor, placement: Placement, plan: tuple[Group, ...]) -> Tensor:
-        if text.shape[1] > 1:
-            torch._dynamo.mark_dynamic(text, 1)
-        return compiled(latents, timesteps, text, placement, plan=plan)
-
-    return call

@@ -6,7 +6,6 @@ the decoder has, is still being trained.
 
 import math
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,9 +16,9 @@ from shotstream.core.rng import derive_seed
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.block_codec import BLOCK_FRAMES, FIRST, LATER, BlockCodec, to_blocks
-from shotstream.model.config import BlockCodecConfig
-from shotstream.train.loop import CHECKPOINT, Report, TrainState, train
+from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.settings import CodecTraining
+from shotstream.train.state import Trained, TrainState
 from shotstream.world.render import render_frames
 from shotstream.world.stories import sample_story
 
@@ -30,17 +29,18 @@ LATENT_NOISE = 0.1
 """Deviation of the noise on latents while the refinement learns, so that it forgives imperfect ones."""
 
 
-def train_codec(
-    directory: Path, shape: BlockCodecConfig, config: CodecTraining, report: Report, minutes: float | None = None
-) -> bool:
-    """Fits, then refines, in `directory`; returns whether the refinement has had all its steps."""
-    codec = BlockCodec(shape)
-    for linear in (codec.analysis, codec.synthesis):
-        linear.requires_grad_(False)
-    if not (directory / CHECKPOINT).exists():
-        fit_linear(codec, config.fit_clips)
-    state = TrainState(codec, config.loop)
-    return train(state, directory, lambda step: refinement_loss(codec, step, config.batch), report, minutes)
+class CodecStage(Stage):
+    """The refinement of a codec whose linear maps are fitted and stay as they are."""
+
+    def __init__(self, codec: BlockCodec, config: CodecTraining) -> None:
+        for linear in (codec.analysis, codec.synthesis):
+            linear.requires_grad_(False)
+        self._codec, self._batch, self._parts = codec, config.batch, config.loop.parts
+        trained = Trained(codec, config.optimizer, config.loop.steps)
+        self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
+        return refinement_loss(self._codec, step * self._parts + part, self._batch)
 
 
 def sample_clip(seed: int, frames: int = CLIP_FRAMES) -> np.ndarray:

@@ -1,204 +1,173 @@
-"""The loop every stage of training runs in: steps, logging, checkpoints that survive anything, and exact resume."""
+"""The loop every stage runs in: steps, figures, checkpoints that survive anything, and exact resume."""
 
-import json
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory, replacing, writing
+from shotstream.core.files import make_directory
+from shotstream.train.execution import Execution
+from shotstream.train.figures import Figures
+from shotstream.train.settings import LoopConfig
+from shotstream.train.state import TrainState, find_checkpoints
 
-CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
 MAX_BAD_STEPS = 10
-Report = Callable[[int, dict[str, float]], None]
-"""Told a step's number and its figures."""
+NETWORK = "network"
+"""The name of the one network that a stage without a critic trains."""
+Sampler = Callable[[int, Path], Mapping[str, float]]
+"""Makes samples of the state after a step in a directory, and says how good they are."""
 
 
-@dataclass(frozen=True)
-class LoopConfig:
-    """How long and how fast a stage learns.
+class Stage(ABC):
+    """What a stage trains and on which loss. The loss of a part is its share: over all parts they sum to the mean."""
 
-    The learning rate rises over `warmup_steps`, stays, and falls to `final_lr_ratio` of itself over the last
-    `decay_share` of the run. `ema_decay` 0 keeps no average.
-    """
+    state: TrainState
 
-    steps: int
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    warmup_steps: int = 100
-    decay_share: float = 0.3
-    final_lr_ratio: float = 0.02
-    ema_decay: float = 0.0
-    log_every_steps: int = 20
-    save_every_s: float = 120.0
+    def updates(self, step: int) -> Sequence[str]:  # noqa: ARG002
+        """The networks that a step updates, in that order."""
+        return tuple(self.state.trained)
 
+    @abstractmethod
+    def loss(self, network: str, step: int, part: int) -> Tensor:
+        """The loss of one part of a step's batch: a pure function of the arguments, the weights and the memory."""
 
-class TrainState:
-    """Everything a resume needs: weights, optimiser, average, and the step. Data and noise follow from the step."""
-
-    def __init__(self, model: nn.Module, config: LoopConfig) -> None:
-        self.model, self.config, self.step = model, config, 0
-        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
-        )
-        keep = model.state_dict() if config.ema_decay else {}
-        self.ema = {name: value.detach().clone().float() for name, value in keep.items()}
-
-    def save(self, path: Path) -> None:
-        """Writes the state whole or not at all."""
-        state = {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "ema": self.ema,
-        }
-        with replacing(path) as partial, writing(path), partial.open("wb") as file:
-            torch.save(state, file)
-
-    def load(self, path: Path) -> None:
-        """Continues from a state written by `save`.
-
-        Raises:
-            InputError: it is of a model of another shape.
-        """
-        state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        try:
-            self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: this checkpoint is of another run ({reason}); name another run") from error
-        self.ema = {name: value.to(self.parameters[0].device, copy=True) for name, value in state["ema"].items()}
-        self.step = int(state["step"])
-
-    def average(self) -> dict[str, Tensor]:
-        """The averaged weights, or the weights themselves where no average is kept."""
-        return self.ema or {name: value.detach() for name, value in self.model.state_dict().items()}
-
-    def learning_rate(self) -> float:
-        """The rate of the current step."""
-        config = self.config
-        rate = config.lr * min(1.0, (self.step + 1) / config.warmup_steps)
-        left = (config.steps - self.step) / max(1.0, config.decay_share * config.steps)
-        if left >= 1:
-            return rate
-        fall = 0.5 - 0.5 * math.cos(math.pi * left)
-        return rate * (config.final_lr_ratio + (1 - config.final_lr_ratio) * fall)
-
-    def update(self, loss: Tensor) -> float:
-        """One optimiser step; returns the gradient norm. A loss or gradient that is not finite changes nothing."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = float(nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm))
-        if math.isfinite(norm):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate()
-            self.optimizer.step()
-            self._average()
-        self.step += 1
-        return norm
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        for name, value in self.model.state_dict().items():
-            if name in self.ema:
-                self.ema[name].lerp_(value.float(), 1 - decay)
+    def remember(self, step: int, part: int) -> None:  # noqa: B027
+        """Called when a step is done, to keep in the state's memory what later steps need."""
 
 
 def train(
-    state: TrainState,
+    stage: Stage,
     directory: Path,
-    loss_of_step: Callable[[int], Tensor],
-    report: Report,
+    config: LoopConfig,
+    execution: Execution,
+    figures: Figures,
+    *,
     minutes: float | None = None,
+    sample: Sampler | None = None,
 ) -> bool:
-    """Runs `state` to its last step, from the checkpoint in `directory` where there is one.
+    """Runs a stage to its last step, from the latest checkpoint in `directory` where there is one.
 
     Args:
-        state: freshly made; the checkpoint's contents replace it.
-        directory: where the checkpoint and `metrics.jsonl` live.
-        loss_of_step: the loss of a step, a pure function of the step's number and the weights.
-        report: told the step and its figures every few steps.
+        stage: freshly made; the checkpoint's contents replace its state.
+        directory: where checkpoints and samples live.
+        config: how long, and what is kept.
+        execution: the processes.
+        figures: is given the figures of every few steps.
         minutes: stop after that long, to be continued later. None: no limit.
+        sample: called every `config.sample_every_steps` steps and at the end, in the main process.
 
     Returns whether the last step is done. SIGTERM saves and returns False.
 
     Raises:
-        InputError: the loss was not finite ten times in a row.
+        InputError: a loss was not finite ten times in a row, a checkpoint is of other networks, or the disk is full.
     """
-    checkpoint = make_directory(directory) / CHECKPOINT
-    if checkpoint.exists():
-        state.load(checkpoint)
+    state, parts = stage.state, execution.own_parts(config.parts)
+    checkpoints = find_checkpoints(make_directory(directory))
+    if checkpoints:
+        state.load(checkpoints[-1], parts)
     else:
-        state.save(checkpoint)
-    log = _Log(directory / METRICS, report)
+        state.save(directory, execution, config.keep_checkpoints)
+    watch = _Watch(stage, figures, execution)
     started = saved = time.monotonic()
     with _StopOnSignal() as stop:
-        while state.step < state.config.steps and not stop.asked:
-            loss = loss_of_step(state.step)
-            rate = state.learning_rate()
-            log.add(float(loss.detach()), state.update(loss))
-            if log.bad >= MAX_BAD_STEPS:
-                where = f"{log.bad} times in a row at step {state.step}"
-                raise InputError(f"the loss was not finite {where}; lower the rate")
-            if state.step % state.config.log_every_steps == 0:
-                log.write(state.step, rate)
+        while state.step < config.steps:
+            _step(stage, parts, config.parts, execution, watch)
+            if state.step % config.log_every_steps == 0 or state.step == config.steps:
+                watch.write()
+            done = state.step == config.steps
+            if sample and config.sample_every_steps and (done or state.step % config.sample_every_steps == 0):
+                _sample(sample, state, directory, execution, figures)
             now = time.monotonic()
-            if now - saved > state.config.save_every_s:
-                state.save(checkpoint)
+            late = minutes is not None and now - started > 60 * minutes
+            leave, save = execution.total([float(stop.asked or late), float(now - saved > config.save_every_s)])
+            if done or leave or save:
+                state.save(directory, execution, config.keep_checkpoints)
                 saved = now
-            if minutes is not None and now - started > 60 * minutes:
+            if leave:
                 break
-        state.save(checkpoint)
-    return state.step >= state.config.steps
+    return state.step >= config.steps
 
 
-class _Log:
-    """Gathers the figures of a few steps and writes them as one row. `bad` counts the latest steps without a number."""
+def _step(stage: Stage, own: Sequence[int], parts: int, execution: Execution, watch: "_Watch") -> None:
+    """Every update of one step, and the average after them, which a step with an update left out leaves as it is."""
+    state, whole = stage.state, True
+    for name in stage.updates(state.step):
+        loss = 0.0
+        for part in own:
+            with execution.arithmetic():
+                share = stage.loss(name, state.step, part) / parts
+            (share * execution.processes).backward()  # sharded gradients are averaged over the processes
+            loss += float(share.detach())
+        loss, trained = execution.total([loss])[0], state.trained[name]
+        norm = trained.update(state.step) if math.isfinite(loss) else trained.skip()
+        whole = watch.add(name, loss, norm) and whole
+    for part in own:
+        stage.remember(state.step, part)
+    state.step += 1
+    if whole:
+        state.average()
 
-    def __init__(self, path: Path, report: Report) -> None:
-        self._path, self._report = path, report
-        self.bad = 0
+
+def _sample(sample: Sampler, state: TrainState, directory: Path, execution: Execution, figures: Figures) -> None:
+    target = make_directory(directory / "samples") / f"step-{state.step:08d}"
+    scores = sample(state.step, target)
+    if execution.main:
+        figures.write(state.step, scores)
+    execution.wait()
+
+
+class _Watch:
+    """Gathers the figures of a few steps; a step whose loss or gradient is not finite is counted and left out."""
+
+    def __init__(self, stage: Stage, figures: Figures, execution: Execution) -> None:
+        self._state, self._figures, self._execution = stage.state, figures, execution
+        self._bad = 0
         self._begin()
 
-    def add(self, loss: float, norm: float) -> None:
-        """A step's loss and gradient norm; a step that is not finite is only counted."""
-        finite = math.isfinite(norm)
-        self.bad = 0 if finite else self.bad + 1
-        self._steps += 1
-        if finite:
-            self._losses.append(loss)
-            self._norms.append(norm)
+    def add(self, name: str, loss: float, norm: float) -> bool:
+        """An update's loss and gradient norm; returns whether they are finite.
 
-    def write(self, step: int, rate: float) -> None:
-        """Appends a row and tells `report`."""
-        figures = {"lr": rate, "s_per_step": (time.monotonic() - self._since) / max(1, self._steps)}
-        if self._losses:
-            figures["loss"] = sum(self._losses) / len(self._losses)
-            figures["gradient_norm"] = sum(self._norms) / len(self._norms)
-        if len(self._losses) < self._steps:
-            figures["skipped_steps"] = self._steps - len(self._losses)
-        with writing(self._path), self._path.open("a", encoding="utf8") as file:
-            file.write(json.dumps({"step": step, **figures}) + "\n")
-        self._report(step, figures)
+        Raises:
+            InputError: it is the tenth in a row that is not finite.
+        """
+        if math.isfinite(norm) and math.isfinite(loss):
+            self._bad = 0
+            self._seen[f"{name}/loss"].append(loss)
+            self._seen[f"{name}/gradient_norm"].append(norm)
+            return True
+        self._bad += 1
+        self._skipped += 1
+        if self._bad >= MAX_BAD_STEPS:
+            where = f"{self._bad} times in a row at step {self._state.step}"
+            raise InputError(f"the loss was not finite {where}; lower the rate, or go back to an older checkpoint")
+        return False
+
+    def write(self) -> None:
+        """Hands on the means since the last time."""
+        steps = max(1, self._state.step - self._since_step)
+        rates = {f"{name}/lr": one.rate(self._state.step - 1) for name, one in self._state.trained.items()}
+        means = {name: sum(values) / len(values) for name, values in self._seen.items()}
+        figures = {"s_per_step": (time.monotonic() - self._since) / steps, **rates, **means}
+        if self._skipped:
+            figures["skipped_updates"] = float(self._skipped)
+        if self._execution.device.type == "cuda":
+            figures["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        if self._execution.main:
+            self._figures.write(self._state.step, figures)
         self._begin()
 
     def _begin(self) -> None:
-        self._steps, self._since = 0, time.monotonic()
-        self._losses: list[float] = []
-        self._norms: list[float] = []
+        self._since, self._since_step, self._skipped = time.monotonic(), self._state.step, 0
+        self._seen: defaultdict[str, list[float]] = defaultdict(list)
 
 
 class _StopOnSignal:

@@ -1,10 +1,10 @@
-"""Named shapes and settings of whole training runs."""
+"""Named recipes: the shape of a model, and how each of its stages is trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from shotstream.core.config import nearest
+from shotstream.core.config import nearest, override
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize
 from shotstream.data.latents import PoolConfig
@@ -15,18 +15,52 @@ from shotstream.model.config import (
     TextEncoderConfig,
     TransformerConfig,
 )
-from shotstream.train.loop import LoopConfig
-from shotstream.train.settings import BaseConfig, CodecTraining, TextTraining
+from shotstream.model.published import WAN_1_3B
+from shotstream.train.settings import (
+    BaseTraining,
+    CodecTraining,
+    DistillTraining,
+    ExecutionConfig,
+    InitTraining,
+    LoopConfig,
+    LoraConfig,
+    OptimizerConfig,
+    SourceConfig,
+    Stage2Training,
+    TeacherTraining,
+    TextTraining,
+    Trajectories,
+)
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A model's shape, and how each of its stages is trained."""
+    """A model's shape and every stage of its training.
+
+    `pretrained` says where codec, text encoder and base come from (as `shotstream.open` reads it); empty, they are
+    trained here. `shots` is the pool that base, teacher, trajectories and stage 1 draw on, `student` how the distilled
+    model is sampled.
+    """
 
     model: ModelConfig
+    pretrained: str = ""
+    source: SourceConfig = field(default_factory=SourceConfig)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    shots: PoolConfig = field(default_factory=PoolConfig)
+    student: SamplerConfig = field(default_factory=SamplerConfig)
     codec: CodecTraining = field(default_factory=CodecTraining)
     text: TextTraining = field(default_factory=TextTraining)
-    base: BaseConfig = field(default_factory=BaseConfig)
+    base: BaseTraining = field(default_factory=BaseTraining)
+    teacher: TeacherTraining = field(default_factory=TeacherTraining)
+    trajectories: Trajectories = field(default_factory=Trajectories)
+    init: InitTraining = field(default_factory=InitTraining)
+    stage1: DistillTraining = field(default_factory=lambda: DistillTraining(LoopConfig(steps=500)))
+    stage2: Stage2Training = field(default_factory=lambda: Stage2Training(LoopConfig(steps=1000)))
+
+
+def _fast(lr: float) -> OptimizerConfig:
+    """A small network learns at a hundred times a large one's rate."""
+    return OptimizerConfig(lr, (0.0, 0.99), warmup_steps=50)
 
 
 STORYWORLD = Preset(
@@ -50,9 +84,41 @@ STORYWORLD = Preset(
             vocab_size=640, dim=128, attention_dim=128, ffn_dim=256, num_heads=4, num_layers=3, text_len=64
         ),
         sampler=SamplerConfig("euler", num_steps=12, shift=3.0, guidance=2.5),
-    )
+    ),
+    student=SamplerConfig("few_step", shift=3.0),
+    teacher=TeacherTraining(
+        LoopConfig(steps=6000, ema_decay=0.999, sample_every_steps=2000),
+        OptimizerConfig(5e-4),
+        trained="all",
+        context_timestep="clean",
+        shift=3.0,
+    ),
+    trajectories=Trajectories(batches=600, guidance=2.5),
+    init=InitTraining(LoopConfig(steps=1500, ema_decay=0.99, sample_every_steps=500), OptimizerConfig(3e-4), "base"),
+    stage1=DistillTraining(
+        LoopConfig(steps=2000, ema_decay=0.99, sample_every_steps=250),
+        _fast(5e-5),
+        _fast(1e-4),
+        guidance=1.5,
+        score_shift=3.0,
+        context_timestep="clean",
+    ),
+    stage2=Stage2Training(
+        LoopConfig(steps=1000, ema_decay=0.99, sample_every_steps=250),
+        _fast(5e-5),
+        _fast(1e-4),
+        guidance=1.5,
+        score_shift=3.0,
+        context_timestep="clean",
+        stories=8,
+        chunks=(2, 2, 3, 4),
+        lora=LoraConfig(rank=32, alpha=32),
+    ),
 )
 """What a laptop trains in hours and runs in real time."""
+
+_FEW = LoopConfig(steps=2, log_every_steps=1, ema_decay=0.9)
+_PICTURES = PoolConfig(latents=4, batches=1, pictures=True)
 
 TINY = Preset(
     ModelConfig(
@@ -67,26 +133,41 @@ TINY = Preset(
         ),
         sampler=SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0),
     ),
-    CodecTraining(LoopConfig(steps=2, log_every_steps=1), fit_clips=100, batch=2),
-    TextTraining(LoopConfig(steps=2, log_every_steps=1), batch=4, tokenizer_captions=50),
-    BaseConfig(
-        LoopConfig(steps=4, log_every_steps=1, ema_decay=0.9),
-        picture_steps=2,
-        pictures=PoolConfig(latents=4, batches=1, pictures=True),
-        pool=PoolConfig(latents=24, batches=2),
-    ),
+    shots=PoolConfig(latents=24, batches=2, chunks=(1, 2), chunk_shares=(0.5, 0.5)),
+    codec=CodecTraining(LoopConfig(steps=2, log_every_steps=1), fit_clips=100, batch=2),
+    text=TextTraining(LoopConfig(steps=2, log_every_steps=1), batch=4, tokenizer_captions=50),
+    base=BaseTraining(LoopConfig(4, ema_decay=0.9, log_every_steps=1), picture_steps=2, pictures=_PICTURES),
+    teacher=TeacherTraining(_FEW),
+    trajectories=Trajectories(batches=2, num_steps=8),
+    init=InitTraining(_FEW),
+    stage1=DistillTraining(_FEW),
+    stage2=Stage2Training(_FEW, shots=2, chunks=(1, 2), lora=LoraConfig(rank=2, alpha=2)),
 )
 """Every stage in seconds, for tests."""
 
-PRESETS: Mapping[str, Preset] = MappingProxyType({"storyworld": STORYWORLD, "tiny": TINY})
+WAN = Preset(
+    WAN_1_3B,
+    pretrained="Wan-AI/Wan2.1-T2V-1.3B",
+    source=SourceConfig("manifest", "videos.csv"),
+    execution=ExecutionConfig(checkpoint_activations=True),
+    shots=PoolConfig(latents=27, batches=10000, steps_a_batch=1, chunks=(7,), chunk_shares=(1.0,)),
+    teacher=TeacherTraining(LoopConfig(steps=10000, parts=64, save_every_s=1800)),
+    trajectories=Trajectories(batches=5000),
+    init=InitTraining(LoopConfig(steps=2000, parts=64, save_every_s=1800)),
+    stage1=DistillTraining(LoopConfig(steps=500, parts=32, ema_decay=0.99, save_every_s=1800)),
+    stage2=Stage2Training(LoopConfig(steps=1000, parts=32, ema_decay=0.99, save_every_s=1800)),
+)
+"""The paper's recipe on Wan2.1-T2V-1.3B, with the published figures (reference, section 7)."""
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({"storyworld": STORYWORLD, "tiny": TINY, "wan-1.3b": WAN})
 
 
-def get_preset(name: str) -> Preset:
-    """The preset of that name.
+def get_preset(name: str, changes: Sequence[str] = ()) -> Preset:
+    """The preset of that name, with changes of the form `teacher.optimizer.lr=1e-5`.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such preset or field, or a value does not fit its field.
     """
     if name not in PRESETS:
         raise InputError(f"expected a preset of {', '.join(PRESETS)}, got '{name}'{nearest(name, PRESETS)}")
-    return PRESETS[name]
+    return override(PRESETS[name], changes)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from shotstream.core.files import make_directory
@@ -17,14 +18,17 @@ from shotstream.core.rng import derive_seed
 from shotstream.data.storyworld import TRAINING_SEEDS, caption_of
 from shotstream.model.config import TextEncoderConfig
 from shotstream.model.text import TextEncoder, trim_padding
-from shotstream.model.tokenizer import train_tokenizer
-from shotstream.train.loop import Report, TrainState, train
+from shotstream.model.tokenizer import read_tokenizer, train_tokenizer
+from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.settings import TextTraining
+from shotstream.train.state import Trained, TrainState
 from shotstream.world.scene import Story
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import ACTIONS, CAMERAS, COLOURS, FRAMINGS, PLACES, SPECIES, TIMES
 
 TOKENIZER_FILE = "tokenizer.json"
+ENCODER = "encoder."
+"""What the names of the encoder's weights begin with in the reader's."""
 ABSENT = 0
 """Target of a species that a caption does not name; named ones count from 1."""
 
@@ -69,6 +73,18 @@ class TraitReader(nn.Module):
         return [head(one) for head, one in zip(self.heads, read, strict=True)]
 
 
+class TextStage(Stage):
+    """A text encoder that learns to be read; the average of its weights is kept with the readers'."""
+
+    def __init__(self, encoder: TextEncoder, config: TextTraining) -> None:
+        self._reader, self._batch, self._parts = TraitReader(encoder).train(), config.batch, config.loop.parts
+        trained = Trained(self._reader, config.optimizer, config.loop.steps)
+        self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
+        return reading_loss(self._reader, step * self._parts + part, self._batch)
+
+
 def sample_captions(seed: int, count: int, first_story: int = 0) -> tuple[list[str], Int[Tensor, "s t"]]:
     """Captions of random shots as the transformer gets them, and what they say."""
     rng = np.random.default_rng(derive_seed("captions", seed))
@@ -96,13 +112,9 @@ def reading_accuracy(reader: TraitReader, count: int = 500) -> Float[Tensor, "t"
     return torch.stack([(one.argmax(-1) == targets[:, i]).float().mean() for i, one in enumerate(scores)])
 
 
-def train_text(
-    directory: Path, shape: TextEncoderConfig, config: TextTraining, report: Report, minutes: float | None = None
-) -> bool:
-    """Trains the encoder in `directory`, its tokenizer first; returns whether all steps are done."""
-    tokenizer = train_tokenizer(sample_captions(0, config.tokenizer_captions)[0], shape.vocab_size)
-    tokenizer.save(str(make_directory(directory) / TOKENIZER_FILE))
-    torch.manual_seed(0)
-    reader = TraitReader(TextEncoder(shape, tokenizer)).train()
-    state = TrainState(reader, config.loop)
-    return train(state, directory, lambda step: reading_loss(reader, step, config.batch), report, minutes)
+def learn_tokenizer(directory: Path, shape: TextEncoderConfig, config: TextTraining) -> Tokenizer:
+    """The tokenizer in `directory`, learnt from captions where there is none yet."""
+    path = make_directory(directory) / TOKENIZER_FILE
+    if not path.exists():
+        train_tokenizer(sample_captions(0, config.tokenizer_captions)[0], shape.vocab_size).save(str(path))
+    return read_tokenizer(directory)

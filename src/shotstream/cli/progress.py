@@ -1,0 +1,46 @@
+"""How a long command shows where it is: a bar for people, lines of JSON for everything else."""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class StageProgress:
+    """The progress of one stage: `report` is told the step and its figures."""
+
+    def __init__(self, name: str, total: int) -> None:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task(name, total=total, figures="")
+
+    def report(self, step: int, figures: Mapping[str, float]) -> None:
+        """Shows a step and its figures."""
+        if self._bar.disable:
+            sys.stdout.write(
+                json.dumps({"step": step} | {name: float(f"{value:.6g}") for name, value in figures.items()})
+            )
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            return
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in figures.items() if not name.endswith("/lr"))
+        self._bar.update(self._task, completed=step, figures=shown)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

@@ -1,0 +1,34 @@
+"""Causal init: the student learns to end a teacher's trajectory from any of its kept states (reference, section 7)."""
+
+import torch
+from torch import Tensor
+
+from shotstream.model.transformer import Transformer
+from shotstream.train.draws import generator
+from shotstream.train.execution import Execution
+from shotstream.train.loop import NETWORK, Stage
+from shotstream.train.losses import Conditions, trajectory_loss
+from shotstream.train.settings import InitTraining
+from shotstream.train.state import Trained, TrainState
+from shotstream.train.trajectories import TrajectoryStore
+
+
+class InitStage(Stage):
+    """Regression on trajectories under the block-causal plan; a state is drawn for every chunk."""
+
+    def __init__(
+        self, network: Transformer, trajectories: TrajectoryStore, config: InitTraining, execution: Execution
+    ) -> None:
+        self._network, self._trajectories = network, trajectories
+        self._device, self._call = execution.device, execution.callable(network)
+        self._parts = config.loop.parts
+        trained = Trained(network, config.optimizer, config.loop.steps)
+        self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
+        batch, states, timesteps = self._trajectories.read(step * self._parts + part)
+        batch = batch.to(self._device)
+        draw = generator("init-states", step, part)
+        index = torch.randint(len(timesteps), batch.target.shape[:2], generator=draw).to(self._device)
+        given = Conditions.of(self._network, batch.context, batch.text, batch.layout)
+        return trajectory_loss(self._call, states.to(self._device), timesteps.to(self._device), index, given)

@@ -1,0 +1,240 @@
+"""Everything a resume needs: weights, optimisers, average, step, and what a stage remembers.
+
+Data, noise and noise levels are functions of the step and the part, so there is no random state to keep. Checkpoints
+are PyTorch's distributed ones: written by any number of processes, read by any other number, on any device.
+"""
+
+import math
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor, nn
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.tensor import DTensor
+
+from shotstream.core.errors import InputError
+from shotstream.core.files import PARTIAL_SUFFIX, make_directory, writing
+from shotstream.train.execution import Execution
+from shotstream.train.settings import OptimizerConfig
+
+CHECKPOINTS, PREFIX = "checkpoints", "step-"
+STEP, EMA, MEMORY = "step", "ema", "memory"
+
+
+class Trained:
+    """A network that is trained, with its optimiser."""
+
+    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int) -> None:
+        self.network, self.config, self.steps = network, config, steps
+        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        )
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        config = self.config
+        rate = config.lr * min(1.0, (step + 1) / max(1, config.warmup_steps))
+        left = (self.steps - step) / max(1.0, config.decay_share * self.steps)
+        if left >= 1:
+            return rate
+        fall = 0.5 - 0.5 * math.cos(math.pi * left)
+        return rate * (config.final_lr_ratio + (1 - config.final_lr_ratio) * fall)
+
+    def update(self, step: int) -> float:
+        """One optimiser step with the gradients there are, which it clears; returns their norm.
+
+        A norm that is not finite changes nothing but the gradients.
+        """
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
+        value = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+        if math.isfinite(value):
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.rate(step)
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return value
+
+    def skip(self) -> float:
+        """Clears the gradients there are instead; their norm counts as NaN."""
+        self.optimizer.zero_grad(set_to_none=True)
+        return math.nan
+
+    def moments(self) -> dict[str, dict[str, Tensor]]:
+        """What the optimiser keeps of every trained weight, by its name; zeros before the first step."""
+        kept = {}
+        for name, parameter in self.network.named_parameters():
+            if parameter.requires_grad:
+                state = self.optimizer.state[parameter]
+                if not state:
+                    state["step"] = torch.zeros((), device=parameter.device)
+                    state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+                kept[name] = dict(state)
+        return kept
+
+
+class TrainState:
+    """The networks a stage trains, by name; the average of the first of them; the step; and the stage's memory.
+
+    `memory` holds, for each part of a batch that is this process's, tensors that later steps need.
+    """
+
+    def __init__(self, trained: Mapping[str, Trained], ema_decay: float = 0.0) -> None:
+        self.trained, self.step, self.ema_decay = dict(trained), 0, ema_decay
+        self.averaged = next(iter(trained))
+        weights = self.trained[self.averaged].network.state_dict() if ema_decay else {}
+        self.ema = {name: value.detach().clone().float() for name, value in weights.items()}
+        self.memory: dict[int, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Moves the average towards the weights."""
+        decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
+        weights = self.trained[self.averaged].network.state_dict() if self.ema else {}
+        for name, average in self.ema.items():
+            average.lerp_(weights[name].float(), 1 - decay)
+
+    def save(self, directory: Path, execution: Execution, keep: int) -> None:
+        """Writes a checkpoint whole or not at all, and removes all but the latest `keep`.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        final = make_directory(directory / CHECKPOINTS) / f"{PREFIX}{self.step:08d}"
+        if final.exists():
+            return
+        partial = final.with_name(f".{final.name}{PARTIAL_SUFFIX}")
+        memory = {str(part): tensors for part, tensors in self.memory.items()}
+        state = {**self._tensors(), MEMORY: memory, STEP: torch.tensor(self.step)}
+        if execution.main:
+            _remove_partials(final.parent)
+        execution.wait()
+        try:
+            with _saving(final):
+                dcp.save(state, checkpoint_id=partial)
+                if execution.main:
+                    partial.rename(final)
+                    for old in find_checkpoints(directory)[:-keep]:
+                        old.rename(old.with_name(f".{old.name}{PARTIAL_SUFFIX}"))
+        finally:
+            if execution.main:
+                _remove_partials(final.parent)
+        execution.wait()
+
+    def load(self, path: Path, parts: Sequence[int]) -> None:
+        """Continues from a checkpoint; of the memory, what belongs to `parts`.
+
+        Raises:
+            InputError: it is of other networks.
+        """
+        stored = stored_tensors(path)
+        state = self._tensors()
+        _check_same(path, {name: value.shape for name, value in _flat(state)}, stored)
+        memory = {key: _empty(stored, key) for part in parts for key in stored if key.startswith(f"{MEMORY}.{part}.")}
+        step = torch.zeros((), dtype=torch.long)
+        with _quiet():
+            dcp.load({**state, **memory, STEP: step}, checkpoint_id=path)
+        self.step, self.memory = int(step), {}
+        for key, value in memory.items():
+            _, part, name = key.split(".", 2)
+            self.memory.setdefault(int(part), {})[name] = value
+
+    def _tensors(self) -> dict[str, Any]:
+        """Everything but memory and step, as it lies in memory: what is loaded into it is where it belongs."""
+        return {
+            "networks": {name: one.network.state_dict() for name, one in self.trained.items()},
+            "optimizers": {name: one.moments() for name, one in self.trained.items()},
+            EMA: self.ema,
+        }
+
+
+def find_checkpoints(directory: Path) -> list[Path]:
+    """The checkpoints of a stage, oldest first."""
+    return sorted((directory / CHECKPOINTS).glob(f"{PREFIX}*"))
+
+
+def read_weights(directory: Path, network: str, *, average: bool = True) -> dict[str, Tensor]:
+    """What a stage has made so far, on the CPU: the weights of `network`, or the average where one is kept and wanted.
+
+    Raises:
+        InputError: the stage has no checkpoint yet.
+    """
+    found = find_checkpoints(directory)
+    if not found:
+        stage = directory.name
+        raise InputError(f"{directory.parent} has no {stage} yet; run 'shotstream train {stage}' first")
+    stored = stored_tensors(found[-1])
+    averaged = average and any(key.startswith(f"{EMA}.") for key in stored)
+    prefix = f"{EMA}." if averaged else f"networks.{network}."
+    tensors = {key: _empty(stored, key) for key in stored if key.startswith(prefix)}
+    with _quiet():
+        dcp.load(tensors, checkpoint_id=found[-1])
+    return {key.removeprefix(prefix): value for key, value in tensors.items()}
+
+
+def stored_tensors(path: Path) -> dict[str, TensorStorageMetadata]:
+    """Name, shape and type of every tensor in a checkpoint."""
+    entries = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+    return {name: entry for name, entry in entries.items() if isinstance(entry, TensorStorageMetadata)}
+
+
+def _remove_partials(directory: Path) -> None:
+    """Removes what was being written or removed when a run was killed."""
+    for partial in directory.glob(f".{PREFIX}*{PARTIAL_SUFFIX}"):
+        shutil.rmtree(partial)
+
+
+def _flat(state: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """Tensors by the names that they have in a checkpoint."""
+    for name, value in state.items():
+        inner = _flat(value) if isinstance(value, Mapping) else [("", value)]
+        yield from ((f"{name}.{rest}".removesuffix("."), tensor) for rest, tensor in inner)
+
+
+def _empty(stored: Mapping[str, TensorStorageMetadata], key: str) -> Tensor:
+    return torch.empty(stored[key].size, dtype=stored[key].properties.dtype)
+
+
+def _check_same(path: Path, wanted: Mapping[str, torch.Size], stored: Mapping[str, TensorStorageMetadata]) -> None:
+    for name, shape in wanted.items():
+        there = stored[name].size if name in stored else None
+        if there != shape:
+            what = f"has {list(there)}" if there is not None else "lacks it"
+            raise InputError(f"{path}: expected {name} of shape {list(shape)}, the checkpoint {what}; name another run")
+
+
+@contextmanager
+def _saving(path: Path) -> Iterator[None]:
+    """A failed write as an InputError, also where another process failed."""
+    with writing(path), _quiet():
+        try:
+            yield
+        except dcp.api.CheckpointException as error:
+            causes = [_system_error(cause) for cause, _ in error.failures.values()]
+            cause = next((cause for cause in causes if cause is not None), None)
+            if cause is None:
+                raise
+            raise cause from error
+
+
+def _system_error(error: BaseException) -> OSError | None:
+    """What the file system said: PyTorch's writer covers it with an error of its own, and other processes lose it."""
+    covered: BaseException | None = error
+    while covered is not None and not isinstance(covered, OSError):
+        covered = covered.__context__
+    if covered is None and "inline_container" in str(error):
+        return OSError("a part was not written whole")
+    return covered
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        yield

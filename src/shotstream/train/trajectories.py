@@ -1,0 +1,89 @@
+"""The teacher's trajectories from noise to a shot, kept at the student's noise levels (reference, section 7)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.errors import InputError
+from shotstream.core.files import make_directory
+from shotstream.data.latents import Batch, LatentPool, load_batch, save_batch
+from shotstream.model.config import ContextTimestep, SamplerConfig
+from shotstream.model.schedule import TRAIN_TIMESTEPS, euler_sigmas
+from shotstream.model.transformer import Transformer
+from shotstream.rollout.denoise import Sampler
+from shotstream.rollout.shot import ShotInputs
+from shotstream.rollout.whole import see_both_ways
+from shotstream.story.layout import ShotLayout
+from shotstream.train.draws import normal
+from shotstream.train.execution import Execution
+from shotstream.train.settings import Trajectories
+
+STATES = "states"
+
+
+def kept_steps(num_steps: int, nominal: tuple[float, ...]) -> tuple[int, ...]:
+    """After how many of `num_steps` Euler steps the nominal timesteps are reached, and the end: 0, 13, 25, 37, 50."""
+    return (*(round(num_steps * (1 - timestep / TRAIN_TIMESTEPS)) for timestep in nominal), num_steps)
+
+
+class TrajectoryStore:
+    """Trajectories on disk: one file for each file of the shots' pool that they were made from."""
+
+    def __init__(
+        self, directory: Path, config: Trajectories, student: SamplerConfig, context_timestep: ContextTimestep
+    ) -> None:
+        """Trajectories in `directory`, over the student's noise levels; `context_timestep` is the teacher's."""
+        self._directory, self._config = make_directory(directory), config
+        self._kept = kept_steps(config.num_steps, student.steps)
+        sigmas = tuple(euler_sigmas(config.num_steps, student.shift))
+        self._sampler = Sampler("euler", sigmas, config.guidance, "whole", context_timestep)
+
+    @torch.no_grad()
+    def make(self, teacher: Transformer, shots: LatentPool, execution: Execution, watch: Callable[[int], None]) -> None:
+        """Makes what is not there yet; each process its share.
+
+        Args:
+            teacher: placed on the device of `execution`.
+            shots: whose contexts, captions and lengths the trajectories have.
+            execution: the processes.
+            watch: told how many of this process's are done.
+        """
+        missing = [number for number in range(self._config.batches) if not self._path(number).exists()]
+        there = self._config.batches - len(missing)
+        execution.wait()  # all have seen the same before anyone writes
+        for start in range(0, len(missing), execution.processes):
+            turn = start + execution.rank
+            number = missing[min(turn, len(missing) - 1)]  # a sharded network runs in all processes or in none
+            batch = shots.whole(number).to(execution.device)
+            with execution.arithmetic():
+                states = self._states(teacher, batch, number)
+            if turn < len(missing):
+                save_batch(self._path(number), batch, **{STATES: states.bfloat16()})
+            watch((there + start) // execution.processes + 1)
+        execution.wait()
+
+    def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
+        """A batch, the kept states of its trajectories, and the timesteps of the states. After the last, the first.
+
+        Raises:
+            InputError: it has not been made.
+        """
+        path = self._path(number % self._config.batches)
+        if not path.exists():
+            raise InputError(f"{path} is missing; run 'shotstream train trajectories' to its end first")
+        batch, more = load_batch(path)
+        timesteps = torch.tensor([self._sampler.sigmas[step] for step in self._kept]) * TRAIN_TIMESTEPS
+        return batch, more[STATES].float(), timesteps
+
+    def _states(self, teacher: Transformer, batch: Batch, number: int) -> Float[Tensor, "b k f c h w"]:
+        remembered = batch.context.shape[1]
+        layout = ShotLayout(batch.layout[:remembered], batch.layout[remembered:], ())
+        predict = see_both_ways(teacher, ShotInputs(batch.context, batch.text, layout), self._sampler)
+        states = self._sampler.integrate(predict, normal(batch.target, "trajectory", number))
+        return torch.stack([state for step, state in enumerate(states) if step in self._kept], 1)
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"{number:05d}.safetensors"

@@ -1,0 +1,16 @@
+"""Runs several `shotstream` commands one after another, in each of the processes that torchrun starts."""
+
+import json
+import sys
+
+import torch
+
+from shotstream.cli import main
+from shotstream.train.execution import Execution
+
+torch.set_num_threads(1)
+leave = Execution.close
+Execution.close = lambda _: None  # they meet once, and stay together for all commands
+codes = [main(command) for command in json.loads(sys.argv[1])]
+leave(Execution(torch.device("cpu")))
+sys.exit(max(codes))
