@@ -219,6 +219,7 @@ class Run:
         return TrajectoryStore(self.directory / "trajectories", preset.trajectories, preset.student, label)
 
     def _codec_stage(self) -> Stage:
+        torch.manual_seed(0)
         codec = _block_codec(self.preset.model)
         if not find_checkpoints(self.directory / "codec"):
             fit_linear(codec, self.preset.codec.fit_clips)
