@@ -1,9 +1,9 @@
 """The first causal model: flow matching on pictures, then on the next shot, block-causal, with its context.
 
 Single pictures come first: a picture costs a sixteenth of a shot, and what a word looks like can be learnt from it.
-Then every chunk of a shot gets a noise level of its own (diffusion forcing); the chunks before it and the context are
-what it sees. A share of the earlier chunks is left clean, as they are at inference. The result is sampled with many
-steps and guidance; distillation makes a student of it.
+Then pictures and shots are mixed, and every chunk of a shot gets a noise level of its own (diffusion forcing); the
+chunks before it and the context are what it sees. A share of the earlier chunks is left clean, as they are at
+inference. The result is sampled with many steps and guidance; distillation makes a student of it.
 """
 
 import math
@@ -38,9 +38,14 @@ class BaseStage(Stage):
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        pool = self._pictures if step < self._config.picture_steps else self._shots
+        pool = self._pictures if self._on_pictures(step) else self._shots
         batch = pool(step, part).to(self._device)
         return forced_flow_matching_loss(self._call, self._network, batch, self._config, step, part)
+
+    def _on_pictures(self, step: int) -> bool:
+        """Whether a step is on pictures: the same for all its parts."""
+        drawn = float(torch.rand((), generator=generator("base-kind", step)))
+        return step < self._config.picture_steps or drawn < self._config.picture_share
 
 
 def chunk_sigmas(batch: int, chunks: int, config: BaseTraining, draw: torch.Generator) -> Float[Tensor, "b chunks"]:

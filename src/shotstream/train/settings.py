@@ -100,6 +100,8 @@ class TextTraining:
 class BaseTraining:
     """The causal base model: `picture_steps` on single pictures first, which are cheap, then shots with their context.
 
+    Of the steps after that, a share of `picture_share` is on pictures still.
+
     `shift` moves noise levels towards noise. Levels below `full_weight_sigma` weigh less, as their square: an error of
     the clean estimate counts there as it does at that level. `clean_share` of the chunks before a shot's last are left
     clean; `no_text_share` of the samples lose their captions.
@@ -107,7 +109,8 @@ class BaseTraining:
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=20000, ema_decay=0.999))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-3, warmup_steps=200))
-    picture_steps: int = 6000
+    picture_steps: int = 5000
+    picture_share: float = 0.4
     pictures: PoolConfig = field(default_factory=lambda: PoolConfig(latents=128, batches=800, pictures=True))
     shift: float = 3.0
     full_weight_sigma: float = 0.3
