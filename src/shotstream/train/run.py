@@ -283,7 +283,7 @@ class Run:
         state = weights if weights[EMBEDDING].shape[1] == channels else begin_channels(weights)
         missing, unexpected = network.load_state_dict(state, strict=False)
         assert not unexpected, unexpected
-        assert set(missing) <= {"shot_embedding.weight"}, missing
+        assert set(missing) <= {"shot_embedding"}, missing
         return network
 
     def _frozen(self, weights: dict[str, Tensor]) -> Transformer:

@@ -1,0 +1,105 @@
+"""Changes of a preset from the command line, what a run writes about itself, and bad input as one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from shotstream.cli import main
+from shotstream.core.config import to_dict
+from shotstream.core.errors import InputError
+from shotstream.train.execution import Execution
+from shotstream.train.presets import TINY, get_preset
+from shotstream.train.run import PRETRAINED_STAGES, RECIPE_FILE, Run
+from shotstream.train.settings import LoopConfig, SourceConfig
+
+Command = Callable[..., list[str]]
+Copy = Callable[..., Path]
+
+
+def train(run: Path, stage: str, *changes: str, device: str = "cpu") -> int:
+    given = [word for change in changes for word in ("--set", change)]
+    return main(["train", stage, "--preset", "tiny", "--run", str(run), "--device", device, *given])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("teacher.optimizer.lrr=1", "unknown key 'lrr' (did you mean 'lr'?)"),
+        ("optimizer.lrr=1", "unknown key 'lrr' (did you mean 'lr'?)"),
+        ("teachr.trained=all", "unknown key 'teachr' (did you mean 'teacher'?)"),
+        ("trained=some", "teacher.trained: expected one of attention, all, got 'some'"),
+        ("loop.steps=many", "teacher.loop.steps: expected int, got 'many'"),
+        ("loop.steps=0", "expected steps of at least 1, got 0"),
+        ("loop.parts=0", "expected parts of at least 1, got 0"),
+        ("source.kind=manifest", "expected source.manifest to name a CSV"),
+        ("shots.chunk_shares=[0.5, 0.6]", "expected one share for each of the chunks"),
+        ("lr", "expected FIELD=VALUE, got 'lr'"),
+    ],
+)
+def test_a_change_that_does_not_fit_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, message: str
+) -> None:
+    assert train(tmp_path / "run", "teacher", change) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_recipe_beside_a_run_is_the_preset_as_changed(tmp_path: Path) -> None:
+    changes = ("optimizer.lr=1e-5", "teacher.loop.parts=2", "model.context=first", "stage2.chunks=[1]")
+    assert train(tmp_path, "teacher", *changes) == 2, "there is no base yet"
+    expected = get_preset("tiny", (f"teacher.{changes[0]}", *changes[1:]))
+    assert expected.teacher.optimizer.lr == 1e-5
+    assert expected.base.optimizer == TINY.base.optimizer
+    assert json.loads((tmp_path / RECIPE_FILE).read_text()) == json.loads(json.dumps(to_dict(expected)))
+
+
+def test_the_length_of_a_stage_has_an_option(tmp_path: Path) -> None:
+    words = ["train", "stage1", "--preset", "tiny", "--run", str(tmp_path), "--device", "cpu", "--steps", "9"]
+    assert main(words) == 2
+    assert json.loads((tmp_path / RECIPE_FILE).read_text())["stage1"]["loop"]["steps"] == 9
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path, "teacher", device="cuda") == 2
+    error = capsys.readouterr().err
+    assert "expected a CUDA device, found none" in error
+    assert error.count("\n") == 1
+
+
+def test_a_source_names_a_manifest_exactly_where_it_is_one() -> None:
+    assert SourceConfig("manifest", "videos.csv").manifest == "videos.csv"
+    with pytest.raises(InputError, match="exactly where"):
+        SourceConfig("storyworld", "videos.csv")
+
+
+@pytest.mark.parametrize("name", ["steps", "parts", "log_every_steps", "keep_checkpoints"])
+def test_a_loop_counts_from_one(name: str) -> None:
+    with pytest.raises(InputError, match=f"expected {name} of at least 1, got 0"):
+        LoopConfig(**({"steps": 3} | {name: 0}))
+
+
+def test_some_stages_run_alone(tmp_path: Path) -> None:
+    several = Execution(torch.device("cpu"))
+    several.processes = 2
+    for stage in ("codec", "text"):
+        with pytest.raises(InputError, match=f"expected one process for {stage}, got 2"):
+            Run(tmp_path, TINY, several).build(stage)
+
+
+def test_a_pretrained_model_stands_in_for_the_first_stages(
+    finished: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    assert main([*command("export", finished), "-o", str(model), "--stage", "base"]) == 0
+    change = f"pretrained={model}"
+    for stage in PRETRAINED_STAGES:
+        assert train(tmp_path / "run", stage, change) == 2
+        assert f"{stage} comes from {model}; set pretrained= to train it here" in capsys.readouterr().err
+    assert train(tmp_path / "run", "teacher", change) == 0
+    assert not (tmp_path / "run" / "codec").exists()

@@ -1,0 +1,61 @@
+"""The teacher's trajectories: which states are kept, and that they are those of its sampler."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from shotstream.core.errors import InputError
+from shotstream.data.latents import load_batch
+from shotstream.model.schedule import few_step_sigmas
+from shotstream.rollout.denoise import Sampler
+from shotstream.rollout.shot import ShotInputs
+from shotstream.rollout.whole import see_both_ways
+from shotstream.story.layout import ShotLayout
+from shotstream.train.draws import normal
+from shotstream.train.execution import Execution
+from shotstream.train.presets import TINY, Preset
+from shotstream.train.run import Run
+from shotstream.train.settings import Trajectories
+from shotstream.train.trajectories import STATES, TrajectoryStore, kept_steps
+
+NOMINAL = (1000.0, 740.0, 500.0, 260.0)
+
+
+def test_states_are_kept_where_the_student_is_asked() -> None:
+    assert kept_steps(50, NOMINAL) == (0, 13, 25, 37, 50)
+    assert kept_steps(8, NOMINAL) == (0, 2, 4, 6, 8)
+
+
+@torch.no_grad()
+def test_the_states_are_those_of_the_teacher_sampled_whole(finished: Path, lively: Callable[..., Preset]) -> None:
+    run = Run(finished, lively(), Execution(torch.device("cpu")))
+    teacher = run.model("teacher").transformer
+    batch, more = load_batch(finished / "trajectories" / "00001.safetensors")
+    assert torch.equal(batch.target, run.shots(1).whole(1).target)
+    layout = ShotLayout(batch.layout[:6], batch.layout[6:], ())
+    sampler = Sampler.from_config(run.sampler("teacher"))
+    assert (sampler.order, len(sampler.sigmas), sampler.guidance) == ("whole", 9, TINY.trajectories.guidance)
+    predict = see_both_ways(teacher, ShotInputs(batch.context, batch.text, layout), sampler)
+    states = list(sampler.integrate(predict, normal(batch.target, "trajectory", 1)))
+    expected = torch.stack([states[step] for step in (0, 2, 4, 6, 8)], 1)
+    assert torch.equal(more[STATES], expected.bfloat16())
+    assert not torch.equal(more[STATES][:, 0], more[STATES][:, -1])
+
+
+def test_timesteps_are_near_the_students_and_end_at_zero(finished: Path) -> None:
+    store = TrajectoryStore(finished / "trajectories", TINY.trajectories, TINY.student, "target")
+    _, states, timesteps = store.read(0)
+    assert states.shape[1] == len(timesteps) == 5
+    assert timesteps[-1] == 0
+    wanted = [1000 * sigma for sigma in few_step_sigmas(NOMINAL, TINY.student.shift)]
+    assert timesteps[:-1].tolist() == pytest.approx(wanted, abs=15)
+    again, _, _ = store.read(TINY.trajectories.batches)
+    assert torch.equal(again.target, store.read(0)[0].target), "after the last comes the first"
+
+
+def test_missing_trajectories_are_named(tmp_path: Path) -> None:
+    store = TrajectoryStore(tmp_path, Trajectories(), TINY.student, "target")
+    with pytest.raises(InputError, match="run 'shotstream train trajectories' to its end first"):
+        store.read(7)
