@@ -6,10 +6,10 @@ concatenating anything; only a commit makes them part of the memory. The next st
 The buffer holds slots of one latent. The first slots are pinned: the context (the paper's global cache) and, with a
 rolling window, a sink of first latents. The rest is the local cache, a ring whose oldest latents give way once it is
 full. Attention does not mind the order of keys, because their positions were rotated into them when they were made.
-Where a window rolls, the keys that stay are turned back in time as it moves on, so that positions never grow beyond
-those of a full cache: what counts is where a latent stands in the memory, not how long ago it was made. Source:
-StreamingLLM (positions within the cache), Infinity-RoPE (the newest block at the last position that training has seen,
-those before it rotated backward, the sink where it was).
+Where a window rolls beyond the positions of training, its keys are turned back in time as it moves on (`turn_window`),
+and new latents keep the last position: what counts is where a latent stands in the memory, not when it was made.
+Source: StreamingLLM (positions within the cache), Infinity-RoPE (the newest block at the last position that training
+has seen, those before it rotated backward, the sink where it was).
 
 In self-forcing training the memory itself records no gradient: it is written by clean passes that do not. What the
 published training does is kept as `straight_through`: a later chunk sees an earlier one's clean keys and values, but
@@ -80,11 +80,6 @@ class KVCache:
     def latents(self) -> int:
         """How many latents are remembered now."""
         return min(self._latents_seen, self.capacity)
-
-    @property
-    def full(self) -> bool:
-        """Whether the next stage takes the place of the window's oldest latents."""
-        return self._latents_seen >= self.capacity
 
     def reset(self, keep: int = 0) -> None:
         """Forget everything but the first `keep` latents (the context, when a shot starts again)."""

@@ -78,11 +78,8 @@ class SelfAttention(Attention):
         k, v = self.keys_values(x)
         q, k = rotate(self.queries(x), rotary), rotate(k, rotary)
         if staged is not None:
-            out = attend(q, *staged.extend(layer, k, v))
-        elif plan:
-            out = attend_by_plan(q, k, v, plan, q.shape[1] // plan[-1].queries.stop)
-        else:
-            out = attend(q, k, v)
+            k, v = staged.extend(layer, k, v)
+        out = attend_by_plan(q, k, v, plan, q.shape[1] // plan[-1].queries.stop) if plan else attend(q, k, v)
         return self.o(out.flatten(2))
 
 
@@ -224,7 +221,7 @@ class Transformer(nn.Module):
             text: embeddings of s captions (zero rows are padding and are attended), or their keys from `read_text`.
             placement: from `place`, for exactly these latents.
             staged: room in a cache; the latents see what it remembers, and each other. None: no memory.
-            plan: without a cache, who sees whom; empty means everyone sees everyone.
+            plan: who sees whom, with a cache's latents before the new ones; empty means everyone sees everyone.
         """
         dtype = self.patch_embedding.weight.dtype
         x = self._indicate(self._patchify(latents.to(dtype)), placement)
