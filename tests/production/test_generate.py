@@ -11,6 +11,7 @@ from shotstream import cli
 from shotstream.cli.generate import plan_outputs
 from shotstream.core.errors import InputError
 from shotstream.core.media import probe_video, read_video
+from shotstream.core.pictures import write_png
 from shotstream.story.history import History
 
 LINE = "A fox. | It walks. | It sleeps."
@@ -65,6 +66,25 @@ def test_size_frames_and_gif(shell, tmp_path):
     assert read_video("out.gif").shape == (18, 64, 32, 3)
     assert len(list((tmp_path / "png").iterdir())) == 18
     assert History.open(tmp_path / "out.shots").identity.context == "first"
+
+
+def test_a_directed_story_from_yaml(shell, tmp_path):
+    write_png(tmp_path / "fox.png", np.full((32, 48, 3), 90, np.uint8))
+    (tmp_path / "fox.yaml").write_text(
+        "global: A fox.\ncast: [{image: fox.png, caption: a fox}]\nshots:\n"
+        "- {text: It walks., chunks: 8, extend: true, steer: [{at: 1, text: It runs.}]}\n"
+    )
+    code, out, err = shell("fox.yaml", "-o", "out.mp4", "--context", "relevant")
+    assert (code, err) == (0, "")
+    assert "1 shots, 93 frames" in out
+    history = History.open(tmp_path / "out.shots")
+    assert history.identity.context == "relevant"
+    assert history.records[0].steers[0].text == "It runs."
+    (tmp_path / "fox.png").unlink()
+    code, _, err = shell("fox.yaml", "-o", "other.mp4")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "fox.yaml, cast 1: cannot read fox.png: no such file" in err
+    assert not list(tmp_path.glob("other*"))
 
 
 def test_what_is_remembered_is_the_models_choice(shell, tmp_path):

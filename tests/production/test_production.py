@@ -2,17 +2,19 @@
 
 import errno
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
 from shotstream.core.media import VideoWriter, probe_video, read_video
+from shotstream.core.pictures import write_png
 from shotstream.core.spec import VideoSize
 from shotstream.model.config import SamplerConfig
 from shotstream.rollout.production import Outputs, caption_warnings, produce
 from shotstream.story.history import History
-from shotstream.story.script import Script, ScriptShot
+from shotstream.story.script import CastEntry, Script, ScriptShot, Steer
 
 SCRIPT = Script("A fox. ", (ScriptShot("It walks.", 2), ScriptShot("It jumps.", 1), ScriptShot("It sleeps.", 2)))
 FRAMES = [21, 9, 21]
@@ -247,3 +249,62 @@ def test_too_long_captions_are_named(model):
         "'and on and on and far away.' on; shorten it"
     )
     assert caption_warnings(model.truncation, SCRIPT) == []
+
+
+@pytest.fixture
+def directed(tmp_path):
+    """A story with a cast, a steered shot and a long one."""
+    for number in range(2):
+        write_png(tmp_path / f"{number}.png", np.full((40, 60, 3), 90 * number, np.uint8))
+    shots = (
+        ScriptShot("It walks.", 3, steer=(Steer(1, "It runs."),)),
+        ScriptShot("It jumps.", 9, extend=True, steer=(Steer(8, "It sits."),)),
+        ScriptShot("It sleeps.", 1),
+    )
+    return Script("A fox. ", shots, cast=tuple(CastEntry(str(tmp_path / f"{n}.png"), f"fox {n}") for n in range(2)))
+
+
+@pytest.mark.parametrize("stop", [(0, 1), (1, 8), (2, 0)])
+def test_a_directed_story_is_made_as_written_and_goes_on_after_a_stop(make_model, tmp_path, directed, stop):
+    whole, outputs = Outputs(tmp_path / "whole.mp4"), Outputs(tmp_path / "out.mp4")
+    assert run(make_model(), directed, whole, seed=1) == 33 + 105 + 9
+    with pytest.raises(KeyboardInterrupt):
+        run(make_model(failures={stop: KeyboardInterrupt()}), directed, outputs, seed=1)
+    run(make_model(), directed, outputs, seed=1, mode="resume")
+    assert_same(outputs, whole)
+    history = History.open(outputs.shots)
+    assert [take.steers for take in history.records] == [shot.steer for shot in directed.shots]
+    assert [member.caption for member in history.cast] == ["fox 0", "fox 1"]
+    plain = Outputs(tmp_path / "plain.mp4")
+    run(make_model(), Script("A fox. ", tuple(replace(shot, steer=()) for shot in directed.shots)), plain, seed=1)
+    made, unsteered = (History.open(some.shots).frames(0) for some in (outputs, plain))
+    assert not np.array_equal(made[:9], unsteered[:9]), "the cast is seen"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: replace(s, cast=s.cast[:1]), r"cast: \['fox 0', 'fox 1'\] there, \['fox 0'\] here"),
+        (
+            lambda s: replace(s, cast=(s.cast[0], replace(s.cast[0], caption="fox 1"))),
+            "is another image than the story",
+        ),
+        (lambda s: replace(s, shots=(replace(s.shots[0], steer=()), *s.shots[1:])), "shot 1, steer: "),
+    ],
+)
+def test_another_direction_is_not_gone_on_with(make_model, outputs, directed, change, message):
+    run(make_model(), directed, outputs, seed=1)
+    with pytest.raises(InputError, match=message):
+        run(make_model(), change(directed), outputs, seed=1, mode="resume")
+
+
+def test_too_long_directions_are_named(model, directed):
+    long = "on and " * 10
+    script = replace(
+        directed,
+        shots=(replace(directed.shots[0], steer=(Steer(1, long),)),),
+        cast=(replace(directed.cast[0], caption=long),),
+    )
+    shot, cast = caption_warnings(model.truncation, script)
+    assert shot.startswith("shot 1: the caption is too long")
+    assert cast.startswith("cast 1: the caption is too long")

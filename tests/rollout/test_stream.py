@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,50 +11,14 @@ import pytest
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import VideoSize, frames_of_chunks
-from shotstream.model.config import (
-    BlockCodecConfig,
-    ModelConfig,
-    SamplerConfig,
-    TextEncoderConfig,
-    TransformerConfig,
-    WanVAEConfig,
-)
+from shotstream.core.spec import frames_of_chunks
+from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
 from shotstream.model.parts import ModelParts, random_parts
 from shotstream.rollout.stream import Story
 
 FEW_STEPS = SamplerConfig(steps=(1000.0, 500.0))
 GUIDED = SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)
 SHOTS = ("a fox walks", "a bear sleeps", "they dance", "night falls")
-
-
-def tiny_config(**codec: object) -> ModelConfig:
-    channels = 4 if not codec else 16
-    return ModelConfig(
-        "tiny",
-        VideoSize(32, 48),
-        TransformerConfig(
-            dim=48,
-            ffn_dim=64,
-            num_heads=2,
-            num_layers=2,
-            in_dim=channels,
-            out_dim=channels,
-            freq_dim=32,
-            text_dim=16,
-            text_len=32,
-        ),
-        text_encoder=TextEncoderConfig(
-            vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=32
-        ),
-        sampler=FEW_STEPS,
-        **(codec or {"block_codec": BlockCodecConfig(latent_channels=4, width=8, depth=1)}),  # type: ignore[arg-type]
-    )
-
-
-@pytest.fixture(scope="module")
-def parts() -> ModelParts:
-    return random_parts(tiny_config())
 
 
 def tell(parts: ModelParts, shots: tuple[str, ...] = SHOTS, chunks: int = 2, **options: object) -> list[np.ndarray]:
@@ -162,7 +127,9 @@ def test_with_the_targets_caption_only_no_other_is_read(parts: ModelParts, monke
 
 
 @pytest.mark.parametrize("sampler", [FEW_STEPS, GUIDED], ids=["few_step", "guided_euler"])
-def test_a_context_in_channels_is_remembered_too(sampler: SamplerConfig) -> None:
+def test_a_context_in_channels_is_remembered_too(
+    tiny_config: Callable[..., ModelConfig], sampler: SamplerConfig
+) -> None:
     config = tiny_config()
     parts = random_parts(replace(config, transformer=replace(config.transformer, injection="channel")))
     plain = tell(parts, SHOTS[:3], sampler=sampler)
@@ -183,7 +150,7 @@ def test_saving_without_a_shot_is_refused(parts: ModelParts, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
-def test_streams_through_wans_codec_too() -> None:
+def test_streams_through_wans_codec_too(tiny_config: Callable[..., ModelConfig]) -> None:
     parts = random_parts(tiny_config(wan_vae=WanVAEConfig(dim=4, num_res_blocks=1)))
     first, again = (tell(parts, shots=SHOTS[:2], chunks=1) for _ in range(2))
     assert [len(frames) for frames in first] == [9, 9]

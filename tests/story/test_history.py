@@ -9,7 +9,10 @@ import pytest
 from shotstream.core.errors import InputError
 from shotstream.core.media import VideoWriter
 from shotstream.story.context import FrameRef, PastShot
-from shotstream.story.history import FinishedShot, History, StoryIdentity, remove_story
+from shotstream.story.files import remove_story
+from shotstream.story.history import FinishedShot, History
+from shotstream.story.record import CastMember, StoryIdentity
+from shotstream.story.script import Steer
 
 IDENTITY = StoryIdentity("A fox.", 7, 32, 48, {"kind": "few_step", "steps": (1000.0, 500.0)}, "abc")
 
@@ -89,7 +92,7 @@ def test_a_shot_that_cannot_be_written_is_not_kept(story, monkeypatch, step):
         if step == "frames":
             patch.setattr(VideoWriter, "add", full)
         else:
-            writes = {"key frames": "write_bytes", "record": "write_json"}
+            writes = {"key frames": "write_bytes", "record": "write_record"}
             patch.setattr(f"shotstream.story.history.{writes[step]}", full)
         with pytest.raises(InputError, match="disk is full"):
             history.add(shot(3))
@@ -121,12 +124,98 @@ def test_a_story_is_not_begun_over_another(story):
         History.create(IDENTITY, story)
 
 
-def test_shots_can_be_taken_back(story):
+def test_a_shot_has_several_takes_and_none_is_lost(story):
     history = History.open(story)
-    history.truncate(1)
+    history.switch([0])
     assert history.lengths == History.open(story).lengths == [9]
-    history.add(shot(1))
-    assert history.lengths == [9, 9]
+    history.add(shot(1, 3))
+    assert history.lengths == History.open(story).lengths == [9, 33]
+    assert names(story)[2:4] == ["shot-001.mkv", "shot-001.safetensors"]
+    assert (story / "shot-001.take-1.mkv").exists()
+    history.add(shot(2, 4))
+    assert [branch.takes for branch in history.branches()] == [(0, 0, 0), (0, 1, 1)]
+    assert [branch.current for branch in history.branches()] == [False, True]
+    history.switch((0, 0, 0))
+    assert np.array_equal(history.frames(1), shot(1, 2).frames)
+    assert np.array_equal(history.read_key_frames([FrameRef(1, 20)])[0], shot(1, 2).key_frames[20])
+    again = History.open(story)
+    again.switch((0, 1, 1))
+    assert np.array_equal(again.frames(1), shot(1, 3).frames)
+    assert (again.dropped, again.lengths) == (0, [9, 33, 45])
+
+
+def test_a_damaged_take_takes_along_only_what_goes_on_from_it(story):
+    history = History.open(story)
+    history.switch([0])
+    history.add(shot(1, 3))
+    history.add(shot(2, 4))
+    (story / "shot-001.take-1.mkv").write_bytes(b"damaged")
+    history = History.open(story)
+    assert (history.dropped, history.branch) == (2, (0,))
+    assert [branch.takes for branch in history.branches()] == [(0, 0, 0)]
+    history.switch((0, 0, 0))
+    assert history.lengths == [9, 21, 9]
+    assert not list(story.glob("*take-1*"))
+
+
+def test_a_branch_that_cannot_be_written_is_not_stood_on(story, monkeypatch):
+    def full(*_):
+        raise InputError("the disk is full")
+
+    history = History.open(story)
+    monkeypatch.setattr("shotstream.story.history.write_record", full)
+    with pytest.raises(InputError, match="disk is full"):
+        history.switch([0])
+    assert history.branch == (0, 0, 0)
+
+
+def test_a_story_of_version_1_is_a_tree_with_one_branch(story):
+    data = json.loads((story / "story.json").read_text())
+    line = [
+        {name: value for name, value in take.items() if name not in ("shot", "take", "parent", "steers", "cast")}
+        for take in data["tree"]["takes"]
+    ]
+    (story / "story.json").write_text(json.dumps({"version": 1, "identity": data["identity"], "shots": line}))
+    history = History.open_or_create(IDENTITY, story)
+    assert (history.lengths, history.dropped) == ([9, 21, 9], 0)
+    assert [branch.takes for branch in history.branches()] == [(0, 0, 0)]
+    history.add(shot(3))
+    assert json.loads((story / "story.json").read_text())["version"] == 2
+    assert np.array_equal(History.open(story).frames(1), shot(1, 2).frames)
+
+
+def test_what_a_shot_was_steered_to_is_known_by_frame(story):
+    history = History.open(story)
+    steered = FinishedShot(3, "text 3", 8, 3, shot(3, 3).frames, shot(3, 3).key_frames, (Steer(1, "else"),), 2)
+    history.add(steered)
+    take = History.open(story).records[3]
+    assert (take.steers, take.seed, take.cast) == ((Steer(1, "else"),), 8, 2)
+    past = History.open(story).past[3]
+    assert past == PastShot(3, 33, "text 3", ((9, "else"),))
+    assert [past.caption_at(frame) for frame in (0, 8, 9, 32)] == ["text 3", "text 3", "else", "else"]
+
+
+def test_frames_may_come_in_pieces(story):
+    history, whole = History.open(story), shot(3, 2)
+    pieces = iter((whole.frames[:9], whole.frames[9:]))
+    history.add(FinishedShot(3, "text 3", 7, 2, pieces, whole.key_frames))
+    assert np.array_equal(history.frames(3), whole.frames)
+
+
+def test_the_cast_is_kept_in_the_storys_size_and_found_again(story):
+    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    History.open(story).add_cast(picture, "a fox")
+    History.open(story).add_cast(np.full((100, 90, 3), 7, np.uint8), "a place")
+    history = History.open(story)
+    assert [member.caption for member in history.cast] == ["a fox", "a place"]
+    assert np.array_equal(history.cast_frames([0])[0], picture)
+    assert history.cast_frames([1])[0].shape == (32, 48, 3)
+    assert isinstance(history.cast[0], CastMember)
+    (story / "cast-000.png").write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"cast-000\.png is missing or damaged"):
+        History.open(story)
+    remove_story(story)
+    assert names(story) == []
 
 
 def test_a_story_is_removed_and_nothing_else(story):
@@ -158,8 +247,9 @@ def test_a_frame_that_was_not_kept_exactly_is_said_so(story):
     [
         ("{", "damaged and holds no story"),
         ("[]", "expected a mapping"),
-        ('{"version": 9}', "expected version 1, got 9"),
+        ('{"version": 9}', "expected version 1 or 2, got 9"),
         ('{"version": 1}', "missing key 'identity'"),
+        ('{"version": 2}', "missing key 'identity'"),
         ("\udcff", "damaged and holds no story"),
     ],
 )
@@ -189,7 +279,11 @@ def test_memory_does_not_grow_with_shots():
 def test_the_record_is_plain_and_complete(story):
     data = json.loads((story / "story.json").read_text())
     assert data["identity"]["model"] == "abc"
-    assert set(data["shots"][1]) == {"caption", "seed", "chunks", "length_frames", "sha256", "key_frames_sha256"}
+    assert data["tree"]["branch"] == [0, 0, 0]
+    assert set(data["tree"]["takes"][1]) == {
+        "shot", "take", "parent", "caption", "seed", "chunks", "length_frames", "sha256", "key_frames_sha256",
+        "steers", "cast",
+    }  # fmt: skip
 
 
 def names(directory):

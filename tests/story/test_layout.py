@@ -71,3 +71,21 @@ def test_layouts_are_cut_joined_and_repeated() -> None:
 def test_a_context_of_another_size_is_our_own_mistake() -> None:
     with pytest.raises(AssertionError):
         shot_layout(1, [0, 0], 6, 3)
+
+
+def test_captions_that_differ_within_a_shot_are_told_apart_by_number() -> None:
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], 6, 3, described=[0, 0, 1, 2, 3, 3])
+    assert layout.context_captions == (0, 1, 2, 3)
+    assert rows(layout.context)[1:] == ([0, 0, 0, 1, 1, 1], [0, 0, 1, 2, 3, 3])
+    assert rows(layout.target)[1:] == ([2] * 3, [4] * 3)
+
+
+def test_a_first_shot_that_remembers_a_cast_is_shot_1_as_ever() -> None:
+    layout = shot_layout(0, [0] * 6, 6, 3, described=[0, 0, 0, 1, 1, 1])
+    assert rows(layout.context)[1] == [0] * 6
+    assert rows(layout.target)[1] == [1] * 3
+
+
+def test_a_shot_longer_than_any_in_training_stays_at_the_last_positions() -> None:
+    positions = rows(shot_layout(1, [0] * 6, 6, 27).target)[0]
+    assert positions == [*range(6, 27), 24, 25, 26, 24, 25, 26]

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from shotstream.core.errors import InputError
 from shotstream.story.captions import compose_caption
 from shotstream.story.loading import load_scripts, parse_json, parse_line
-from shotstream.story.script import Script, ScriptShot, format_script, script_from_dict, script_to_dict
+from shotstream.story.script import (
+    CastEntry,
+    Script,
+    ScriptShot,
+    Steer,
+    format_script,
+    script_from_dict,
+    script_to_dict,
+)
 from shotstream.story.script_yaml import parse_yaml
 
 FOX = Script("A red fox in the snow. ", (ScriptShot("It walks.", 2), ScriptShot("It sleeps.", 3)), 7)
@@ -87,6 +95,94 @@ def test_yaml_of_a_script_reads_back_to_it(tmp_path):
     assert script_from_dict(json.loads(json.dumps(script_to_dict(FOX)))) == FOX
 
 
+DIRECTED = Script(
+    "A fox.",
+    (
+        ScriptShot("It walks.", 9, extend=True, steer=(Steer(2, "It runs."), Steer(8, "It rests."))),
+        ScriptShot("It sleeps.", 2, steer=(Steer(0, "It wakes."),)),
+    ),
+    cast=(CastEntry("fox.png", "a fox, from the front"), CastEntry("wood.png", "a wood")),
+)
+DIRECTED_YAML = """\
+global: A fox.
+cast:
+- image: fox.png
+  caption: a fox, from the front
+- {image: wood.png, caption: a wood}
+shots:
+- text: It walks.
+  chunks: 9
+  extend: true
+  steer:
+  - at: 2
+    text: It runs.
+  - {at: 8, text: It rests.}
+- text: It sleeps.
+  chunks: 2
+  steer: [{at: 0, text: It wakes.}]
+"""
+
+
+def test_a_directed_story():
+    assert parse_yaml(DIRECTED_YAML, "x.yaml") == DIRECTED
+    assert parse_yaml(format_script(DIRECTED), "x.yaml") == DIRECTED
+    assert script_from_dict(json.loads(json.dumps(script_to_dict(DIRECTED)))) == DIRECTED
+
+
+def test_images_are_looked_for_beside_the_story(tmp_path):
+    for name in ("fox.png", "wood.png"):
+        write(tmp_path, name, "")
+    (script,) = load_scripts(write(tmp_path, "x.yaml", DIRECTED_YAML))
+    assert [entry.image for entry in script.cast] == [str(tmp_path / "fox.png"), str(tmp_path / "wood.png")]
+    assert script.shots == DIRECTED.shots
+
+
+def test_an_image_that_is_missing_is_named(tmp_path):
+    write(tmp_path, "fox.png", "")
+    message = complaint(write(tmp_path, "x.yaml", DIRECTED_YAML))
+    assert message == f"x.yaml, cast 2: cannot read {tmp_path / 'wood.png'}: no such file; check the path"
+
+
+def shot_with(lines):
+    return f"global: a\nshots:\n- text: b\n  chunks: 3\n{lines}"
+
+
+BAD_DIRECTIONS = {
+    "steer is one text": (shot_with("  steer: c\n"), "line 5: expected 'steer' to be a list; begin each with '- at:'"),
+    "no place": (shot_with("  steer:\n  - text: c\n"), "line 6, steer 1: missing key 'at'"),
+    "no text": (shot_with("  steer:\n  - at: 1\n"), "line 6, steer 1: missing key 'text'"),
+    "empty text": (
+        shot_with('  steer:\n  - {at: 1, text: ""}\n'),
+        "steer 1: expected the text to steer to, got an empty",
+    ),
+    "unknown key": (shot_with("  steer:\n  - {att: 1, text: c}\n"), "unknown key 'att' (did you mean 'at'?)"),
+    "place in words": (shot_with("  steer:\n  - {at: soon, text: c}\n"), "to be 0 or more, got 'soon'"),
+    "negative place": (shot_with("  steer:\n  - {at: -1, text: c}\n"), "to be 0 or more, got -1"),
+    "place behind the end": (shot_with("  steer:\n  - {at: 3, text: c}\n"), "at rising chunks before 3, got [3]"),
+    "places fall": (
+        shot_with("  steer:\n  - {at: 2, text: c}\n  - {at: 1, text: d}\n"),
+        "line 3, shot 1: expected to steer at rising chunks before 3, got [2, 1]",
+    ),
+    "twice the same place": (shot_with("  steer: [{at: 1, text: c}, {at: 1, text: d}]\n"), "got [1, 1]"),
+    "extend in words": (shot_with("  extend: long\n"), "shot 1: expected extend to be true or false, got 'long'"),
+    "extended to nothing": ("global: a\nshots:\n- {text: b, chunks: 0, extend: true}\n", "at least 1 chunk, got 0"),
+    "cast is one": (
+        "global: a\ncast: b\nshots: []\n",
+        "line 2: expected 'cast' to be a list; begin each with '- image:'",
+    ),
+    "cast without a caption": ("global: a\ncast:\n- image: b\nshots: []\n", "line 3, cast 1: missing key 'caption'"),
+    "cast with an empty image": (
+        'global: a\ncast:\n- {image: "", caption: b}\nshots: []\n',
+        "line 3, cast 1: expected the image of a cast member, got an empty one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_DIRECTIONS.values(), ids=BAD_DIRECTIONS.keys())
+def test_bad_directions(tmp_path, text, message):
+    assert message in complaint(write(tmp_path, "x.yaml", text))
+
+
 BAD_YAML = {
     "empty file": ("", "x.yaml: expected a story with 'global' and 'shots', got an empty file"),
     "a list": ("- a\n", "x.yaml, line 1: expected a mapping with 'global:' and 'shots:', got a list"),
@@ -95,7 +191,10 @@ BAD_YAML = {
         "global: a\nshots:\n- text: b\n- txt: c\n",
         "line 4, shot 2: unknown key 'txt' (did you mean 'text'?)",
     ),
-    "far unknown key": ("global: a\nzzz: 1\nshots: []\n", "line 2: unknown key 'zzz'; known keys: global, seed, shots"),
+    "far unknown key": (
+        "global: a\nzzz: 1\nshots: []\n",
+        "line 2: unknown key 'zzz'; known keys: global, seed, cast, shots",
+    ),
     "key over two lines": ('global: a\n"b\\n c": 1\nshots: []\n', "line 2: unknown key 'b c'"),
     "no global": ("shots:\n- text: a\n", "missing key 'global'"),
     "no shots": ("global: a\n", "missing key 'shots'"),

@@ -20,8 +20,8 @@ from shotstream.core.files import make_directory, writing
 from shotstream.core.log import show_warnings
 from shotstream.core.spec import VideoSize, frames_of_chunks
 from shotstream.rollout.production import Begin, Mode, Outputs, caption_warnings, produce
-from shotstream.story.context import SELECTORS, get_selector
 from shotstream.story.loading import load_scripts
+from shotstream.story.relevance import SELECTOR_NAMES, check_selector
 from shotstream.story.script import Script, check_seed
 
 DEFAULT_MODEL = "storyworld"
@@ -53,7 +53,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--size", metavar="WxH", help="width and height, divisible by 16 (default: the model's)")
     parser.add_argument(
-        "--context", metavar="C", help=f"what is remembered: {', '.join(SELECTORS)} (default: the model's)"
+        "--context", metavar="C", help=f"what is remembered: {', '.join(SELECTOR_NAMES)} (default: the model's)"
     )
     parser.add_argument("--strict", action="store_true", help="refuse captions that are too long for the text encoder")
     parser.add_argument("--frames", type=Path, metavar="DIR", help="write every frame as PNG too")
@@ -74,7 +74,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.seed is not None:
         check_seed(args.seed)
     if args.context is not None:
-        get_selector(args.context)
+        check_selector(args.context)
     size = args.size and parse_size(args.size)
     jobs = list(zip(scripts, plan_outputs(args.output, args.frames, args.gif, len(scripts)), strict=True))
     for _, outputs in jobs:

@@ -4,20 +4,25 @@ Beside `out.mp4` stands `out.shots/` with, for every finished shot, `shot-NNN.mp
 (the story's history), and `story.json`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+import numpy as np
+
 from shotstream.core.errors import InputError
 from shotstream.core.files import check_target, make_directory, writing
-from shotstream.core.media import VideoWriter, concat_videos, write_video
+from shotstream.core.media import Frames, VideoWriter, concat_videos, read_video, write_video
 from shotstream.core.pictures import write_gif, write_png
 from shotstream.core.spec import FPS
 from shotstream.model.text import TruncationReport
 from shotstream.rollout.stream import Story
 from shotstream.story.captions import compose_caption
-from shotstream.story.history import RECORD_FILE, History, remove_story
+from shotstream.story.cast import CAST_SHOT, fit_picture
+from shotstream.story.files import remove_story
+from shotstream.story.history import History
+from shotstream.story.record import RECORD_FILE
 from shotstream.story.script import Script, ScriptShot
 
 Mode = Literal["new", "resume", "overwrite"]
@@ -90,11 +95,20 @@ class Outputs:
 
 def caption_warnings(truncation: Truncation, script: Script) -> list[str]:
     """A line for every caption that is longer than the text encoder takes: what of it will be lost."""
-    captions = [compose_caption(script.global_caption, index, shot.text) for index, shot in enumerate(script.shots)]
+    captions = [
+        (f"shot {index + 1}", compose_caption(script.global_caption, index, text))
+        for index, shot in enumerate(script.shots)
+        for text in (shot.text, *(steer.text for steer in shot.steer))
+    ]
+    captions += [
+        (f"cast {number}", compose_caption(script.global_caption, CAST_SHOT, entry.caption))
+        for number, entry in enumerate(script.cast, start=1)
+    ]
+    reports = truncation([caption for _, caption in captions])
     return [
-        f"shot {number}: the caption is too long for the text encoder; it reads {report.words_kept} words and loses "
+        f"{where}: the caption is too long for the text encoder; it reads {report.words_kept} words and loses "
         f"{report.words_lost}, from {report.lost[:40]!r} on; shorten it"
-        for number, report in enumerate(truncation(captions), start=1)
+        for (where, _), report in zip(captions, reports, strict=True)
         if report.lost
     ]
 
@@ -117,9 +131,10 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
         _remove_shots(outputs.shots)
     with begin(outputs.shots) as story:
         _check_same_script(story.history, script, outputs.shots)
+        _make_cast(story, script)
         for index, shot in enumerate(script.shots):
-            _make_shot(story, index, shot, _shot_video(outputs.shots, index), watch)
-        concat_videos([_shot_video(outputs.shots, index) for index in range(len(script.shots))], outputs.video)
+            _make_shot(story, index, shot, _shot_video(story.history, index), watch)
+        concat_videos([_shot_video(story.history, index) for index in range(len(script.shots))], outputs.video)
         _write_extras(story.history, outputs)
         return sum(story.history.lengths)
 
@@ -133,10 +148,38 @@ def _make_shot(story: Story, index: int, shot: ScriptShot, video: Path, watch: W
             watch.kept(story.history.lengths[index])
         return
     with VideoWriter(video, FPS) as writer:
-        for frames in story.shot(shot.text, shot.chunks):
+        for frames in _directed(story, shot):
             writer.add(frames)
             if watch:
                 watch.made(index, len(frames))
+
+
+def _directed(story: Story, shot: ScriptShot) -> Iterator[Frames]:
+    """The frames of a shot, steered as its script says."""
+    texts = {steer.at: steer.text for steer in shot.steer}
+    being_made = story.shot(shot.text, shot.chunks, extend=shot.extend)
+    for chunk in range(shot.chunks):
+        if chunk in texts:
+            being_made.steer(texts[chunk])
+        yield next(being_made)
+    being_made.cut()
+
+
+def _make_cast(story: Story, script: Script) -> None:
+    """Adds the script's cast, or what of it the story does not have yet.
+
+    Raises:
+        InputError: an image cannot be read, is another than the story has, or comes after its first shot.
+    """
+    history = story.history
+    for number, entry in enumerate(script.cast):
+        image = read_video(entry.image, [0])[0]
+        if number < len(history.cast):
+            fitted = fit_picture(image, history.identity.height, history.identity.width)
+            if not np.array_equal(fitted, history.cast_frames([number])[0]):
+                raise InputError(f"{entry.image} is another image than the story was begun with; put that one back")
+        else:
+            story.add_cast(image, entry.caption)
 
 
 def _check_same_script(history: History, script: Script, directory: Path) -> None:
@@ -146,8 +189,18 @@ def _check_same_script(history: History, script: Script, directory: Path) -> Non
         raise InputError(
             f"{directory} holds {len(records)} shots, the story has {len(script.shots)}; use --overwrite to begin anew"
         )
+    there_cast, here_cast = [[entry.caption for entry in cast] for cast in (history.cast, script.cast)]
+    if there_cast != (here_cast if records else here_cast[: len(there_cast)]):
+        raise InputError(
+            f"{directory} holds another story (cast: {there_cast} there, {here_cast} here); "
+            "use --overwrite to begin anew"
+        )
     for number, (record, shot) in enumerate(zip(records, script.shots, strict=False), start=1):
-        for what, there, here in (("text", record.caption, shot.text), ("chunks", record.chunks, shot.chunks)):
+        for what, there, here in (
+            ("text", record.caption, shot.text),
+            ("chunks", record.chunks, shot.chunks),
+            ("steer", record.steers, shot.steer),
+        ):
             if there != here:
                 raise InputError(
                     f"{directory} holds another story (shot {number}, {what}: {there!r} there, {here!r} here); "
@@ -177,5 +230,5 @@ def _remove(directory: Path, pattern: str) -> None:
             path.unlink()
 
 
-def _shot_video(directory: Path, index: int) -> Path:
-    return directory / f"shot-{index:03d}.mp4"
+def _shot_video(history: History, index: int) -> Path:
+    return history.shot_file(index).with_suffix(".mp4")

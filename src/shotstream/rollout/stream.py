@@ -1,10 +1,9 @@
 """A story as a stream: shots on request, frames as soon as their chunk is decoded, the past remembered."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch import Tensor
 from shotstream.core.clock import Clock, no_clock
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.media import Frames, VideoWriter
+from shotstream.core.media import Frame, VideoWriter
 from shotstream.core.rng import Noise, SeededNoise
 from shotstream.core.spec import (
     CHUNK_LATENTS,
@@ -21,7 +20,6 @@ from shotstream.core.spec import (
     MAX_CHUNKS,
     MAX_SHOT_LATENTS,
     VideoSize,
-    check_chunks,
     latents_of_chunks,
 )
 from shotstream.model.cache import KVCache
@@ -30,20 +28,25 @@ from shotstream.model.injection import latents_in_front
 from shotstream.model.parts import ModelParts
 from shotstream.rollout.decode import FrameDecoder
 from shotstream.rollout.denoise import Sampler
+from shotstream.rollout.recall import Recalled, caption_vector, recall
 from shotstream.rollout.shot import ShotInputs, ShotRollout
+from shotstream.rollout.take import Origin, Shot
 from shotstream.rollout.whole import WholeShotRollout
 from shotstream.story.captions import compose_caption
-from shotstream.story.context import FrameRef, get_selector, key_frames
-from shotstream.story.history import FinishedShot, History, StoryIdentity
+from shotstream.story.history import History
 from shotstream.story.layout import shot_layout
-from shotstream.story.script import check_text
+from shotstream.story.record import StoryIdentity
+from shotstream.story.relevance import make_selector
+from shotstream.story.script import check_length, check_seed, check_text
+from shotstream.story.tree import Branch
 
 
 class Story:
     """One story being made with a model. Shots are asked for one by one; each remembers frames of those before it.
 
+    A story is a tree: it can go back to before any shot and make another take of it, and stand on any branch again.
     A context manager: leaving it removes a temporary history. The cache of keys and values is made once and used for
-    every shot, so memory does not grow with their number.
+    every shot, so memory does not grow with their number or their length.
     """
 
     def __init__(
@@ -68,7 +71,8 @@ class Story:
             directory: where finished shots are kept; None: a temporary directory.
             size: of the video; None: the model's own.
             sampler: how chunks are denoised; None: as the model's configuration says.
-            context: which past frames are remembered (`story.context`); None: as the model's configuration says.
+            context: which past frames are remembered (`story.context`, `story.relevance`); None: as the model's
+                configuration says.
             noise: where noise comes from instead of `seed`.
             clock: told what the time is spent on.
 
@@ -80,7 +84,7 @@ class Story:
         self._global = check_text(global_caption, "the global caption")
         self._size = size or parts.config.video
         self._sampler = Sampler.from_config(sampler)
-        self._select = get_selector(context)
+        self._select = make_selector(context, caption_vector(parts.text_encoder))
         self._noise = noise or SeededNoise(seed)
         identity = StoryIdentity(
             self._global, seed, self._size.height, self._size.width, to_dict(sampler), parts.fingerprint, context
@@ -89,7 +93,7 @@ class Story:
         self._cache: KVCache | None = None
         self._current: Shot | None = None
 
-    def shot(self, text: str, chunks: int = MAX_CHUNKS) -> "Shot":
+    def shot(self, text: str, chunks: int = MAX_CHUNKS, *, extend: bool = False, seed: int | None = None) -> Shot:
         """Begins the next shot: an iterator over the frames of its chunks, uint8 `[n, h, w, 3]`.
 
         A shot that was left before its end is cut where it was left.
@@ -97,26 +101,75 @@ class Story:
         Args:
             text: the shot's own caption.
             chunks: its length, 1 to 7; it can be cut earlier.
+            extend: allows any length, beyond what the model was trained on: the shot then remembers its first chunk
+                and its last ones.
+            seed: of this take's noise; None: the story's.
 
         Raises:
-            InputError: the caption is empty or the length is not 1 to 7.
+            InputError: the caption is empty, the length is not 1 to 7 and `extend` not given, the model makes a shot
+                whole and cannot extend it, or the seed is none.
         """
         check_text(text, "the shot's caption")
-        check_chunks(chunks)
-        if self._current is not None:
-            self._current.cut()
-        decoder = FrameDecoder(self._parts.codec, self._clock)
-        self._current = Shot(self._begin(text, chunks), decoder, self.history, text, self._seed, self._clock)
+        check_length(chunks, extend=extend)
+        if chunks > MAX_CHUNKS and self._sampler.order == "whole":
+            raise InputError(f"expected at most {MAX_CHUNKS} chunks of a model that makes a shot whole, got {chunks}")
+        noise = self._noise if seed is None else SeededNoise(check_seed(seed))
+        self._leave()
+        origin = Origin(text, self._seed if seed is None else seed, len(self.history.cast))
+        decoder, index = FrameDecoder(self._parts.codec, self._clock), len(self.history)
+        rollout = self._begin(text, chunks, noise)
+        self._current = Shot(
+            rollout, decoder, self.history, origin, lambda own: self._read([self._compose(index, own)]), self._clock
+        )
         return self._current
 
+    def add_cast(self, image: Frame, caption: str) -> None:
+        """Adds a picture that every later shot may remember, such as a character sheet or a place (`story.cast`).
+
+        Args:
+            image: uint8 `[h, w, 3]` of any size; it is scaled and cropped to the story's.
+            caption: what it shows.
+
+        Raises:
+            InputError: it is no such picture, or the caption is empty.
+        """
+        self.history.add_cast(image, check_text(caption, "the caption of a cast member"))
+
+    def branches(self) -> list[Branch]:
+        """Every way to an end of the story, in the order in which the ends were made."""
+        return self.history.branches()
+
+    def rewind(self, shot: int) -> None:
+        """Goes back to before that shot (from 0): the next one made is another take of it. Nothing is removed.
+
+        A shot being made is cut first.
+
+        Raises:
+            InputError: there is no such shot.
+        """
+        self._leave()
+        if not 0 <= shot <= len(self.history):
+            raise InputError(f"expected a shot from 0 to {len(self.history)} to go back to, got {shot}")
+        self.history.switch(self.history.branch[:shot])
+
+    def switch(self, branch: Branch | Sequence[int]) -> None:
+        """Stands on another branch, at its end; a beginning of one, by the takes of its shots, will do too.
+
+        A shot being made is cut first, on the branch that it was begun on.
+
+        Raises:
+            InputError: there is no such branch.
+        """
+        self._leave()
+        self.history.switch(branch.takes if isinstance(branch, Branch) else branch)
+
     def save(self, path: str | Path) -> None:
-        """Writes all shots as one video.
+        """Writes all shots of the current branch as one video.
 
         Raises:
             InputError: there is no shot yet, or the file cannot be written.
         """
-        if self._current is not None:
-            self._current.cut()
+        self._leave()
         if not len(self.history):
             raise InputError("expected a story with at least one shot, got none; make a shot first")
         with VideoWriter(path, FPS) as writer:
@@ -134,108 +187,59 @@ class Story:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _leave(self) -> None:
+        if self._current is not None:
+            self._current.cut()
+
     @torch.inference_mode()
-    def _begin(self, text: str, chunks: int) -> Iterator[Tensor]:
-        index = len(self.history)
-        references = self._select(self.history.past, text, CONTEXT_LATENTS)
-        remembered, latents = [r.shot for r in references], latents_of_chunks(chunks)
-        layout = shot_layout(index, remembered, CONTEXT_LATENTS, latents, self._parts.config.captions)
-        texts = [*(self.history.records[shot].caption for shot in layout.context_captions), text]
-        captions = [
-            compose_caption(self._global, shot, own)
-            for shot, own in zip((*layout.context_captions, index), texts, strict=True)
-        ]
-        with self._clock("text"):
-            embeddings = self._parts.text_encoder.encode(captions)[None]
+    def _begin(self, text: str, chunks: int, noise_of: Noise) -> Iterator[Tensor]:
+        index, recalled = len(self.history), recall(self.history, self._select, text)
+        layout = shot_layout(
+            index,
+            recalled.shots,
+            CONTEXT_LATENTS,
+            latents_of_chunks(chunks),
+            self._parts.config.captions,
+            recalled.described,
+        )
+        captions = [recalled.different_captions[number] for number in layout.context_captions]
+        embeddings = self._read([*captions, self._compose(index, text)])
         with self._clock("context"):
-            context = self._context(references)
-        negative = torch.zeros_like(embeddings[:, :1])
-        inputs = ShotInputs(context, embeddings, layout, negative)
+            context = self._context(recalled)
+        inputs = ShotInputs(context, embeddings, layout, torch.zeros_like(embeddings[:, :1]))
         shape = (1, CHUNK_LATENTS, *context.shape[2:])
 
         def noise(chunk: int, step: int) -> Tensor:
-            return self._noise(index, chunk, step, shape).to(context.device)
+            return noise_of(index, chunk, step, shape).to(context.device)
 
         transformer = self._parts.transformer
         if self._sampler.order == "whole":
             return WholeShotRollout(transformer, inputs, noise, self._sampler, self._clock)
         return ShotRollout(transformer, self._empty_cache(), inputs, noise, self._sampler, self._clock)
 
-    def _context(self, references: Sequence[FrameRef]) -> Float[Tensor, "1 f k y x"]:
-        """Latents of the remembered frames, each encoded alone; zeros before the first shot."""
+    def _compose(self, index: int, text: str) -> str:
+        return compose_caption(self._global, index, text)
+
+    def _read(self, captions: Sequence[str]) -> Float[Tensor, "1 s l e"]:
+        with self._clock("text"):
+            return self._parts.text_encoder.encode(captions)[None]
+
+    def _context(self, recalled: Recalled) -> Float[Tensor, "1 f k y x"]:
+        """Latents of the remembered frames, each encoded alone; zeros where there are none."""
         device = self._parts.transformer.patch_embedding.weight.device
-        if not references:
+        if not recalled.shots:
             size = (self._size.latent_height, self._size.latent_width)
             return torch.zeros(1, CONTEXT_LATENTS, self._parts.codec.latent_channels, *size, device=device)
-        pixels = torch.from_numpy(self.history.read_key_frames(references)).to(device)
-        return self._parts.codec.encode_frames(pixels[None]).float()
+        return self._parts.codec.encode_frames(recalled.pixels.to(device)).float()
 
     def _empty_cache(self) -> KVCache:
+        """The context, and as many latents as a shot has in training; of a longer one its first chunk stays."""
         if self._cache is None:
             batch = 2 if self._sampler.guidance != 1 else 1
-            pinned = latents_in_front(self._parts.config.transformer.injection, CONTEXT_LATENTS)
+            front = latents_in_front(self._parts.config.transformer.injection, CONTEXT_LATENTS)
             size = (self._size.latent_height, self._size.latent_width)
-            self._cache = self._parts.transformer.new_cache(batch, size, pinned + MAX_SHOT_LATENTS, pinned)
+            self._cache = self._parts.transformer.new_cache(
+                batch, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS
+            )
         self._cache.reset()
         return self._cache
-
-
-class Shot(Iterator[Frames]):
-    """A shot being made: each `next` gives the frames of one chunk, uint8 `[n, h, w, 3]`.
-
-    It joins the story's history when frames are asked for after its last ones, when it is cut, or when the next shot
-    begins: the last frames do not wait for the disk.
-    """
-
-    def __init__(
-        self,
-        rollout: Iterator[Tensor],
-        decoder: FrameDecoder,
-        history: History,
-        text: str,
-        seed: int,
-        clock: Clock = no_clock,
-    ) -> None:
-        self.index = len(history)
-        self.text = text
-        self._seed, self._clock = seed, clock
-        self._rollout: Iterator[Tensor] | None = rollout
-        self._decoder, self._history = decoder, history
-        self._frames: list[Frames] = []
-        self._pixels: list[Tensor] = []
-
-    @property
-    def finished(self) -> bool:
-        """Whether the shot has ended and no more frames come."""
-        return self._rollout is None
-
-    @torch.inference_mode()
-    def __next__(self) -> Frames:
-        latents = None if self._rollout is None else next(self._rollout, None)
-        if latents is None:
-            self.cut()
-            raise StopIteration
-        frames, pixels = self._decoder.push(latents)
-        self._frames.append(frames)
-        self._pixels.append(pixels)
-        return frames
-
-    def cut(self) -> None:
-        """Ends the shot after the chunks made so far; a shot without any is forgotten. Twice is once."""
-        if self._rollout is None:
-            return
-        self._rollout = None
-        if self._frames:
-            with self._clock("history"):
-                self._history.add(self._finished())
-        self._frames, self._pixels = [], []
-
-    def _finished(self) -> FinishedShot:
-        frames = np.concatenate(self._frames)
-        return FinishedShot(self.index, self.text, self._seed, len(self._frames), frames, self._key_frames())
-
-    def _key_frames(self) -> Mapping[int, np.ndarray]:
-        """Exact pixels of every frame that a later shot may remember: 8 bits a channel would change its context."""
-        pixels = torch.cat(self._pixels, 1)[0]
-        wanted = key_frames(len(pixels), CONTEXT_LATENTS)
-        return {index: pixels[index].float().cpu().numpy() for index in wanted}

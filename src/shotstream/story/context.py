@@ -1,6 +1,7 @@
 """Which past frames a new shot remembers: selectors behind one interface.
 
-Source: ShotStream section 3 (dynamic sampling) and its ablation (first, first and last).
+Source: ShotStream section 3 (dynamic sampling) and its ablation (first, first and last). `story.relevance` chooses by
+what the next caption needs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +23,41 @@ class FrameRef:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """Frames `first` .. `stop` of a shot, all made under one caption."""
+
+    shot: int
+    first: int
+    stop: int
+    caption: str
+
+
+@dataclass(frozen=True)
 class PastShot:
-    """What a selector knows of a finished shot."""
+    """What a selector knows of a finished shot.
+
+    `turns` are the frames from which on another caption holds, with it, in order; `caption` holds before.
+    """
 
     index: int
     length_frames: int
     caption: str
+    turns: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def passages(self) -> list[Passage]:
+        """The shot's frames by the caption that they were made under, oldest first."""
+        starts = [(0, self.caption), *self.turns]
+        stops = [first for first, _ in self.turns] + [self.length_frames]
+        return [
+            Passage(self.index, first, stop, caption)
+            for (first, caption), stop in zip(starts, stops, strict=True)
+            if first < stop
+        ]
+
+    def caption_at(self, frame: int) -> str:
+        """The caption that a frame was made under."""
+        return next(passage.caption for passage in self.passages if passage.first <= frame < passage.stop)
 
 
 class ContextSelector(Protocol):
@@ -64,7 +94,7 @@ def select_dynamic(shot_lengths: Sequence[int], budget: int) -> list[FrameRef]:
 
 def dynamic(shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]:  # noqa: ARG001
     """Selector: every shot, each evenly sampled (see `select_dynamic`)."""
-    return _choose(shots, budget, _spread)
+    return _choose(shots, budget, spread)
 
 
 def first(shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]:  # noqa: ARG001
@@ -80,6 +110,7 @@ def first_last(shots: Sequence[PastShot], caption: str, budget: int) -> list[Fra
 SELECTORS: Mapping[str, ContextSelector] = MappingProxyType(
     {"dynamic": dynamic, "first": first, "first_last": first_last}
 )
+"""Those that need nothing but the shots: a model may be trained with them."""
 
 
 def get_selector(name: str) -> ContextSelector:
@@ -100,7 +131,7 @@ def _choose(shots: Sequence[PastShot], budget: int, frames_of: Callable[[int, in
     return [FrameRef(shot.index, frame) for shot, count in shares for frame in frames_of(shot.length_frames, count)]
 
 
-def _spread(length: int, count: int) -> list[int]:
+def spread(length: int, count: int) -> list[int]:
     """`count` frames from first to last, evenly, rounded half to even; one frame is the first."""
     if count < 2:
         return [0] * count
@@ -112,4 +143,10 @@ def key_frames(length: int, budget: int) -> list[int]:
 
     These are the frames of which a story keeps the exact pixels.
     """
-    return sorted({frame for count in range(1, budget + 1) for frame in _spread(length, count)} | {length - 1})
+    return sorted({frame for count in range(1, budget + 1) for frame in spread(length, count)} | {length - 1})
+
+
+def kept_frames(shot: PastShot, budget: int) -> list[int]:
+    """The key frames of a shot, and of each of its passages alone where it was steered."""
+    own = {p.first + frame for p in shot.passages for frame in key_frames(p.stop - p.first, budget)}
+    return sorted(own | set(key_frames(shot.length_frames, budget)))

@@ -1,109 +1,79 @@
 """What a story has made so far, on disk and without loss: any frame of any shot can be read back exactly.
 
 A directory holds one `shot-NNN.mkv` a shot, `shot-NNN.safetensors` with the exact pixels of its key frames (the only
-ones that can become context, which 8 bits a channel would change), and `story.json`, which says what made them. A shot
-counts once `story.json` names it, so that a process killed at any moment leaves the shots before it. Nothing of a
-frame stays in memory: a story may have any number of shots.
+ones that can become context, which 8 bits a channel would change), and `story.json`, which says what made them. Further
+takes of a shot are `shot-NNN.take-N.mkv`, members of the cast `cast-NNN.png`. A take counts once `story.json` names it,
+which also says on which branch the story stands: a process killed at any moment leaves the takes before it and the
+branch it was on. Nothing of a frame stays in memory: a story may have any number of shots.
 """
 
-import hashlib
-import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory, remove_partials, write_bytes, write_json, writing
-from shotstream.core.media import Frames, check_frames, read_video, write_video
+from shotstream.core.files import make_directory, remove_partials, write_bytes
+from shotstream.core.media import Frame, Frames, VideoWriter, check_frames, read_video
+from shotstream.core.pictures import write_png
 from shotstream.core.spec import FPS
+from shotstream.story.cast import fit_picture
 from shotstream.story.context import FrameRef, PastShot
-
-RECORD_FILE = "story.json"
-
-
-@dataclass(frozen=True)
-class StoryIdentity:
-    """All that, beside its shots' captions and lengths, decides what a story looks like.
-
-    `sampler` is plain data; `model` the fingerprint of the weights; `context` the name of the context selector.
-    """
-
-    global_caption: str
-    seed: int
-    height: int
-    width: int
-    sampler: Mapping[str, Any]
-    model: str
-    context: str = "dynamic"
-
-    def difference(self, other: "StoryIdentity") -> str | None:
-        """The first thing in which two stories differ, in words ("seed: 1 there, 2 here"); None where they are one."""
-        here, there = (json.loads(json.dumps(to_dict(identity))) for identity in (self, other))
-        differing = [name for name in here if here[name] != there[name]]
-        return f"{differing[0]}: {there[differing[0]]!r} there, {here[differing[0]]!r} here" if differing else None
+from shotstream.story.files import StoryFiles, hash_file
+from shotstream.story.record import (
+    RECORD_FILE,
+    VERSION,
+    CastMember,
+    StoryIdentity,
+    StoryRecord,
+    read_record,
+    write_record,
+)
+from shotstream.story.script import Steer
+from shotstream.story.tree import Branch, Take
 
 
 @dataclass(frozen=True)
 class FinishedShot:
-    """A shot as it was made: `caption` is its own text, `seed` that of its noise, `frames` uint8 `[n, h, w, 3]`.
+    """A shot as it was made: `caption` is the text it began with, `seed` that of its noise.
 
-    `key_frames` has, by frame, the float32 pixels `[3, h, w]` in [-1, 1] of all frames that may become context.
+    `frames` are uint8 `[n, h, w, 3]`, in one piece or several. `key_frames` has, by frame, the float32 pixels
+    `[3, h, w]` in [-1, 1] of all frames that may become context. `steers` and `cast` are as in `Take`.
     """
 
     index: int
     caption: str
     seed: int
     chunks: int
-    frames: Frames
+    frames: Frames | Iterable[Frames]
     key_frames: Mapping[int, NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class ShotRecord:
-    """What is written down of a finished shot; the hashes are of its files."""
-
-    caption: str
-    seed: int
-    chunks: int
-    length_frames: int
-    sha256: str
-    key_frames_sha256: str
-
-
-@dataclass(frozen=True)
-class _StoryRecord:
-    version: int
-    identity: StoryIdentity
-    shots: tuple[ShotRecord, ...]
-
-
-VERSION = 1
+    steers: tuple[Steer, ...] = ()
+    cast: int = 0
 
 
 class History:
-    """The shots of one story, in order. Made by `create`, `open` or `open_or_create`; a context manager."""
+    """The shots of one story, in order. Made by `create`, `open` or `open_or_create`; a context manager.
+
+    Shots are those of the branch that the story stands on, unless said otherwise.
+    """
 
     def __init__(
         self,
-        identity: StoryIdentity,
         directory: Path,
-        records: Sequence[ShotRecord],
+        record: StoryRecord,
         temporary: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
-        self.identity = identity
         self.directory = directory
         self.dropped = 0
-        self._records = list(records)
+        self._files = StoryFiles(directory)
+        self._record = record
         self._temporary = temporary
 
     @classmethod
@@ -117,33 +87,30 @@ class History:
         Raises:
             InputError: the directory holds a story already, or cannot be written.
         """
+        record = StoryRecord(VERSION, identity)
         if directory is None:
             temporary = tempfile.TemporaryDirectory(prefix="shotstream-")
-            return cls(identity, Path(temporary.name), [], temporary)
+            return cls(Path(temporary.name), record, temporary)
         path = make_directory(Path(directory))
         if (path / RECORD_FILE).exists():
             raise InputError(f"{path} holds a story already; go on with it, or remove it first")
-        history = cls(identity, path, [])
-        history._write_record()
+        history = cls(path, record)
+        history._write(record)
         return history
 
     @classmethod
     def open(cls, directory: str | Path) -> Self:
-        """The story in a directory. Shots from the first missing or damaged one on are dropped (`dropped` counts them).
+        """The story in a directory. Missing or damaged takes and all that goes on from them are dropped (`dropped`).
 
         Raises:
-            InputError: there is no story, or its record cannot be read.
+            InputError: there is no story, its record cannot be read, or a member of its cast is missing or damaged.
         """
         path = Path(directory)
-        record = _read_record(path / RECORD_FILE)
+        record = read_record(path / RECORD_FILE)
         remove_partials(path)
-        history = cls(record.identity, path, record.shots)
-        whole = next(
-            (index for index in range(len(record.shots)) if not history._is_whole(index)),
-            len(record.shots),
-        )
-        history.dropped = len(record.shots) - whole
-        history.truncate(whole)
+        history = cls(path, record)
+        history._check_cast()
+        history._drop_damaged()
         return history
 
     @classmethod
@@ -162,57 +129,99 @@ class History:
         return history
 
     @property
-    def records(self) -> tuple[ShotRecord, ...]:
+    def identity(self) -> StoryIdentity:
+        """What makes the story."""
+        return self._record.identity
+
+    @property
+    def records(self) -> tuple[Take, ...]:
         """What is known of every shot."""
-        return tuple(self._records)
+        return self._record.tree.current
 
     @property
     def lengths(self) -> list[int]:
         """Frames of every shot."""
-        return [record.length_frames for record in self._records]
+        return [take.length_frames for take in self.records]
 
     @property
     def past(self) -> list[PastShot]:
         """The shots as a context selector sees them."""
-        return [PastShot(index, record.length_frames, record.caption) for index, record in enumerate(self._records)]
+        return [PastShot(take.shot, take.length_frames, take.caption, take.turns) for take in self.records]
+
+    @property
+    def cast(self) -> tuple[CastMember, ...]:
+        """Who and what the story remembers beside its shots, on every branch."""
+        return self._record.cast
+
+    @property
+    def branch(self) -> tuple[int, ...]:
+        """The take of every shot, of the branch that the story stands on."""
+        return self._record.tree.branch
+
+    def branches(self) -> list[Branch]:
+        """Every way to an end of the story, in the order in which the ends were made."""
+        return self._record.tree.branches()
+
+    def switch(self, branch: Sequence[int]) -> None:
+        """Stands on another branch, or on the beginning of one; nothing is made or removed.
+
+        Raises:
+            InputError: there is no such branch, or the directory cannot be written.
+        """
+        self._write(replace(self._record, tree=self._record.tree.switch(branch)))
 
     def __len__(self) -> int:
         """Number of finished shots."""
-        return len(self._records)
+        return len(self.branch)
 
     def shot_file(self, shot_index: int) -> Path:
-        """The lossless video of a shot."""
-        return self.directory / f"shot-{shot_index:03d}.mkv"
+        """The lossless video of a shot, or the one that the next shot will have."""
+        tree = self._record.tree
+        take = tree.branch[shot_index] if shot_index < len(self) else tree.next_take()
+        return self._files.video(shot_index, take)
 
     def key_frames_file(self, shot_index: int) -> Path:
         """The exact key frames of a shot."""
         return self.shot_file(shot_index).with_suffix(".safetensors")
 
     def add(self, shot: FinishedShot) -> None:
-        """Appends a shot. It is kept whole or not at all.
+        """Appends a shot to the branch that the story stands on. It is kept whole or not at all.
 
         Raises:
             InputError: it is not the next shot, its frames have another size than the story, or the disk is full.
         """
         if shot.index != len(self):
             raise InputError(f"expected shot {len(self)} of the story, got shot {shot.index}; add shots in order")
-        frames = check_frames(shot.frames)
-        height, width = self.identity.height, self.identity.width
-        if frames.shape[1:3] != (height, width):
-            raise InputError(
-                f"expected frames of {width}x{height}, got {frames.shape[2]}x{frames.shape[1]}; resize them"
-            )
-        path = self.shot_file(shot.index)
-        write_video(path, frames, FPS, lossless=True)
-        exact = self.key_frames_file(shot.index)
+        path, exact = self.shot_file(shot.index), self.key_frames_file(shot.index)
+        with VideoWriter(path, FPS, lossless=True) as writer:
+            for frames in shot.frames:
+                writer.add(self._check_size(frames))
         write_bytes(exact, save({str(frame): np.ascontiguousarray(p) for frame, p in shot.key_frames.items()}))
-        hashes = (_hash(path), _hash(exact))
-        self._records.append(ShotRecord(shot.caption, shot.seed, shot.chunks, len(frames), *hashes))
-        try:
-            self._write_record()
-        except BaseException:
-            self._records.pop()
-            raise
+        tree = self._record.tree
+        take = Take(
+            shot.index,
+            tree.next_take(),
+            tree.branch[-1] if tree.branch else None,
+            shot.caption,
+            shot.seed,
+            shot.chunks,
+            writer.frames,
+            hash_file(path),
+            hash_file(exact),
+            shot.steers,
+            shot.cast,
+        )
+        self._write(replace(self._record, tree=tree.add(take)))
+
+    def add_cast(self, image: Frame, caption: str) -> None:
+        """Adds a picture, scaled and cropped to the story's size, to what every later shot may remember.
+
+        Raises:
+            InputError: it is no uint8 RGB picture `[h, w, 3]`, or the directory cannot be written.
+        """
+        path = self._files.cast(len(self.cast))
+        write_png(path, fit_picture(image, self.identity.height, self.identity.width))
+        self._write(replace(self._record, cast=(*self.cast, CastMember(caption, hash_file(path)))))
 
     def frames(self, shot_index: int, frame_indices: Sequence[int] | None = None) -> Frames:
         """Frames of a shot as they were added, `[n, h, w, 3]`; None: all of them.
@@ -220,9 +229,11 @@ class History:
         Raises:
             InputError: there is no such shot or frame, or the file was damaged meanwhile.
         """
-        if not 0 <= shot_index < len(self):
-            raise InputError(f"expected a shot from 0 to {len(self) - 1}, got {shot_index}")
-        return read_video(self.shot_file(shot_index), frame_indices)
+        return read_video(self.shot_file(self._check_shot(shot_index)), frame_indices)
+
+    def cast_frames(self, members: Sequence[int]) -> list[Frame]:
+        """The pictures of members of the cast, in the story's size."""
+        return [read_video(self._files.cast(member))[0] for member in members]
 
     def read_key_frames(self, refs: Sequence[FrameRef]) -> NDArray[np.float32]:
         """The pixels in [-1, 1] of the frames that a context selector chose, in its order, `[n, 3, h, w]`.
@@ -232,9 +243,7 @@ class History:
         """
         found = []
         for ref in refs:
-            if not 0 <= ref.shot < len(self):
-                raise InputError(f"expected a shot from 0 to {len(self) - 1}, got {ref.shot}")
-            with safe_open(self.key_frames_file(ref.shot), "np") as file:
+            with safe_open(self.key_frames_file(self._check_shot(ref.shot)), "np") as file:
                 if str(ref.frame) not in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
                     kept = ", ".join(sorted(file.keys(), key=int))
                     raise InputError(f"shot {ref.shot}: expected one of its key frames {kept}, got {ref.frame}")
@@ -244,21 +253,6 @@ class History:
     def all_frames(self) -> Iterator[Frames]:
         """The whole story, shot by shot."""
         return (self.frames(index) for index in range(len(self)))
-
-    def truncate(self, shots: int) -> None:
-        """Keeps the first `shots` shots and removes all later ones (to take a shot back, or to make it again).
-
-        Raises:
-            InputError: the directory cannot be written.
-        """
-        if shots >= len(self):
-            return
-        files = (self.shot_file, self.key_frames_file)
-        stale = [file(index) for index in range(shots, len(self)) for file in files]
-        del self._records[shots:]
-        self._write_record()
-        for path in stale:
-            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Removes a temporary directory; a story in a directory of its own stays."""
@@ -273,40 +267,36 @@ class History:
     ) -> None:
         self.close()
 
-    def _is_whole(self, shot_index: int) -> bool:
-        record = self._records[shot_index]
-        files = {self.shot_file(shot_index): record.sha256, self.key_frames_file(shot_index): record.key_frames_sha256}
-        return all(path.is_file() and _hash(path) == wanted for path, wanted in files.items())
+    def _check_shot(self, shot_index: int) -> int:
+        if not 0 <= shot_index < len(self):
+            raise InputError(f"expected a shot from 0 to {len(self) - 1}, got {shot_index}")
+        return shot_index
 
-    def _write_record(self) -> None:
-        record = _StoryRecord(VERSION, self.identity, self.records)
-        write_json(self.directory / RECORD_FILE, to_dict(record))
+    def _check_size(self, frames: Frame | Frames) -> Frames:
+        frames, height, width = check_frames(frames), self.identity.height, self.identity.width
+        if frames.shape[1:3] != (height, width):
+            raise InputError(
+                f"expected frames of {width}x{height}, got {frames.shape[2]}x{frames.shape[1]}; resize them"
+            )
+        return frames
 
+    def _drop_damaged(self) -> None:
+        """Forgets takes whose files are not as they were written, with all that goes on from them."""
+        before = self._record.tree
+        tree = before.without(take for take in before.takes if not self._files.holds(take))
+        stale = [take for take in before.takes if take not in tree.takes]
+        self.dropped = len(stale)
+        if not stale:
+            return
+        self._write(replace(self._record, tree=tree))
+        for take in stale:
+            self._files.remove(take)
 
-def remove_story(directory: Path) -> None:
-    """Removes a story's record and shots from a directory, and leaves what else lies there.
+    def _check_cast(self) -> None:
+        for number, member in enumerate(self.cast):
+            if not self._files.holds_cast(number, member):
+                raise InputError(f"{self._files.cast(number)} is missing or damaged; put it back or begin anew")
 
-    Raises:
-        InputError: they cannot be removed.
-    """
-    with writing(directory):
-        shots = (sorted(directory.glob(f"shot-[0-9][0-9][0-9]*{suffix}")) for suffix in (".mkv", ".safetensors"))
-        for path in (directory / RECORD_FILE, *chain.from_iterable(shots)):
-            path.unlink(missing_ok=True)
-
-
-def _read_record(path: Path) -> _StoryRecord:
-    try:
-        data = json.loads(path.read_bytes())
-        if isinstance(data, dict) and data.get("version") != VERSION:
-            raise InputError(f"{path}: expected version {VERSION}, got {data.get('version')!r}; make the story anew")
-    except OSError as error:
-        raise InputError(f"{path.parent} holds no story that can be read ({error.strerror}); check the path") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged and holds no story; make the story anew") from error
-    return from_dict(_StoryRecord, data, str(path))
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def _write(self, record: StoryRecord) -> None:
+        write_record(self._files.record, record)
+        self._record = record

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from shotstream.core.spec import CHUNK_LATENTS, MAX_SHOT_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.model.config import CaptionChoice
 
@@ -20,8 +21,10 @@ FIRST_SHOT_PHASE = 1
 class ShotLayout:
     """The layout of one shot being made: of its context, and of as many latents as it may get.
 
-    `context_captions` are the shot indices whose captions the context attends to, in the order in which the captions
-    must be handed to the transformer; the new shot's caption stands last.
+    `context_captions` are the captions that the context attends to, by shot index or by their own numbers
+    (`shot_layout`), in the order in which they must be handed to the transformer; the new shot's caption stands last.
+    A shot may have more latents than any in training: positions then stay at those of the last chunk there, and what
+    is remembered moves back in time instead (`model.cache`).
     """
 
     context: FrameLayout
@@ -41,6 +44,7 @@ def shot_layout(
     context_latents: int,
     latents: int,
     captions: CaptionChoice = "per_shot",
+    described: Sequence[int] | None = None,
 ) -> ShotLayout:
     """The layout of shot `shot_index`, of `latents` latents, whose context came from `context_shots`.
 
@@ -50,13 +54,24 @@ def shot_layout(
         context_latents: the size of the context.
         latents: latents of the shot.
         captions: what the context attends to: each latent the caption of its own shot, or all the new shot's.
+        described: numbers that tell the captions of the context apart, one a latent, where a shot has several (it was
+            steered) or a latent comes from no shot (cast). None: one caption a shot.
     """
     assert not context_shots or len(context_shots) == context_latents
-    described = tuple(sorted(set(context_shots))) if captions == "per_shot" else ()
-    own = len(described)
+    numbers = context_shots if described is None else described
+    kinds = tuple(sorted(set(numbers))) if captions == "per_shot" else ()
+    own = len(kinds)
     phases = list(context_shots) or [0] * context_latents
-    rows = [described.index(shot) if described else own for shot in context_shots] or [own] * context_latents
+    rows = [kinds.index(number) if kinds else own for number in numbers] or [own] * context_latents
     context = frame_layout(range(context_latents), phases, rows)
-    phase = shot_index if context_shots else max(shot_index, FIRST_SHOT_PHASE)
-    target = frame_layout(range(context_latents, context_latents + latents), [phase] * latents, [own] * latents)
-    return ShotLayout(context, target, described)
+    phase = max(shot_index, FIRST_SHOT_PHASE)
+    target = frame_layout(_positions(context_latents, latents), [phase] * latents, [own] * latents)
+    return ShotLayout(context, target, kinds)
+
+
+def _positions(first: int, latents: int) -> list[int]:
+    """Positions of a shot's latents: one by one, and those of the last chunk in training again and again."""
+    last = MAX_SHOT_LATENTS - CHUNK_LATENTS
+    return [
+        first + (latent if latent < MAX_SHOT_LATENTS else last + latent % CHUNK_LATENTS) for latent in range(latents)
+    ]

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def load_scripts(source: str | Path, chunks: int | None = None) -> list[Script]:
     """The stories of `source`: one, or as many as a CSV has rows.
 
     Args:
-        source: a `.yaml` (`global`, optional `seed`, `shots` with `text` and optional `chunks`), the published `.json`
+        source: a `.yaml` (`script_yaml.parse_yaml`; images are looked for beside it), the published `.json`
             (`global_caption`, `shot1` .. `shotN`), the published `.csv` (a row a story), or one line
             "global | shot | shot".
         chunks: length of every shot for which the story names none. None: 3 for YAML and a line, 7 for JSON as
@@ -43,13 +44,22 @@ def load_scripts(source: str | Path, chunks: int | None = None) -> list[Script]:
     path = Path(source)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return [parse_yaml(read_text(path), path.name, chunks or DEFAULT_CHUNKS)]
+            return [_beside(path, parse_yaml(read_text(path), path.name, chunks or DEFAULT_CHUNKS))]
         case ".json":
             return [parse_json(read_text(path), path.name, chunks or PUBLISHED_CHUNKS)]
         case ".csv":
             return parse_csv(read_text(path), path, chunks or PUBLISHED_CHUNKS)
     kinds = '.yaml, .yml, .json or .csv file, or "global | shot | shot"'
     raise InputError(f"expected a {kinds}; got {text[:80]!r}, which is neither")
+
+
+def _beside(path: Path, script: Script) -> Script:
+    """The script with its images, which must be there, by paths that hold from the working directory."""
+    cast = tuple(replace(entry, image=str(path.parent / entry.image)) for entry in script.cast)
+    for number, entry in enumerate(cast, start=1):
+        if not os.path.isfile(entry.image):
+            raise InputError(f"{path.name}, cast {number}: cannot read {entry.image}: no such file; check the path")
+    return replace(script, cast=cast)
 
 
 def read_text(path: Path) -> str:

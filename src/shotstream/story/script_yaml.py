@@ -1,20 +1,26 @@
 """A story's YAML, read with the line of everything in it, so that an error can say where it is."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import yaml
 
 from shotstream.core.config import check_keys
 from shotstream.core.errors import InputError
-from shotstream.story.script import DEFAULT_CHUNKS, Script, ScriptShot
+from shotstream.story.script import DEFAULT_CHUNKS, CastEntry, Script, ScriptShot, Steer
 
-STORY_KEYS = ("global", "seed", "shots")
-SHOT_KEYS = ("text", "chunks")
+STORY_KEYS = ("global", "seed", "cast", "shots")
+SHOT_KEYS = ("text", "chunks", "extend", "steer")
+STEER_KEYS = ("at", "text")
+CAST_KEYS = ("image", "caption")
+T = TypeVar("T")
 
 
 def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS) -> Script:
-    """A story from YAML: `global`, optional `seed`, and `shots`, a list of `text` with optional `chunks`.
+    """A story from YAML: `global`, optional `seed` and `cast`, and `shots`, a list of `text`.
+
+    A shot may have `chunks`, `extend: true` to have more than 7 of them, and `steer`, a list of `at` (a chunk, from 0)
+    and `text`. `cast` is a list of `image` and `caption`.
 
     Args:
         text: the YAML.
@@ -48,22 +54,38 @@ class _Reader:
         if self._root is None:
             raise InputError(f"{self._name}: expected a story with 'global' and 'shots', got an empty file")
         keys = self._mapping(self._root, STORY_KEYS, ("global", "shots"), "")
-        listed = keys["shots"]
-        if not isinstance(listed, yaml.SequenceNode):
-            raise InputError(f"{self._where(listed)}: expected 'shots' to be a list; begin each shot with '- text:'")
-        shots = tuple(self._shot(node, number, chunks) for number, node in enumerate(listed.value, start=1))
-        values = {key: self._value(node) for key, node in keys.items() if key != "shots"}
-        try:
-            return Script(values["global"], shots, values.get("seed"))
-        except InputError as error:
-            raise InputError(f"{self._where(self._root)}: {error}") from error
+        shots = self._list(keys["shots"], "shots", "text", lambda node, number: self._shot(node, number, chunks))
+        cast = self._list(keys["cast"], "cast", "image", self._member) if "cast" in keys else ()
+        seed = self._value(keys["seed"]) if "seed" in keys else None
+        return self._made(self._root, "", lambda: Script(self._value(keys["global"]), shots, seed, cast))
 
     def _shot(self, node: yaml.Node, number: int, chunks: int) -> ScriptShot:
         where = f", shot {number}"
         keys = self._mapping(node, SHOT_KEYS, ("text",), where)
-        values = {key: self._value(value) for key, value in keys.items()}
+        steers = self._list(keys.pop("steer"), "steer", "at", self._steer) if "steer" in keys else ()
+        values = {"chunks": chunks} | {key: self._value(value) for key, value in keys.items()}
+        return self._made(node, where, lambda: ScriptShot(steer=steers, **values))
+
+    def _steer(self, node: yaml.Node, number: int) -> Steer:
+        where = f", steer {number}"
+        keys = self._mapping(node, STEER_KEYS, STEER_KEYS, where)
+        return self._made(node, where, lambda: Steer(**{key: self._value(value) for key, value in keys.items()}))
+
+    def _member(self, node: yaml.Node, number: int) -> CastEntry:
+        where = f", cast {number}"
+        keys = self._mapping(node, CAST_KEYS, CAST_KEYS, where)
+        return self._made(node, where, lambda: CastEntry(**{key: self._value(value) for key, value in keys.items()}))
+
+    def _list(self, node: yaml.Node, key: str, first: str, read: Callable[[yaml.Node, int], T]) -> tuple[T, ...]:
+        """What a list's entries say, each begun with the key `first` and numbered from 1."""
+        if not isinstance(node, yaml.SequenceNode):
+            raise InputError(f"{self._where(node)}: expected '{key}' to be a list; begin each with '- {first}:'")
+        return tuple(read(entry, number) for number, entry in enumerate(node.value, start=1))
+
+    def _made(self, node: yaml.Node, where: str, make: Callable[[], T]) -> T:
+        """What `make` gives; an error says where it is."""
         try:
-            return ScriptShot(values["text"], values.get("chunks", chunks))
+            return make()
         except InputError as error:
             raise InputError(f"{self._where(node)}{where}: {error}") from error
 

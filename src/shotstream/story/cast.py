@@ -1,0 +1,54 @@
+"""The cast: images that a story remembers beside its own frames, a character sheet or a place.
+
+A member is remembered as a frame of shot 0 would be. Its latent carries that shot's phase: it is the one that a new
+shot has always seen in its context (of zeros, or of the first shot) and never carries itself, and it is there whenever
+a member joins, which a shot number of its own would not be. Its caption is composed as shot 0's. In the context the
+cast comes before all shots.
+
+Of the frames to be remembered the cast has all while there is no shot, else one for each member, at most half. The
+story's selector chooses which, as if every member were a shot of one frame: the newest ones, or with `relevant` the
+newest and those that the next caption speaks of.
+"""
+
+from collections.abc import Sequence
+
+import av
+import numpy as np
+
+from shotstream.core.errors import InputError
+from shotstream.core.media import Frame, check_frames
+from shotstream.story.context import PastShot
+from shotstream.story.record import CastMember
+
+CAST_SHOT = 0
+
+
+def cast_share(members: int, shots: int, budget: int) -> int:
+    """How many of `budget` remembered frames are the cast's."""
+    if not members:
+        return 0
+    return min(members, budget // 2) if shots else budget
+
+
+def cast_as_shots(cast: Sequence[CastMember]) -> list[PastShot]:
+    """The cast as a selector sees it: shots of one frame, numbered by member."""
+    return [PastShot(number, 1, member.caption) for number, member in enumerate(cast)]
+
+
+def fit_picture(image: Frame, height: int, width: int) -> Frame:
+    """A picture of another size, scaled (bicubic) until it covers height x width, and cropped around its centre.
+
+    Raises:
+        InputError: it is no single uint8 RGB picture.
+    """
+    frames = check_frames(image)
+    if len(frames) != 1:
+        raise InputError(f"expected one picture [h, w, 3], got {len(frames)}; add them one by one")
+    have_height, have_width = frames.shape[1:3]
+    scale = max(height / have_height, width / have_width)
+    tall, wide = (max(round(side * scale), least) for side, least in ((have_height, height), (have_width, width)))
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frames[0]), format="rgb24")
+    if (tall, wide) != (have_height, have_width):
+        picture = picture.reformat(wide, tall, interpolation="BICUBIC")
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return np.ascontiguousarray(picture.to_ndarray()[top : top + height, left : left + width])

@@ -1,0 +1,70 @@
+"""Where the takes and the cast of a story lie in its directory, and whether they are as they were written."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from shotstream.core.files import writing
+from shotstream.story.record import RECORD_FILE, CastMember
+from shotstream.story.tree import Take
+
+
+@dataclass(frozen=True)
+class StoryFiles:
+    """The files of a story: the first take of a shot has its plain name, later ones are numbered."""
+
+    directory: Path
+
+    @property
+    def record(self) -> Path:
+        """What made the story."""
+        return self.directory / RECORD_FILE
+
+    def video(self, shot: int, take: int) -> Path:
+        """The lossless video of a take."""
+        name = f"shot-{shot:03d}.take-{take}" if take else f"shot-{shot:03d}"
+        return self.directory / f"{name}.mkv"
+
+    def key_frames(self, shot: int, take: int) -> Path:
+        """The exact key frames of a take."""
+        return self.video(shot, take).with_suffix(".safetensors")
+
+    def cast(self, member: int) -> Path:
+        """The picture of a member of the cast, in the story's size."""
+        return self.directory / f"cast-{member:03d}.png"
+
+    def holds(self, take: Take) -> bool:
+        """Whether a take is there as it was written."""
+        video, exact = (file(take.shot, take.take) for file in (self.video, self.key_frames))
+        return _is(video, take.sha256) and _is(exact, take.key_frames_sha256)
+
+    def holds_cast(self, number: int, member: CastMember) -> bool:
+        """Whether a member of the cast is there as it was written."""
+        return _is(self.cast(number), member.sha256)
+
+    def remove(self, take: Take) -> None:
+        """Removes what is left of a take."""
+        for file in (self.video, self.key_frames):
+            file(take.shot, take.take).unlink(missing_ok=True)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_story(directory: Path) -> None:
+    """Removes a story's record, shots and cast from a directory, and leaves what else lies there.
+
+    Raises:
+        InputError: they cannot be removed.
+    """
+    patterns = ("shot-[0-9][0-9][0-9]*.mkv", "shot-[0-9][0-9][0-9]*.safetensors", "cast-[0-9][0-9][0-9]*.png")
+    with writing(directory):
+        for path in (directory / RECORD_FILE, *(path for pattern in patterns for path in directory.glob(pattern))):
+            path.unlink(missing_ok=True)
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and hash_file(path) == sha256

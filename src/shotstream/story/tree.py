@@ -1,0 +1,136 @@
+"""A story as a tree: every shot may have several takes, each of which goes on from one take of the shot before.
+
+A *branch* is a way through the tree from the first shot on: the number of the take of every shot. Pure data; what
+belongs to a take lies in `story.history`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from shotstream.core.errors import InputError
+from shotstream.core.spec import frames_of_chunks
+from shotstream.story.script import Steer
+
+
+@dataclass(frozen=True)
+class Take:
+    """What is written down of a finished shot; the hashes are of its files.
+
+    `shot` counts from 0, `take` all takes of that shot; `parent` is the take of the shot before that this one goes on
+    from, None for a first shot. `caption` is the shot's own text as it began, `steers` what it was steered to, `seed`
+    that of its noise, and `cast` how many members the cast had when it began. Shot, take and parent say where it
+    stands, everything else how to make it again.
+    """
+
+    shot: int
+    take: int
+    parent: int | None
+    caption: str
+    seed: int
+    chunks: int
+    length_frames: int
+    sha256: str
+    key_frames_sha256: str
+    steers: tuple[Steer, ...] = ()
+    cast: int = 0
+
+    @property
+    def turns(self) -> tuple[tuple[int, str], ...]:
+        """The frames from which on another caption holds, with it."""
+        return caption_turns(self.steers)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One way through the whole tree: the take of every shot, and the captions with which they began."""
+
+    takes: tuple[int, ...]
+    captions: tuple[str, ...]
+    current: bool
+
+
+@dataclass(frozen=True)
+class StoryTree:
+    """All takes in the order in which they were made, and the branch that the story stands on.
+
+    That branch may end before the tree does: then the next shot becomes another take of what follows.
+
+    Raises:
+        InputError: a take goes on from none that was made before it, stands there twice, or the branch is none.
+    """
+
+    takes: tuple[Take, ...] = ()
+    branch: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        known: set[tuple[int, int]] = set()
+        for take in self.takes:
+            place, before = (take.shot, take.take), (take.shot - 1, take.parent)
+            if place in known or (before not in known if take.shot else take.parent is not None):
+                raise InputError(f"take {take.take} of shot {take.shot} has no place in the story; make the story anew")
+            known.add(place)
+        self._check_branch(self.branch)
+
+    @property
+    def current(self) -> tuple[Take, ...]:
+        """The takes of the current branch, one a shot."""
+        found = {(take.shot, take.take): take for take in self.takes}
+        return tuple(found[place] for place in enumerate(self.branch))
+
+    def branches(self) -> list[Branch]:
+        """Every way to an end of the tree, in the order in which the ends were made."""
+        continued = {(take.shot - 1, take.parent) for take in self.takes}
+        ends = [take for take in self.takes if (take.shot, take.take) not in continued]
+        ways = [self.switch(self._way_to(end)) for end in ends]
+        return [
+            Branch(way.branch, tuple(take.caption for take in way.current), way.branch == self.branch) for way in ways
+        ]
+
+    def switch(self, branch: Sequence[int]) -> "StoryTree":
+        """The tree standing on another branch, or on the beginning of one.
+
+        Raises:
+            InputError: there is no such way through the tree.
+        """
+        return replace(self, branch=tuple(branch))
+
+    def next_take(self) -> int:
+        """The number of the take that the next shot will be."""
+        return 1 + max((take.take for take in self.takes if take.shot == len(self.branch)), default=-1)
+
+    def add(self, take: Take) -> "StoryTree":
+        """The tree with one more take at the end of the current branch, which it becomes a part of."""
+        return StoryTree((*self.takes, take), (*self.branch, take.take))
+
+    def without(self, lost: Iterable[Take]) -> "StoryTree":
+        """The tree without some takes and all that goes on from them; the branch ends where it breaks."""
+        gone = {(take.shot, take.take) for take in lost}
+        kept = []
+        for take in self.takes:
+            if (take.shot, take.take) in gone or (take.shot - 1, take.parent) in gone:
+                gone.add((take.shot, take.take))
+            else:
+                kept.append(take)
+        whole = next((shot for shot, take in enumerate(self.branch) if (shot, take) in gone), len(self.branch))
+        return StoryTree(tuple(kept), self.branch[:whole])
+
+    def _way_to(self, end: Take) -> tuple[int, ...]:
+        parents = {(take.shot, take.take): take.parent for take in self.takes}
+        way, take = [], end.take
+        for shot in range(end.shot, -1, -1):
+            way.append(take)
+            take = parents[shot, take] or 0
+        return tuple(reversed(way))
+
+    def _check_branch(self, branch: tuple[int, ...]) -> None:
+        parents = {(take.shot, take.take): take.parent for take in self.takes}
+        for shot, take in enumerate(branch):
+            before = branch[shot - 1] if shot else None
+            if (shot, take) not in parents or parents[shot, take] != before:
+                known = ", ".join(str(list(self._way_to(take))) for take in self.takes) or "none yet"
+                raise InputError(f"expected a branch of the story ({known}) or its beginning, got {list(branch)}")
+
+
+def caption_turns(steers: Iterable[Steer]) -> tuple[tuple[int, str], ...]:
+    """The frames of a shot from which on another caption holds, with it."""
+    return tuple((frames_of_chunks(steer.at), steer.text) for steer in steers)

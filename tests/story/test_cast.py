@@ -1,0 +1,44 @@
+"""The cast: its share of what is remembered, and pictures of any size."""
+
+import numpy as np
+import pytest
+
+from shotstream.core.errors import InputError
+from shotstream.story.cast import cast_as_shots, cast_share, fit_picture
+from shotstream.story.context import PastShot
+from shotstream.story.record import CastMember
+
+
+@pytest.mark.parametrize(
+    ("members", "shots", "share"),
+    [(0, 0, 0), (0, 3, 0), (1, 0, 6), (2, 0, 6), (1, 1, 1), (2, 5, 2), (3, 1, 3), (9, 1, 3)],
+)
+def test_the_cast_has_all_before_the_first_shot_and_then_at_most_half(members, shots, share):
+    assert cast_share(members, shots, 6) == share
+
+
+def test_a_member_is_a_shot_of_one_frame():
+    assert cast_as_shots([CastMember("a", "x"), CastMember("b", "y")]) == [PastShot(0, 1, "a"), PastShot(1, 1, "b")]
+
+
+def test_a_picture_of_the_right_size_stays_as_it_is():
+    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    assert np.array_equal(fit_picture(picture, 32, 48), picture)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (200, 96), (64, 300), (10, 10), (7, 501)])
+def test_a_picture_covers_the_frame_around_its_centre(size):
+    height, width = size
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[:, width // 2 :] = 200
+    fitted = fit_picture(picture, 32, 48)
+    assert fitted.shape == (32, 48, 3)
+    assert fitted[:, :16].max() < 20
+    assert fitted[:, 32:].min() > 180
+
+
+def test_one_picture_at_a_time():
+    with pytest.raises(InputError, match="expected one picture"):
+        fit_picture(np.zeros((2, 32, 48, 3), np.uint8), 32, 48)
+    with pytest.raises(InputError, match="expected uint8 frames"):
+        fit_picture(np.zeros((32, 48, 3), np.float32), 32, 48)
