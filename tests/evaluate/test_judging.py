@@ -6,8 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shotstream.cli import main
 from shotstream.data.storyworld import TRAINING_SEEDS
-from shotstream.evaluate.judging import JudgedStory, Share, _cut_error, cut_accuracy, held_out_stories, judge_stories
+from shotstream.evaluate.judging import (
+    JudgedStory,
+    Share,
+    _cut_error,
+    cut_accuracy,
+    held_out_stories,
+    judge_stories,
+    make_story,
+)
 from shotstream.world.judge import Judge
 from shotstream.world.render import render_story
 
@@ -61,3 +70,31 @@ def test_true_renders_are_read_right_and_swapped_ones_wrong() -> None:
     assert wrong.visible["place"].rate < 0.7
     assert set(right.visible) == {"species", "colour", "place", "time", "framing", "camera", "action"}
     assert set(right.kept) <= {"accessory", "pattern", "layout"}
+
+
+def test_a_story_is_made_with_the_context_that_is_asked_for() -> None:
+    asked: list[dict[str, object]] = []
+
+    class Told:
+        def __enter__(self) -> "Told":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def shot(self, _: str, chunks: int) -> list[np.ndarray]:
+            return [np.zeros((12 * chunks - 3, 80, 128, 3), np.uint8)]
+
+    class Asked:
+        def story(self, _: str, **options: object) -> Told:
+            asked.append(options)
+            return Told()
+
+    story = held_out_stories(1)[0]
+    make_story(Asked(), story, seed=3, context="relevant")  # type: ignore[arg-type]
+    assert asked == [{"seed": 3, "sampler": None, "context": "relevant"}]
+
+
+def test_the_command_refuses_a_context_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--stories", "1", "--context", "relevent"]) == 2
+    assert "did you mean 'relevant'?" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from rich.table import Table
 
 import shotstream
 from shotstream.core.files import write_json
+from shotstream.story.relevance import SELECTOR_NAMES, check_selector
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -23,6 +24,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--truth", action="store_true", help="score true renders instead of a model's")
     parser.add_argument("--steps", type=int, metavar="N", help="integration steps, for models sampled so")
     parser.add_argument("--guidance", type=float, metavar="G", help="guidance, for models sampled so")
+    parser.add_argument(
+        "--context", metavar="C", help=f"what is remembered: {', '.join(SELECTOR_NAMES)} (default: the model's)"
+    )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet: a story a row")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores as JSON")
     parser.set_defaults(run=_run)
@@ -32,6 +36,8 @@ def _run(args: argparse.Namespace) -> int:
     from shotstream.evaluate.judging import JudgedStory, held_out_stories, judge_stories
     from shotstream.world.judge import Judge
 
+    if args.context is not None:
+        check_selector(args.context)
     made: list[JudgedStory] = []
     stories = held_out_stories(args.stories)
     source = _render(stories) if args.truth else _generate(args, stories)
@@ -49,7 +55,8 @@ def _run(args: argparse.Namespace) -> int:
 
         write_png(args.sheet, story_sheet([story.shots for story in made]))
     if args.json:
-        write_json(args.json, {"model": args.model, "stories": args.stories, **asdict(scores)})
+        asked = {"model": args.model, "context": args.context, "stories": args.stories}
+        write_json(args.json, asked | asdict(scores))
     return 0
 
 
@@ -67,4 +74,5 @@ def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]
     asked = {"num_steps": args.steps, "guidance": args.guidance}
     changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     sampler = replace(model.config.sampler, **changes)
-    return (make_story(model, story, seed=seed, sampler=sampler) for seed, story in enumerate(stories))
+    options = {"sampler": sampler, "context": args.context}
+    return (make_story(model, story, seed=seed, **options) for seed, story in enumerate(stories))

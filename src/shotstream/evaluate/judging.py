@@ -66,10 +66,12 @@ def held_out_stories(count: int, first: int = 0) -> list[Story]:
     return [sample_story(TRAINING_SEEDS + first + index) for index in range(count)]
 
 
-def make_story(model: Model, story: Story, *, seed: int, sampler: SamplerConfig | None = None) -> JudgedStory:
-    """What the model makes of a story's captions, in its plain wording."""
+def make_story(
+    model: Model, story: Story, *, seed: int, sampler: SamplerConfig | None = None, context: str | None = None
+) -> JudgedStory:
+    """What the model makes of a story's captions, in its plain wording; the arguments are those of `Model.story`."""
     whole, texts = story_captions(story)
-    with model.story(whole, seed=seed, sampler=sampler) as made:
+    with model.story(whole, seed=seed, sampler=sampler, context=context) as made:
         shots = [
             np.concatenate(list(made.shot(text, shot.chunks))) for text, shot in zip(texts, story.shots, strict=True)
         ]
