@@ -95,6 +95,20 @@ def test_going_back_while_a_shot_is_made_keeps_what_there_is_of_it(parts: ModelP
         assert story.history.lengths == [9, 9]
 
 
+def test_a_shot_goes_on_where_there_is_nothing_to_go_to(parts: ModelParts) -> None:
+    with Story(parts, "a story.") as story:
+        shot = story.shot("a fox walks", 2)
+        with pytest.raises(InputError, match="expected a shot from 0 to 0"):
+            story.rewind(1)
+        next(shot)
+        for refused in (lambda: story.switch([3]), lambda: story.rewind(2)):
+            with pytest.raises(InputError, match="expected a"):
+                refused()
+        assert len(next(shot)) == 12
+        story.rewind(1)
+        assert story.history.lengths == [21]
+
+
 def test_what_is_no_shot_and_no_branch_is_refused(parts: ModelParts) -> None:
     with Story(parts, "a story.") as story:
         make(story, "a fox walks")

@@ -133,11 +133,15 @@ def test_a_shot_has_several_takes_and_none_is_lost(story):
     assert names(story)[2:4] == ["shot-001.mkv", "shot-001.safetensors"]
     assert (story / "shot-001.take-1.mkv").exists()
     history.add(shot(2, 4))
-    assert [branch.takes for branch in history.branches()] == [(0, 0, 0), (0, 1, 1)]
-    assert [branch.current for branch in history.branches()] == [False, True]
+    assert [branch.takes for branch in history.tree.branches()] == [(0, 0, 0), (0, 1, 1)]
+    assert [branch.current for branch in history.tree.branches()] == [False, True]
     history.switch((0, 0, 0))
     assert np.array_equal(history.frames(1), shot(1, 2).frames)
     assert np.array_equal(history.read_key_frames([FrameRef(1, 20)])[0], shot(1, 2).key_frames[20])
+    assert [history.take_file(take).name for take in history.tree.takes[1::2]] == [
+        "shot-001.mkv",
+        "shot-001.take-1.mkv",
+    ]
     again = History.open(story)
     again.switch((0, 1, 1))
     assert np.array_equal(again.frames(1), shot(1, 3).frames)
@@ -152,7 +156,7 @@ def test_a_damaged_take_takes_along_only_what_goes_on_from_it(story):
     (story / "shot-001.take-1.mkv").write_bytes(b"damaged")
     history = History.open(story)
     assert (history.dropped, history.branch) == (2, (0,))
-    assert [branch.takes for branch in history.branches()] == [(0, 0, 0)]
+    assert [branch.takes for branch in history.tree.branches()] == [(0, 0, 0)]
     history.switch((0, 0, 0))
     assert history.lengths == [9, 21, 9]
     assert not list(story.glob("*take-1*"))
@@ -178,7 +182,7 @@ def test_a_story_of_version_1_is_a_tree_with_one_branch(story):
     (story / "story.json").write_text(json.dumps({"version": 1, "identity": data["identity"], "shots": line}))
     history = History.open_or_create(IDENTITY, story)
     assert (history.lengths, history.dropped) == ([9, 21, 9], 0)
-    assert [branch.takes for branch in history.branches()] == [(0, 0, 0)]
+    assert [branch.takes for branch in history.tree.branches()] == [(0, 0, 0)]
     history.add(shot(3))
     assert json.loads((story / "story.json").read_text())["version"] == 2
     assert np.array_equal(History.open(story).frames(1), shot(1, 2).frames)

@@ -108,7 +108,11 @@ class KVCache:
         self._latents_seen += staged.latents
 
     def turn_window(self, turn: Rotary) -> None:
-        """Turns the keys of everything but the pinned latents, each layer in place (`model.rotary.time_turn`)."""
+        """Turns the keys of everything but the pinned latents, each layer in place (`model.rotary.time_turn`).
+
+        In bfloat16 five turns, which are what a key lives through in a window of six chunks, double its rounding error
+        (0.16% to 0.33%).
+        """
         start = self.pinned * self.shape.tokens_per_latent
         for layer in self._buffer:
             layer[0, :, start:] = rotate(layer[0, :, start:], turn)

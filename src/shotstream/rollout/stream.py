@@ -137,7 +137,7 @@ class Story:
 
     def branches(self) -> list[Branch]:
         """Every way to an end of the story, in the order in which the ends were made."""
-        return self.history.branches()
+        return self.history.tree.branches()
 
     def rewind(self, shot: int) -> None:
         """Goes back to before that shot (from 0): the next one made is another take of it. Nothing is removed.
@@ -145,11 +145,13 @@ class Story:
         A shot being made is cut first.
 
         Raises:
-            InputError: there is no such shot.
+            InputError: there is no such shot; one that is being made goes on.
         """
+        begun = self._current is not None and not self._current.finished and self._current.chunks > 0
+        last = len(self.history) + begun
+        if not 0 <= shot <= last:
+            raise InputError(f"expected a shot from 0 to {last} to go back to, got {shot}")
         self._leave()
-        if not 0 <= shot <= len(self.history):
-            raise InputError(f"expected a shot from 0 to {len(self.history)} to go back to, got {shot}")
         self.history.switch(self.history.branch[:shot])
 
     def switch(self, branch: Branch | Sequence[int]) -> None:
@@ -158,10 +160,12 @@ class Story:
         A shot being made is cut first, on the branch that it was begun on.
 
         Raises:
-            InputError: there is no such branch.
+            InputError: there is no such branch; a shot that is being made goes on.
         """
+        takes = branch.takes if isinstance(branch, Branch) else tuple(branch)
+        self.history.tree.switch(takes)
         self._leave()
-        self.history.switch(branch.takes if isinstance(branch, Branch) else branch)
+        self.history.switch(takes)
 
     def save(self, path: str | Path) -> None:
         """Writes all shots of the current branch as one video.

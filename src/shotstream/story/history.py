@@ -37,7 +37,7 @@ from shotstream.story.record import (
     write_record,
 )
 from shotstream.story.script import Steer
-from shotstream.story.tree import Branch, Take
+from shotstream.story.tree import StoryTree, Take
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class History:
     @property
     def records(self) -> tuple[Take, ...]:
         """What is known of every shot."""
-        return self._record.tree.current
+        return self.tree.current
 
     @property
     def lengths(self) -> list[int]:
@@ -154,13 +154,14 @@ class History:
         return self._record.cast
 
     @property
+    def tree(self) -> StoryTree:
+        """All takes of all shots, and the branch that the story stands on."""
+        return self._record.tree
+
+    @property
     def branch(self) -> tuple[int, ...]:
         """The take of every shot, of the branch that the story stands on."""
-        return self._record.tree.branch
-
-    def branches(self) -> list[Branch]:
-        """Every way to an end of the story, in the order in which the ends were made."""
-        return self._record.tree.branches()
+        return self.tree.branch
 
     def switch(self, branch: Sequence[int]) -> None:
         """Stands on another branch, or on the beginning of one; nothing is made or removed.
@@ -168,7 +169,7 @@ class History:
         Raises:
             InputError: there is no such branch, or the directory cannot be written.
         """
-        self._write(replace(self._record, tree=self._record.tree.switch(branch)))
+        self._write(replace(self._record, tree=self.tree.switch(branch)))
 
     def __len__(self) -> int:
         """Number of finished shots."""
@@ -176,9 +177,12 @@ class History:
 
     def shot_file(self, shot_index: int) -> Path:
         """The lossless video of a shot, or the one that the next shot will have."""
-        tree = self._record.tree
-        take = tree.branch[shot_index] if shot_index < len(self) else tree.next_take()
+        take = self.branch[shot_index] if shot_index < len(self) else self.tree.next_take()
         return self._files.video(shot_index, take)
+
+    def take_file(self, take: Take) -> Path:
+        """The lossless video of any take, whatever branch it is on."""
+        return self._files.video(take.shot, take.take)
 
     def key_frames_file(self, shot_index: int) -> Path:
         """The exact key frames of a shot."""
@@ -197,7 +201,7 @@ class History:
             for frames in shot.frames:
                 writer.add(self._check_size(frames))
         write_bytes(exact, save({str(frame): np.ascontiguousarray(p) for frame, p in shot.key_frames.items()}))
-        tree = self._record.tree
+        tree = self.tree
         take = Take(
             shot.index,
             tree.next_take(),
@@ -282,7 +286,7 @@ class History:
 
     def _drop_damaged(self) -> None:
         """Forgets takes whose files are not as they were written, with all that goes on from them."""
-        before = self._record.tree
+        before = self.tree
         tree = before.without(take for take in before.takes if not self._files.holds(take))
         stale = [take for take in before.takes if take not in tree.takes]
         self.dropped = len(stale)
