@@ -49,6 +49,12 @@ def test_a_change_that_does_not_fit_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_group_of_the_preset_comes_before_a_field_of_the_stage(tmp_path: Path) -> None:
+    assert train(tmp_path, "stage2", "shots.batches=3", "shots=4") == 2, "there is no teacher yet"
+    recipe = json.loads((tmp_path / RECIPE_FILE).read_text())
+    assert (recipe["shots"]["batches"], recipe["stage2"]["shots"]) == (3, 4)
+
+
 def test_the_recipe_beside_a_run_is_the_preset_as_changed(tmp_path: Path) -> None:
     changes = ("optimizer.lr=1e-5", "teacher.loop.parts=2", "model.context=first", "stage2.chunks=[1]")
     assert train(tmp_path, "teacher", *changes) == 2, "there is no base yet"

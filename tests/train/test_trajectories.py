@@ -1,5 +1,6 @@
 """The teacher's trajectories: which states are kept, and that they are those of its sampler."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,29 @@ def test_timesteps_are_near_the_students_and_end_at_zero(finished: Path) -> None
     assert timesteps[:-1].tolist() == pytest.approx(wanted, abs=15)
     again, _, _ = store.read(TINY.trajectories.batches)
     assert torch.equal(again.target, store.read(0)[0].target), "after the last comes the first"
+
+
+def test_trajectories_of_another_teacher_are_not_mixed_in(
+    copy: Callable[..., Path], lively: Callable[..., Preset]
+) -> None:
+    directory = copy("run")
+    run = Run(directory, lively(), Execution(torch.device("cpu")))
+    assert run.make_trajectories(lambda _: None), "what is there is this teacher's"
+    shutil.rmtree(directory / "teacher" / "checkpoints" / "step-00000002")
+    with pytest.raises(InputError, match="was made with another teacher; remove it first"):
+        Run(directory, lively(), Execution(torch.device("cpu"))).make_trajectories(lambda _: None)
+
+
+def test_making_them_can_stop_and_go_on(copy: Callable[..., Path], lively: Callable[..., Preset]) -> None:
+    directory = copy("run")
+    made = directory / "trajectories"
+    before = {path.name: path.read_bytes() for path in made.glob("*.safetensors")}
+    for name in before:
+        (made / name).unlink()
+    run = Run(directory, lively(), Execution(torch.device("cpu")))
+    assert not run.make_trajectories(lambda _: None, minutes=0)
+    assert run.make_trajectories(lambda _: None)
+    assert {path.name: path.read_bytes() for path in made.glob("*.safetensors")} == before
 
 
 def test_missing_trajectories_are_named(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 class StageProgress:
     """The progress of one stage: `report` is told the step and its figures."""
 
-    def __init__(self, name: str, total: int) -> None:
+    def __init__(self, name: str, total: int, *, shown: bool = True) -> None:
+        """The progress of `total` steps; where it is not `shown`, as in all processes but one, nothing is written."""
+        self._shown = shown
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -22,12 +24,14 @@ class StageProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not (shown and console.is_terminal),
         )
         self._task = self._bar.add_task(name, total=total, figures="")
 
     def report(self, step: int, figures: Mapping[str, float]) -> None:
         """Shows a step and its figures."""
+        if not self._shown:
+            return
         if self._bar.disable:
             sys.stdout.write(
                 json.dumps({"step": step} | {name: float(f"{value:.6g}") for name, value in figures.items()})

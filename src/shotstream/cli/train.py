@@ -110,14 +110,16 @@ def _open(args: argparse.Namespace) -> Any:
 
 
 def _full_name(args: argparse.Namespace, change: str) -> str:
-    """A field of the stage that is run may be named without the stage."""
+    """A field of the stage that is run may be named without the stage, where the preset has none of that name."""
     from dataclasses import fields
 
     from shotstream.train.presets import get_preset
 
-    stage = getattr(get_preset(args.preset), args.stage, None)
+    preset = get_preset(args.preset)
+    stage, path = getattr(preset, args.stage, None), change.split("=")[0].split(".")
     own = {field.name for field in fields(stage)} if stage else set()
-    return f"{args.stage}.{change}" if change.split(".")[0].split("=")[0] in own else change
+    whole = len(path) > 1 and path[0] in {field.name for field in fields(preset)}
+    return f"{args.stage}.{change}" if path[0] in own and not whole else change
 
 
 def _run_stage(run: Any, name: str, args: argparse.Namespace) -> bool:
@@ -126,11 +128,10 @@ def _run_stage(run: Any, name: str, args: argparse.Namespace) -> bool:
     from shotstream.train.loop import train
 
     if name == "trajectories":
-        with StageProgress(name, run.preset.trajectories.batches // run.execution.processes) as progress:
-            run.make_trajectories(lambda done: progress.report(done, {}))
-        return True
+        with StageProgress(name, run.preset.trajectories.batches, shown=run.execution.main) as progress:
+            return run.make_trajectories(lambda done: progress.report(done, {}), args.minutes)
     stage, config, directory = run.build(name), run.loop(name), run.directory / name
-    with StageProgress(name, config.steps) as progress:
+    with StageProgress(name, config.steps, shown=run.execution.main) as progress:
         figures = Figures(directory, progress.report, board=args.board and run.execution.main)
         samples = _sampler(run, name, stage) if config.sample_every_steps else None
         return train(stage, directory, config, run.execution, figures, minutes=args.minutes, sample=samples)
@@ -163,5 +164,5 @@ def _fill(run: Any, stage: str, workers: int) -> None:
     pools = [run.shots(1 if stage == "trajectories" else run.loop(stage).parts)]
     pools += [run.pictures()] if stage == "base" else []
     for pool in pools:
-        with StageProgress("samples", pool.files) as progress:
+        with StageProgress("samples", pool.files, shown=run.execution.main) as progress:
             pool.fill(workers, lambda done, progress=progress: progress.report(done, {}))

@@ -119,13 +119,14 @@ class LatentPool:
         """
         self._directory, self._config, self._source, self._parts = make_directory(directory), config, source, parts
         self._codec, self._encoder, self._device = codec, encoder, device
-        identity = {
+        identity: dict[str, object] = {
             "config": to_dict(config),
             "source": dict(source.identity),
             "parts": parts,
-            "networks": _hash([*codec.encoding_tensors(), *encoder.state_dict().values()]),
+            "networks": hash_tensors([*codec.encoding_tensors(), *encoder.state_dict().values()]),
         }
-        _claim(directory / IDENTITY_FILE, json.loads(json.dumps(identity)))
+        self.identity: Mapping[str, object] = json.loads(json.dumps(identity))
+        claim(directory / IDENTITY_FILE, self.identity)
 
     def __call__(self, step: int, part: int = 0) -> Batch:
         """The samples of one part of a step: a pure function of the pool, the step and the part."""
@@ -198,20 +199,23 @@ def encode_captions(captions: Sequence[Sequence[str]], encoder: TextEncoder) -> 
     return text
 
 
-def _claim(path: Path, identity: Mapping[str, object]) -> None:
-    """Writes whose a directory is, or raises InputError where it is another's."""
+def claim(path: Path, identity: Mapping[str, object]) -> None:
+    """Writes into a file whose the directory around it is, plain data by topic.
+
+    Raises:
+        InputError: it is another's.
+    """
     if not path.exists():
         write_json(path, identity)
         return
     there = json.loads(path.read_text())
     for what, mine in identity.items():
         if there.get(what) != mine:
-            raise InputError(
-                f"{path.parent} was made with another {what} ({there.get(what)}, not {mine}); remove it first"
-            )
+            raise InputError(f"{path.parent} was made with another {what}; remove it first, or name another run")
 
 
-def _hash(tensors: Iterable[Tensor]) -> str:
+def hash_tensors(tensors: Iterable[Tensor]) -> str:
+    """A hash of the values of tensors, in their order."""
     digest = hashlib.blake2b(digest_size=16)
     for value in tensors:
         digest.update(value.detach().cpu().float().numpy().tobytes())

@@ -112,6 +112,10 @@ class Execution:
         dist.all_reduce(summed)
         return summed.tolist()
 
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is up in any process."""
+        return self.total([float(flag)])[0] > 0
+
     def wait(self) -> None:
         """Until all processes are here."""
         if self.processes > 1:

@@ -77,8 +77,8 @@ def train(
     else:
         state.save(directory, execution, config.keep_checkpoints)
     watch = _Watch(stage, figures, execution)
-    started = saved = time.monotonic()
-    with _StopOnSignal() as stop:
+    saved = time.monotonic()
+    with StopRequest(minutes) as stop:
         while state.step < config.steps:
             _step(stage, parts, config.parts, execution, watch)
             if state.step % config.log_every_steps == 0 or state.step == config.steps:
@@ -86,20 +86,42 @@ def train(
             done = state.step == config.steps
             if sample and config.sample_every_steps and (done or state.step % config.sample_every_steps == 0):
                 _sample(sample, state, directory, execution, figures)
-            now = time.monotonic()
-            late = minutes is not None and now - started > 60 * minutes
-            leave, save = execution.total([float(stop.asked or late), float(now - saved > config.save_every_s)])
-            if done or leave or save:
+            leave, late = execution.any(stop.asked), execution.any(time.monotonic() - saved > config.save_every_s)
+            if done or leave or late:
                 state.save(directory, execution, config.keep_checkpoints)
-                saved = now
+                saved = time.monotonic()
             if leave:
                 break
     return state.step >= config.steps
 
 
+class StopRequest:
+    """While entered, remembers that SIGTERM came, so that the work in hand can finish and be saved."""
+
+    def __init__(self, minutes: float | None = None) -> None:
+        """Also asks to stop after `minutes`; None: no limit."""
+        self._ends = math.inf if minutes is None else time.monotonic() + 60 * minutes
+        self._signalled = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether it is time to stop."""
+        return self._signalled or time.monotonic() > self._ends
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self._signalled = True
+
+
 def _step(stage: Stage, own: Sequence[int], parts: int, execution: Execution, watch: "_Watch") -> None:
-    """Every update of one step, and the average after them, which a step with an update left out leaves as it is."""
-    state, whole = stage.state, True
+    """Every update of one step, and the average, which moves when the averaged network has."""
+    state, moved = stage.state, False
     for name in stage.updates(state.step):
         loss = 0.0
         for part in own:
@@ -109,11 +131,11 @@ def _step(stage: Stage, own: Sequence[int], parts: int, execution: Execution, wa
             loss += float(share.detach())
         loss, trained = execution.total([loss])[0], state.trained[name]
         norm = trained.update(state.step) if math.isfinite(loss) else trained.skip()
-        whole = watch.add(name, loss, norm) and whole
+        moved = watch.add(name, loss, norm) and (moved or name == state.averaged)
     for part in own:
         stage.remember(state.step, part)
     state.step += 1
-    if whole:
+    if moved:
         state.average()
 
 
@@ -168,18 +190,3 @@ class _Watch:
     def _begin(self) -> None:
         self._since, self._since_step, self._skipped = time.monotonic(), self._state.step, 0
         self._seen: defaultdict[str, list[float]] = defaultdict(list)
-
-
-class _StopOnSignal:
-    """While entered, remembers that SIGTERM came, so that the step in work can finish and be saved."""
-
-    def __enter__(self) -> Self:
-        self.asked = False
-        self._before = signal.signal(signal.SIGTERM, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
-
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True

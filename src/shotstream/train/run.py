@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.files import make_directory, write_json
-from shotstream.data.latents import LatentPool, PoolConfig
+from shotstream.data.latents import LatentPool, PoolConfig, claim, hash_tensors
 from shotstream.data.samples import ShotSource
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.codec import Codec
@@ -89,10 +89,16 @@ class Run:
         }
         return builders[stage]()
 
-    def make_trajectories(self, watch: Callable[[int], None]) -> None:
-        """The stage that trains nothing: the teacher's trajectories, those not made yet."""
-        teacher = self._frozen(self.weights("teacher"))
-        self._trajectories().make(teacher, self.shots(self.loop("teacher").parts), self.execution, watch)
+    def make_trajectories(self, watch: Callable[[int], None], minutes: float | None = None) -> bool:
+        """The stage that trains nothing: the teacher's trajectories, those not made yet; returns whether all are.
+
+        Raises:
+            InputError: those that are there were made by another teacher, or from other shots.
+        """
+        weights, shots, store = self.weights("teacher"), self.shots(self.loop("teacher").parts), self._trajectories()
+        made_from = {"teacher": hash_tensors(weights.values()), "shots": shots.identity}
+        claim(store.identity_file, {**store.identity, **made_from})
+        return store.make(self._frozen(weights), shots, self.execution, watch, minutes)
 
     def shots(self, parts: int) -> LatentPool:
         """The pool of shots for batches in that many parts."""

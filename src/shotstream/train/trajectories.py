@@ -19,9 +19,10 @@ from shotstream.rollout.whole import see_both_ways
 from shotstream.story.layout import ShotLayout
 from shotstream.train.draws import normal
 from shotstream.train.execution import Execution
+from shotstream.train.loop import StopRequest
 from shotstream.train.settings import Trajectories
 
-STATES = "states"
+STATES, IDENTITY_FILE = "states", "trajectories.json"
 
 
 def kept_steps(num_steps: int, nominal: tuple[float, ...]) -> tuple[int, ...]:
@@ -40,30 +41,44 @@ class TrajectoryStore:
         self._kept = kept_steps(config.num_steps, student.steps)
         sigmas = tuple(euler_sigmas(config.num_steps, student.shift))
         self._sampler = Sampler("euler", sigmas, config.guidance, "whole", context_timestep)
+        self.identity_file = directory / IDENTITY_FILE
+        self.identity = {"sampler": [*sigmas, config.guidance, context_timestep], "kept": list(self._kept)}
 
     @torch.no_grad()
-    def make(self, teacher: Transformer, shots: LatentPool, execution: Execution, watch: Callable[[int], None]) -> None:
-        """Makes what is not there yet; each process its share.
+    def make(
+        self,
+        teacher: Transformer,
+        shots: LatentPool,
+        execution: Execution,
+        watch: Callable[[int], None],
+        minutes: float | None = None,
+    ) -> bool:
+        """Makes what is not there yet, each process its share; returns whether all is done. SIGTERM ends it early.
 
         Args:
             teacher: placed on the device of `execution`.
             shots: whose contexts, captions and lengths the trajectories have.
             execution: the processes.
-            watch: told how many of this process's are done.
+            watch: told how many of all are done.
+            minutes: stop after that long, to be continued later. None: no limit.
         """
         missing = [number for number in range(self._config.batches) if not self._path(number).exists()]
         there = self._config.batches - len(missing)
         execution.wait()  # all have seen the same before anyone writes
-        for start in range(0, len(missing), execution.processes):
-            turn = start + execution.rank
-            number = missing[min(turn, len(missing) - 1)]  # a sharded network runs in all processes or in none
-            batch = shots.whole(number).to(execution.device)
-            with execution.arithmetic():
-                states = self._states(teacher, batch, number)
-            if turn < len(missing):
-                save_batch(self._path(number), batch, **{STATES: states.bfloat16()})
-            watch((there + start) // execution.processes + 1)
+        with StopRequest(minutes) as stop:
+            for start in range(0, len(missing), execution.processes):
+                if execution.any(stop.asked):
+                    return False
+                turn = start + execution.rank
+                number = missing[min(turn, len(missing) - 1)]  # a sharded network runs in all processes or in none
+                batch = shots.whole(number).to(execution.device)
+                with execution.arithmetic():
+                    states = self._states(teacher, batch, number)
+                if turn < len(missing):
+                    save_batch(self._path(number), batch, **{STATES: states.bfloat16()})
+                watch(min(there + start + execution.processes, self._config.batches))
         execution.wait()
+        return True
 
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
         """A batch, the kept states of its trajectories, and the timesteps of the states. After the last, the first.
