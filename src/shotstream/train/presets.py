@@ -93,7 +93,7 @@ STORYWORLD = Preset(
         context_timestep="clean",
         shift=3.0,
     ),
-    trajectories=Trajectories(batches=600, guidance=2.5),
+    trajectories=Trajectories(batches=150, num_steps=24, guidance=2.5),
     init=InitTraining(LoopConfig(steps=1500, ema_decay=0.99, sample_every_steps=500), OptimizerConfig(3e-4), "base"),
     stage1=DistillTraining(
         LoopConfig(steps=2000, ema_decay=0.99, sample_every_steps=250),
