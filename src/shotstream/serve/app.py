@@ -1,0 +1,89 @@
+"""The server: HTTP for stories and what becomes of them, one WebSocket a viewer."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from shotstream import __version__
+from shotstream.api import Model
+from shotstream.core.errors import InputError
+from shotstream.serve import routes, socket
+from shotstream.serve.guard import Guard
+from shotstream.serve.protocol import Problem, describe
+from shotstream.serve.refusals import STATUS, Code, code_of, message_of
+from shotstream.serve.server import Server
+from shotstream.serve.settings import Settings
+from shotstream.serve.store import Store
+from shotstream.serve.worker import Worker
+
+WEB = Path(__file__).parent / "web"
+_CODES: dict[int, Code] = {404: "not_found", 405: "not_found"}
+_log = logging.getLogger(__name__)
+
+
+def make_app(model: Model, settings: Settings) -> FastAPI:
+    """The application; it opens its stories and starts its worker when it is started.
+
+    Raises:
+        InputError: the directory of the stories cannot be used (as it starts).
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = await asyncio.to_thread(Store, settings.data)
+        app.state.server = Server(model, settings, store, Worker(model, store, settings.limits))
+        try:
+            yield
+        finally:
+            await app.state.server.house.close()
+            store.close()
+
+    app = FastAPI(
+        title="ShotStream",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url="/api/docs",
+        redoc_url=None,
+    )
+    app.include_router(routes.router)
+    app.include_router(socket.router)
+    app.mount("/web", StaticFiles(directory=WEB))
+    app.add_api_route("/", lambda: FileResponse(WEB / "index.html"), include_in_schema=False)
+    app.add_middleware(Guard, settings=settings)
+    _say_errors(app)
+    return app
+
+
+def _say_errors(app: FastAPI) -> None:
+    """Every error is a `Problem`; what nobody expected is logged, and told without its details."""
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        return _answer("invalid", describe(list(error.errors())))
+
+    @app.exception_handler(HTTPException)
+    async def plain(_: Request, error: HTTPException) -> JSONResponse:
+        return _answer(_CODES.get(error.status_code, "invalid"), str(error.detail), error.status_code)
+
+    @app.exception_handler(InputError)
+    async def refused(_: Request, error: InputError) -> JSONResponse:
+        return _answer(code_of(error), message_of(error))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        _log.error("a request failed", exc_info=error)
+        return _answer("internal", message_of(error))
+
+
+def _answer(code: Code, message: str, status: int | None = None) -> JSONResponse:
+    text = message.encode("utf-8", "replace").decode()
+    return JSONResponse(Problem(code=code, message=text).model_dump(exclude={"id"}), status or STATUS[code])

@@ -1,0 +1,223 @@
+"""What travels between a viewer and the server (`docs/protocol.md`): JSON both ways, frames as binary.
+
+A frame is a JPEG behind a header of fixed length. JPEG, because it is the one lossy picture that every browser decodes
+natively and off its main thread, and that is encoded many times faster than WebP: one core keeps up with many viewers.
+"""
+
+import logging
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
+
+from shotstream.core.errors import InputError
+from shotstream.serve.refusals import Code, RefusedError, code_of, message_of
+from shotstream.story.script import DEFAULT_CHUNKS, MAX_SEED
+
+_log = logging.getLogger(__name__)
+PROTOCOL = 1
+JPEG = 1
+_HEADER = struct.Struct(">2sBB8sIIII")
+_MAGIC = b"SF"
+_MOST = 2**31 - 1
+
+Text = Annotated[StrictStr, Field(min_length=1, max_length=100_000)]
+Count = Annotated[StrictInt, Field(ge=0, le=_MOST)]
+Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
+
+
+class Message(BaseModel):
+    """Plain data; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Command(Message):
+    id: Count | None = None
+    """Comes back in the answer."""
+
+
+class MakeShot(_Command):
+    """Makes a shot at once, in place of what is being made and queued; with `queue` after all of that."""
+
+    type: Literal["shot"]
+    text: Text
+    chunks: Annotated[StrictInt, Field(ge=1, le=_MOST)] = DEFAULT_CHUNKS
+    extend: StrictBool = False
+    seed: Seed | None = None
+    queue: StrictBool = False
+
+
+class SteerShot(_Command):
+    """Gives the shot that is being made another caption, from its next chunk on."""
+
+    type: Literal["steer"]
+    text: Text
+
+
+class CutShot(_Command):
+    """Ends the shot that is being made, and forgets what is queued."""
+
+    type: Literal["cut"]
+
+
+class Rewind(_Command):
+    """Goes back to before a shot (from 0), of which the next one made is another take."""
+
+    type: Literal["rewind"]
+    shot: Count
+
+
+class Switch(_Command):
+    """Stands on another branch, given by the take of each of its shots."""
+
+    type: Literal["switch"]
+    takes: Annotated[list[Count], Field(max_length=10_000)]
+
+
+Command = Annotated[MakeShot | SteerShot | CutShot | Rewind | Switch, Field(discriminator="type")]
+_COMMAND: TypeAdapter[MakeShot | SteerShot | CutShot | Rewind | Switch] = TypeAdapter(Command)
+
+
+class ShotView(Message):
+    """A take as a viewer sees it."""
+
+    shot: int
+    take: int
+    parent: int | None
+    text: str
+    seed: int
+    chunks: int
+    frames: int
+
+
+class BranchView(Message):
+    """A way through the story: the take of every shot."""
+
+    takes: list[int]
+    captions: list[str]
+    current: bool
+
+
+class InWork(Message):
+    """The shot that is being made: `made` of `chunks` chunks."""
+
+    shot: int
+    take: int
+    text: str
+    made: int
+    chunks: int
+
+
+class State(Message):
+    """Where the story stands; sent whenever that changes."""
+
+    type: Literal["state"] = "state"
+    branch: list[int]
+    frames: int
+    work: InWork | None
+    queue: list[str]
+
+
+class Hello(Message):
+    """The first message: the story is open, frames follow."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int = PROTOCOL
+    story: str
+    global_caption: str
+    width: int
+    height: int
+    fps: int
+
+
+class Queued(Message):
+    """The server is full; the viewer's place in the line, from 1."""
+
+    type: Literal["queued"] = "queued"
+    position: int
+
+
+class Flush(Message):
+    """Drop every frame that has come and is not yet shown."""
+
+    type: Literal["flush"] = "flush"
+
+
+class Done(Message):
+    """The command with that id has been carried out."""
+
+    type: Literal["done"] = "done"
+    id: int | None
+
+
+class Problem(Message):
+    """Something could not be done."""
+
+    type: Literal["error"] = "error"
+    code: Code
+    message: str
+    id: int | None = None
+
+
+class FrameKey(NamedTuple):
+    """Which frame of which take of which shot."""
+
+    shot: int
+    take: int
+    frame: int
+
+
+@dataclass(frozen=True)
+class FramePacket:
+    """One frame as it is sent. `time_ms` is its time in the video of its branch."""
+
+    story: str
+    key: FrameKey
+    time_ms: int
+    picture: bytes
+
+    def pack(self) -> bytes:
+        """Header and picture."""
+        place = (self.key.shot, self.key.take, self.key.frame, self.time_ms)
+        return _HEADER.pack(_MAGIC, PROTOCOL, JPEG, bytes.fromhex(self.story), *place) + self.picture
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "FramePacket":
+        """The inverse of `pack`.
+
+        Raises:
+            RefusedError: it is no such packet.
+        """
+        if len(data) < _HEADER.size or data[:4] != _MAGIC + bytes((PROTOCOL, JPEG)):
+            raise RefusedError("invalid", f"expected a frame of protocol {PROTOCOL}, got other bytes")
+        *_, story, shot, take, index, time_ms = _HEADER.unpack_from(data)
+        return cls(story.hex(), FrameKey(shot, take, index), time_ms, data[_HEADER.size :])
+
+
+def read_command(text: str | bytes) -> MakeShot | SteerShot | CutShot | Rewind | Switch:
+    """A command from its JSON.
+
+    Raises:
+        RefusedError: it is none; says where.
+    """
+    try:
+        return _COMMAND.validate_json(text)
+    except ValidationError as error:
+        raise RefusedError("invalid", describe(error.errors(include_url=False, include_input=False))) from error
+
+
+def describe(errors: Sequence[Any]) -> str:
+    """The first of pydantic's errors as a line: where, and what is wrong."""
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"]) or "message"
+    return f"{where}: {first['msg']}; see docs/protocol.md"
+
+
+def problem_of(error: Exception, id: int | None = None) -> Problem:
+    """What a client is told of an error; one that nobody expected is logged."""
+    if not isinstance(error, InputError):
+        _log.error("something failed", exc_info=error)
+    return Problem(code=code_of(error), message=message_of(error), id=id)

@@ -1,0 +1,53 @@
+"""What a client is told when something cannot be done: a code for programs, and a line for people."""
+
+from http import HTTPStatus
+from typing import Literal
+
+from shotstream.core.errors import InputError
+
+Code = Literal[
+    "invalid",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "conflict",
+    "too_large",
+    "full",
+    "busy",
+    "unavailable",
+    "internal",
+]
+STATUS: dict[str, HTTPStatus] = {
+    "invalid": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "unauthorized": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
+    "not_found": HTTPStatus.NOT_FOUND,
+    "conflict": HTTPStatus.CONFLICT,
+    "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "full": HTTPStatus.INSUFFICIENT_STORAGE,
+    "busy": HTTPStatus.SERVICE_UNAVAILABLE,
+    "unavailable": HTTPStatus.BAD_GATEWAY,
+    "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+"""`full`: a limit is reached until something is removed. `busy`: try again later. `unavailable`: the director is."""
+
+
+class RefusedError(InputError):
+    """A request that cannot be met, with its code."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code: Code = code
+
+
+def code_of(error: Exception) -> Code:
+    """The code of an error; what a caller could not have caused is `internal`."""
+    if isinstance(error, RefusedError):
+        return error.code
+    return "invalid" if isinstance(error, InputError) else "internal"
+
+
+def message_of(error: Exception) -> str:
+    """What a client may read of an error, as text that every encoding can write."""
+    text = str(error) if isinstance(error, InputError) else "something went wrong in the server; its log says what"
+    return text.encode("utf-8", "replace").decode()

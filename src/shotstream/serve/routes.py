@@ -1,0 +1,115 @@
+"""HTTP: stories and their takes, and the server itself."""
+
+import asyncio
+import shutil
+
+from fastapi import APIRouter, Response
+
+from shotstream import __version__
+from shotstream.core.spec import FPS
+from shotstream.serve.disk import check_space
+from shotstream.serve.protocol import Command, Done
+from shotstream.serve.refusals import RefusedError
+from shotstream.serve.server import Here, Server
+from shotstream.serve.store import Store, begin_row
+from shotstream.serve.views import Health, ModelView, NewStory, StoryView, TreeView
+from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
+from shotstream.story.relevance import check_selector
+from shotstream.story.script import check_text
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/health")
+def health() -> Health:
+    """Whether the server lives."""
+    return Health(status="ok", version=__version__)
+
+
+@router.get("/models")
+def models(server: Here) -> list[ModelView]:
+    """The model that tells the stories."""
+    parts = server.model.parts
+    size = parts.config.video
+    return [
+        ModelView(
+            name=parts.config.name,
+            source=parts.source,
+            fingerprint=parts.fingerprint,
+            height=size.height,
+            width=size.width,
+            fps=FPS,
+        )
+    ]
+
+
+@router.get("/stories")
+def stories(server: Here) -> list[StoryView]:
+    """Every story, newest first."""
+    return [StoryView.of(row) for row in server.store.all()]
+
+
+@router.post("/stories", status_code=201)
+def begin_story(story: NewStory, server: Here) -> StoryView:
+    """Begins a story; its shots come by commands."""
+    config = server.model.config
+    check_text(story.global_caption, "the global caption")
+    context = story.context or config.context
+    check_selector(context)
+    check_room(server, len(story.global_caption))
+    row = begin_row(story.global_caption, story.seed, context, config.video.height, config.video.width)
+    return StoryView.of(server.store.add(row))
+
+
+@router.get("/stories/{story}")
+def one_story(story: str, server: Here) -> StoryView:
+    """One story."""
+    return StoryView.of(server.store.get(story))
+
+
+@router.get("/stories/{story}/tree")
+def tree(story: str, server: Here) -> TreeView:
+    """Every take of every shot, and the branches."""
+    server.store.get(story)
+    return TreeView.of(record_of(server.store, story))
+
+
+@router.post("/stories/{story}/commands")
+async def command(story: str, what: Command, server: Here) -> Done:
+    """Makes a shot, steers or cuts it, or goes to another place of the story, as over the socket."""
+    await asyncio.to_thread(server.store.get, story)
+    await asyncio.to_thread(check_space, server.store.data, server.settings.limits)
+    await server.house.apply(story, what)
+    return Done(id=what.id)
+
+
+@router.delete("/stories/{story}", status_code=204)
+async def remove_story(story: str, server: Here) -> Response:
+    """Removes a story and all its files; whoever watches it is sent away."""
+    await asyncio.to_thread(server.store.get, story)
+    await asyncio.to_thread(server.store.remove, story)
+    await server.house.shut(story)
+    await asyncio.to_thread(_remove_files, server.store, story)
+    return Response(status_code=204)
+
+
+def check_room(server: Server, text: int) -> None:
+    """Raises a RefusedError where a story with a global caption of that length cannot begin."""
+    limits = server.settings.limits
+    if text > limits.text:
+        raise RefusedError("too_large", f"expected at most {limits.text} characters, got {text}; shorten the caption")
+    if server.store.count() >= limits.stories:
+        raise RefusedError("full", f"the server keeps {limits.stories} stories; remove one first")
+    check_space(server.store.data, limits)
+
+
+def record_of(store: Store, story: str) -> StoryRecord | None:
+    """What is written down of a story's takes; None where it has none yet."""
+    path = store.directory(story) / RECORD_FILE
+    return read_record(path) if path.exists() else None
+
+
+def _remove_files(store: Store, story: str) -> None:
+    directory = store.directory(story)
+    if directory.exists():
+        shutil.rmtree(directory)

@@ -1,0 +1,27 @@
+"""What every request needs: the model, the stories, and those that are open."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from shotstream.api import Model
+from shotstream.serve.settings import Settings
+from shotstream.serve.store import Store
+from shotstream.serve.viewers import House
+from shotstream.serve.worker import Worker
+
+
+class Server:
+    """A running server; made on its event loop."""
+
+    def __init__(self, model: Model, settings: Settings, store: Store, worker: Worker) -> None:
+        self.model, self.settings, self.store, self.worker = model, settings, store, worker
+        self.house = House(worker, settings.limits)
+
+
+def server_of(request: Request) -> Server:
+    """The server that a request came to."""
+    return request.app.state.server
+
+
+Here = Annotated[Server, Depends(server_of)]

@@ -1,0 +1,245 @@
+"""One open story: commands in, frames out, one chunk at a time. Belongs to the worker's thread."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from shotstream.api import Model
+from shotstream.core.errors import InputError
+from shotstream.core.media import Frames
+from shotstream.core.spec import FPS, MAX_CHUNKS, VideoSize, frames_of_chunks
+from shotstream.rollout.take import Shot
+from shotstream.serve.protocol import (
+    CutShot,
+    Flush,
+    FrameKey,
+    InWork,
+    MakeShot,
+    Message,
+    Rewind,
+    State,
+    SteerShot,
+    Switch,
+)
+from shotstream.serve.refusals import RefusedError
+from shotstream.serve.settings import Limits
+from shotstream.serve.store import Doing, Plan, Store, StoryRow, Work
+from shotstream.story.script import Steer, check_text
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Frames of a chunk, `[n, h, w, 3]`: the first one's place, and its number in the video of its branch."""
+
+    key: FrameKey
+    first: int
+    frames: Frames
+
+
+Publish = Callable[[Message | Chunk], None]
+"""Hands something to everybody who watches the story; called on the worker's thread, returns at once."""
+AnyCommand = MakeShot | SteerShot | CutShot | Rewind | Switch
+
+
+class Session:
+    """A story that can be watched and directed.
+
+    After a crash it opens as it was: finished shots come from its directory, and the shot that was in the making is
+    made again, by what the database says of it, up to the chunk it had reached.
+    """
+
+    def __init__(self, model: Model, store: Store, row: StoryRow, limits: Limits, publish: Publish) -> None:
+        self._id, self._store, self._limits, self._publish = row.id, store, limits, publish
+        self.story = model.story(
+            row.global_caption,
+            seed=row.seed,
+            directory=store.directory(row.id),
+            size=VideoSize(row.height, row.width),
+            context=row.context,
+        )
+        self._shot: Shot | None = None
+        self._steered = 0
+        self._work, self._queue = row.doing.work, list(row.doing.queue)
+        self._shown_until_s = 0.0
+        if self._work is not None and not self._stands_at(self._work):
+            self._work = None
+        self._tell()
+
+    @property
+    def due_s(self) -> float | None:
+        """When the next chunk is wanted, on the monotonic clock; None while there is nothing to make."""
+        if self._work is None and not self._queue:
+            return None
+        return 0.0 if self._behind else self._shown_until_s - self._limits.ahead_s
+
+    @property
+    def working(self) -> bool:
+        """Whether there is something to make."""
+        return self.due_s is not None
+
+    def step(self) -> int:
+        """Makes one chunk, or finishes a shot; returns the number of frames made."""
+        if self._shot is None:
+            self._begin()
+        shot, work = self._shot, self._work
+        assert shot is not None, "a shot was begun"
+        assert work is not None, "a shot was begun"
+        for steer in work.steers[self._steered :]:
+            if steer.at == shot.chunks:
+                shot.steer(steer.text)
+                self._steered += 1
+        frames = next(shot, None)
+        if frames is None:
+            self._end()
+            return 0
+        if shot.chunks > work.made:
+            self._work = replace(work, made=shot.chunks)
+            self._save()
+        self._show(shot, frames)
+        return len(frames)
+
+    def apply(self, command: AnyCommand) -> bool:
+        """Carries out a command between two chunks; returns whether there is something to make now.
+
+        Raises:
+            InputError: it cannot be done; nothing has changed.
+        """
+        match command:
+            case MakeShot():
+                self._order(command)
+            case SteerShot():
+                self._steer(command.text)
+            case CutShot():
+                self._leave(self._cut)
+            case Rewind():
+                self._leave(lambda: self.story.rewind(command.shot))
+            case Switch():
+                self._leave(lambda: self.story.switch(command.takes))
+        return self.working
+
+    def close(self) -> None:
+        """Frees what the story needs in memory; what it was doing is written down."""
+        self._shot = None
+        self.story.close()
+
+    def _order(self, command: MakeShot) -> None:
+        self._check_limits(command)
+        plan = Plan(command.text, command.chunks, command.extend, command.seed)
+        if command.queue:
+            self._queue.append(plan)
+            self._save()
+            self._tell()
+        else:
+            self._leave(self._cut, [plan])
+
+    def _check_limits(self, command: MakeShot) -> None:
+        limits = self._limits
+        self._check_text(command.text)
+        longest = limits.chunks if command.extend else MAX_CHUNKS
+        if command.chunks > longest:
+            raise RefusedError(
+                "too_large", f"expected at most {longest} chunks, got {command.chunks}; make another shot"
+            )
+        if len(self.story.history.tree.takes) + len(self._queue) >= limits.shots:
+            raise RefusedError("full", f"expected a story of at most {limits.shots} shots; begin another story")
+        if command.queue and len(self._queue) >= limits.queued_shots:
+            raise RefusedError("full", f"expected at most {limits.queued_shots} shots in the queue; wait for some")
+
+    def _check_text(self, text: str) -> None:
+        most = self._limits.text
+        if len(text) > most:
+            raise RefusedError("too_large", f"expected at most {most} characters, got {len(text)}; shorten it")
+        check_text(text, "a caption")
+
+    def _steer(self, text: str) -> None:
+        self._check_text(text)
+        self._catch_up()
+        if self._shot is None or self._work is None:
+            raise RefusedError("conflict", "expected a shot that is being made, got none; begin a shot")
+        self._shot.steer(text)
+        kept = tuple(steer for steer in self._work.steers if steer.at != self._shot.chunks)
+        self._work = replace(self._work, steers=(*kept, Steer(self._shot.chunks, text)))
+        self._steered = len(self._work.steers)
+        self._flush()
+
+    def _leave(self, go: Callable[[], object], queue: list[Plan] | None = None) -> None:
+        """Leaves the shot in the making as it is, goes elsewhere, and has other shots to make."""
+        self._catch_up()
+        go()
+        self._shot = self._work = None
+        self._queue = queue or []
+        self._flush()
+
+    def _cut(self) -> None:
+        if self._shot is not None:
+            self._shot.cut()
+
+    def _flush(self) -> None:
+        """A new instruction: nothing that was made before it is waited for."""
+        self._save()
+        self._shown_until_s = 0.0
+        self._publish(Flush())
+        self._tell()
+
+    @property
+    def _behind(self) -> bool:
+        """Whether chunks that were made before a crash are being made again."""
+        return self._work is not None and self._work.made > (self._shot.chunks if self._shot else 0)
+
+    def _catch_up(self) -> None:
+        while self._behind:
+            self.step()
+
+    def _begin(self) -> None:
+        """Begins the shot that was in the making, or else the next one of the queue."""
+        history = self.story.history
+        if self._work is None:
+            self._work = Work(self._queue.pop(0), history.branch, history.tree.next_take())
+        plan, self._steered = self._work.plan, 0
+        try:
+            self._shot = self.story.shot(plan.text, plan.chunks, extend=plan.extend, seed=plan.seed)
+        except InputError:
+            self._work = None
+            self._save()
+            raise
+        self._save()
+        self._tell()
+
+    def _end(self) -> None:
+        self._shot = self._work = None
+        self._save()
+        self._tell()
+
+    def _show(self, shot: Shot, frames: Frames) -> None:
+        work = self._work
+        assert work is not None, "a shot is being made"
+        index = frames_of_chunks(shot.chunks) - len(frames)
+        start = sum(self.story.history.lengths) + index
+        now = time.monotonic()
+        self._shown_until_s = max(now, self._shown_until_s) + (0 if self._behind else len(frames) / FPS)
+        self._publish(Chunk(FrameKey(shot.index, work.take, index), start, frames))
+        self._tell()
+
+    def _stands_at(self, work: Work) -> bool:
+        history = self.story.history
+        return (history.branch, history.tree.next_take()) == (work.branch, work.take)
+
+    def _save(self) -> None:
+        lengths = self.story.history.lengths
+        self._store.save(self._id, Doing(self._work, tuple(self._queue)), len(lengths), sum(lengths))
+
+    def _tell(self) -> None:
+        work, history = self._work, self.story.history
+        now = (
+            None
+            if work is None
+            else InWork(
+                shot=len(work.branch),
+                take=work.take,
+                text=work.steers[-1].text if work.steers else work.plan.text,
+                made=work.made,
+                chunks=work.plan.chunks,
+            )
+        )
+        queue = [plan.text for plan in self._queue]
+        self._publish(State(branch=list(history.branch), frames=sum(history.lengths), work=now, queue=queue))

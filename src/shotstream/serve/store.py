@@ -1,0 +1,192 @@
+"""Which stories there are, and what each was doing: an SQLite database beside the directories of their shots.
+
+Finished shots lie in the story's own directory (`story.history`). A shot in the making lies in no file: it is a pure
+function of what made it, so the database keeps just that (`Work`), written before each chunk's frames leave, and makes
+it again after a crash. WAL with full synchronisation: what was committed is there after a power cut too.
+"""
+
+import json
+import re
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from shotstream.core.config import from_dict, to_dict
+from shotstream.core.files import make_directory, writing
+from shotstream.serve.refusals import RefusedError
+from shotstream.story.script import Steer
+
+DATABASE = "stories.sqlite3"
+_ID = re.compile(r"[0-9a-f]{16}")
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS stories (
+    id TEXT PRIMARY KEY,
+    created_s REAL NOT NULL,
+    global_caption TEXT NOT NULL,
+    seed INTEGER NOT NULL,
+    context TEXT NOT NULL,
+    height INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    shots INTEGER NOT NULL DEFAULT 0,
+    frames INTEGER NOT NULL DEFAULT 0,
+    doing TEXT NOT NULL DEFAULT '{}'
+) STRICT
+"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A shot to be made; the arguments of `Story.shot`."""
+
+    text: str
+    chunks: int
+    extend: bool = False
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """The shot in the making: all that makes it, and how many chunks were made.
+
+    `branch` and `take` say where it stands: if the story stands elsewhere, the shot has been finished or left.
+    """
+
+    plan: Plan
+    branch: tuple[int, ...]
+    take: int
+    made: int = 0
+    steers: tuple[Steer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What a story is doing: the shot in the making, and those that come after it."""
+
+    work: Work | None = None
+    queue: tuple[Plan, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoryRow:
+    """A story as the database knows it; `shots` and `frames` are those of its current branch."""
+
+    id: str
+    created_s: float
+    global_caption: str
+    seed: int
+    context: str
+    height: int
+    width: int
+    shots: int = 0
+    frames: int = 0
+    doing: Doing = field(default_factory=Doing)
+
+
+def new_id() -> str:
+    """The name of a new story: 16 hexadecimal digits."""
+    return secrets.token_hex(8)
+
+
+class Store:
+    """The stories of a server. May be used from any thread."""
+
+    def __init__(self, data: Path) -> None:
+        """Opens the stories in a directory, or begins one.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        self.data = make_directory(data)
+        self._lock = threading.Lock()
+        with writing(data):
+            try:
+                self._database = sqlite3.connect(data / DATABASE, check_same_thread=False, isolation_level=None)
+                for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", _SCHEMA):
+                    self._database.execute(statement)
+            except sqlite3.Error as error:
+                raise OSError(str(error)) from error
+
+    def close(self) -> None:
+        """Ends the use of the database."""
+        with self._lock:
+            self._database.close()
+
+    def directory(self, story: str) -> Path:
+        """Where the shots of a story lie."""
+        assert _ID.fullmatch(story), "a name from the database"
+        return self.data / "stories" / story
+
+    def add(self, row: StoryRow) -> StoryRow:
+        """Adds a story."""
+        values = (row.id, row.created_s, row.global_caption, row.seed, row.context, row.height, row.width)
+        with self._writing():
+            self._database.execute(
+                "INSERT INTO stories (id, created_s, global_caption, seed, context, height, width, shots, frames) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, row.shots, row.frames),
+            )
+        return row
+
+    def get(self, story: str) -> StoryRow:
+        """A story by its name, whatever a client calls one.
+
+        Raises:
+            RefusedError: there is none.
+        """
+        with self._lock:
+            found = self._database.execute("SELECT * FROM stories WHERE id = ?", (story,)).fetchone()
+        if found is None:
+            raise RefusedError("not_found", "expected the id of a story, got one that no story has; list them first")
+        return _row(found)
+
+    def all(self) -> list[StoryRow]:
+        """Every story, newest first."""
+        with self._lock:
+            return [_row(one) for one in self._database.execute("SELECT * FROM stories ORDER BY created_s DESC, id")]
+
+    def count(self) -> int:
+        """How many stories there are."""
+        with self._lock:
+            return int(self._database.execute("SELECT count(*) FROM stories").fetchone()[0])
+
+    def save(self, story: str, doing: Doing, shots: int, frames: int) -> None:
+        """Writes down what a story is doing; it is on disk when this returns.
+
+        Raises:
+            RefusedError: the disk is full.
+        """
+        with self._writing():
+            self._database.execute(
+                "UPDATE stories SET doing = ?, shots = ?, frames = ? WHERE id = ?",
+                (json.dumps(to_dict(doing)), shots, frames, story),
+            )
+
+    def remove(self, story: str) -> None:
+        """Forgets a story; its directory is another matter."""
+        with self._writing():
+            self._database.execute("DELETE FROM stories WHERE id = ?", (story,))
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                yield
+        except sqlite3.OperationalError as error:
+            raise RefusedError("full", f"cannot write the database ({error}); free some space") from error
+
+
+def _row(values: tuple[Any, ...]) -> StoryRow:
+    *plain, doing = values
+    row = StoryRow(*plain)
+    return replace(row, doing=from_dict(Doing, json.loads(doing), "the database"))
+
+
+def begin_row(global_caption: str, seed: int, context: str, height: int, width: int) -> StoryRow:
+    """A story that begins now."""
+    return StoryRow(new_id(), time.time(), global_caption, seed, context, height, width)

@@ -1,0 +1,164 @@
+"""The one thread that owns the model. Stories take turns on it, chunk by chunk."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from shotstream.api import Model
+from shotstream.serve.protocol import Problem
+from shotstream.serve.refusals import RefusedError, code_of, message_of
+from shotstream.serve.session import AnyCommand, Publish, Session
+from shotstream.serve.settings import Limits
+from shotstream.serve.store import Store
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Tally:
+    """What a worker has done since it began."""
+
+    chunks: int = 0
+    frames: int = 0
+    busy_s: float = 0.0
+    shots: int = 0
+    failures: int = 0
+
+
+@dataclass
+class _Turn:
+    session: Session
+    publish: Publish
+    last: int = 0
+
+
+@dataclass(frozen=True)
+class _Job:
+    work: Callable[[], Any]
+    result: "Future[Any]" = field(default_factory=Future)
+
+
+class Worker:
+    """Runs sessions. Its methods may be called from any thread; what they return is a future.
+
+    Between two chunks it carries out every command that has come; then the story whose turn is longest ago has its next
+    chunk made, if one is wanted.
+    """
+
+    def __init__(self, model: Model, store: Store, limits: Limits) -> None:
+        self.model, self.tally = model, Tally()
+        self._store, self._limits = store, limits
+        self._inbox: queue.Queue[_Job | None] = queue.Queue(limits.pending_commands)
+        self._turns: dict[str, _Turn] = {}
+        self._count = 0
+        self._thread = threading.Thread(target=self._run, name="shotstream-worker")
+        self._thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Commands that wait."""
+        return self._inbox.qsize()
+
+    def open(self, story: str, publish: Publish) -> "Future[None]":
+        """Opens a story; everything that happens in it is published from then on."""
+        return self._submit(lambda: self._open(story, publish))
+
+    def apply(self, story: str, command: AnyCommand) -> "Future[bool]":
+        """Carries out a command in an open story; the result is `Session.apply`'s."""
+        return self._submit(lambda: self._session(story).apply(command))
+
+    def close_story(self, story: str) -> "Future[None]":
+        """Closes a story, if it is open."""
+        return self._submit(lambda: self._close(story))
+
+    def stop(self) -> None:
+        """Ends the thread after the chunk in work, and waits for it."""
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _submit(self, work: Callable[[], T]) -> "Future[T]":
+        job = _Job(work)
+        try:
+            self._inbox.put_nowait(job)
+        except queue.Full as error:
+            raise RefusedError("busy", "too many commands wait already; try again in a moment") from error
+        return job.result
+
+    def _run(self) -> None:
+        while self._work_off(self._wait_s()):
+            turn = self._next_turn()
+            if turn is not None:
+                self._step(*turn)
+        for story in list(self._turns):
+            self._close(story)
+
+    def _work_off(self, wait_s: float | None) -> bool:
+        """Carries out what has come, waiting for it at most `wait_s`; False when the worker is to stop."""
+        try:
+            job = self._inbox.get(wait_s != 0, wait_s)
+            while job is not None:
+                _carry_out(job)
+                job = self._inbox.get_nowait()
+        except queue.Empty:
+            return True
+        return False
+
+    def _wait_s(self) -> float | None:
+        """How long nothing is to be made: seconds, or None for as long as no command comes."""
+        dues = [due for turn in self._turns.values() if (due := turn.session.due_s) is not None]
+        return max(0.0, min(dues) - time.monotonic()) if dues else None
+
+    def _next_turn(self) -> tuple[str, _Turn] | None:
+        now = time.monotonic()
+        wanting = [
+            (story, turn)
+            for story, turn in self._turns.items()
+            if (due := turn.session.due_s) is not None and due <= now
+        ]
+        return min(wanting, key=lambda one: one[1].last, default=None)
+
+    def _step(self, story: str, turn: _Turn) -> None:
+        self._count += 1
+        turn.last, start = self._count, time.monotonic()
+        try:
+            frames = turn.session.step()
+        except Exception as error:  # one story that cannot go on must not stop the others
+            _log.exception("story %s cannot go on", story)
+            self.tally.failures += 1
+            self._close(story)
+            turn.publish(Problem(code=code_of(error), message=message_of(error)))
+            return
+        self.tally.busy_s += time.monotonic() - start
+        self.tally.frames += frames
+        self.tally.chunks += frames > 0
+        self.tally.shots += not frames
+
+    def _open(self, story: str, publish: Publish) -> None:
+        assert story not in self._turns, "a story is opened once"
+        session = Session(self.model, self._store, self._store.get(story), self._limits, publish)
+        self._turns[story] = _Turn(session, publish, self._count)
+
+    def _session(self, story: str) -> Session:
+        if story not in self._turns:
+            raise RefusedError("conflict", "the story has been closed; connect again")
+        return self._turns[story].session
+
+    def _close(self, story: str) -> None:
+        turn = self._turns.pop(story, None)
+        if turn is not None:
+            turn.session.close()
+
+
+def _carry_out(job: _Job) -> None:
+    if not job.result.set_running_or_notify_cancel():
+        return
+    try:
+        job.result.set_result(job.work())
+    except Exception as error:  # belongs to whoever asked
+        job.result.set_exception(error)

@@ -1,0 +1,137 @@
+"""A server with a tiny model of random weights, and somebody who watches it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from shotstream.api import Model
+from shotstream.core.spec import VideoSize
+from shotstream.model.config import BlockCodecConfig, ModelConfig, SamplerConfig, TextEncoderConfig, TransformerConfig
+from shotstream.model.parts import random_parts
+from shotstream.serve.app import make_app
+from shotstream.serve.protocol import FrameKey, FramePacket
+from shotstream.serve.settings import Limits, Settings
+
+HOME = "http://127.0.0.1"
+TINY = ModelConfig(
+    "tiny",
+    VideoSize(32, 48),
+    TransformerConfig(
+        dim=48, ffn_dim=64, num_heads=2, num_layers=1, in_dim=4, out_dim=4, freq_dim=32, text_dim=16, text_len=32
+    ),
+    block_codec=BlockCodecConfig(latent_channels=4, width=8, depth=1),
+    text_encoder=TextEncoderConfig(
+        vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=32
+    ),
+    sampler=SamplerConfig(steps=(1000.0, 500.0)),
+)
+Frames = dict[FrameKey, bytes]
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    return Model(random_parts(TINY))
+
+
+class Watcher:
+    """One viewer: what it was sent, in order."""
+
+    def __init__(self, socket: Any) -> None:
+        self.socket, self.frames = socket, Frames()
+        self.messages: list[dict[str, Any]] = []
+        self.order: list[FrameKey] = []
+
+    def read(self) -> dict[str, Any] | FrameKey:
+        """The next message, or the place of the next frame."""
+        message = self.socket.receive()
+        if message["type"] == "websocket.close":
+            raise EOFError(message.get("code"))
+        if message.get("bytes") is not None:
+            packet = FramePacket.unpack(message["bytes"])
+            self.frames[packet.key] = packet.picture
+            self.order.append(packet.key)
+            return packet.key
+        self.messages.append(json.loads(message["text"]))
+        return self.messages[-1]
+
+    def until(self, **wanted: Any) -> dict[str, Any]:
+        """Reads until a message has these values."""
+        while True:
+            got = self.read()
+            if isinstance(got, dict) and all(got.get(key) == value for key, value in wanted.items()):
+                return got
+
+    def rest(self) -> dict[str, Any]:
+        """Reads until the story has nothing more to make."""
+        return self.until(type="state", work=None, queue=[])
+
+    def make(self, text: str, chunks: int) -> dict[str, Any]:
+        """Makes a shot and sees it to its end; how the story stands then."""
+        self.say(type="shot", text=text, chunks=chunks, id=1)
+        self.until(type="done", id=1)
+        return self.rest()
+
+    def say(self, **command: Any) -> None:
+        """Sends a command."""
+        self.socket.send_json(command)
+
+
+class Studio:
+    """A client of a server."""
+
+    def __init__(self, client: TestClient) -> None:
+        self.client = client
+
+    def begin(self, caption: str = "A red fox in a forest.", seed: int = 7) -> str:
+        """Begins a story; its id."""
+        reply = self.client.post("/api/stories", json={"global_caption": caption, "seed": seed})
+        assert reply.status_code == 201, reply.text
+        return reply.json()["id"]
+
+    @contextmanager
+    def watch(self, story: str, seen: str = "") -> Iterator[Watcher]:
+        """Watches a story."""
+        query = f"?seen={seen}" if seen else ""
+        with self.client.websocket_connect(f"ws://127.0.0.1/api/stories/{story}/watch{query}") as socket:
+            yield Watcher(socket)
+
+    def command(self, story: str, **command: Any) -> Any:
+        """A command over HTTP."""
+        return self.client.post(f"/api/stories/{story}/commands", json=command)
+
+    def wait(self, story: str) -> dict[str, Any]:
+        """Waits until a story has nothing to make, and says how it stands."""
+        for _ in range(2000):
+            view = self.client.get(f"/api/stories/{story}").json()
+            if not view["unfinished"]:
+                return view
+            time.sleep(0.01)
+        raise AssertionError("it does not end")
+
+
+MakeStudio = Callable[..., AbstractContextManager[Studio]]
+
+
+@pytest.fixture
+def serve(model: Model, tmp_path: Path) -> MakeStudio:
+    """Starts a server on the test's directory; limits and a token can be given."""
+
+    @contextmanager
+    def start(token: str | None = None, **limits: Any) -> Iterator[Studio]:
+        settings = Settings(tmp_path / "data", token=token, limits=Limits(**({"ahead_s": 1e9} | limits)))
+        with TestClient(make_app(model, settings), base_url=HOME, raise_server_exceptions=False) as client:
+            yield Studio(client)
+
+    return start
+
+
+@pytest.fixture
+def studio(serve: MakeStudio) -> Iterator[Studio]:
+    with serve() as studio:
+        yield studio

@@ -1,0 +1,26 @@
+"""A server in a process of its own, to be killed; says its address on stdout."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import torch
+
+from conftest import TINY
+from shotstream.api import Model
+from shotstream.model.parts import random_parts
+from shotstream.serve.run import listen, serve_model
+from shotstream.serve.settings import Limits, Settings
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    settings = Settings(Path(sys.argv[1]), port=0, limits=Limits(ahead_s=float(sys.argv[2])))
+    say = sys.stdout
+    asyncio.run(
+        serve_model(Model(random_parts(TINY)), settings, listen(settings), lambda url: print(url, file=say, flush=True))
+    )
+
+
+if __name__ == "__main__":
+    main()

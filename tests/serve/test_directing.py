@@ -1,0 +1,139 @@
+"""Commands: what they do to the story, what they flush, and how several stories share the model."""
+
+from typing import Any
+
+import pytest
+
+from shotstream.api import Model
+from shotstream.core.spec import frames_of_chunks
+from shotstream.serve.protocol import MakeShot, Rewind, SteerShot
+from shotstream.serve.session import Chunk, Session
+from shotstream.serve.settings import Limits
+from shotstream.serve.store import Store, begin_row
+
+
+class Direct:
+    """A session without a server around it, and all that it publishes."""
+
+    def __init__(self, model: Model, store: Store, ahead_s: float = 1e9) -> None:
+        self.published: list[Any] = []
+        self.row = store.add(begin_row("A red fox.", 1, "dynamic", 32, 48))
+        self.session = Session(model, store, self.row, Limits(ahead_s=ahead_s), self.published.append)
+
+    def names(self) -> list[str]:
+        return ["chunk" if isinstance(item, Chunk) else item.type for item in self.published]
+
+
+@pytest.fixture
+def store(tmp_path: Any) -> Any:
+    store = Store(tmp_path / "data")
+    yield store
+    store.close()
+
+
+def test_a_new_shot_takes_the_place_of_the_one_in_the_making(model: Model, store: Store) -> None:
+    direct = Direct(model, store)
+    direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=5))
+    direct.session.apply(MakeShot(type="shot", text="It eats.", chunks=2, queue=True))
+    direct.session.step()
+    direct.published.clear()
+    assert direct.session.apply(MakeShot(type="shot", text="It jumps.", chunks=1))
+    assert direct.names()[0] == "flush"
+    direct.session.step()
+    chunk = next(item for item in direct.published if isinstance(item, Chunk))
+    assert chunk.key == (1, 0, 0)
+    assert chunk.first == frames_of_chunks(1)
+    assert [take.chunks for take in direct.session.story.history.records] == [1]
+    direct.session.step()
+    assert not direct.session.working
+    direct.session.close()
+
+
+def test_a_steer_shows_with_the_next_chunk(model: Model, store: Store) -> None:
+    direct = Direct(model, store)
+    direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
+    direct.session.step()
+    direct.session.apply(SteerShot(type="steer", text="It jumps."))
+    while direct.session.working:
+        direct.session.step()
+    (steer,) = direct.session.story.history.records[0].steers
+    assert (steer.at, steer.text) == (1, "It jumps.")
+    direct.session.close()
+
+
+def test_no_more_is_made_than_is_shown_soon(model: Model, store: Store) -> None:
+    direct = Direct(model, store, ahead_s=0.1)
+    direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
+    assert direct.session.due_s is not None
+    assert direct.session.due_s < 0
+    direct.session.step()
+    waits = direct.session.due_s
+    assert waits > 0
+    direct.session.apply(SteerShot(type="steer", text="It jumps."))
+    assert direct.session.due_s < 0
+    direct.session.close()
+
+
+def test_a_command_that_cannot_be_done_changes_nothing(model: Model, store: Store) -> None:
+    direct = Direct(model, store)
+    direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
+    direct.session.step()
+    before = store.get(direct.row.id)
+    for wrong in (
+        Rewind(type="rewind", shot=7),
+        MakeShot(type="shot", text="x" * 3000),
+        SteerShot(type="steer", text=" "),
+    ):
+        with pytest.raises(ValueError, match="expected"):
+            direct.session.apply(wrong)
+    assert store.get(direct.row.id) == before
+    assert direct.session.step() == 12
+    direct.session.close()
+
+
+def test_a_story_goes_back_and_stands_on_any_branch(studio: Any) -> None:
+    name = studio.begin()
+    with studio.watch(name) as watcher:
+        watcher.make("The fox walks.", 1)
+        watcher.make("The fox sleeps.", 1)
+        assert studio.command(name, type="rewind", shot=1).status_code == 200
+        state = watcher.make("The fox jumps.", 2)
+        assert state["branch"] == [0, 1]
+        assert studio.command(name, type="switch", takes=[0, 0]).status_code == 200
+        watcher.until(type="state", branch=[0, 0])
+    tree = studio.client.get(f"/api/stories/{name}/tree").json()
+    assert tree["current"] == [0, 0]
+    assert [(branch["takes"], branch["current"]) for branch in tree["branches"]] == [([0, 0], True), ([0, 1], False)]
+    assert studio.client.get(f"/api/stories/{name}").json()["shots"] == 2
+
+
+def test_two_stories_take_turns(serve: Any) -> None:
+    with serve() as studio:
+        names = [studio.begin(seed=seed) for seed in (1, 2)]
+        order: list[str] = []
+        worker = studio.client.app.state.server.worker
+        plain = worker._step
+
+        def step(story: str, turn: Any) -> None:
+            order.append(story)
+            plain(story, turn)
+
+        worker._step = step
+        for name in names:
+            assert studio.command(name, type="shot", text="It walks.", chunks=7).status_code == 200
+        for name in names:
+            assert studio.wait(name)["frames"] == frames_of_chunks(7)
+    both = order[order.index(names[1]) :][:8]
+    assert both == [names[1], names[0]] * 4
+
+
+def test_who_comes_too_many_waits_in_line(serve: Any) -> None:
+    with serve(sessions=1) as studio:
+        first, second = studio.begin(), studio.begin()
+        with studio.watch(first) as watcher:
+            watcher.until(type="hello")
+            assert studio.command(second, type="cut").json()["code"] == "busy"
+            with studio.watch(second) as waiting:
+                assert waiting.read() == {"type": "queued", "position": 1}
+                watcher.socket.close()
+                waiting.until(type="hello", story=second)
