@@ -15,10 +15,10 @@ from starlette.exceptions import HTTPException
 from shotstream import __version__
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.serve import routes, socket
+from shotstream.serve import files, ideas, routes, socket
 from shotstream.serve.guard import Guard
-from shotstream.serve.protocol import Problem, describe
-from shotstream.serve.refusals import STATUS, Code, code_of, message_of
+from shotstream.serve.protocol import describe
+from shotstream.serve.refusals import STATUS, Code, RefusedError, code_of, message_of
 from shotstream.serve.server import Server
 from shotstream.serve.settings import Settings
 from shotstream.serve.store import Store
@@ -55,6 +55,8 @@ def make_app(model: Model, settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(routes.router)
+    app.include_router(files.router)
+    app.include_router(ideas.router)
     app.include_router(socket.router)
     app.mount("/web", StaticFiles(directory=WEB))
     app.add_api_route("/", lambda: FileResponse(WEB / "index.html"), include_in_schema=False)
@@ -64,7 +66,7 @@ def make_app(model: Model, settings: Settings) -> FastAPI:
 
 
 def _say_errors(app: FastAPI) -> None:
-    """Every error is a `Problem`; what nobody expected is logged, and told without its details."""
+    """Every error is a code and a message; what nobody expected is logged, and told without its details."""
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -72,6 +74,8 @@ def _say_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, RefusedError):  # while a body was read
+            return _answer(error.__cause__.code, message_of(error.__cause__))
         return _answer(_CODES.get(error.status_code, "invalid"), str(error.detail), error.status_code)
 
     @app.exception_handler(InputError)
@@ -86,4 +90,4 @@ def _say_errors(app: FastAPI) -> None:
 
 def _answer(code: Code, message: str, status: int | None = None) -> JSONResponse:
     text = message.encode("utf-8", "replace").decode()
-    return JSONResponse(Problem(code=code, message=text).model_dump(exclude={"id"}), status or STATUS[code])
+    return JSONResponse({"code": code, "message": text}, status or STATUS[code])

@@ -1,5 +1,6 @@
 """What a client is told when something cannot be done: a code for programs, and a line for people."""
 
+import re
 from http import HTTPStatus
 from typing import Literal
 
@@ -31,6 +32,8 @@ STATUS: dict[str, HTTPStatus] = {
 }
 """`full`: a limit is reached until something is removed. `busy`: try again later. `unavailable`: the director is."""
 
+_PATH = re.compile(r"(?:/[\w.@+~-]+){2,}")
+
 
 class RefusedError(InputError):
     """A request that cannot be met, with its code."""
@@ -48,6 +51,6 @@ def code_of(error: Exception) -> Code:
 
 
 def message_of(error: Exception) -> str:
-    """What a client may read of an error, as text that every encoding can write."""
+    """What a client may read of an error: no place on the server's disk, and text that every encoding can write."""
     text = str(error) if isinstance(error, InputError) else "something went wrong in the server; its log says what"
-    return text.encode("utf-8", "replace").decode()
+    return _PATH.sub("a file of the server", text).encode("utf-8", "replace").decode()

@@ -1,0 +1,82 @@
+"""HTTP: stories as files, out and in."""
+
+import asyncio
+import secrets
+import shutil
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
+
+from shotstream.core.errors import InputError
+from shotstream.core.files import writing
+from shotstream.serve.disk import check_space
+from shotstream.serve.exports import Kind, export
+from shotstream.serve.imports import unpack
+from shotstream.serve.refusals import RefusedError
+from shotstream.serve.server import Here, Server
+from shotstream.serve.views import StoryView
+
+router = APIRouter(prefix="/api")
+_TYPES = {
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "gif": "image/gif",
+    "yaml": "application/yaml",
+    "zip": "application/zip",
+}
+
+
+@router.get("/stories/{story}/export/{kind}", response_class=FileResponse)
+def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
+    """The story as a file: its current branch, or with zip everything."""
+    row = server.store.get(story)
+    check_space(server.store.data, server.settings.limits)
+    if not server.copying.acquire(blocking=False):
+        raise RefusedError("busy", "other stories are being exported; try again in a moment")
+    target = _temporary(server).with_suffix(f".{kind}")
+    try:
+        export(server.store.directory(row.id), kind, target)
+    finally:
+        server.copying.release()
+    name = f"story-{row.id}.{kind}"
+    return FileResponse(target, media_type=_TYPES[kind], filename=name, background=BackgroundTask(target.unlink))
+
+
+@router.post("/import", status_code=201, openapi_extra={"requestBody": {"content": {"application/zip": {}}}})
+async def import_story(request: Request, server: Here) -> StoryView:
+    """A story from the zip of an export, under a new id."""
+    await asyncio.to_thread(check_space, server.store.data, server.settings.limits)
+    if not server.copying.acquire(blocking=False):
+        raise RefusedError("busy", "other stories are being copied; try again in a moment")
+    target = _temporary(server)
+    try:
+        with writing(target), target.open("xb") as file:
+            async for piece in request.stream():
+                await asyncio.to_thread(file.write, piece)
+        return await asyncio.to_thread(_take_in, server, target)
+    finally:
+        server.copying.release()
+        target.unlink(missing_ok=True)
+
+
+def _take_in(server: Server, archive: Path) -> StoryView:
+    """Unpacks an archive beside the stories, and moves it among them once it has been checked."""
+    unpacked = archive.with_suffix(".d")
+    if server.store.count() >= server.settings.limits.stories:
+        raise RefusedError("full", f"the server keeps {server.settings.limits.stories} stories; remove one first")
+    try:
+        row = unpack(archive, unpacked, server.settings.limits)
+        place = server.store.directory(row.id)
+        with writing(place):
+            place.parent.mkdir(exist_ok=True)
+            unpacked.rename(place)
+        return StoryView.of(server.store.add(row))
+    except InputError:
+        shutil.rmtree(unpacked, ignore_errors=True)
+        raise
+
+
+def _temporary(server: Server) -> Path:
+    return server.passing / secrets.token_hex(8)

@@ -1,0 +1,59 @@
+"""HTTP: what could happen in a story, and the server's figures."""
+
+from typing import Annotated
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
+from pydantic import Field
+
+from shotstream.serve.director import suggest
+from shotstream.serve.metrics import CONTENT_TYPE, metrics_text
+from shotstream.serve.protocol import Message, Text
+from shotstream.serve.refusals import RefusedError
+from shotstream.serve.routes import record_of
+from shotstream.serve.server import Here
+
+router = APIRouter()
+
+
+class Idea(Message):
+    """What a story is to be about, in a few words."""
+
+    idea: Annotated[Text, Field(max_length=2000)]
+
+
+class Outline(Message):
+    """A story to be made: begin it with `global_caption`, then make its shots."""
+
+    global_caption: str
+    shots: list[str]
+
+
+class Suggestions(Message):
+    """Captions for a shot that could follow."""
+
+    shots: list[str]
+
+
+@router.post("/api/outline")
+def outline(idea: Idea, server: Here) -> Outline:
+    """A story of an idea, by the director."""
+    if server.director is None:
+        raise RefusedError("unavailable", "this server has no director; write the global caption and shots yourself")
+    script = server.director.write(idea.idea)
+    return Outline(global_caption=script.global_caption, shots=[shot.text for shot in script.shots])
+
+
+@router.get("/api/stories/{story}/suggestions")
+def suggestions(story: str, server: Here) -> Suggestions:
+    """Shots that could follow, by StoryWorld's grammar."""
+    row = server.store.get(story)
+    record = record_of(server.store, story)
+    shots = [take.caption for take in record.tree.current] if record else []
+    return Suggestions(shots=list(suggest(row.global_caption, shots)))
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(server: Here) -> PlainTextResponse:
+    """Figures for Prometheus."""
+    return PlainTextResponse(metrics_text(server), media_type=CONTENT_TYPE)

@@ -1,0 +1,134 @@
+"""A story out of a zip that somebody sent: nothing in it is trusted.
+
+No name of the archive becomes a path: the record says which files there are, and their names are ours. Sizes are
+counted while they are unpacked. Videos and pictures must begin as what they are called, so that no other reader of
+FFmpeg is ever asked; exact key frames are safetensors of the one shape they can have.
+"""
+
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from shotstream.core.errors import InputError
+from shotstream.core.files import make_directory, writing
+from shotstream.core.media import probe_video
+from shotstream.core.spec import VideoSize
+from shotstream.serve.exports import story_files
+from shotstream.serve.refusals import RefusedError
+from shotstream.serve.settings import Limits
+from shotstream.serve.store import StoryRow, begin_row
+from shotstream.story.files import StoryFiles
+from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
+from shotstream.story.relevance import check_selector
+from shotstream.story.script import check_seed, check_text
+
+MAGIC = {".mkv": b"\x1a\x45\xdf\xa3", ".png": b"\x89PNG\r\n\x1a\n", ".safetensors": b""}
+RECORD_BYTES = 16 * 2**20
+MAX_SIDE = 2048
+_PIECE = 2**20
+
+
+def unpack(archive: Path, directory: Path, limits: Limits) -> StoryRow:
+    """A story's files, checked, in a directory that is made for them; and the row that names the story.
+
+    Raises:
+        InputError: it is no such zip, holds too much, or its files are not what its record says.
+    """
+    try:
+        with zipfile.ZipFile(archive) as source:
+            return _unpack(source, make_directory(directory), limits)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise RefusedError("invalid", "expected the zip of a story, got a damaged file or another kind") from error
+
+
+def _unpack(source: zipfile.ZipFile, directory: Path, limits: Limits) -> StoryRow:
+    budget = _Budget(limits.import_bytes)
+    budget.copy(source, RECORD_FILE, directory / RECORD_FILE, RECORD_BYTES)
+    record = _read(directory / RECORD_FILE)
+    row = _row(record, limits)
+    for path in story_files(directory, record):
+        budget.copy(source, path.name, path, limits.import_bytes)
+        with path.open("rb") as file:
+            begins = file.read(8).startswith(MAGIC[path.suffix])
+        if not begins:
+            raise RefusedError("invalid", f"{path.name} is not what its name says; export the story again")
+    _check_files(directory, record)
+    return row
+
+
+def _read(path: Path) -> StoryRecord:
+    try:
+        return read_record(path)
+    except InputError as error:
+        raise RefusedError("invalid", "the zip holds no story that can be read; export the story again") from error
+
+
+def _row(record: StoryRecord, limits: Limits) -> StoryRow:
+    identity, takes = record.identity, record.tree.takes
+    check_selector(identity.context)
+    VideoSize(identity.height, identity.width)
+    texts = [identity.global_caption, *(take.caption for take in takes), *(member.caption for member in record.cast)]
+    texts += [steer.text for take in takes for steer in take.steers]
+    if any(len(check_text(text, "a caption")) > limits.text for text in texts):
+        raise RefusedError("too_large", f"expected captions of at most {limits.text} characters")
+    if max(identity.height, identity.width) > MAX_SIDE or len(takes) > limits.shots or len(record.cast) > limits.shots:
+        raise RefusedError("too_large", f"expected at most {limits.shots} shots, and sides of at most {MAX_SIDE}")
+    if any(take.shot < 0 or take.take < 0 or take.chunks < 1 for take in takes):
+        raise RefusedError("invalid", "expected takes counted from 0; export the story again")
+    current = record.tree.current
+    row = begin_row(
+        identity.global_caption, check_seed(identity.seed), identity.context, identity.height, identity.width
+    )
+    return replace(row, shots=len(current), frames=sum(take.length_frames for take in current))
+
+
+class _Budget:
+    """How much may still be unpacked."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def copy(self, source: zipfile.ZipFile, name: str, target: Path, most: int) -> None:
+        """Unpacks one file; what it says of its size does not count, only what comes."""
+        try:
+            entry = source.open(name)
+        except KeyError as error:
+            raise RefusedError("invalid", f"expected {name} in the zip, got none; export the story again") from error
+        with entry, writing(target), target.open("xb") as file:
+            self._copy(entry, file, min(most, self._left))
+
+    def _copy(self, entry: IO[bytes], file: IO[bytes], most: int) -> None:
+        while piece := entry.read(_PIECE):
+            most, self._left = most - len(piece), self._left - len(piece)
+            if most < 0:
+                raise RefusedError("too_large", "the zip unpacks to more than is allowed; send a shorter story")
+            file.write(piece)
+
+
+def _check_files(directory: Path, record: StoryRecord) -> None:
+    """Every file must have the hash that the record gives, and the size of the story."""
+    files, shape = StoryFiles(directory), (record.identity.height, record.identity.width)
+    sound = all(files.holds(take) for take in record.tree.takes) and all(
+        files.holds_cast(number, member) for number, member in enumerate(record.cast)
+    )
+    if not sound:
+        raise RefusedError("invalid", "a file of the zip is damaged; export the story again")
+    for take in record.tree.takes:
+        info = probe_video(files.video(take.shot, take.take))
+        exact = _key_frames(files.key_frames(take.shot, take.take))
+        if (info.height, info.width) != shape or any(
+            pixels.dtype != np.float32 or pixels.shape != (3, *shape) for pixels in exact
+        ):
+            raise RefusedError("invalid", "a file of the zip has another size than its story; export it again")
+
+
+def _key_frames(path: Path) -> list[np.ndarray]:
+    try:
+        return list(load_file(path).values())
+    except SafetensorError as error:
+        raise RefusedError("invalid", f"{path.name} cannot be read; export the story again") from error

@@ -1,0 +1,113 @@
+"""Stories go out as files and come back as they were; what comes from elsewhere is not trusted."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from shotstream.core.spec import frames_of_chunks
+from shotstream.story.script_yaml import parse_yaml
+
+
+@pytest.fixture
+def told(studio: Any) -> str:
+    name = studio.begin()
+    with studio.watch(name) as watcher:
+        watcher.make("The fox walks.", 2)
+        watcher.make("The fox sleeps.", 1)
+    return name
+
+
+def get(studio: Any, name: str, kind: str) -> bytes:
+    reply = studio.client.get(f"/api/stories/{name}/export/{kind}")
+    assert reply.status_code == 200, reply.text
+    return reply.content
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webm", "gif"])
+def test_videos_have_every_frame(studio: Any, told: str, kind: str, tmp_path: Path) -> None:
+    with av.open(io.BytesIO(get(studio, told, kind))) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(pictures) == frames_of_chunks(2) + frames_of_chunks(1)
+    assert pictures[0].shape == (32, 48, 3)
+    assert list((tmp_path / "data" / "passing").iterdir()) == []
+
+
+def test_the_script_tells_the_story_again(studio: Any, told: str) -> None:
+    script = parse_yaml(get(studio, told, "yaml").decode(), "script.yaml")
+    assert (script.global_caption, script.seed) == ("A red fox in a forest.", 7)
+    assert [(shot.text, shot.chunks) for shot in script.shots] == [("The fox walks.", 2), ("The fox sleeps.", 1)]
+
+
+def test_a_story_from_a_zip_goes_on_like_the_first(studio: Any, told: str) -> None:
+    reply = studio.client.post("/api/import", content=get(studio, told, "zip"))
+    assert reply.status_code == 201, reply.text
+    other = reply.json()["id"]
+    assert other != told
+    assert reply.json()["frames"] == frames_of_chunks(2) + frames_of_chunks(1)
+    ends = []
+    for name in (told, other):
+        with studio.watch(name) as watcher:
+            watcher.make("The fox jumps.", 1)
+            ends.append(watcher.frames)
+    assert ends[0]
+    assert ends[0] == ends[1]
+
+
+def rewrite(data: bytes, **changes: bytes | None) -> bytes:
+    """A zip with files changed or, where None, left out; `record` stands for story.json, `video` for the first shot."""
+    names = {"record": "story.json", "video": "shot-000.mkv", "exact": "shot-000.safetensors"}
+    wanted = {names[key]: value for key, value in changes.items()}
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            content = wanted.get(name, old.read(name))
+            if content is not None:
+                new.writestr(name, content)
+        new.writestr("../../outside.txt", b"out")
+    return out.getvalue()
+
+
+def test_hostile_zips_are_refused(studio: Any, told: str, tmp_path: Path) -> None:
+    good = get(studio, told, "zip")
+    with zipfile.ZipFile(io.BytesIO(good)) as archive:
+        record = json.loads(archive.read("story.json"))
+    outside = json.loads(json.dumps(record))
+    outside["tree"]["takes"][0]["take"] = "../../outside"
+    negative = json.loads(json.dumps(record))
+    negative["identity"]["height"] = 16_000_000
+    bad = [
+        b"",
+        b"no zip at all",
+        good[: len(good) // 2],
+        rewrite(good, record=None),
+        rewrite(good, record=b"[" * 100_000),
+        rewrite(good, record=json.dumps(outside).encode()),
+        rewrite(good, record=json.dumps(negative).encode()),
+        rewrite(good, video=None),
+        rewrite(good, video=b"#EXTM3U\nfile:///etc/passwd"),
+        rewrite(good, exact=b"\x80\x04pickle"),
+    ]
+    before = sorted((tmp_path / "data" / "stories").iterdir())
+    for data in bad:
+        reply = studio.client.post("/api/import", content=data)
+        assert reply.status_code in (413, 422), reply.text
+        assert set(reply.json()) == {"code", "message"}
+        assert str(tmp_path) not in reply.text
+    assert studio.client.post("/api/import", content=rewrite(good)).status_code == 201
+    assert len(list((tmp_path / "data" / "stories").iterdir())) == len(before) + 1
+    assert list((tmp_path / "data" / "passing").iterdir()) == []
+    assert not list(tmp_path.rglob("outside*"))
+
+
+def test_a_zip_that_grows_is_refused(serve: Any) -> None:
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("story.json", b" " * 20 * 2**20)
+    with serve(import_bytes=2**20) as studio:
+        assert studio.client.post("/api/import", content=bomb.getvalue()).json()["code"] == "too_large"
+        assert studio.client.post("/api/import", content=b"x" * 2**21).json()["code"] == "too_large"
