@@ -12,9 +12,9 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 from shotstream.api import Model
+from shotstream.serve.house import pack_chunk
 from shotstream.serve.protocol import FrameKey, FramePacket
 from shotstream.serve.session import Chunk
-from shotstream.serve.viewers import pack_chunk
 
 CHUNKS = 5
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from shotstream.api import Model
 from shotstream.core.spec import frames_of_chunks
+from shotstream.serve.house import pack_chunk
 from shotstream.serve.protocol import FrameKey, FramePacket
 from shotstream.serve.session import Chunk
-from shotstream.serve.viewers import LAG_FRAMES, Viewer, pack_chunk
+from shotstream.serve.viewers import LAG_FRAMES, Viewer
 
 CAPTION = "A red fox in a forest."
 

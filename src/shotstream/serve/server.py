@@ -8,9 +8,9 @@ from fastapi import Depends, Request
 from shotstream.api import Model
 from shotstream.serve.director import Director
 from shotstream.serve.exports import clear
+from shotstream.serve.house import House
 from shotstream.serve.settings import Settings
 from shotstream.serve.store import Store
-from shotstream.serve.viewers import House
 from shotstream.serve.worker import Worker
 
 COPIES = 2

@@ -1,0 +1,190 @@
+"""Which stories are open, and who waits for room. On the event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from shotstream.core.spec import FPS
+from shotstream.serve.pictures import JpegEncoder
+from shotstream.serve.protocol import FrameKey, FramePacket, Hello, Message, Problem, Queued
+from shotstream.serve.refusals import RefusedError
+from shotstream.serve.session import AnyCommand, Chunk
+from shotstream.serve.settings import Limits
+from shotstream.serve.viewers import Channel, Viewer
+from shotstream.serve.worker import Worker
+
+
+class House:
+    """Opens stories for those who come, as many at a time as the limits allow; others wait in line."""
+
+    def __init__(self, worker: Worker, limits: Limits) -> None:
+        self._worker, self._limits = worker, limits
+        self._loop = asyncio.get_running_loop()
+        self._encoder = ThreadPoolExecutor(1, "shotstream-jpeg")
+        self.channels: dict[str, Channel] = {}
+        self._line: list[object] = []
+        self._change = asyncio.Event()
+        self.dropped = 0
+
+    @property
+    def viewers(self) -> int:
+        """Viewers in front of open stories."""
+        return sum(len(channel.viewers) for channel in self.channels.values())
+
+    @property
+    def waiting(self) -> int:
+        """Viewers in line."""
+        return len(self._line)
+
+    async def close(self) -> None:
+        """Ends the threads; every viewer is sent away."""
+        for channel in self.channels.values():
+            for viewer in channel.viewers:
+                viewer.end()
+        await asyncio.to_thread(self._worker.stop)
+        await asyncio.to_thread(self._encoder.shutdown)
+
+    @asynccontextmanager
+    async def watching(self, story: str, viewer: Viewer, hello: Hello) -> AsyncIterator[Channel]:
+        """The open story with this viewer before it, once there is room.
+
+        The viewer is told its place in line, and then `hello`.
+
+        Raises:
+            InputError: the story cannot be opened.
+        """
+        if self.viewers + len(self._line) >= self._limits.viewers:
+            raise RefusedError("busy", f"the server has {self._limits.viewers} viewers already; come back later")
+        await self._wait_for_room(story, viewer)
+        channel = await self._opened(story)
+        viewer.send(hello)
+        channel.join(viewer)
+        try:
+            yield channel
+        finally:
+            channel.viewers.discard(viewer)
+            self.dropped += viewer.dropped
+            self._changed()
+
+    async def apply(self, story: str, command: AnyCommand) -> None:
+        """Carries out a command; the story is opened where there is room.
+
+        Raises:
+            InputError: the command cannot be carried out, or the server is full.
+        """
+        if story not in self.channels and not await self._make_room():
+            raise RefusedError("busy", f"{self._limits.sessions} stories are open already; wait until one is left")
+        channel = await self._opened(story)
+        channel.pending += 1
+        try:
+            channel.working = await asyncio.wrap_future(self._worker.apply(story, command))
+        finally:
+            channel.pending -= 1
+            self._changed()
+
+    async def shut(self, story: str) -> None:
+        """Closes a story and sends its viewers away."""
+        channel = self.channels.pop(story, None)
+        if channel is not None:
+            self._dismiss(channel)
+        await asyncio.shield(asyncio.wrap_future(self._worker.close_story(story)))
+
+    async def _wait_for_room(self, story: str, viewer: Viewer) -> None:
+        ticket, told = object(), 0
+        self._line.append(ticket)
+        try:
+            while story not in self.channels:
+                change = self._change
+                position = self._line.index(ticket) + 1
+                if position == 1 and await self._make_room():
+                    break
+                if position != told:
+                    viewer.send(Queued(position=position))
+                told = position
+                await change.wait()
+        finally:
+            self._line.remove(ticket)
+            self._changed()
+
+    async def _make_room(self) -> bool:
+        """Closes a story that nobody would miss where that is needed for another; whether there is room."""
+        if len(self.channels) < self._limits.sessions:
+            return True
+        idle = next((story for story, channel in self.channels.items() if channel.idle), None)
+        if idle is None:
+            return False
+        del self.channels[idle]
+        await asyncio.shield(asyncio.wrap_future(self._worker.close_story(idle)))
+        return len(self.channels) < self._limits.sessions
+
+    async def _opened(self, story: str) -> Channel:
+        """The channel of a story, which is opened where it is not."""
+        channel = self.channels.get(story)
+        if channel is None:
+            channel = self.channels[story] = Channel()
+            self._open(story, channel)
+        await asyncio.shield(channel.opened)
+        return channel
+
+    def _open(self, story: str, channel: Channel) -> None:
+        def done(result: "asyncio.Future[None]") -> None:
+            error = result.exception()
+            if error is None:
+                channel.opened.set_result(None)
+                return
+            self.channels.pop(story, None)
+            channel.opened.set_exception(error)
+            self._changed()
+
+        try:
+            opening = asyncio.wrap_future(self._worker.open(story, self._publisher(story, channel)))
+        except RefusedError:
+            del self.channels[story]
+            raise
+        opening.add_done_callback(done)
+
+    def _publisher(self, story: str, channel: Channel) -> Callable[[Message | Chunk], None]:
+        """What a session hands its news to: frames are encoded on a thread of their own, and nothing overtakes."""
+
+        def publish(item: Message | Chunk) -> None:
+            self._encoder.submit(deliver, item)
+
+        def deliver(item: Message | Chunk) -> None:
+            news = pack_chunk(story, item) if isinstance(item, Chunk) else item
+            self._loop.call_soon_threadsafe(self._arrived, story, channel, news)
+
+        return publish
+
+    def _arrived(self, story: str, channel: Channel, news: Message | list[FramePacket]) -> None:
+        channel.push(news)
+        if isinstance(news, Problem):
+            if self.channels.get(story) is channel:
+                del self.channels[story]
+            self._dismiss(channel)
+        if channel.idle:
+            self._changed()
+
+    def _dismiss(self, channel: Channel) -> None:
+        for viewer in channel.viewers:
+            viewer.end()
+        self._changed()
+
+    def _changed(self) -> None:
+        """Wakes everybody who waits for room."""
+        self._change.set()
+        self._change = asyncio.Event()
+
+
+def pack_chunk(story: str, chunk: Chunk) -> list[FramePacket]:
+    """The frames of a chunk as they are sent."""
+    encoder = JpegEncoder(*chunk.frames.shape[1:3])
+    return [
+        FramePacket(
+            story,
+            FrameKey(chunk.key.shot, chunk.key.take, chunk.key.frame + offset),
+            round(1000 * (chunk.first + offset) / FPS),
+            encoder.encode(frame),
+        )
+        for offset, frame in enumerate(chunk.frames)
+    ]

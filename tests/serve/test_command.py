@@ -1,0 +1,36 @@
+"""`shotstream serve` and `shotstream studio`: what the command line asks of the server."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from shotstream.cli import build_parser, main
+from shotstream.cli.serve import settings_of
+from shotstream.serve.run import listen
+from shotstream.serve.settings import Settings
+
+
+@pytest.mark.parametrize("command", ["serve", "studio"])
+def test_settings_are_those_of_the_command_line(command: str, tmp_path: Path) -> None:
+    words = [command, "--data", str(tmp_path), "--sessions", "2", "--disk-gib", "0.5", "--host", "0.0.0.0"]
+    settings = settings_of(build_parser().parse_args([*words, "--token", "t", "--port", "81"]))
+    assert (settings.data, settings.host, settings.port, settings.token) == (tmp_path, "0.0.0.0", 81, "t")
+    assert (settings.limits.sessions, settings.limits.disk_bytes) == (2, 2**29)
+
+
+def test_others_cannot_be_served_without_a_token(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SHOTSTREAM_TOKEN", raising=False)
+    assert main(["serve", "--host", "0.0.0.0"]) == 2
+    assert "expected a token" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert main(["serve", "--data", str(tmp_path), "--port", port]) == 2
+    assert capsys.readouterr().err.startswith(f"shotstream: cannot listen at 127.0.0.1:{port}")
+    with listen(Settings(tmp_path, port=0)) as free:
+        assert free.getsockname()[0] == "127.0.0.1"
