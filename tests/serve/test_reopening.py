@@ -1,0 +1,77 @@
+"""A session that is dropped after any step, and opened again from what is on disk, tells the same story."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shotstream.api import Model
+from shotstream.serve.protocol import FrameKey, MakeShot, SteerShot
+from shotstream.serve.session import Chunk, Session
+from shotstream.serve.settings import Limits
+from shotstream.serve.store import Doing, Store, begin_row
+
+LIMITS = Limits(ahead_s=1e9)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "data")
+    yield store
+    store.close()
+
+
+def tell(model: Model, store: Store, drop_after: int | None) -> dict[FrameKey, Any]:
+    """Frames of a steered shot and a queued one; the session is dropped once after that many steps."""
+    row, frames, steered = store.add(begin_row("A red fox.", 1, "dynamic", 32, 48)), {}, False
+
+    def publish(item: Any) -> None:
+        if isinstance(item, Chunk):
+            for offset, frame in enumerate(item.frames):
+                key = item.key._replace(frame=item.key.frame + offset)
+                assert np.array_equal(frames.setdefault(key, frame), frame), key
+
+    session = Session(model, store, row, LIMITS, publish)
+    session.apply(MakeShot(type="shot", text="It walks.", chunks=3))
+    session.apply(MakeShot(type="shot", text="It sleeps.", chunks=2, seed=9, queue=True))
+    step = 0
+    while session.working:
+        session.step()
+        step += 1
+        if step == drop_after:
+            session.close()
+            session = Session(model, store, store.get(row.id), LIMITS, publish)
+        work = store.get(row.id).doing.work
+        if not steered and work is not None and work.made == 2:
+            session.apply(SteerShot(type="steer", text="It jumps."))
+            steered = True
+    assert [take.seed for take in session.story.history.records] == [1, 9]
+    session.close()
+    assert store.get(row.id).doing == Doing()
+    return frames
+
+
+def test_a_session_dropped_after_any_step_changes_nothing(model: Model, store: Store) -> None:
+    whole = tell(model, store, None)
+    for drop_after in range(1, 8):
+        again = tell(model, store, drop_after)
+        assert again.keys() == whole.keys()
+        assert all(np.array_equal(again[key], whole[key]) for key in whole), drop_after
+
+
+def test_a_shot_that_was_finished_before_the_database_knew_is_not_made_twice(model: Model, store: Store) -> None:
+    row = store.add(begin_row("A red fox.", 1, "dynamic", 32, 48))
+    session = Session(model, store, row, LIMITS, lambda _: None)
+    session.apply(MakeShot(type="shot", text="It walks.", chunks=1))
+    session.step()
+    stale = store.get(row.id)
+    assert stale.doing.work is not None
+    session.step()
+    session.close()
+    again = Session(model, store, replace(stale, shots=1), LIMITS, lambda _: None)
+    assert not again.working
+    assert again.story.history.branch == (0,)
+    again.close()
