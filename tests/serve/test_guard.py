@@ -77,7 +77,14 @@ def test_limits_of_stories_and_disk(serve: Any) -> None:
         assert studio.command(name, type="shot", text="x" * 31).json()["code"] == "too_large"
         assert studio.client.delete(f"/api/stories/{name}").status_code == 204
         assert studio.client.get(f"/api/stories/{name}").status_code == 404
+    with serve() as studio:
+        name = studio.begin()
+        assert studio.command(name, type="shot", text="It walks.", chunks=1).status_code == 200
+        studio.wait(name)
     with serve(disk_bytes=1) as studio:
+        assert studio.command(name, type="shot", text="It walks.", chunks=1).json()["code"] == "full"
+        assert studio.command(name, type="rewind", shot=1).status_code == 200
+        assert studio.client.get(f"/api/stories/{name}/export/yaml").status_code == 200
         assert studio.client.post("/api/stories", json={"global_caption": "x"}).json()["code"] == "full"
 
 

@@ -32,7 +32,6 @@ _TYPES = {
 def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
     """The story as a file: its current branch, or with zip everything."""
     row = server.store.get(story)
-    check_space(server.store.data, server.settings.limits)
     if not server.copying.acquire(blocking=False):
         raise RefusedError("busy", "other stories are being exported; try again in a moment")
     target = _temporary(server).with_suffix(f".{kind}")

@@ -77,9 +77,7 @@ def tree(story: str, server: Here) -> TreeView:
 @router.post("/stories/{story}/commands")
 async def command(story: str, what: Command, server: Here) -> Done:
     """Makes a shot, steers or cuts it, or goes to another place of the story, as over the socket."""
-    await asyncio.to_thread(server.store.get, story)
-    await asyncio.to_thread(check_space, server.store.data, server.settings.limits)
-    await server.house.apply(story, what)
+    await server.carry_out(story, what)
     return Done(id=what.id)
 
 

@@ -1,5 +1,6 @@
 """What every request needs: the model, the stories, and those that are open."""
 
+import asyncio
 import threading
 from typing import Annotated
 
@@ -7,8 +8,11 @@ from fastapi import Depends, Request
 
 from shotstream.api import Model
 from shotstream.serve.director import Director
+from shotstream.serve.disk import check_space
 from shotstream.serve.exports import clear
 from shotstream.serve.house import House
+from shotstream.serve.protocol import MakeShot
+from shotstream.serve.session import AnyCommand
 from shotstream.serve.settings import Settings
 from shotstream.serve.store import Store
 from shotstream.serve.worker import Worker
@@ -26,6 +30,17 @@ class Server:
         self.passing = clear(settings.data / "passing")
         self.director = Director.from_environment()
         self.copying = threading.BoundedSemaphore(COPIES)
+
+    async def carry_out(self, story: str, command: AnyCommand) -> None:
+        """Carries out a command in a story; what makes more of it needs room on the disk.
+
+        Raises:
+            InputError: there is no such story, or it cannot be done.
+        """
+        await asyncio.to_thread(self.store.get, story)
+        if isinstance(command, MakeShot):
+            await asyncio.to_thread(check_space, self.store.data, self.settings.limits)
+        await self.house.apply(story, command)
 
 
 def server_of(request: Request) -> Server:

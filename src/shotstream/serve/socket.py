@@ -7,7 +7,6 @@ from anyio import CancelScope, create_task_group, sleep_forever
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from shotstream.core.spec import FPS
-from shotstream.serve.disk import check_space
 from shotstream.serve.protocol import Done, FrameKey, Hello, Problem, problem_of, read_command
 from shotstream.serve.refusals import RefusedError
 from shotstream.serve.server import Server
@@ -65,8 +64,7 @@ async def _answer(server: Server, story: str, text: str | bytes) -> Done | Probl
     command = None
     try:
         command = read_command(text)
-        await asyncio.to_thread(check_space, server.store.data, server.settings.limits)
-        await server.house.apply(story, command)
+        await server.carry_out(story, command)
         return Done(id=command.id)
     except Exception as error:  # answered, and the next command is another matter
         return problem_of(error, None if command is None else command.id)
