@@ -86,7 +86,7 @@ def test_one_process_goes_on_where_two_stopped(runs: Path, contents: Contents, c
 
 
 def test_an_odd_number_of_trajectories_is_shared_out(runs: Path, finished: Path) -> None:
-    made = sorted((runs / "two-trajectories" / "trajectories").iterdir())
+    made = sorted((runs / "two-trajectories" / "trajectories").glob("*.safetensors"))
     assert [path.name for path in made] == [f"{number:05d}.safetensors" for number in range(3)]
     for path in (finished / "trajectories").iterdir():
         assert path.read_bytes() == (runs / "two-trajectories" / "trajectories" / path.name).read_bytes()
