@@ -37,19 +37,21 @@ def post(url: str, body: dict[str, Any]) -> Any:
         return json.load(reply)
 
 
-def read_until(socket: ClientConnection, last: FrameKey) -> dict[FrameKey, bytes]:
-    """Frames up to the one wanted."""
+def read_until(socket: ClientConnection, last: FrameKey, done: int | None = None) -> dict[FrameKey, bytes]:
+    """Frames until that one or a later one has come, and the answer to a command."""
     frames: dict[FrameKey, bytes] = {}
-    while last not in frames:
+    answered = {None}
+    while not frames or max(frames) < last or done not in answered:
         data = socket.recv(timeout=60)
-        if isinstance(data, bytes):
+        if isinstance(data, str):
+            answered.add(json.loads(data).get("id"))
+        else:
             packet = FramePacket.unpack(data)
             frames[packet.key] = packet.picture
     return frames
 
 
 def test_a_kill_in_the_middle_of_a_steered_shot_changes_nothing(tmp_path: Path, model: Model) -> None:
-    seen = FrameKey(0, 0, 20)
     with server(tmp_path, 0.75) as (process, url):
         story = post(f"{url}api/stories", {"global_caption": "A red fox.", "seed": 3})["id"]
         watch = f"{url.replace('http', 'ws')}api/stories/{story}/watch"
@@ -58,10 +60,9 @@ def test_a_kill_in_the_middle_of_a_steered_shot_changes_nothing(tmp_path: Path, 
             before = read_until(socket, FrameKey(0, 0, 8))
             socket.send(json.dumps({"type": "steer", "text": "It jumps."}))
             socket.send(json.dumps({"type": "shot", "text": "It sleeps.", "chunks": 1, "queue": True, "id": 5}))
-            before |= read_until(socket, seen)
-            while not (isinstance(said := socket.recv(timeout=30), str) and json.loads(said).get("id") == 5):
-                pass
+            before |= read_until(socket, FrameKey(0, 0, 20), done=5)
         process.kill()
+    seen = max(before)
     with server(tmp_path, 1e9) as (_, url):
         watch = f"{url.replace('http', 'ws')}api/stories/{story}/watch?seen=0.0.{seen.frame}"
         with connect(watch) as socket:
