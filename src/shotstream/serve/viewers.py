@@ -95,13 +95,14 @@ class Channel:
         return self.opened.done() and not (self.viewers or self.pending or self.working)
 
     def join(self, viewer: Viewer) -> None:
-        """Adds a viewer, who gets where the story stands and all frames since it left, where they are known."""
+        """Adds a viewer, who gets where the story stands and all frames since it left that are still known."""
         self.viewers.add(viewer)
         if self.state is not None:
             viewer.send(self.state)
-        places = [frame.key for frame in self._recent]
-        if viewer.seen in places:
-            viewer.catch_up(list(self._recent)[places.index(viewer.seen) + 1 :])
+        if viewer.seen is not None:
+            places = [frame.key for frame in self._recent]
+            known = places.index(viewer.seen) + 1 if viewer.seen in places else 0
+            viewer.catch_up(list(self._recent)[known:])
 
     def push(self, item: Message | list[FramePacket]) -> None:
         """Hands something to every viewer."""
