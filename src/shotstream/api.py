@@ -11,6 +11,7 @@ from shotstream.model.parts import ModelParts
 from shotstream.model.text import TruncationReport
 from shotstream.model.zoo import open_parts
 from shotstream.rollout.stream import Story
+from shotstream.rollout.warm import throw_away_shot
 
 
 class Model:
@@ -46,6 +47,10 @@ class Model:
             context=context,
             noise=noise,
         )
+
+    def warm_up(self) -> None:
+        """Makes a shot of one chunk and forgets it, so that the first one that counts is as fast as those after it."""
+        throw_away_shot(self.parts, chunks=1)
 
     def truncation(self, captions: Sequence[str]) -> list[TruncationReport]:
         """What of each caption the text encoder reads, and what is lost."""

@@ -8,7 +8,7 @@ from importlib import import_module
 from shotstream import __version__
 from shotstream.core.errors import InputError
 
-COMMANDS = ("generate", "serve", "studio", "evaluate", "verify", "bench", "train", "weights", "world")
+COMMANDS = ("generate", "serve", "studio", "evaluate", "verify", "bench", "warmup", "train", "weights", "world")
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
