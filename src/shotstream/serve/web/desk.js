@@ -1,0 +1,94 @@
+/** The director's desk: picture, filmstrip, prompt line. */
+
+import { makeCast } from "./cast.js";
+import { dialogOpen } from "./dialog.js";
+import { makeDirecting } from "./directing.js";
+import { button, element } from "./dom.js";
+import { openExports } from "./exports.js";
+import { makeFigures, Meter } from "./figures.js";
+import { makeFilmstrip } from "./filmstrip.js";
+import { makePrompt } from "./prompt.js";
+import { makeStage } from "./stage.js";
+import { makeSuggestions } from "./suggestions.js";
+import { watchStory } from "./watching.js";
+
+/**
+ * Makes the desk.
+ * @param {ReturnType<import("./store.js").makeStore>} store
+ * @param {ReturnType<import("./says.js").makeSays>} says
+ * @param {() => void} leave goes to the start page
+ * @returns {{root: HTMLElement, open: (story: string, shots: [string, number][]) => void, close: () => void}}
+ */
+export function makeDesk(store, says, leave) {
+  let watching = null;
+  const meter = new Meter();
+  const send = (command) => watching.send(command);
+  const told = { ...says, asked: () => meter.asked(performance.now()), changed: () => watching.refresh() };
+  const directing = makeDirecting(store, send, told);
+  const live = () => {
+    directing.live();
+    prompt.focus();
+  };
+  const stage = makeStage(store, { live, say: says.say });
+  const filmstrip = makeFilmstrip(store, directing);
+  const prompt = makePrompt(store, directing, says.say);
+
+  const draw = (picture) => {
+    stage.draw(picture);
+    filmstrip.draw(picture);
+  };
+  const header = makeHeader(store, leave, makeCast(store, told), () => openExports(store.get().story, says.say, says.fail));
+  const root = element("main", { className: "desk", hidden: true },
+    header,
+    stage.root,
+    element("div", { className: "below" }, makeNow(store), makeFigures(meter, () => watching?.seconds() ?? 0)),
+    filmstrip.root,
+    element("div", { className: "console" }, prompt.root, makeSuggestions(store, prompt.write)));
+
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented || root.hidden || dialogOpen()) return;
+    const { replay, state } = store.get();
+    if (replay) live();
+    else if (state?.work || state?.queue.length) directing.cut();
+  });
+  return {
+    root,
+    open(story, shots) {
+      watching = watchStory(story, shots, { store, draw, poster: stage.poster, meter, says, leave });
+      prompt.focus();
+    },
+    close() {
+      watching?.close();
+      watching = null;
+    },
+  };
+}
+
+function makeHeader(store, leave, cast, openExport) {
+  const title = element("h1", {});
+  store.watch(["hello"], ({ hello }) => {
+    title.textContent = hello?.global_caption ?? "";
+    title.title = title.textContent;
+    document.title = hello ? `${hello.global_caption} – ShotStream` : "ShotStream studio";
+  });
+  const exporting = button("Export", openExport, { className: "quiet", "aria-haspopup": "dialog" });
+  store.watch(["state"], ({ state }) => (exporting.disabled = !state?.branch.length));
+  return element("header", { className: "top" },
+    button("Stories", leave, { className: "quiet home", "aria-label": "All stories" }), title, cast, exporting);
+}
+
+/** Which shot the picture shows. */
+function makeNow(store) {
+  const line = element("p", { className: "now" });
+  store.watch(["shown", "state", "tree", "replay"], ({ shown, state, tree, replay }) => {
+    const at = replay ?? shown;
+    const { work } = state ?? {};
+    const made = work && at?.shot === work.shot && at.take === work.take ? work : null;
+    const take = made ?? tree?.takes.find((one) => one.shot === at?.shot && one.take === at?.take);
+    const label = take ? `${replay ? "Replay of shot" : "Shot"} ${take.shot + 1}` : "";
+    if (line.dataset.text === label + take?.text) return;
+    line.dataset.text = label + take?.text;
+    line.replaceChildren(...(take ? [element("strong", {}, label), ` ${take.text}`] : []));
+  });
+  return line;
+}

@@ -1,0 +1,59 @@
+/** What a person does to the story: each one a command or two, and where it was refused, the reason. */
+
+import { MAX_CHUNKS } from "./lengths.js";
+import { branchThrough } from "./takes.js";
+
+const SEEDS = 2 ** 31;
+
+/**
+ * Makes the actions.
+ * @param {ReturnType<import("./store.js").makeStore>} store
+ * @param {(command: object) => Promise<void>} send
+ * @param {{asked: () => void, fail: (error: Error) => void}} told `asked` when an instruction is given
+ */
+export function makeDirecting(store, send, told) {
+  /** Sends commands in order; whether all were carried out. */
+  const command = async (...commands) => {
+    store.set({ replay: null });
+    try {
+      await Promise.all(commands.map(send));
+      return true;
+    } catch (error) {
+      told.fail(error);
+      return false;
+    }
+  };
+  const instruct = (...commands) => {
+    told.asked();
+    return command(...commands);
+  };
+  const inPlace = (take) => ({ ...shotOf(take.text, take.chunks), seed: Math.floor(Math.random() * SEEDS) });
+
+  return {
+    /** Makes a shot at once. @param {string} text @param {{chunks: number, seed: number|null}} how */
+    next: (text, { chunks, seed }) => instruct(shotOf(text, chunks, seed)),
+    /** Makes a shot after all others. @param {string} text @param {{chunks: number, seed: number|null}} how */
+    queue: (text, { chunks, seed }) => command({ ...shotOf(text, chunks, seed), queue: true }),
+    /** Another caption for the shot in the making. @param {string} text */
+    steer: (text) => instruct({ type: "steer", text }),
+    /** Ends the shot in the making. */
+    cut: () => command({ type: "cut" }),
+    /** Another take of a shot, with another seed. @param {import("./takes.js").Take} take */
+    retry: (take) => instruct({ type: "rewind", shot: take.shot }, inPlace(take)),
+    /** Goes on after a shot. @param {import("./takes.js").Take} take */
+    backTo: (take) => command({ type: "rewind", shot: take.shot + 1 }),
+    /** Stands on the branch through a take. @param {import("./takes.js").Take} take */
+    choose(take) {
+      const { tree, state } = store.get();
+      return command({ type: "switch", takes: branchThrough(tree.takes, state.branch, take) });
+    },
+    /** Shows a finished take in place of live. @param {import("./takes.js").Take} take */
+    replay: ({ shot, take }) => store.set({ replay: { shot, take } }),
+    /** Back to live. */
+    live: () => store.set({ replay: null }),
+  };
+}
+
+function shotOf(text, chunks, seed = null) {
+  return { type: "shot", text, chunks, extend: chunks > MAX_CHUNKS, ...(seed !== null && { seed }) };
+}

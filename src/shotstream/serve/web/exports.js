@@ -1,0 +1,39 @@
+/** The story as files to take away. */
+
+import { ask, storyPath } from "./api.js";
+import { openDialog } from "./dialog.js";
+import { button, element, fill } from "./dom.js";
+
+const KINDS = [
+  ["mp4", "Video", "plays everywhere"],
+  ["webm", "Video", "VP9, for the web"],
+  ["gif", "Moving picture", "for messages"],
+  ["yaml", "Script", "the captions; tells the story again"],
+  ["zip", "Everything", "all takes; import it on any server"],
+];
+
+/**
+ * Lets a person choose a kind, and saves it.
+ * @param {string} story
+ * @param {(text: string) => void} say
+ * @param {(error: Error) => void} fail
+ */
+export async function openExports(story, say, fail) {
+  const kind = await openDialog("Export", (close) => [
+    element("div", { className: "kinds" }, ...KINDS.map(([name, what, why]) => {
+      const made = button("", () => close(name), { className: "kind" });
+      fill(made, element("strong", {}, `.${name}`), element("span", {}, what), element("small", {}, why));
+      return made;
+    })),
+  ]);
+  if (kind) await save(story, kind, say).catch(fail);
+}
+
+async function save(story, kind, say) {
+  say(`The ${kind} is being written.`);
+  const reply = await ask("GET", storyPath(story, "export", kind));
+  const url = URL.createObjectURL(await reply.blob());
+  element("a", { href: url, download: `story-${story}.${kind}` }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  say(`Saved as story-${story}.${kind}.`);
+}

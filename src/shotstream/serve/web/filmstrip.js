@@ -1,0 +1,151 @@
+/** The filmstrip: the shots of the current branch, the one in the making, and what is queued. */
+
+import { address, storyPath } from "./api.js";
+import { arrange, button, element, fill, picture } from "./dom.js";
+import { framesOf, seconds } from "./lengths.js";
+import { along, choices } from "./takes.js";
+
+/**
+ * Makes the filmstrip.
+ * @param {ReturnType<import("./store.js").makeStore>} store
+ * @param {{replay: Function, retry: Function, backTo: Function, choose: Function}} actions each is given a take
+ * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void}}
+ */
+export function makeFilmstrip(store, actions) {
+  const strip = element("ol", { className: "strip", "aria-label": "Shots" });
+  const root = element("section", { className: "filmstrip", "aria-label": "Filmstrip" }, strip);
+  const live = element("canvas", { className: "live", width: 64, height: 40, "aria-hidden": "true" });
+  const cards = new Map();
+
+  /** The card that shows exactly this; one that stands already is kept. */
+  const keep = (shows, make) => {
+    const key = JSON.stringify(shows);
+    if (!cards.has(key)) cards.set(key, make());
+    return [key, cards.get(key)];
+  };
+  store.watch(["story", "hello", "state", "tree", "replay"], (known) => {
+    const shown = known.hello && known.state ? cardsOf(known, actions, keep, live) : [];
+    const kept = new Set(shown.map(([key]) => key));
+    for (const key of cards.keys()) if (!kept.has(key)) cards.delete(key);
+    const before = strip.children.length;
+    arrange(strip, shown.map(([, card]) => card));
+    root.classList.toggle("empty", !shown.length);
+    if (strip.children.length > before) strip.scrollTo({ left: strip.scrollWidth });
+  });
+  return { root, draw: (frame) => live.getContext("2d").drawImage(frame, 0, 0, live.width, live.height) };
+}
+
+function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
+  const { branch, work, queue } = state;
+  const takes = tree?.takes ?? [];
+  const finished = along(takes, branch).map((take) => {
+    const others = choices(takes, branch, take.shot);
+    const last = take.shot === branch.length - 1 && !work;
+    const replayed = replay?.shot === take.shot && replay.take === take.take;
+    const facts = { story, take, others: others.length, last, replayed, fps: hello.fps };
+    return keep(facts, () => shotCard({ ...facts, others }, actions));
+  });
+  const made = work ? [keep({ work }, () => workCard(work, hello.fps, live))] : [];
+  const waiting = queue.map((text, at) => keep({ text, at }, () => queueCard(text, branch.length + at + (work ? 2 : 1))));
+  const ahead = work || queue.length ? [] : choices(takes, branch, branch.length);
+  const ghost = ahead.length ? [keep({ branch, ahead }, () => aheadCard(ahead, actions))] : [];
+  return [...finished, ...made, ...waiting, ...ghost];
+}
+
+function shotCard({ story, take, others, last, replayed, fps }, actions) {
+  const name = `shot ${take.shot + 1}`;
+  const src = address(storyPath(story, "takes", take.shot, take.take, "picture"));
+  const thumb = button("", () => actions.replay(take), {
+    className: "thumb",
+    "aria-label": `Replay ${name}: ${take.text}`,
+    "aria-pressed": String(replayed),
+  });
+  fill(
+    thumb,
+    picture(src, ""),
+    element("span", { className: "number" }, String(take.shot + 1)),
+    element("span", { className: "length" }, seconds(take.frames, fps)),
+  );
+  const acts = element(
+    "div",
+    { className: "acts" },
+    button("Try again", () => actions.retry(take), {
+      "aria-label": `Try ${name} again`,
+      title: `Make ${name} again with another seed; this take is kept`,
+    }),
+    !last && button("Back to here", () => actions.backTo(take), {
+      "aria-label": `Back to ${name}`,
+      title: `Go on after ${name}; what followed is kept as another branch`,
+    }),
+  );
+  return element(
+    "li",
+    { className: replayed ? "shot replayed" : "shot" },
+    thumb,
+    element("p", { className: "caption", title: take.text }, take.text),
+    others.length > 1 && takeChoice(others, take, `Take of ${name}`, actions),
+    acts,
+  );
+}
+
+/** Chooses among takes, and with them among branches. `chosen` null: none is stood on. */
+function takeChoice(takes, chosen, label, actions) {
+  const options = takes.map((take, at) => {
+    const text = `Take ${at + 1} of ${takes.length}`;
+    return element("option", { value: String(take.take), selected: take.take === chosen?.take, title: take.text }, text);
+  });
+  if (!chosen) options.unshift(element("option", { value: "", selected: true }, "Go on with …"));
+  const select = element("select", { className: "takes", "aria-label": label }, ...options);
+  select.onchange = () => {
+    const take = takes.find((one) => String(one.take) === select.value);
+    if (take) actions.choose(take);
+  };
+  return select;
+}
+
+function workCard(work, fps, live) {
+  const done = `${work.made} of ${work.chunks} chunks`;
+  const steps = Array.from({ length: work.chunks }, (_, at) => element("i", { className: at < work.made ? "done" : "" }));
+  const progress = element(
+    "div",
+    {
+      className: "progress",
+      role: "progressbar",
+      "aria-label": "The shot in the making",
+      "aria-valuemin": "0",
+      "aria-valuemax": String(work.chunks),
+      "aria-valuenow": String(work.made),
+      "aria-valuetext": done,
+    },
+    ...steps,
+  );
+  return element(
+    "li",
+    { className: "shot making", "aria-label": `Shot ${work.shot + 1}, in the making` },
+    element("div", { className: "thumb" }, live, element("span", { className: "number" }, String(work.shot + 1)),
+      element("span", { className: "length" }, seconds(framesOf(work.chunks), fps))),
+    element("p", { className: "caption", title: work.text }, work.text),
+    progress,
+  );
+}
+
+function queueCard(text, number) {
+  return element(
+    "li",
+    { className: "shot queued", "aria-label": `Shot ${number}, queued` },
+    element("div", { className: "thumb" }, element("span", { className: "number" }, String(number)),
+      element("span", { className: "length" }, "queued")),
+    element("p", { className: "caption", title: text }, text),
+  );
+}
+
+/** Takes that follow the end of the branch: where the story was before it went back. */
+function aheadCard(ahead, actions) {
+  const label = ahead.length > 1 ? `${ahead.length} takes lie ahead` : "A take lies ahead";
+  return element(
+    "li",
+    { className: "shot ahead" },
+    element("p", { className: "caption" }, `${label}. The next shot becomes another.`),
+    takeChoice(ahead, null, "Go on with a take that was made before", actions),
+  );
+}

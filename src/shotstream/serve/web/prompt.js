@@ -1,0 +1,133 @@
+/** The prompt line: what happens next, how long, and the four keys. */
+
+import { button, element } from "./dom.js";
+import { framesOf, seconds } from "./lengths.js";
+
+const DEFAULT_CHUNKS = 3;
+const MOST_CHUNKS = 70;
+
+/**
+ * Makes the prompt line.
+ * @param {ReturnType<import("./store.js").makeStore>} store
+ * @param {ReturnType<import("./directing.js").makeDirecting>} directing
+ * @param {(text: string) => void} say
+ * @returns {{root: HTMLElement, focus: () => void, write: (text: string) => void}}
+ */
+export function makePrompt(store, directing, say) {
+  const field = element("textarea", {
+    id: "prompt", rows: 1, maxLength: 2000, autocomplete: "off", spellcheck: false,
+    placeholder: "What happens next?", "aria-label": "What happens next?", "aria-describedby": "keys",
+  });
+  const length = makeLength(store);
+  const seed = element("input", {
+    id: "seed", inputMode: "numeric", autocomplete: "off", placeholder: "story’s own", maxLength: 16,
+  });
+  const grow = () => {
+    field.style.height = "auto";
+    field.style.height = `${field.scrollHeight}px`;
+  };
+  const write = (text) => {
+    field.value = text;
+    grow();
+    field.focus();
+  };
+
+  /** Hands the text to an action that may need it again where it is refused. */
+  const give = async (action) => {
+    const text = field.value.trim();
+    const how = { chunks: length.chunks(), seed: seedOf(seed.value) };
+    if (!text) say("Write what happens, then press the key.");
+    if (how.seed === undefined) say("A seed is a whole number from 0 on; empty, it is the story’s own.");
+    if (how.chunks === null) say(`A shot has 1 to ${MOST_CHUNKS} chunks.`);
+    if (!text || how.seed === undefined || how.chunks === null) return;
+    write("");
+    if (!(await action(text, how)) && !field.value) write(text);
+  };
+  const acts = {
+    next: () => give(directing.next),
+    steer: () => give(directing.steer),
+    queue: () => give(directing.queue),
+    cut: () => directing.cut(),
+  };
+
+  field.oninput = grow;
+  field.onkeydown = (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    if (event.ctrlKey || event.metaKey) acts.steer();
+    else if (event.shiftKey) acts.queue();
+    else acts.next();
+  };
+  const keys = makeKeys(acts);
+  store.watch(["state"], ({ state }) => keys.enable(Boolean(state?.work), Boolean(state?.work || state?.queue.length)));
+  const settings = element(
+    "div",
+    { className: "settings" },
+    length.root,
+    element("label", { className: "setting" }, element("span", {}, "Seed"), seed),
+  );
+  const root = element(
+    "section",
+    { className: "prompt", "aria-label": "Direct" },
+    element("div", { className: "line" }, field),
+    element("div", { className: "under" }, keys.root, settings),
+  );
+  return { root, focus: () => field.focus(), write };
+}
+
+/** The hints for the keys, which are buttons, too. */
+function makeKeys(acts) {
+  const key = (name, keys, action, title) => {
+    const made = button(name, action, { className: "key", title });
+    made.prepend(...keys.map((one) => element("kbd", {}, one)));
+    return made;
+  };
+  const next = key("Next shot", ["Enter"], acts.next, "Make this shot now");
+  const steer = key("Steer", ["Ctrl", "Enter"], acts.steer, "Turn the shot in the making to this");
+  const queue = key("Queue", ["Shift", "Enter"], acts.queue, "Make this shot after the others");
+  const cut = key("Cut", ["Esc"], acts.cut, "End the shot in the making here");
+  next.classList.add("first");
+  const root = element("div", { className: "keys", id: "keys", role: "group", "aria-label": "Keys" }, next, steer, queue, cut);
+  return {
+    root,
+    enable(working, busy) {
+      steer.disabled = !working;
+      cut.disabled = !busy;
+    },
+  };
+}
+
+/** The length of the next shot, in chunks and in seconds. */
+function makeLength(store) {
+  const field = element("input", {
+    id: "chunks", type: "number", min: 1, max: MOST_CHUNKS, step: 1, value: DEFAULT_CHUNKS, required: true,
+  });
+  const inSeconds = element("output", { for: "chunks" });
+  const show = () => {
+    const fps = store.get().hello?.fps ?? 16;
+    inSeconds.textContent = field.checkValidity() ? seconds(framesOf(field.valueAsNumber), fps) : "–";
+  };
+  const step = (by) => () => {
+    if (by > 0) field.stepUp();
+    else field.stepDown();
+    show();
+  };
+  field.oninput = show;
+  store.watch(["hello"], show);
+  const root = element(
+    "div",
+    { className: "setting" },
+    element("label", { for: "chunks" }, "Length"),
+    element("span", { className: "stepper" },
+      button("−", step(-1), { "aria-label": "Shorter" }), field, button("+", step(1), { "aria-label": "Longer" })),
+    inSeconds,
+  );
+  return { root, chunks: () => (field.checkValidity() ? field.valueAsNumber : null) };
+}
+
+/** A seed; null where there is none, undefined where it is no seed. @param {string} text */
+function seedOf(text) {
+  const plain = text.trim();
+  if (!plain) return null;
+  return /^\d+$/.test(plain) && Number.isSafeInteger(Number(plain)) ? Number(plain) : undefined;
+}

@@ -1,0 +1,90 @@
+/** The picture: a canvas as large as there is room, its glow on the room's walls, and the video of a replay. */
+
+import { address, storyPath } from "./api.js";
+import { button, element, fill } from "./dom.js";
+
+/** Pictures up to this width are pixel art, and keep their pixels square and sharp. */
+const PIXEL_ART_WIDTH = 320;
+const GLOW = { width: 16, height: 10 };
+const GLOW_EVERY = 3;
+
+/**
+ * Makes the stage.
+ * @param {ReturnType<import("./store.js").makeStore>} store
+ * @param {{live: () => void, say: (text: string) => void}} actions
+ * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void, poster: (src: string, wanted: () => boolean) => void}}
+ */
+export function makeStage(store, { live, say }) {
+  const canvas = element("canvas", { className: "picture", role: "img", "aria-label": "The story as it is made", width: 0 });
+  const glow = element("canvas", { className: "glow", "aria-hidden": "true", ...GLOW });
+  const waiting = element("p", { className: "waiting" });
+  const replay = element("div", { className: "replay", hidden: true });
+  const frame = element("div", { className: "frame" }, canvas, waiting, replay);
+  const root = element("section", { className: "stage", "aria-label": "Picture" }, glow, frame);
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  let drawn = 0;
+  const blank = () => drawn === 0;
+
+  const draw = (picture) => {
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    if (drawn++ % GLOW_EVERY === 0 && !(calm.matches && drawn > 1)) {
+      glow.getContext("2d").drawImage(picture, 0, 0, glow.width, glow.height);
+    }
+    waiting.hidden = true;
+  };
+  new ResizeObserver(() => fit(root, frame, canvas)).observe(root);
+
+  store.watch(["story"], () => {
+    drawn = 0;
+    waiting.hidden = false;
+    for (const one of [canvas, glow]) one.getContext("2d").clearRect(0, 0, one.width, one.height);
+  });
+  store.watch(["hello"], ({ hello }) => {
+    if (!hello || (canvas.width === hello.width && canvas.height === hello.height)) return;
+    Object.assign(canvas, { width: hello.width, height: hello.height });
+    canvas.classList.toggle("pixels", canvas.width <= PIXEL_ART_WIDTH);
+    fit(root, frame, canvas);
+  });
+  store.watch(["hello", "state"], (known) => {
+    waiting.textContent = whatComes(known);
+  });
+  store.watch(["replay", "story"], ({ replay: taken, story }) => {
+    replay.hidden = !taken;
+    fill(replay, ...(taken ? playTake(story, taken, live, say) : []));
+  });
+
+  const poster = (src, wanted) => {
+    const image = new Image();
+    image.onload = () => (wanted() || blank()) && draw(image);
+    image.src = src;
+  };
+  return { root, draw, poster };
+}
+
+/** What an empty picture says. */
+function whatComes({ hello, state }) {
+  if (!hello || !state) return "";
+  if (state.work || state.queue.length) return "The first pictures are being made";
+  return state.branch.length ? "" : "What does the first shot show?";
+}
+
+function playTake(story, { shot, take }, live, say) {
+  const src = address(storyPath(story, "takes", shot, take, "video"));
+  const name = `Shot ${shot + 1}, take ${take + 1}`;
+  const video = element("video", { src, controls: true, autoplay: true, "aria-label": name });
+  video.onerror = () => say(`${name} cannot be replayed here.`);
+  video.playsInline = true;
+  const back = button("Back to live", live, { className: "back" });
+  back.append(element("kbd", {}, "Esc"));
+  return [video, back];
+}
+
+/** Gives the picture the most room it can have; pixel art a whole number of screen pixels to each of its own. */
+function fit(root, frame, canvas) {
+  const room = Math.min(root.clientWidth / canvas.width, root.clientHeight / canvas.height);
+  if (!(room > 0)) return;
+  const whole = Math.floor(room * devicePixelRatio) / devicePixelRatio;
+  const scale = canvas.classList.contains("pixels") && whole >= 1 ? whole : room;
+  frame.style.width = `${canvas.width * scale}px`;
+  frame.style.height = `${canvas.height * scale}px`;
+}

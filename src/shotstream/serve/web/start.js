@@ -1,0 +1,79 @@
+/** The empty state: a story of one's own, an idea, three examples, and the stories that are there. */
+
+import { post } from "./api.js";
+import { button, element, fill, picture } from "./dom.js";
+import { EXAMPLES } from "./examples.js";
+import { makeStories } from "./stories.js";
+
+/**
+ * Makes the start page.
+ * @param {ReturnType<import("./store.js").makeStore>} store
+ * @param {(story: string, shots?: [text: string, chunks: number][]) => void} open opens a story, and queues shots
+ * @param {Promise<void>} ready the server takes stories
+ * @param {{say: (text: string) => void, fail: (error: Error) => void}} told
+ * @returns {{root: HTMLElement, refresh: () => Promise<void>, focus: () => void}}
+ */
+export function makeStart(store, open, ready, told) {
+  const begin = async (caption, seed, shots = []) => {
+    await ready;
+    const story = await post("/api/stories", { global_caption: caption, seed });
+    open(story.id, shots);
+  };
+  const own = lineForm({
+    label: "Who is it about, and where?", hint: "A red fox and a blue owl in a forest by day.", action: "Begin", id: "own",
+    give: (text) => begin(text, anySeed()).catch(told.fail),
+  });
+  const idea = lineForm({
+    label: "Or give only an idea", hint: "Two friends look for the sea.", action: "Write it", id: "idea",
+    give: async (text) => {
+      told.say("The director is writing.");
+      const outline = await post("/api/outline", { idea: text });
+      await begin(outline.global_caption, anySeed(), outline.shots.map((shot) => [shot, 3]));
+    },
+    fail: told.fail,
+  });
+  const stories = makeStories(open, told);
+  store.watch(["director"], ({ director }) => (idea.hidden = !director));
+  const root = element("main", { className: "start" },
+    element("section", { className: "hero" },
+      element("p", { className: "wordmark" }, "ShotStream"),
+      element("h1", {}, "What story shall we tell?"),
+      element("p", { className: "lead" }, "Say who it is about and where. Then direct it, shot by shot, while it plays."),
+      own, idea),
+    element("section", { "aria-labelledby": "examples-title" },
+      element("h2", { id: "examples-title" }, "Or watch one begin"),
+      element("ul", { className: "examples" },
+        ...EXAMPLES.map((example) => exampleCard(example, () =>
+          begin(example.caption, example.seed, example.shots).catch(told.fail))))),
+    stories.root);
+  return { root, refresh: stories.refresh, focus: () => own.querySelector("input").focus() };
+}
+
+function lineForm({ label, hint, action, id, give, fail }) {
+  const field = element("input", { id, required: true, maxLength: 2000, autocomplete: "off", placeholder: hint });
+  const submit = element("button", { type: "submit", className: "primary" }, action);
+  const form = element("form", { className: "begin" },
+    element("label", { for: id }, label), element("div", { className: "line" }, field, submit));
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    if (!field.value.trim()) return;
+    submit.disabled = true;
+    await Promise.resolve(give(field.value.trim())).catch(fail);
+    submit.disabled = false;
+  };
+  return form;
+}
+
+function exampleCard(example, begin) {
+  const card = button("", begin, { className: "example" });
+  fill(card,
+    picture(example.picture, ""),
+    element("strong", {}, example.title),
+    element("span", {}, example.caption),
+    element("small", {}, `${example.shots.length} shots`));
+  return element("li", {}, card);
+}
+
+function anySeed() {
+  return Math.floor(Math.random() * 2 ** 31);
+}

@@ -1,0 +1,56 @@
+/** What the page knows, in one place; parts of the page are told when what they show has changed. */
+
+/**
+ * @typedef {object} Known
+ * @property {"start"|"desk"} view which of the two the page shows
+ * @property {string|null} story the id of the story at hand
+ * @property {{width: number, height: number, fps: number, global_caption: string}|null} hello the open story
+ * @property {{branch: number[], frames: number, work: object|null, queue: string[]}|null} state where it stands
+ * @property {{takes: object[], current: number[], cast: string[]}|null} tree all its takes
+ * @property {{shot: number, take: number, frame: number}|null} shown the frame on the screen
+ * @property {{shot: number, take: number}|null} replay the take that is replayed in place of live
+ * @property {boolean} director whether the server makes stories of ideas
+ */
+
+/**
+ * Makes a store.
+ * @template {object} T
+ * @param {T} initial
+ */
+export function makeStore(initial) {
+  let known = initial;
+  const listeners = new Set();
+  return {
+    /** What is known now; never changed in place. @returns {T} */
+    get: () => known,
+    /** Changes some of it. @param {Partial<T>} changes */
+    set(changes) {
+      const before = known;
+      known = { ...known, ...changes };
+      for (const listener of listeners) listener(known, before);
+    },
+    /**
+     * Calls back when any of these values changes, and once now.
+     * @param {(keyof T)[]} names
+     * @param {(known: T) => void} show
+     */
+    watch(names, show) {
+      listeners.add((now, before) => {
+        if (names.some((name) => now[name] !== before[name])) show(now);
+      });
+      show(known);
+    },
+  };
+}
+
+/** @type {Known} */
+export const NOTHING_KNOWN = {
+  view: "start",
+  story: null,
+  hello: null,
+  state: null,
+  tree: null,
+  shown: null,
+  replay: null,
+  director: false,
+};

@@ -1,0 +1,45 @@
+/** The tree of takes: which other takes a shot has, and how to stand on one. Pure. */
+
+/**
+ * @typedef {object} Take
+ * @property {number} shot
+ * @property {number} take
+ * @property {number|null} parent the take of the shot before that it goes on from
+ * @property {string} text
+ * @property {number} seed
+ * @property {number} chunks
+ * @property {number} frames
+ */
+
+/** The takes that a branch goes through. @param {Take[]} takes @param {number[]} branch @returns {Take[]} */
+export function along(takes, branch) {
+  return branch.map((number, shot) => takes.find((take) => take.shot === shot && take.take === number)).filter(Boolean);
+}
+
+/**
+ * All takes that could stand at a shot of a branch: those that go on from the same take of the shot before.
+ * @param {Take[]} takes
+ * @param {number[]} branch
+ * @param {number} shot at most the branch's length: then what could follow it
+ * @returns {Take[]}
+ */
+export function choices(takes, branch, shot) {
+  const before = shot ? branch[shot - 1] : null;
+  return takes.filter((take) => take.shot === shot && take.parent === before);
+}
+
+/**
+ * The branch that goes through a take, to the newest end of the tree.
+ * @param {Take[]} takes
+ * @param {number[]} branch one that the take could stand on
+ * @param {Take} chosen
+ * @returns {number[]}
+ */
+export function branchThrough(takes, branch, chosen) {
+  const way = [...branch.slice(0, chosen.shot), chosen.take];
+  for (let next = chosen; next; ) {
+    next = takes.findLast((take) => take.shot === way.length && take.parent === way.at(-1));
+    if (next) way.push(next.take);
+  }
+  return way;
+}
