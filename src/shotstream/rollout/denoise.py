@@ -41,6 +41,11 @@ class Sampler:
         sigmas = few_step_sigmas(config.steps, config.shift) if few else euler_sigmas(config.num_steps, config.shift)
         return cls(config.kind, tuple(sigmas), config.guidance, config.order, config.context_timestep)
 
+    @property
+    def forwards(self) -> int:
+        """How often the network is asked for one chunk."""
+        return len(self.sigmas) - (self.kind == "euler")
+
     def denoise(self, predict: Predict, noise: StepNoise, stop: int | None = None) -> Latents:
         """A clean chunk.
 
