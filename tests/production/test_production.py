@@ -260,6 +260,7 @@ def directed(tmp_path):
         ScriptShot("It walks.", 3, steer=(Steer(1, "It runs."),)),
         ScriptShot("It jumps.", 9, extend=True, steer=(Steer(8, "It sits."),)),
         ScriptShot("It sleeps.", 1),
+        ScriptShot("It wakes.", 1, seed=8, cast=1),
     )
     return Script("A fox. ", shots, cast=tuple(CastEntry(str(tmp_path / f"{n}.png"), f"fox {n}") for n in range(2)))
 
@@ -267,7 +268,7 @@ def directed(tmp_path):
 @pytest.mark.parametrize("stop", [(0, 1), (1, 8), (2, 0)])
 def test_a_directed_story_is_made_as_written_and_goes_on_after_a_stop(make_model, tmp_path, directed, stop):
     whole, outputs = Outputs(tmp_path / "whole.mp4"), Outputs(tmp_path / "out.mp4")
-    assert run(make_model(), directed, whole, seed=1) == 33 + 105 + 9
+    assert run(make_model(), directed, whole, seed=1) == 33 + 105 + 9 + 9
     with pytest.raises(KeyboardInterrupt):
         run(make_model(failures={stop: KeyboardInterrupt()}), directed, outputs, seed=1)
     run(make_model(), directed, outputs, seed=1, mode="resume")
@@ -275,8 +276,10 @@ def test_a_directed_story_is_made_as_written_and_goes_on_after_a_stop(make_model
     history = History.open(outputs.shots)
     assert [take.steers for take in history.records] == [shot.steer for shot in directed.shots]
     assert [member.caption for member in history.cast] == ["fox 0", "fox 1"]
+    assert [(take.seed, take.cast) for take in history.records] == [(1, 2), (1, 2), (1, 2), (8, 1)]
     plain = Outputs(tmp_path / "plain.mp4")
-    run(make_model(), Script("A fox. ", tuple(replace(shot, steer=()) for shot in directed.shots)), plain, seed=1)
+    shots = tuple(replace(shot, steer=(), cast=None) for shot in directed.shots)
+    run(make_model(), Script("A fox. ", shots), plain, seed=1)
     made, unsteered = (History.open(some.shots).frames(0) for some in (outputs, plain))
     assert not np.array_equal(made[:9], unsteered[:9]), "the cast is seen"
 

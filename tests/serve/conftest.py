@@ -125,7 +125,10 @@ def serve(model: Model, tmp_path: Path) -> MakeStudio:
     @contextmanager
     def start(token: str | None = None, **limits: Any) -> Iterator[Studio]:
         settings = Settings(tmp_path / "data", token=token, limits=Limits(**({"ahead_s": 1e9} | limits)))
-        with TestClient(make_app(model, settings), base_url=HOME, raise_server_exceptions=False) as client:
+        app = make_app(lambda: model, settings)
+        with TestClient(app, base_url=HOME, raise_server_exceptions=False) as client:
+            while client.get("/api/health").json()["status"] == "opening":
+                time.sleep(0.01)
             yield Studio(client)
 
     return start

@@ -18,7 +18,9 @@ def main() -> None:
     settings = Settings(Path(sys.argv[1]), port=0, limits=Limits(ahead_s=float(sys.argv[2])))
     say = sys.stdout
     asyncio.run(
-        serve_model(Model(random_parts(TINY)), settings, listen(settings), lambda url: print(url, file=say, flush=True))
+        serve_model(
+            lambda: Model(random_parts(TINY)), settings, listen(settings), lambda url: print(url, file=say, flush=True)
+        )
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 from shotstream.api import Model
-from shotstream.serve.house import pack_chunk
+from shotstream.serve.packing import pack_chunk
 from shotstream.serve.protocol import FrameKey, FramePacket
 from shotstream.serve.session import Chunk
 
@@ -26,7 +27,10 @@ def server(data: Path, ahead_s: float) -> Iterator[tuple[subprocess.Popen[str], 
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield process, process.stdout.readline().strip()
+            url = process.stdout.readline().strip()
+            while json.load(urllib.request.urlopen(f"{url}api/health"))["status"] == "opening":
+                time.sleep(0.02)
+            yield process, url
         finally:
             process.kill()
 

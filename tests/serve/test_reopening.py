@@ -10,7 +10,7 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.serve.protocol import FrameKey, MakeShot, SteerShot
-from shotstream.serve.session import Chunk, Session
+from shotstream.serve.session import AddCast, Chunk, Session
 from shotstream.serve.settings import Limits
 from shotstream.serve.store import Doing, Store, begin_row
 
@@ -47,8 +47,9 @@ def tell(model: Model, store: Store, drop_after: int | None) -> dict[FrameKey, A
         work = store.get(row.id).doing.work
         if not steered and work is not None and work.made == 2:
             session.apply(SteerShot(type="steer", text="It jumps."))
+            session.apply(AddCast(np.full((32, 48, 3), 90, np.uint8), "a bear"))
             steered = True
-    assert [take.seed for take in session.story.history.records] == [1, 9]
+    assert [(take.seed, take.cast) for take in session.story.history.records] == [(1, 0), (9, 1)]
     session.close()
     assert store.get(row.id).doing == Doing()
     return frames

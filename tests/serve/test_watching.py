@@ -10,7 +10,7 @@ import numpy as np
 
 from shotstream.api import Model
 from shotstream.core.spec import frames_of_chunks
-from shotstream.serve.house import pack_chunk
+from shotstream.serve.packing import pack_chunk
 from shotstream.serve.protocol import FrameKey, FramePacket
 from shotstream.serve.session import Chunk
 from shotstream.serve.viewers import LAG_FRAMES, Viewer
@@ -85,8 +85,8 @@ def test_who_comes_back_goes_on_where_it_was(studio: Any) -> None:
 
 def test_the_server_opens_where_nothing_was(tmp_path: Path, serve: Any) -> None:
     with serve() as studio:
-        assert studio.client.get("/api/health").json()["status"] == "ok"
+        assert studio.client.get("/api/health").json()["status"] == "ready"
         assert studio.client.get("/api/stories").json() == []
-        assert "canvas" in studio.client.get("/").text
+        assert "<title>ShotStream" in studio.client.get("/").text
         assert studio.client.get("/api/openapi.json").json()["info"]["title"] == "ShotStream"
     assert (tmp_path / "data").is_dir()

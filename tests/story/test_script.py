@@ -99,7 +99,7 @@ DIRECTED = Script(
     "A fox.",
     (
         ScriptShot("It walks.", 9, extend=True, steer=(Steer(2, "It runs."), Steer(8, "It rests."))),
-        ScriptShot("It sleeps.", 2, steer=(Steer(0, "It wakes."),)),
+        ScriptShot("It sleeps.", 2, seed=5, cast=1, steer=(Steer(0, "It wakes."),)),
     ),
     cast=(CastEntry("fox.png", "a fox, from the front"), CastEntry("wood.png", "a wood")),
 )
@@ -119,6 +119,8 @@ shots:
   - {at: 8, text: It rests.}
 - text: It sleeps.
   chunks: 2
+  seed: 5
+  cast: 1
   steer: [{at: 0, text: It wakes.}]
 """
 

@@ -157,7 +157,7 @@ def _make_shot(story: Story, index: int, shot: ScriptShot, video: Path, watch: W
 def _directed(story: Story, shot: ScriptShot) -> Iterator[Frames]:
     """The frames of a shot, steered as its script says."""
     texts = {steer.at: steer.text for steer in shot.steer}
-    being_made = story.shot(shot.text, shot.chunks, extend=shot.extend)
+    being_made = story.shot(shot.text, shot.chunks, extend=shot.extend, seed=shot.seed, cast=shot.cast)
     for chunk in range(shot.chunks):
         if chunk in texts:
             being_made.steer(texts[chunk])
@@ -199,6 +199,8 @@ def _check_same_script(history: History, script: Script, directory: Path) -> Non
         for what, there, here in (
             ("text", record.caption, shot.text),
             ("chunks", record.chunks, shot.chunks),
+            ("seed", record.seed, history.identity.seed if shot.seed is None else shot.seed),
+            ("cast", record.cast, len(script.cast) if shot.cast is None else shot.cast),
             ("steer", record.steers, shot.steer),
         ):
             if there != here:

@@ -40,16 +40,17 @@ class Recalled:
         return [self.different_captions.index(caption) for caption in self.captions]
 
 
-def recall(history: History, select: ContextSelector, text: str) -> Recalled:
+def recall(history: History, select: ContextSelector, text: str, cast: int) -> Recalled:
     """The frames that a shot of this caption remembers: the cast's share, then what is chosen of the shots.
 
     Args:
         history: of the story.
         select: which frames.
         text: the new shot's own caption.
+        cast: how many members of the cast it knows, the first ones.
     """
-    share = cast_share(len(history.cast), len(history), CONTEXT_LATENTS)
-    members = select(cast_as_shots(history.cast), text, share)
+    share = cast_share(cast, len(history), CONTEXT_LATENTS)
+    members = select(cast_as_shots(history.cast[:cast]), text, share)
     frames = select(history.past, text, CONTEXT_LATENTS - share)
     captions = [(CAST_SHOT, history.cast[ref.shot].caption) for ref in members]
     captions += [(ref.shot, history.past[ref.shot].caption_at(ref.frame)) for ref in frames]

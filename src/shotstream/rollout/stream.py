@@ -93,7 +93,15 @@ class Story:
         self._cache: KVCache | None = None
         self._current: Shot | None = None
 
-    def shot(self, text: str, chunks: int = MAX_CHUNKS, *, extend: bool = False, seed: int | None = None) -> Shot:
+    def shot(
+        self,
+        text: str,
+        chunks: int = MAX_CHUNKS,
+        *,
+        extend: bool = False,
+        seed: int | None = None,
+        cast: int | None = None,
+    ) -> Shot:
         """Begins the next shot: an iterator over the frames of its chunks, uint8 `[n, h, w, 3]`.
 
         A shot that was left before its end is cut where it was left.
@@ -104,20 +112,25 @@ class Story:
             extend: allows any length, beyond what the model was trained on: the shot then remembers its first chunk
                 and its last ones.
             seed: of this take's noise; None: the story's.
+            cast: how many members of the cast it knows, the first ones; None: all. To make a shot again as it was
+                before others joined.
 
         Raises:
             InputError: the caption is empty, the length is not 1 to 7 and `extend` not given, the model makes a shot
-                whole and cannot extend it, or the seed is none.
+                whole and cannot extend it, the seed is none, or the cast has not so many members.
         """
         check_text(text, "the shot's caption")
         check_length(chunks, extend=extend)
         if chunks > MAX_CHUNKS and self._sampler.order == "whole":
             raise InputError(f"expected at most {MAX_CHUNKS} chunks of a model that makes a shot whole, got {chunks}")
         noise = self._noise if seed is None else SeededNoise(check_seed(seed))
+        known = len(self.history.cast) if cast is None else cast
+        if not 0 <= known <= len(self.history.cast):
+            raise InputError(f"expected at most the {len(self.history.cast)} members of the cast, got {known}")
         self._leave()
-        origin = Origin(text, self._seed if seed is None else seed, len(self.history.cast))
+        origin = Origin(text, self._seed if seed is None else seed, known)
         decoder, index = FrameDecoder(self._parts.codec, self._clock), len(self.history)
-        rollout = self._begin(text, chunks, noise)
+        rollout = self._begin(text, chunks, noise, known)
         self._current = Shot(
             rollout, decoder, self.history, origin, lambda own: self._read([self._compose(index, own)]), self._clock
         )
@@ -196,8 +209,8 @@ class Story:
             self._current.cut()
 
     @torch.inference_mode()
-    def _begin(self, text: str, chunks: int, noise_of: Noise) -> Iterator[Tensor]:
-        index, recalled = len(self.history), recall(self.history, self._select, text)
+    def _begin(self, text: str, chunks: int, noise_of: Noise, cast: int) -> Iterator[Tensor]:
+        index, recalled = len(self.history), recall(self.history, self._select, text, cast)
         layout = shot_layout(
             index,
             recalled.shots,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from shotstream import __version__
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.serve import files, ideas, routes, socket
+from shotstream.serve import files, ideas, routes, socket, takes
 from shotstream.serve.guard import Guard
 from shotstream.serve.protocol import describe
 from shotstream.serve.refusals import STATUS, Code, RefusedError, code_of, message_of
@@ -29,8 +29,10 @@ _CODES: dict[int, Code] = {404: "not_found", 405: "not_found"}
 _log = logging.getLogger(__name__)
 
 
-def make_app(model: Model, settings: Settings) -> FastAPI:
-    """The application; it opens its stories and starts its worker when it is started.
+def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
+    """The application. It answers as soon as it is started, and opens its model meanwhile.
+
+    `app.state.server` is None until then, and `app.state.opening` the task of it, which fails where there is no model.
 
     Raises:
         InputError: the directory of the stories cannot be used (as it starts).
@@ -38,12 +40,12 @@ def make_app(model: Model, settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store = await asyncio.to_thread(Store, settings.data)
-        app.state.server = Server(model, settings, store, Worker(model, store, settings.limits))
+        store, app.state.server = await asyncio.to_thread(Store, settings.data), None
+        app.state.opening = asyncio.create_task(_open(app, open_model, settings, store))
         try:
             yield
         finally:
-            await app.state.server.house.close()
+            await _close(app)
             store.close()
 
     app = FastAPI(
@@ -55,6 +57,7 @@ def make_app(model: Model, settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(routes.router)
+    app.include_router(takes.router)
     app.include_router(files.router)
     app.include_router(ideas.router)
     app.include_router(socket.router)
@@ -63,6 +66,22 @@ def make_app(model: Model, settings: Settings) -> FastAPI:
     app.add_middleware(Guard, settings=settings)
     _say_errors(app)
     return app
+
+
+async def _open(app: FastAPI, open_model: Callable[[], Model], settings: Settings, store: Store) -> None:
+    """Opens the model, then goes on with what stories had to make when the server was last stopped."""
+    model = await asyncio.to_thread(open_model)
+    server = app.state.server = Server(model, settings, store, Worker(model, store, settings.limits))
+    rows = await asyncio.to_thread(store.all)
+    await server.house.finish([row.id for row in rows if row.unfinished])
+
+
+async def _close(app: FastAPI) -> None:
+    """Ends the opening, however far it is, and the server."""
+    app.state.opening.cancel()
+    await asyncio.wait([app.state.opening])
+    if app.state.server is not None:
+        await app.state.server.house.close()
 
 
 def _say_errors(app: FastAPI) -> None:

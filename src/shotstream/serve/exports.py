@@ -13,7 +13,7 @@ import numpy as np
 
 from shotstream.core.config import to_dict
 from shotstream.core.files import replacing, write_bytes, writing
-from shotstream.core.media import Frames, VideoWriter
+from shotstream.core.media import Frames, VideoWriter, iter_video, write_video
 from shotstream.core.pictures import write_gif
 from shotstream.core.spec import FPS, MAX_CHUNKS
 from shotstream.serve.refusals import RefusedError
@@ -21,6 +21,7 @@ from shotstream.story.files import StoryFiles
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, read_record
 from shotstream.story.script import CastEntry, Script, ScriptShot, format_script
+from shotstream.story.tree import Take
 
 Kind = Literal["mp4", "webm", "gif", "yaml", "zip"]
 SCRIPT_FILE, VIDEO_FILE = "script.yaml", "story.mp4"
@@ -48,15 +49,33 @@ def export(directory: Path, kind: Kind, target: Path) -> None:
     _WRITERS[kind](history, target)
 
 
+def write_take(video: Path, target: Path) -> None:
+    """Writes the lossless video of a take as MP4.
+
+    Raises:
+        InputError: it was damaged, or the file cannot be written.
+    """
+    write_video(target, iter_video(video), FPS)
+
+
 def script_of(history: History) -> Script:
-    """The script that tells the current branch again (takes with a seed of their own get the story's)."""
-    shots = tuple(
-        ScriptShot(take.caption, take.chunks, take.chunks > MAX_CHUNKS, take.steers) for take in history.records
-    )
+    """The script that tells the current branch again."""
+    shots = tuple(_script_shot(take, history) for take in history.records)
     cast = tuple(
         CastEntry(StoryFiles(Path()).cast(number).name, member.caption) for number, member in enumerate(history.cast)
     )
     return Script(history.identity.global_caption, shots, history.identity.seed, cast)
+
+
+def _script_shot(take: Take, history: History) -> ScriptShot:
+    return ScriptShot(
+        take.caption,
+        take.chunks,
+        extend=take.chunks > MAX_CHUNKS,
+        seed=None if take.seed == history.identity.seed else take.seed,
+        cast=None if take.cast == len(history.cast) else take.cast,
+        steer=take.steers,
+    )
 
 
 def _write_mp4(history: History, target: Path) -> None:

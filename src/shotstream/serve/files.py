@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -32,14 +33,19 @@ _TYPES = {
 def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
     """The story as a file: its current branch, or with zip everything."""
     row = server.store.get(story)
+    name, directory = f"story-{row.id}.{kind}", server.store.directory(row.id)
+    return send_file(server, kind, name, lambda target: export(directory, kind, target))
+
+
+def send_file(server: Server, kind: Kind, name: str, write: Callable[[Path], None]) -> FileResponse:
+    """A file that is written for one answer, and removed after it."""
     if not server.copying.acquire(blocking=False):
         raise RefusedError("busy", "other stories are being exported; try again in a moment")
     target = _temporary(server).with_suffix(f".{kind}")
     try:
-        export(server.store.directory(row.id), kind, target)
+        write(target)
     finally:
         server.copying.release()
-    name = f"story-{row.id}.{kind}"
     return FileResponse(target, media_type=_TYPES[kind], filename=name, background=BackgroundTask(target.unlink))
 
 

@@ -1,6 +1,7 @@
 """Who may come in, and with how much: checked before anything of a request is read."""
 
 import hmac
+import re
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
@@ -13,6 +14,7 @@ from shotstream.serve.settings import Settings, is_loopback
 OPEN_PATHS = ("/", "/api/health")
 """What needs no token: the page, which holds no secret, and whether the server lives."""
 IMPORT_PATH = "/api/import"
+CAST_PATH = re.compile(r"/api/stories/[^/]+/cast")
 WEB_PATH = "/web/"
 POLICY_VIOLATION = 1008
 
@@ -41,7 +43,9 @@ class Guard:
 
     def _most(self, path: str) -> int:
         limits = self._settings.limits
-        return limits.import_bytes if path == IMPORT_PATH else limits.body_bytes
+        if path == IMPORT_PATH:
+            return limits.import_bytes
+        return limits.picture_bytes if CAST_PATH.fullmatch(path) else limits.body_bytes
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)

@@ -1,18 +1,21 @@
 """Which stories are open, and who waits for room. On the event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 
-from shotstream.core.spec import FPS
-from shotstream.serve.pictures import JpegEncoder
+from shotstream.core.errors import InputError
+from shotstream.serve.packing import pack_chunk, pack_takes
 from shotstream.serve.protocol import FrameKey, FramePacket, Hello, Message, Problem, Queued
 from shotstream.serve.refusals import RefusedError
 from shotstream.serve.session import AnyCommand, Chunk
 from shotstream.serve.settings import Limits
-from shotstream.serve.viewers import Channel, Viewer
+from shotstream.serve.viewers import RECENT_FRAMES, Channel, Viewer
 from shotstream.serve.worker import Worker
+
+_log = logging.getLogger(__name__)
 
 
 class House:
@@ -59,7 +62,7 @@ class House:
         await self._wait_for_room(story, viewer)
         channel = await self._opened(story)
         viewer.send(hello)
-        channel.join(viewer)
+        channel.join(viewer, await self._missed(story, channel, viewer.seen))
         try:
             yield channel
         finally:
@@ -76,12 +79,8 @@ class House:
         if story not in self.channels and not await self._make_room():
             raise RefusedError("busy", f"{self._limits.sessions} stories are open already; wait until one is left")
         channel = await self._opened(story)
-        channel.pending += 1
-        try:
+        with self._holding(channel):
             channel.working = await asyncio.wrap_future(self._worker.apply(story, command))
-        finally:
-            channel.pending -= 1
-            self._changed()
 
     async def shut(self, story: str) -> None:
         """Closes a story and sends its viewers away."""
@@ -89,6 +88,33 @@ class House:
         if channel is not None:
             self._dismiss(channel)
         await asyncio.shield(asyncio.wrap_future(self._worker.close_story(story)))
+
+    async def finish(self, stories: Sequence[str]) -> None:
+        """Opens stories that have something to make still, one after another as there is room."""
+        for story in stories:
+            try:
+                await self._wait_for_room(story, Viewer())
+                await self._opened(story)
+            except InputError:
+                _log.exception("story %s cannot go on", story)
+
+    async def _missed(self, story: str, channel: Channel, seen: FrameKey | None) -> list[FramePacket]:
+        """What a viewer did not see of finished shots, read from the disk where the channel has it no more."""
+        if seen is None or channel.knows(seen):
+            return []
+        with self._holding(channel):
+            takes = await asyncio.wrap_future(self._worker.finished_after(story, seen))
+            return await self._loop.run_in_executor(self._encoder, pack_takes, story, takes, seen, RECENT_FRAMES)
+
+    @contextmanager
+    def _holding(self, channel: Channel) -> Iterator[None]:
+        """Keeps a story open meanwhile."""
+        channel.pending += 1
+        try:
+            yield
+        finally:
+            channel.pending -= 1
+            self._changed()
 
     async def _wait_for_room(self, story: str, viewer: Viewer) -> None:
         ticket, told = object(), 0
@@ -174,17 +200,3 @@ class House:
         """Wakes everybody who waits for room."""
         self._change.set()
         self._change = asyncio.Event()
-
-
-def pack_chunk(story: str, chunk: Chunk) -> list[FramePacket]:
-    """The frames of a chunk as they are sent."""
-    encoder = JpegEncoder(*chunk.frames.shape[1:3])
-    return [
-        FramePacket(
-            story,
-            FrameKey(chunk.key.shot, chunk.key.take, chunk.key.frame + offset),
-            round(1000 * (chunk.first + offset) / FPS),
-            encoder.encode(frame),
-        )
-        for offset, frame in enumerate(chunk.frames)
-    ]

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from shotstream import __version__
 from shotstream.core.spec import FPS
@@ -21,9 +21,9 @@ router = APIRouter(prefix="/api")
 
 
 @router.get("/health")
-def health() -> Health:
-    """Whether the server lives."""
-    return Health(status="ok", version=__version__)
+def health(request: Request) -> Health:
+    """That the server lives, and whether its model is open."""
+    return Health(status="opening" if request.app.state.server is None else "ready", version=__version__)
 
 
 @router.get("/models")
@@ -39,6 +39,7 @@ def models(server: Here) -> list[ModelView]:
             height=size.height,
             width=size.width,
             fps=FPS,
+            director=server.director is not None,
         )
     ]
 

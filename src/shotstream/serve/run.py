@@ -23,7 +23,7 @@ def serve(source: str, device: str, settings: Settings, started: Callable[[str],
     """
     listening = listen(settings)
     try:
-        asyncio.run(serve_model(open_model(source, device=device), settings, listening, started))
+        asyncio.run(serve_model(lambda: open_ready(source, device), settings, listening, started))
     finally:
         listening.close()
 
@@ -42,12 +42,28 @@ def listen(settings: Settings) -> socket.socket:
         raise InputError(f"cannot listen at {where}: {error.strerror or error}; choose another port") from error
 
 
+def open_ready(source: str, device: str) -> Model:
+    """A model that has made its first chunk already, which takes longer than later ones.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    model = open_model(source, device=device)
+    model.warm_up()
+    return model
+
+
 async def serve_model(
-    model: Model, settings: Settings, listening: socket.socket, started: Callable[[str], None]
+    open_model: Callable[[], Model], settings: Settings, listening: socket.socket, started: Callable[[str], None]
 ) -> None:
-    """Serves a model at a socket until the process is told to stop."""
+    """Serves a model at a socket until the process is told to stop.
+
+    Raises:
+        InputError: the model cannot be opened.
+    """
+    app = make_app(open_model, settings)
     config = uvicorn.Config(
-        make_app(model, settings),
+        app,
         log_level="warning",
         access_log=False,
         ws_max_size=MESSAGE_BYTES,
@@ -61,4 +77,12 @@ async def serve_model(
     if server.started:
         name = f"[{settings.host}]" if ":" in settings.host else settings.host
         started(f"http://{name}:{listening.getsockname()[1]}/")
+        await asyncio.wait([serving, app.state.opening], return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = server.should_exit or _failed(app.state.opening)
     await serving
+    if server.started and _failed(app.state.opening):
+        app.state.opening.result()
+
+
+def _failed(task: "asyncio.Task[None]") -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None

@@ -4,7 +4,8 @@ import asyncio
 import threading
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends
+from starlette.requests import HTTPConnection
 
 from shotstream.api import Model
 from shotstream.serve.director import Director
@@ -12,6 +13,7 @@ from shotstream.serve.disk import check_space
 from shotstream.serve.exports import clear
 from shotstream.serve.house import House
 from shotstream.serve.protocol import MakeShot
+from shotstream.serve.refusals import RefusedError
 from shotstream.serve.session import AnyCommand
 from shotstream.serve.settings import Settings
 from shotstream.serve.store import Store
@@ -43,9 +45,16 @@ class Server:
         await self.house.apply(story, command)
 
 
-def server_of(request: Request) -> Server:
-    """The server that a request came to."""
-    return request.app.state.server
+def server_of(connection: HTTPConnection) -> Server:
+    """The server that a request came to.
+
+    Raises:
+        RefusedError: its model is still being opened.
+    """
+    server: Server | None = connection.app.state.server
+    if server is None:
+        raise RefusedError("busy", "the server is opening its model still; try again in a moment")
+    return server
 
 
 Here = Annotated[Server, Depends(server_of)]

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.core.media import Frames
+from shotstream.core.media import Frame, Frames
 from shotstream.core.spec import FPS, MAX_CHUNKS, VideoSize, frames_of_chunks
 from shotstream.rollout.take import Shot
 from shotstream.serve.protocol import (
@@ -25,6 +26,7 @@ from shotstream.serve.refusals import RefusedError
 from shotstream.serve.settings import Limits
 from shotstream.serve.store import Doing, Plan, Store, StoryRow, Work
 from shotstream.story.script import Steer, check_text
+from shotstream.story.tree import Take
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,26 @@ class Chunk:
 
 Publish = Callable[[Message | Chunk], None]
 """Hands something to everybody who watches the story; called on the worker's thread, returns at once."""
-AnyCommand = MakeShot | SteerShot | CutShot | Rewind | Switch
+
+
+@dataclass(frozen=True)
+class AddCast:
+    """Adds a picture, uint8 `[h, w, 3]`, to what later shots may remember."""
+
+    image: Frame
+    caption: str
+
+
+@dataclass(frozen=True)
+class FinishedTake:
+    """A take of the current branch: its video, and the number of its first frame in the video of the branch."""
+
+    take: Take
+    video: Path
+    first: int
+
+
+AnyCommand = MakeShot | SteerShot | CutShot | Rewind | Switch | AddCast
 
 
 class Session:
@@ -115,7 +136,22 @@ class Session:
                 self._leave(lambda: self.story.rewind(command.shot))
             case Switch():
                 self._leave(lambda: self.story.switch(command.takes))
+            case AddCast():
+                self._add_cast(command)
         return self.working
+
+    def finished_after(self, place: FrameKey) -> list[FinishedTake]:
+        """The finished takes of the current branch from that frame's on; none where it is not on this branch."""
+        history = self.story.history
+        branch = list(enumerate(history.branch))
+        if (place.shot, place.take) not in branch:
+            return []
+        starts = [sum(history.lengths[:shot]) for shot in range(len(history))]
+        takes = [
+            FinishedTake(take, history.take_file(take), start)
+            for take, start in zip(history.records, starts, strict=True)
+        ]
+        return takes[place.shot :]
 
     def close(self) -> None:
         """Frees what the story needs in memory; what it was doing is written down."""
@@ -150,6 +186,12 @@ class Session:
         if len(text) > most:
             raise RefusedError("too_large", f"expected at most {most} characters, got {len(text)}; shorten it")
         check_text(text, "a caption")
+
+    def _add_cast(self, command: AddCast) -> None:
+        self._check_text(command.caption)
+        if len(self.story.history.cast) >= self._limits.cast:
+            raise RefusedError("full", f"expected a cast of at most {self._limits.cast}; begin another story")
+        self.story.add_cast(command.image, command.caption)
 
     def _steer(self, text: str) -> None:
         self._check_text(text)
@@ -194,10 +236,12 @@ class Session:
         """Begins the shot that was in the making, or else the next one of the queue."""
         history = self.story.history
         if self._work is None:
-            self._work = Work(self._queue.pop(0), history.branch, history.tree.next_take())
+            self._work = Work(self._queue.pop(0), history.branch, history.tree.next_take(), len(history.cast))
         plan, self._steered = self._work.plan, 0
         try:
-            self._shot = self.story.shot(plan.text, plan.chunks, extend=plan.extend, seed=plan.seed)
+            self._shot = self.story.shot(
+                plan.text, plan.chunks, extend=plan.extend, seed=plan.seed, cast=self._work.cast
+            )
         except InputError:
             self._work = None
             self._save()

@@ -23,9 +23,11 @@ class Limits:
     shots: int = 500
     chunks: int = 70
     queued_shots: int = 50
+    cast: int = 32
     text: int = 2000
     pending_commands: int = 64
     body_bytes: int = 2**20
+    picture_bytes: int = 2**23
     import_bytes: int = 2**30
     disk_bytes: int = 20 * 2**30
     ahead_s: float = 0.75

@@ -9,7 +9,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from shotstream.core.spec import FPS
 from shotstream.serve.protocol import Done, FrameKey, Hello, Problem, problem_of, read_command
 from shotstream.serve.refusals import RefusedError
-from shotstream.serve.server import Server
+from shotstream.serve.server import server_of
 from shotstream.serve.viewers import Viewer
 
 router = APIRouter()
@@ -22,7 +22,7 @@ async def watch(socket: WebSocket, story: str, seen: str | None = None) -> None:
     viewer = Viewer()
     async with create_task_group() as group:
         group.start_soon(_listen, socket, story, viewer, group.cancel_scope)
-        group.start_soon(_sit, socket.app.state.server, story, seen, viewer)
+        group.start_soon(_sit, socket, story, seen, viewer)
         with suppress(WebSocketDisconnect):
             await _send(socket, viewer)
         group.cancel_scope.cancel()
@@ -38,10 +38,10 @@ async def _send(socket: WebSocket, viewer: Viewer) -> None:
     await socket.close()
 
 
-async def _sit(server: Server, story: str, seen: str | None, viewer: Viewer) -> None:
+async def _sit(socket: WebSocket, story: str, seen: str | None, viewer: Viewer) -> None:
     """Sits in front of the story, once there is room, for as long as the viewer stays."""
     try:
-        viewer.seen = read_place(seen)
+        viewer.seen, server = read_place(seen), server_of(socket)
         row = await asyncio.to_thread(server.store.get, story)
         hello = Hello(story=row.id, global_caption=row.global_caption, width=row.width, height=row.height, fps=FPS)
         async with server.house.watching(row.id, viewer, hello):
@@ -53,18 +53,17 @@ async def _sit(server: Server, story: str, seen: str | None, viewer: Viewer) -> 
 
 async def _listen(socket: WebSocket, story: str, viewer: Viewer, scope: CancelScope) -> None:
     """Carries out commands, one after another, until the viewer leaves; while it waits in line, too."""
-    server: Server = socket.app.state.server
     while (message := await socket.receive())["type"] != "websocket.disconnect":
         text = message.get("text") or message.get("bytes") or b""
-        viewer.send(await _answer(server, story, text))
+        viewer.send(await _answer(socket, story, text))
     scope.cancel()
 
 
-async def _answer(server: Server, story: str, text: str | bytes) -> Done | Problem:
+async def _answer(socket: WebSocket, story: str, text: str | bytes) -> Done | Problem:
     command = None
     try:
         command = read_command(text)
-        await server.carry_out(story, command)
+        await server_of(socket).carry_out(story, command)
         return Done(id=command.id)
     except Exception as error:  # answered, and the next command is another matter
         return problem_of(error, None if command is None else command.id)

@@ -54,12 +54,14 @@ class Plan:
 class Work:
     """The shot in the making: all that makes it, and how many chunks were made.
 
-    `branch` and `take` say where it stands: if the story stands elsewhere, the shot has been finished or left.
+    `branch` and `take` say where it stands: if the story stands elsewhere, the shot has been finished or left. The cast
+    had `cast` members when it began.
     """
 
     plan: Plan
     branch: tuple[int, ...]
     take: int
+    cast: int = 0
     made: int = 0
     steers: tuple[Steer, ...] = ()
 
@@ -86,6 +88,11 @@ class StoryRow:
     shots: int = 0
     frames: int = 0
     doing: Doing = field(default_factory=Doing)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something to make still."""
+        return self.doing.work is not None or bool(self.doing.queue)
 
 
 def new_id() -> str:

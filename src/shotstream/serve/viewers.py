@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 
 from shotstream.serve.protocol import Flush, FrameKey, FramePacket, Message, State
 
@@ -94,15 +95,24 @@ class Channel:
         """Whether nobody would miss it."""
         return self.opened.done() and not (self.viewers or self.pending or self.working)
 
-    def join(self, viewer: Viewer) -> None:
-        """Adds a viewer, who gets where the story stands and all frames since it left that are still known."""
+    def knows(self, place: FrameKey) -> bool:
+        """Whether all that came after a frame is still here."""
+        return any(frame.key == place for frame in self._recent)
+
+    def join(self, viewer: Viewer, missed: Sequence[FramePacket] = ()) -> None:
+        """Adds a viewer, who gets where the story stands and all frames since it left.
+
+        Those that are no longer here come first, as `missed`.
+        """
         self.viewers.add(viewer)
         if self.state is not None:
             viewer.send(self.state)
         if viewer.seen is not None:
-            places = [frame.key for frame in self._recent]
-            known = places.index(viewer.seen) + 1 if viewer.seen in places else 0
-            viewer.catch_up(list(self._recent)[known:])
+            recent = list(self._recent)
+            if self.knows(viewer.seen):
+                recent = recent[[frame.key for frame in recent].index(viewer.seen) + 1 :]
+            earlier = {frame.key for frame in missed}
+            viewer.catch_up([*missed, *(frame for frame in recent if frame.key not in earlier)])
 
     def push(self, item: Message | list[FramePacket]) -> None:
         """Hands something to every viewer."""

@@ -1,6 +1,6 @@
 """What HTTP says of stories, and what it is asked for them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -35,32 +35,37 @@ class StoryView(Message):
     @classmethod
     def of(cls, row: StoryRow) -> "StoryView":
         """The view of a row."""
-        plain = {name: getattr(row, name) for name in cls.model_fields if name != "unfinished"}
-        return cls(**plain, unfinished=row.doing.work is not None or bool(row.doing.queue))
+        return cls(**{name: getattr(row, name) for name in cls.model_fields})
 
 
 class TreeView(Message):
-    """All takes of a story, and its branches."""
+    """All takes of a story, its branches, and the captions of its cast."""
 
     current: list[int]
     takes: list[ShotView]
     branches: list[BranchView]
+    cast: list[str]
 
     @classmethod
     def of(cls, record: StoryRecord | None) -> "TreeView":
         """The view of a record; an empty one where nothing has been made."""
         if record is None:
-            return cls(current=[], takes=[], branches=[])
+            return cls(current=[], takes=[], branches=[], cast=[])
         tree = record.tree
         branches = [
             BranchView(takes=list(branch.takes), captions=list(branch.captions), current=branch.current)
             for branch in tree.branches()
         ]
-        return cls(current=list(tree.branch), takes=[shot_view(take) for take in tree.takes], branches=branches)
+        return cls(
+            current=list(tree.branch),
+            takes=[shot_view(take) for take in tree.takes],
+            branches=branches,
+            cast=[member.caption for member in record.cast],
+        )
 
 
 class ModelView(Message):
-    """The model that tells the stories."""
+    """The model that tells the stories; `director` says whether the server can make a story of an idea."""
 
     name: str
     source: str
@@ -68,12 +73,13 @@ class ModelView(Message):
     height: int
     width: int
     fps: int
+    director: bool
 
 
 class Health(Message):
-    """That the server lives."""
+    """That the server lives, and whether its model is open."""
 
-    status: str
+    status: Literal["opening", "ready"]
     version: str
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shotstream.api import Model
-from shotstream.serve.protocol import Problem
+from shotstream.serve.protocol import FrameKey, Problem
 from shotstream.serve.refusals import RefusedError, code_of, message_of
-from shotstream.serve.session import AnyCommand, Publish, Session
+from shotstream.serve.session import AnyCommand, FinishedTake, Publish, Session
 from shotstream.serve.settings import Limits
 from shotstream.serve.store import Store
 
@@ -72,6 +72,10 @@ class Worker:
     def apply(self, story: str, command: AnyCommand) -> "Future[bool]":
         """Carries out a command in an open story; the result is `Session.apply`'s."""
         return self._submit(lambda: self._session(story).apply(command))
+
+    def finished_after(self, story: str, place: FrameKey) -> "Future[list[FinishedTake]]":
+        """What an open story has finished from a frame on; the result is `Session.finished_after`'s."""
+        return self._submit(lambda: self._session(story).finished_after(place))
 
     def close_story(self, story: str) -> "Future[None]":
         """Closes a story, if it is open."""

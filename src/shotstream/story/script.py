@@ -30,12 +30,15 @@ class Steer:
 class ScriptShot:
     """One shot: what is seen in it, and its length in chunks (1 to 7, any with `extend`; n chunks are 12 n - 3 frames).
 
+    `seed` is that of its noise where it has its own, `cast` how many members of the cast it knows where not all.
     `steer` says what its caption becomes while it is made.
     """
 
     text: str
     chunks: int = DEFAULT_CHUNKS
     extend: bool = False
+    seed: int | None = None
+    cast: int | None = None
     steer: tuple[Steer, ...] = ()
 
     def __post_init__(self) -> None:
@@ -43,6 +46,10 @@ class ScriptShot:
         if not isinstance(self.extend, bool):
             raise InputError(f"expected extend to be true or false, got {self.extend!r}; leave it out for false")
         check_length(self.chunks, extend=self.extend)
+        if self.seed is not None:
+            check_seed(self.seed)
+        if self.cast is not None and (isinstance(self.cast, bool) or not isinstance(self.cast, int) or self.cast < 0):
+            raise InputError(f"expected how many of the cast a shot knows, got {self.cast!r}; use a whole number")
         places = [-1, *(steer.at for steer in self.steer)]
         if places != sorted(set(places)) or places[-1] >= self.chunks:
             raise InputError(
@@ -81,6 +88,9 @@ class Script:
             raise InputError("expected at least one shot, got none; add a shot with a text")
         if self.seed is not None:
             check_seed(self.seed)
+        most = max((shot.cast or 0 for shot in self.shots), default=0)
+        if most > len(self.cast):
+            raise InputError(f"a shot knows {most} members of the cast, there are {len(self.cast)}; add them")
 
 
 def check_text(text: Any, what: str) -> str:
@@ -152,6 +162,9 @@ def _shot_to_dict(shot: ScriptShot) -> dict[str, Any]:
     plain: dict[str, Any] = {"text": shot.text, "chunks": shot.chunks}
     if shot.extend:
         plain["extend"] = True
+    for name in ("seed", "cast"):
+        if getattr(shot, name) is not None:
+            plain[name] = getattr(shot, name)
     if shot.steer:
         plain["steer"] = [asdict(steer) for steer in shot.steer]
     return plain

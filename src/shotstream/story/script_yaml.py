@@ -10,7 +10,7 @@ from shotstream.core.errors import InputError
 from shotstream.story.script import DEFAULT_CHUNKS, CastEntry, Script, ScriptShot, Steer
 
 STORY_KEYS = ("global", "seed", "cast", "shots")
-SHOT_KEYS = ("text", "chunks", "extend", "steer")
+SHOT_KEYS = ("text", "chunks", "extend", "seed", "cast", "steer")
 STEER_KEYS = ("at", "text")
 CAST_KEYS = ("image", "caption")
 T = TypeVar("T")
@@ -19,8 +19,9 @@ T = TypeVar("T")
 def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS) -> Script:
     """A story from YAML: `global`, optional `seed` and `cast`, and `shots`, a list of `text`.
 
-    A shot may have `chunks`, `extend: true` to have more than 7 of them, and `steer`, a list of `at` (a chunk, from 0)
-    and `text`. `cast` is a list of `image` and `caption`.
+    A shot may have `chunks`, `extend: true` to have more than 7 of them, a `seed` of its own, `cast` (how many members
+    it knows, where not all), and `steer`, a list of `at` (a chunk, from 0) and `text`. The story's `cast` is a list of
+    `image` and `caption`.
 
     Args:
         text: the YAML.
