@@ -12,10 +12,15 @@ import torch
 from shotstream.cli import main
 from shotstream.core.clock import Part, PartClock, no_clock
 from shotstream.core.errors import InputError
-from shotstream.evaluate.bench import SHAPES, BenchPlan, open_subject
+from shotstream.evaluate.bench import SHAPES, BenchPlan, open_subject, read_captions
+from shotstream.evaluate.dissection import Dissection
 from shotstream.evaluate.machine import processor_name
+from shotstream.evaluate.probe import Probe, best_s, probe
 from shotstream.evaluate.timing import Percentiles, ShotTiming, Spread, Viewing
+from shotstream.evaluate.work import ShotWork, Work
+from shotstream.model.parts import random_parts
 from shotstream.model.transformer import Transformer
+from shotstream.rollout.stream import Story
 
 SHOT = ShotTiming(arrivals_s=(1.0, 2.0, 4.0), frames=(9, 12, 12), total_s=5.0)
 
@@ -42,7 +47,14 @@ def test_spread_and_percentiles() -> None:
     assert gaps is not None
     assert gaps.p50 == 2.0
     assert gaps.p50 < gaps.p95 < gaps.p99 < 4.0
+    assert gaps.p99_over_p50 == gaps.p99 / 2.0
     assert gaps.by_chunk == (1.5, 3.0)
+
+
+def test_only_a_shot_of_full_length_has_a_full_window() -> None:
+    assert SHOT.full_window_fps is None
+    full = ShotTiming((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0), (9, *[12] * 6), 9.0)
+    assert full.full_window_fps == 12 / 2.0
 
 
 def test_a_viewer_waits_for_what_is_late() -> None:
@@ -76,6 +88,74 @@ def test_parts_do_not_contain_each_other_and_a_failure_ends_one() -> None:
         pass
     with no_clock("text"), no_clock("context"):
         pass
+
+
+WORK = ShotWork(
+    begin={("text", "linear"): Work(100, 1), ("context", "convolution"): Work(200, 1)},
+    chunks=(
+        {
+            ("denoise", "linear"): Work(300, 1),
+            ("denoise", "attention"): Work(100, 1000),
+            ("decode", "linear"): Work(9, 9),
+        },
+        *[{("commit", "linear"): Work(50, 1), ("denoise", "linear"): Work(200, 1), ("decode", "linear"): Work(9, 9)}]
+        * 6,
+    ),
+)
+PROBE = Probe(side=1, flop_per_s=100.0, bytes_per_s=10.0)
+FULL = ShotTiming(tuple(float(second) for second in range(10, 17)), (9, *[12] * 6), 100.0)
+CALLS: dict[Part, list[float]] = {
+    "text": [2.0],
+    "context": [4.0],
+    "denoise": [3.0] * 6 + [5.0],
+    "commit": [1.0] * 6,
+    "decode": [1.0] * 7,
+    "transfer": [0.5] * 7,
+}
+
+
+def test_a_part_is_held_against_the_roof_that_limits_it() -> None:
+    assert PROBE.floor_s(Work(flop=200, bytes=10)) == 2.0, "arithmetic"
+    assert PROBE.floor_s(Work(flop=200, bytes=30)) == 3.0, "memory"
+    shot = Dissection.of(FULL, CALLS, WORK, PROBE, windowed=True)
+    text, transfer, commit = (shot.parts[part] for part in ("text", "transfer", "commit"))
+    assert (text.seconds, text.flop_per_s, text.floor_s, text.efficiency) == (2.0, 50.0, 1.0, 0.5)
+    assert (transfer.seconds, transfer.flop_per_s, transfer.efficiency) == (3.5, 0.0, None)
+    assert (commit.seconds, commit.work) == (6.0, Work(300, 6))
+    assert shot.other_s == 100 - (2 + 4 + 23 + 6 + 7 + 3.5)
+
+
+def test_speeds_of_a_dissected_shot_worked_out_by_hand() -> None:
+    shot = Dissection.of(FULL, CALLS, WORK, PROBE, windowed=True)
+    assert shot.fps_without_vae == 81 / (100 - 4 - 7 - 3.5)
+    assert shot.full_window_fps_without_vae == 12 / (1.0 + 5.0)
+    denoise_s, decode_s = 1007 / 10, 63 / 10
+    assert shot.floor.fps == pytest.approx(81 / (1 + 2 + denoise_s + 3 + decode_s))
+    assert shot.floor.full_window_fps == pytest.approx(12 / (0.5 + 2 + 0.9))
+    whole = Dissection.of(FULL, CALLS, WORK, PROBE, windowed=False)
+    assert (whole.full_window_fps_without_vae, whole.floor.full_window_fps) == (None, None)
+
+
+def test_a_probe_takes_the_best_run() -> None:
+    waits = iter([0.02, 0.03, 0.01, 0.03])
+    assert 0.01 <= best_s(lambda: time.sleep(next(waits, 0.03)), torch.device("cpu"), 0.06) < 0.02
+    found = probe(torch.device("cpu"), torch.float32, seconds=0.0)
+    assert found.flop_per_s > 1e9
+    assert found.bytes_per_s > 1e8
+
+
+def test_the_captions_that_are_counted_are_those_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = random_parts(SHAPES["tiny"])
+    read: list[str] = []
+    encode = parts.text_encoder.encode
+    monkeypatch.setattr(parts.text_encoder, "encode", lambda captions: read.extend(captions) or encode(captions))
+    with Story(parts, "G. ") as story:
+        for caption in ("a", "b", "c"):
+            expected = read_captions(parts, story, "G. ", caption)
+            list(story.shot(caption, 1))
+            assert read == expected
+            read.clear()
+    assert expected == ["G. shot0:a", "G. shot1:b", "G. shot2:c"]
 
 
 @pytest.mark.parametrize(
@@ -137,10 +217,15 @@ def test_the_command_measures_and_writes_everything(
     speeds = [33 / shot["total_s"] for shot in report["shots"]]
     assert (report["fps"]["min"], report["fps"]["max"]) == (min(speeds), max(speeds))
     assert report["real_time_factor"] == report["fps"]["median"] / 16
-    parts = report["parts"]
-    assert set(parts["seconds"]) == set(get_args(Part))
-    assert all(seconds > 0 for seconds in parts["seconds"].values()), "every part of a later shot was timed"
-    assert 0 <= parts["other_s"] < parts["total_s"], "parts are not counted twice"
+    shot = report["dissection"]
+    assert set(shot["parts"]) == set(get_args(Part))
+    assert all(part["seconds"] > 0 for part in shot["parts"].values()), "every part of a later shot was timed"
+    assert 0 <= shot["other_s"] < shot["total_s"], "parts are not counted twice"
+    for part in ("text", "context", "prefill", "denoise", "commit", "decode"):
+        figures = shot["parts"][part]
+        assert figures["flop_per_s"] == figures["work"]["flop"] / figures["seconds"]
+        assert figures["efficiency"] == figures["floor_s"] / figures["seconds"]
+    assert shot["floor"]["fps"] > report["fps"]["median"], "nothing is faster than the device"
     assert report["memory"]["peak_resident_bytes"] > 50 * 2**20
     assert report["memory"]["peak_device_bytes"] is None
 
@@ -149,8 +234,9 @@ def test_one_chunk_without_warm_up(tmp_path: Path) -> None:
     assert bench(tmp_path / "b.json", "--shots", "1", "--chunks", "1", "--warmup", "0") == 0
     report = json.loads((tmp_path / "b.json").read_text())
     assert report["warmup"] == []
-    assert (report["steady_fps"], report["chunk_gap_s"]) == (None, None)
-    assert report["parts"]["seconds"]["commit"] == 0, "the last chunk's clean pass is never made"
+    assert [report[name] for name in ("steady_fps", "chunk_gap_s", "full_window_fps")] == [None, None, None]
+    commit = report["dissection"]["parts"]["commit"]
+    assert (commit["seconds"], commit["work"]["flop"]) == (0, 0), "the last chunk's clean pass is never made"
 
 
 @pytest.mark.parametrize(

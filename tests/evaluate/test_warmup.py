@@ -29,7 +29,7 @@ def test_every_part_of_a_shot_is_run(parts: ModelParts, monkeypatch: pytest.Monk
     warm.throw_away_shot(parts, 2)
     assert set(clock.seconds) == set(get_args(Part))
     one_chunk = set(clock.seconds) - {"commit"}
-    clock.seconds.clear()
+    clock.calls.clear()
     Model(parts).warm_up()
     assert set(clock.seconds) == one_chunk
 

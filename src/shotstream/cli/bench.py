@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,10 +104,12 @@ def _figures(report: "BenchReport") -> Table:
     table = Table("figure", "median", "min", "max")
     _add(table, "whole shot, FPS", report.fps)
     _add(table, "chunks after the first, FPS", report.steady_fps)
+    _add(table, "chunk with a full window, FPS", report.full_window_fps)
     _add(table, "time to first frames, s", report.first_frames_s, digits=3)
     if (gap := report.chunk_gap_s) is not None:
         for name, value in (("p50", gap.p50), ("p95", gap.p95), ("p99", gap.p99)):
             table.add_row(f"gap between chunks, {name}, s", f"{value:.3f}")
+        table.add_row("the same, p99 over p50", f"{gap.p99_over_p50:.2f}")
     table.add_row(f"real-time factor at {FPS} FPS", f"{report.real_time_factor:.2f}")
     table.add_row(f"stalls of a viewer at {FPS} FPS", str(report.viewing.stalls))
     table.add_row("the same, seconds in all", f"{report.viewing.stalled_s:.2f}")
@@ -120,12 +123,30 @@ def _figures(report: "BenchReport") -> Table:
 
 
 def _parts(report: "BenchReport") -> Table:
-    table = Table("part of one more shot", "s", "%")
-    times = report.parts
-    for name, seconds in (*times.seconds.items(), ("other", times.other_s), ("whole", times.total_s)):
-        table.add_row(name, f"{seconds:.3f}", f"{100 * seconds / times.total_s:.1f}")
-    table.caption = f"{times.fps_without_decode:.1f} FPS without decode and transfer"
+    table = Table("part of one more shot", "s", "%", "GFLOP", "GFLOP/s", "floor, s", "efficiency")
+    shot = report.dissection
+    for name, part in shot.parts.items():
+        speed = [f"{value / 1e9:.4g}" for value in (part.work.flop, part.flop_per_s)] if part.work.flop else ["", ""]
+        best = ["", ""] if part.efficiency is None else [f"{part.floor_s:.3f}", f"{part.efficiency:.0%}"]
+        table.add_row(name, f"{part.seconds:.3f}", f"{100 * part.seconds / shot.total_s:.1f}", *speed, *best)
+    for rest, seconds in (("other", shot.other_s), ("whole", shot.total_s)):
+        table.add_row(rest, f"{seconds:.3f}", f"{100 * seconds / shot.total_s:.1f}")
+    table.caption = "\n".join(_captions(report))
     return table
+
+
+def _captions(report: "BenchReport") -> Iterator[str]:
+    shot, probe = report.dissection, report.probe
+    yield (
+        f"floor: {probe.flop_per_s / 1e9:.4g} GFLOP/s in a {report.subject.dtype} matrix product of {probe.side}, "
+        f"{probe.bytes_per_s / 1e9:.4g} GB/s in a copy"
+    )
+    yield _both("at the floor", shot.floor.fps, shot.floor.full_window_fps)
+    yield _both("without VAE and transfer", shot.fps_without_vae, shot.full_window_fps_without_vae)
+
+
+def _both(name: str, whole: float, full_window: float | None) -> str:
+    return f"{name}: {whole:.1f} FPS" + ("" if full_window is None else f", {full_window:.1f} with a full window")
 
 
 def _add(table: Table, name: str, spread: "Spread | None", digits: int = 2) -> None:

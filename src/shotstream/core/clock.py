@@ -25,7 +25,7 @@ def no_clock(part: Part) -> AbstractContextManager[None]:  # noqa: ARG001 (the f
 
 
 class PartClock:
-    """Adds up the seconds of every part while it is `running`."""
+    """Notes how long each part took, time after time, while it is `running`."""
 
     def __init__(self, synchronise: Callable[[], None] | None = None) -> None:
         """`synchronise` waits for the device; it is called at both ends of a part. None: work is done when it returns.
@@ -35,7 +35,12 @@ class PartClock:
         self._synchronise = synchronise or (lambda: None)
         self._inside = False
         self.running = True
-        self.seconds: dict[Part, float] = {}
+        self.calls: dict[Part, list[float]] = {}
+
+    @property
+    def seconds(self) -> dict[Part, float]:
+        """All seconds of every part that there was."""
+        return {part: sum(calls) for part, calls in self.calls.items()}
 
     def __call__(self, part: Part) -> AbstractContextManager[None]:
         return self._measure(part) if self.running else _NOTHING
@@ -50,5 +55,5 @@ class PartClock:
             yield
         finally:
             self._synchronise()
-            self.seconds[part] = self.seconds.get(part, 0.0) + time.perf_counter() - started_s
+            self.calls.setdefault(part, []).append(time.perf_counter() - started_s)
             self._inside = False

@@ -1,29 +1,36 @@
 """How fast a model tells a story, everything counted: captions, context, clean passes, decoding, writing the history.
 
 A story is told through the public engine. Its first shots warm up and are reported apart. The shots after them are
-timed without looking inside; one more is timed part by part, because that makes the host wait for the device.
+timed without looking inside; one more is timed part by part, because that makes the host wait for the device. Each part
+is held against its work (`evaluate.work`) and against what the device can do at best (`evaluate.probe`).
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import cast, get_args
+from typing import cast
 
 import torch
 from torch import nn
 
-from shotstream.core.clock import Part, PartClock
+from shotstream.core.clock import PartClock
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS, MAX_CHUNKS, VideoSize, check_chunks
+from shotstream.core.spec import CONTEXT_LATENTS, FPS, MAX_CHUNKS, VideoSize, check_chunks
+from shotstream.evaluate.dissection import Dissection
 from shotstream.evaluate.machine import Machine, forget_peak, peak_device_bytes, peak_resident_bytes, synchronise
+from shotstream.evaluate.probe import Probe, probe
 from shotstream.evaluate.timing import Percentiles, ShotTiming, Spread, Viewing
+from shotstream.evaluate.work import shot_work
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.parts import ModelParts, random_parts
 from shotstream.model.published import WAN_1_3B
 from shotstream.model.zoo import open_parts
+from shotstream.rollout.recall import caption_vector
 from shotstream.rollout.stream import Story
+from shotstream.story.captions import compose_caption
+from shotstream.story.relevance import make_selector
 from shotstream.train.presets import STORYWORLD, TINY
 from shotstream.world.captions import story_captions
 from shotstream.world.stories import sample_story
@@ -73,16 +80,6 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class PartTimes:
-    """One shot part by part; what no part claims is `other_s`. `fps_without_decode` leaves out decode and transfer."""
-
-    seconds: Mapping[Part, float]
-    other_s: float
-    total_s: float
-    fps_without_decode: float
-
-
-@dataclass(frozen=True)
 class Memory:
     """The most memory held: by the process since its start, by tensors on a CUDA device while the story was told."""
 
@@ -94,7 +91,8 @@ class Memory:
 class BenchReport:
     """Everything measured. Speeds are frames a second; `real_time_factor` is speed over the 16 that are shown.
 
-    `load_s` and `warmup` belong to no other figure. Where shots have one chunk there is nothing steady and no gap.
+    `load_s` and `warmup` belong to no other figure. Where shots have one chunk there is nothing steady and no gap; only
+    shots of full length that are made chunk by chunk have a full window.
     """
 
     subject: Subject
@@ -105,11 +103,13 @@ class BenchReport:
     shots: tuple[ShotTiming, ...]
     fps: Spread
     steady_fps: Spread | None
+    full_window_fps: Spread | None
     first_frames_s: Spread
     chunk_gap_s: Percentiles | None
     real_time_factor: float
     viewing: Viewing
-    parts: PartTimes
+    probe: Probe
+    dissection: Dissection
     memory: Memory
 
 
@@ -147,20 +147,37 @@ def bench(
         load_s: how long the model took to load, to be reported.
         watch: told how many shots are done after each.
     """
-    device = parts.transformer.patch_embedding.weight.device
+    weight = parts.transformer.patch_embedding.weight
     told = sample_story(plan.seed, shots=plan.warmup + plan.shots + 1, chunks=plan.chunks)
     global_caption, captions = story_captions(told)
-    clock = PartClock(lambda: synchronise(device))
-    forget_peak(device)
+    clock = PartClock(lambda: synchronise(weight.device))
+    best = probe(weight.device, weight.dtype)
+    forget_peak(weight.device)
     timings: list[ShotTiming] = []
     with Story(parts, global_caption, seed=plan.seed, clock=clock) as story:
         for index, caption in enumerate(captions):
             clock.running = index == len(captions) - 1
+            read = read_captions(parts, story, global_caption, caption)
             timings.append(time_shot(story, caption, plan.chunks))
             if watch is not None:
                 watch(index + 1)
-    memory = Memory(peak_resident_bytes(), peak_device_bytes(device))
-    return _report(parts, plan, load_s, timings, clock.seconds, memory)
+    memory = Memory(peak_resident_bytes(), peak_device_bytes(weight.device))
+    tokens = parts.text_encoder.tokenize(read)[1].sum(1).tolist()
+    work = shot_work(parts.config, weight.dtype, chunks=plan.chunks, caption_tokens=tokens)
+    windowed = parts.config.sampler.order == "chunks"
+    dissection = Dissection.of(timings[-1], clock.calls, work, best, windowed=windowed)
+    return _report(parts, plan, load_s, timings[:-1], dissection, best, memory)
+
+
+def read_captions(parts: ModelParts, story: Story, global_caption: str, text: str) -> list[str]:
+    """The captions that the next shot of a story reads: those of the frames it remembers, and its own."""
+    own = compose_caption(global_caption, len(story.history), text)
+    if parts.config.captions == "target":
+        return [own]
+    past = story.history.past
+    select = make_selector(parts.config.context, caption_vector(parts.text_encoder))
+    shots = dict.fromkeys(frame.shot for frame in select(past, text, CONTEXT_LATENTS))
+    return [*(compose_caption(global_caption, shot, past[shot].caption) for shot in shots), own]
 
 
 def time_shot(story: Story, caption: str, chunks: int) -> ShotTiming:
@@ -179,15 +196,17 @@ def _report(
     plan: BenchPlan,
     load_s: float | None,
     timings: Sequence[ShotTiming],
-    seconds: Mapping[Part, float],
+    dissection: Dissection,
+    best: Probe,
     memory: Memory,
 ) -> BenchReport:
-    warmup, measured, dissected = timings[: plan.warmup], timings[plan.warmup : -1], timings[-1]
+    warmup, measured = timings[: plan.warmup], timings[plan.warmup :]
     fps = Spread.of([timing.fps for timing in measured])
     first_frames_s = Spread.of([timing.first_frames_s for timing in measured])
     assert fps is not None, "a plan has shots to measure"
     assert first_frames_s is not None, "a plan has shots to measure"
     weight = parts.transformer.patch_embedding.weight
+    windowed = parts.config.sampler.order == "chunks"
     return BenchReport(
         subject=_subject(parts),
         machine=Machine.here(weight.device),
@@ -197,11 +216,13 @@ def _report(
         shots=tuple(measured),
         fps=fps,
         steady_fps=Spread.of([timing.steady_fps for timing in measured if timing.steady_fps is not None]),
+        full_window_fps=Spread.of([speed for timing in measured if windowed and (speed := timing.full_window_fps)]),
         first_frames_s=first_frames_s,
         chunk_gap_s=Percentiles.of(measured),
         real_time_factor=fps.median / FPS,
         viewing=Viewing.of(measured),
-        parts=_part_times(dissected, seconds),
+        probe=best,
+        dissection=dissection,
         memory=memory,
     )
 
@@ -223,13 +244,3 @@ def _subject(parts: ModelParts) -> Subject:
     config = parts.config
     dtype = str(weight.dtype).removeprefix("torch.")
     return Subject(config.name, parts.source, config.video, config.sampler, str(weight.device), dtype, networks)
-
-
-def _part_times(timing: ShotTiming, seconds: Mapping[Part, float]) -> PartTimes:
-    decoding_s = seconds["decode"] + seconds["transfer"]
-    return PartTimes(
-        seconds={part: seconds.get(part, 0.0) for part in get_args(Part)},
-        other_s=timing.total_s - sum(seconds.values()),
-        total_s=timing.total_s,
-        fps_without_decode=sum(timing.frames) / (timing.total_s - decoding_s),
-    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shotstream.core.spec import FPS
+from shotstream.core.spec import FPS, MAX_CHUNKS
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,14 @@ class ShotTiming:
         if len(self.frames) < 2:
             return None
         return sum(self.frames[1:]) / (self.arrivals_s[-1] - self.arrivals_s[0])
+
+    @property
+    def full_window_fps(self) -> float | None:
+        """Frames of the last chunk of a shot of full length over the gap before it: the slowest a shot becomes.
+
+        None for a shorter shot, where no chunk sees a full window.
+        """
+        return self.frames[-1] / self.gaps_s[-1] if len(self.frames) == MAX_CHUNKS else None
 
     @property
     def first_frames_s(self) -> float:
@@ -59,11 +67,15 @@ class Spread:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Of the gaps between chunks, in seconds; `by_chunk` has the median gap before the second, third, ... chunk."""
+    """Of the gaps between chunks, in seconds; `by_chunk` has the median gap before the second, third, ... chunk.
+
+    Gaps grow with the window, so that `p99_over_p50` is above 1 even where every shot takes the same time.
+    """
 
     p50: float
     p95: float
     p99: float
+    p99_over_p50: float
     by_chunk: tuple[float, ...]
 
     @classmethod
@@ -73,7 +85,7 @@ class Percentiles:
         if not gaps.size:
             return None
         p50, p95, p99 = (float(np.percentile(gaps, share)) for share in (50, 95, 99))
-        return cls(p50, p95, p99, tuple(np.median(gaps, axis=0).tolist()))
+        return cls(p50, p95, p99, p99 / p50, tuple(np.median(gaps, axis=0).tolist()))
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class ShotWork:
         return sum_work(tally_work(tally, *parts, kind=kind) for tally in self._tallies)
 
     def grown(self, two: "ShotWork", layers: int) -> "ShotWork":
-        """Of the same shot by a transformer of so many layers, where this has one and `two` has two: all cost the same."""
+        """The same shot by a transformer of `layers` equal layers; this one has one of them, `two` has two."""
         tallies = (_grown(mine, theirs, layers) for mine, theirs in zip(self._tallies, two._tallies, strict=True))
         return ShotWork(next(tallies), tuple(tallies))
 
