@@ -25,6 +25,14 @@ from shotstream.serve.store import Store
 from shotstream.serve.worker import Worker
 
 WEB = Path(__file__).parent / "web"
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-cache",
+}
+"""The page runs its own scripts and nothing else, talks to this server alone, and stands in no other page."""
 _CODES: dict[int, Code] = {404: "not_found", 405: "not_found"}
 _log = logging.getLogger(__name__)
 
@@ -62,7 +70,7 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
     app.include_router(ideas.router)
     app.include_router(socket.router)
     app.mount("/web", StaticFiles(directory=WEB))
-    app.add_api_route("/", lambda: FileResponse(WEB / "index.html"), include_in_schema=False)
+    app.add_api_route("/", lambda: FileResponse(WEB / "index.html", headers=PAGE_HEADERS), include_in_schema=False)
     app.add_middleware(Guard, settings=settings)
     _say_errors(app)
     return app

@@ -82,9 +82,9 @@ function shotCard({ story, take, others, last, replayed, fps }, actions) {
     "li",
     { className: replayed ? "shot replayed" : "shot" },
     thumb,
+    acts,
     element("p", { className: "caption", title: take.text }, take.text),
     others.length > 1 && takeChoice(others, take, `Take of ${name}`, actions),
-    acts,
   );
 }
 
@@ -124,8 +124,8 @@ function workCard(work, fps, live) {
     { className: "shot making", "aria-label": `Shot ${work.shot + 1}, in the making` },
     element("div", { className: "thumb" }, live, element("span", { className: "number" }, String(work.shot + 1)),
       element("span", { className: "length" }, seconds(framesOf(work.chunks), fps))),
-    element("p", { className: "caption", title: work.text }, work.text),
     progress,
+    element("p", { className: "caption", title: work.text }, work.text),
   );
 }
 

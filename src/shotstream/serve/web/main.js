@@ -16,7 +16,7 @@ const says = makeSays();
 const toQueue = new Map();
 
 const open = (story, shots = []) => {
-  toQueue.set(story, shots);
+  toQueue.set(story, [...shots]);
   location.hash = story;
 };
 const leave = () => {

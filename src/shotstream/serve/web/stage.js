@@ -5,6 +5,7 @@ import { button, element, fill } from "./dom.js";
 
 /** Pictures up to this width are pixel art, and keep their pixels square and sharp. */
 const PIXEL_ART_WIDTH = 320;
+const WHOLE_FROM = 0.85;
 const GLOW = { width: 16, height: 10 };
 const GLOW_EVERY = 3;
 
@@ -79,12 +80,12 @@ function playTake(story, { shot, take }, live, say) {
   return [video, back];
 }
 
-/** Gives the picture the most room it can have; pixel art a whole number of screen pixels to each of its own. */
+/** Gives the picture the room there is; pixel art a whole number of screen pixels to each of its own, where that is near. */
 function fit(root, frame, canvas) {
+  if (!canvas.width || !root.clientWidth) return;
   const room = Math.min(root.clientWidth / canvas.width, root.clientHeight / canvas.height);
-  if (!(room > 0)) return;
   const whole = Math.floor(room * devicePixelRatio) / devicePixelRatio;
-  const scale = canvas.classList.contains("pixels") && whole >= 1 ? whole : room;
+  const scale = canvas.classList.contains("pixels") && whole > WHOLE_FROM * room ? whole : room;
   frame.style.width = `${canvas.width * scale}px`;
   frame.style.height = `${canvas.height * scale}px`;
 }

@@ -19,7 +19,6 @@ import { Connection } from "./socket.js";
  */
 export function watchStory(story, shots, { store, draw, poster, meter, says, leave }) {
   let player = null;
-  let toQueue = shots;
   store.set({ story, hello: null, state: null, tree: null, replay: null, shown: recall(story) });
 
   const show = (picture, frame) => {
@@ -40,9 +39,9 @@ export function watchStory(story, shots, { store, draw, poster, meter, says, lea
     const [shot, take] = [branch.length - 1, branch.at(-1)];
     poster(address(storyPath(story, "takes", shot, take, "picture")), () => placeAtEnd(store.get(), player));
   };
-  const begin = async () => {
-    for (const [text, chunks] of toQueue.splice(0)) {
-      await connection.send({ type: "shot", text, chunks, queue: true }).catch(says.fail);
+  const begin = () => {
+    for (const [text, chunks] of shots.splice(0)) {
+      connection.send({ type: "shot", text, chunks, queue: true }).catch(says.fail);
     }
   };
   const hear = {

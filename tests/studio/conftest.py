@@ -1,0 +1,247 @@
+"""A server with a tiny model of random weights, at a port of this machine, and a person in front of a real browser."""
+
+import asyncio
+import json
+import os
+import shutil
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+
+from shotstream.api import Model
+from shotstream.model.parts import random_parts
+from shotstream.serve.app import make_app
+from shotstream.serve.run import listen
+from shotstream.serve.settings import Limits, Settings
+from shotstream.train.presets import PRESETS
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE_MS = 15_000
+DESKTOP, PHONE = (1280, 800), (390, 844)
+RECORD_SHOWN = """
+const set = Storage.prototype.setItem;
+window.shown = [];
+window.before = Object.values({...sessionStorage});
+Storage.prototype.setItem = function (key, value) {
+  if (key.startsWith("shotstream-seen-")) window.shown.push([performance.now(), ...value.split(".").map(Number)]);
+  return set.call(this, key, value);
+};
+"""
+"""Writes down what the page says of every frame that it shows: when, shot, take, frame."""
+expect.set_options(timeout=PATIENCE_MS)
+
+
+class Running:
+    """A server that runs in a thread; it can be ended, and begun again at the same address with the same stories."""
+
+    def __init__(self, open_model: Callable[[], Model], settings: Settings) -> None:
+        self._open_model, self._settings = open_model, settings
+        self._start()
+
+    def _start(self) -> None:
+        listening = listen(self._settings)
+        self.port = listening.getsockname()[1]
+        self._settings = Settings(
+            self._settings.data, "127.0.0.1", self.port, self._settings.token, self._settings.limits
+        )
+        app = make_app(self._open_model, self._settings)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve([listening])))
+        self._thread.start()
+        while self.get("/api/health", token=False)["status"] == "opening":
+            time.sleep(0.02)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """Ends it."""
+        self._server.should_exit = True
+        self._thread.join()
+
+    def again(self) -> None:
+        """Begins it again."""
+        self._start()
+
+    def get(self, path: str, token: bool = True) -> Any:
+        """What it answers."""
+        given = {"Authorization": f"Bearer {self._settings.token}"} if token and self._settings.token else {}
+        with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=given), timeout=30) as reply:
+            return json.load(reply)
+
+
+Serve = Callable[..., AbstractContextManager[Running]]
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    return Model(random_parts(PRESETS["tiny"].model))
+
+
+@pytest.fixture(scope="session")
+def serve(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Serve:
+    """Starts a server on a directory of its own; limits and a token can be given."""
+
+    @contextmanager
+    def start(token: str | None = None, **limits: Any) -> Iterator[Running]:
+        settings = Settings(tmp_path_factory.mktemp("data"), port=0, token=token, limits=Limits(**limits))
+        running = Running(lambda: model, settings)
+        try:
+            yield running
+        finally:
+            running.stop()
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def server(serve: Serve) -> Iterator[Running]:
+    with serve() as running:
+        yield running
+
+
+def find_chromium() -> str | None:
+    """The Chromium of this machine; None where there is none."""
+    named = os.environ.get("SHOTSTREAM_CHROMIUM")
+    return named or next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def open_browser(path: str) -> Iterator[Browser]:
+    """A browser without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = find_chromium()
+    if path is None:
+        pytest.skip("no Chromium on PATH: apt-get install chromium, or name one in SHOTSTREAM_CHROMIUM")
+    with open_browser(path) as browser:
+        yield browser
+
+
+class Desk:
+    """A person in front of the page: what they do, and what they see."""
+
+    def __init__(self, page: Page, server: Running) -> None:
+        self.page, self.server = page, server
+        self.wrong: list[str] = []
+        self.expected: tuple[str, ...] = ()
+        """Parts of what the console may say, in tests that break something on purpose."""
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.add_init_script(RECORD_SHOWN)
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.wrong.append(f"{message.text} {message.location.get('url', '')}")
+
+    def check_console(self) -> None:
+        """The console said nothing that was not expected."""
+        assert [line for line in self.wrong if not any(part in line for part in self.expected)] == []
+
+    @property
+    def story(self) -> str:
+        return self.page.url.partition("#")[2]
+
+    @property
+    def prompt(self) -> Locator:
+        return self.page.get_by_role("textbox", name="What happens next?")
+
+    @property
+    def shots(self) -> Locator:
+        """The finished shots of the filmstrip."""
+        return self.page.locator(".shot:has(button.thumb)")
+
+    @property
+    def making(self) -> Locator:
+        """The shot in the making."""
+        return self.page.locator(".shot.making")
+
+    @property
+    def status(self) -> Locator:
+        return self.page.locator(".says")
+
+    def come(self, path: str = "/") -> "Desk":
+        """Opens the page."""
+        self.page.goto(self.server.url + path)
+        return self
+
+    def begin(self, caption: str = "A red fox in a forest by day.") -> "Desk":
+        """Begins a story."""
+        self.come()
+        self.page.get_by_label("Who is it about, and where?").fill(caption)
+        self.page.keyboard.press("Enter")
+        expect(self.prompt).to_be_focused()
+        expect(self.page.get_by_text("What does the first shot show?")).to_be_visible()
+        return self
+
+    def say(self, text: str, key: str = "Enter", chunks: int | None = None) -> None:
+        """Writes in the prompt line and presses a key."""
+        if chunks is not None:
+            self.page.get_by_label("Length").fill(str(chunks))
+        self.prompt.fill(text)
+        self.prompt.press(key)
+
+    def make(self, *texts: str) -> "Desk":
+        """Makes shots of one chunk."""
+        for text in texts:
+            count = self.shots.count()
+            self.say(text, chunks=1)
+            expect(self.shots).to_have_count(count + 1)
+        return self
+
+    def tree(self) -> Any:
+        """All takes, by the server."""
+        return self.server.get(f"/api/stories/{self.story}/tree")
+
+    def frames(self) -> list[tuple[int, int, int]]:
+        """Shot, take and frame of all that was shown since the page was loaded."""
+        return [tuple(place) for _, *place in self.page.evaluate("window.shown")]
+
+    def scrolls_sideways(self) -> bool:
+        """Whether the page is wider than the screen."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
+NewDesk = Callable[..., Desk]
+
+
+@pytest.fixture
+def new_desk(browser: Browser, server: Running) -> Iterator[NewDesk]:
+    """Seats people in front of browsers of their own; afterwards no console may have said anything wrong."""
+    contexts: list[BrowserContext] = []
+    desks: list[Desk] = []
+
+    def seat(at: Running = server, size: tuple[int, int] = DESKTOP, **options: Any) -> Desk:
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
+        desks.append(Desk(context.new_page(), at))
+        return desks[-1]
+
+    yield seat
+    for context in contexts:
+        context.close()
+    for desk in desks:
+        desk.check_console()
+
+
+@pytest.fixture
+def desk(new_desk: NewDesk) -> Desk:
+    return new_desk()

@@ -1,0 +1,75 @@
+"""A story is begun and directed in the browser, by the keys."""
+
+from typing import Any
+
+from playwright.sync_api import expect
+
+
+def test_an_example_begins_with_one_click_and_its_shots_are_queued(desk: Any) -> None:
+    desk.come().page.get_by_role("button", name="The fox and the owl").click()
+    expect(desk.page.get_by_role("heading", level=1)).to_have_text("A red fox and a blue owl in a forest by day.")
+    expect(desk.page.locator(".shot.queued")).to_have_count(3)
+    expect(desk.shots).to_have_count(1)
+    expect(desk.making).to_contain_text("the fox walks right")
+    assert desk.frames()[:2] == [(0, 0, 0), (0, 0, 1)]
+
+
+def test_enter_makes_the_next_shot_in_place_of_what_is_made_and_queued(desk: Any) -> None:
+    desk.begin().say("The fox walks left.", chunks=7)
+    expect(desk.making).to_contain_text("The fox walks left.")
+    expect(desk.prompt).to_have_value("")
+    desk.say("The fox sleeps.", "Shift+Enter")
+    expect(desk.page.locator(".shot.queued")).to_contain_text("The fox sleeps.")
+    desk.say("The fox jumps.", chunks=1)
+    expect(desk.shots.last).to_contain_text("The fox jumps.")
+    expect(desk.page.locator(".shot.queued")).to_have_count(0)
+    first, second = desk.tree()["takes"]
+    assert (first["chunks"] < 7, second["text"], second["chunks"]) == (True, "The fox jumps.", 1)
+    expect(desk.page.locator(".figures")).to_contain_text(" ms")
+
+
+def test_ctrl_enter_steers_the_shot_in_the_making(desk: Any) -> None:
+    desk.begin().say("The fox walks left.", chunks=5)
+    expect(desk.making).to_contain_text("The fox walks left.")
+    desk.say("The fox dances.", "Control+Enter")
+    expect(desk.making).to_contain_text("The fox dances.")
+    expect(desk.shots).to_have_count(1)
+    assert [take["chunks"] for take in desk.tree()["takes"]] == [5]
+
+
+def test_escape_cuts_the_shot_in_the_making(desk: Any) -> None:
+    desk.begin().say("The fox walks left.", chunks=7)
+    expect(desk.page.get_by_role("progressbar")).not_to_have_attribute("aria-valuenow", "0")
+    desk.page.keyboard.press("Escape")
+    expect(desk.making).to_have_count(0)
+    expect(desk.shots).to_have_count(1)
+    (take,) = desk.tree()["takes"]
+    assert take["chunks"] < 7
+
+
+def test_a_seed_and_a_length_beyond_seven_chunks_are_the_shots_own(desk: Any) -> None:
+    desk.begin()
+    desk.page.get_by_label("Seed").fill("41")
+    desk.say("The fox walks left.", chunks=8)
+    expect(desk.making).to_contain_text("5.8 s")
+    desk.page.keyboard.press("Escape")
+    expect(desk.shots).to_have_count(1)
+    assert desk.tree()["takes"][0]["seed"] == 41
+
+
+def test_what_the_server_refuses_is_said_and_the_words_come_back(desk: Any) -> None:
+    desk.begin().say("The fox dances.", "Control+Enter")
+    expect(desk.status).to_have_text("Expected a shot that is being made, got none; begin a shot.")
+    expect(desk.prompt).to_have_value("The fox dances.")
+    desk.page.get_by_label("Seed").fill("seven")
+    desk.say("The fox dances.")
+    expect(desk.status).to_contain_text("A seed is a whole number")
+
+
+def test_a_suggestion_fills_the_prompt_line(desk: Any) -> None:
+    desk.begin()
+    chip = desk.page.locator(".chip").first
+    text = chip.inner_text()
+    chip.click()
+    expect(desk.prompt).to_have_value(text)
+    expect(desk.prompt).to_be_focused()

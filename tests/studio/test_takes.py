@@ -1,0 +1,45 @@
+"""Takes: replayed, tried again, gone back to, chosen among."""
+
+from typing import Any
+
+from playwright.sync_api import expect
+
+
+def test_a_shot_is_tried_again_with_another_seed_and_branches_are_chosen(desk: Any) -> None:
+    desk.begin().make("The fox waves.", "The fox jumps.")
+    desk.page.get_by_role("button", name="Try shot 1 again").click()
+    takes = desk.page.get_by_label("Take of shot 1")
+    expect(takes).to_have_value("1")
+    first, _, again = desk.tree()["takes"]
+    assert (again["text"], again["chunks"], again["shot"]) == (first["text"], first["chunks"], 0)
+    assert again["seed"] != first["seed"]
+    takes.select_option("Take 1 of 2")
+    expect(desk.shots).to_have_count(2)
+    assert desk.tree()["current"] == [0, 0]
+
+
+def test_the_story_goes_back_to_a_shot_and_on_again(desk: Any) -> None:
+    desk.begin().make("The fox waves.", "The fox jumps.")
+    desk.page.get_by_role("button", name="Back to shot 1").click()
+    expect(desk.shots).to_have_count(1)
+    desk.page.get_by_label("Go on with a take that was made before").select_option("Take 1 of 1")
+    expect(desk.shots).to_have_count(2)
+    desk.page.get_by_role("button", name="Back to shot 1").click()
+    desk.make("The fox sleeps.")
+    assert desk.tree()["current"] == [0, 1]
+
+
+def test_a_shot_is_replayed_and_escape_leads_back_to_live(desk: Any) -> None:
+    desk.begin().make("The fox waves.")
+    desk.page.get_by_role("button", name="Replay shot 1").click()
+    desk.page.wait_for_function("document.querySelector('video').currentTime > 0")
+    assert round(desk.page.evaluate("document.querySelector('video').duration") * 16) == 9
+    expect(desk.page.get_by_role("button", name="Back to live")).to_be_visible()
+    desk.page.keyboard.press("Escape")
+    expect(desk.page.locator("video")).to_have_count(0)
+    expect(desk.prompt).to_be_focused()
+
+
+def test_every_shot_has_a_thumbnail(desk: Any) -> None:
+    desk.begin().make("The fox waves.")
+    desk.page.wait_for_function("document.querySelector('.shot img')?.naturalWidth === 128")
