@@ -23,8 +23,8 @@ from shotstream.serve.settings import Limits, Settings
 from shotstream.train.presets import PRESETS
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE_MS = 15_000
-DESKTOP, PHONE = (1280, 800), (390, 844)
+PATIENCE_MS = 40_000
+DESKTOP = (1280, 800)
 RECORD_SHOWN = """
 const set = Storage.prototype.setItem;
 window.shown = [];

@@ -1,0 +1,104 @@
+"""The page without a mouse, on a phone, and for those who want things still."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+PHONE = (390, 844)
+FOCUSED = """() => {
+  const one = document.activeElement;
+  const style = getComputedStyle(one.matches("textarea") ? one.parentElement : one);
+  const name = one.getAttribute("aria-label") ?? one.labels?.[0]?.textContent ?? one.textContent;
+  const marked = style.outlineStyle !== "none" || style.borderColor === "rgb(244, 189, 108)";
+  return { name, marked };
+}"""
+CONTRAST = """() => {
+  const channel = (value) => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const rgba = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return [...n.slice(0, 3), n[3] ?? 1]; };
+  const ground = (one) => {
+    for (let at = one; at; at = at.parentElement) {
+      const colour = rgba(getComputedStyle(at).backgroundColor);
+      if (colour[3] > 0.8) return colour;
+    }
+    return [13, 12, 11];
+  };
+  const texts = [...document.querySelectorAll("#app *")].filter((one) => one.checkVisibility() &&
+    [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()));
+  return texts.map((one) => {
+    const [a, b] = [light(rgba(getComputedStyle(one).color)), light(ground(one))].sort((x, y) => y - x);
+    return [(a + 0.05) / (b + 0.05), one.textContent];
+  }).filter(([ratio]) => ratio < 4.5);
+}"""
+
+
+def test_every_control_is_reached_by_the_tab_key_and_seen_when_it_is(desk: Any) -> None:
+    desk.begin().make("The fox waves.", "The fox jumps.")
+    reached = []
+    for _ in range(30):
+        desk.page.keyboard.press("Tab")
+        reached.append(desk.page.evaluate(FOCUSED))
+    names = [one["name"].strip() for one in reached]
+    order = ["All stories", "Add to the cast", "Export", "Replay shot 1: The fox waves.", "Try shot 1 again"]
+    order += ["Back to shot 1", "Try shot 2 again", "What happens next?", "EnterNext shot", "Length", "Seed"]
+    places = [names.index(name) for name in order]
+    start = places.index(min(places))
+    assert places[start:] + places[:start] == sorted(places)
+    assert [one["name"] for one in reached if not one["marked"] and one["name"].strip() in order] == []
+
+
+def test_a_story_is_begun_and_left_without_a_mouse(desk: Any) -> None:
+    desk.come()
+    expect(desk.page.get_by_label("Who is it about, and where?")).to_be_focused()
+    desk.page.keyboard.type("A red fox in a city at night.")
+    desk.page.keyboard.press("Enter")
+    expect(desk.prompt).to_be_focused()
+    desk.page.get_by_role("button", name="All stories").focus()
+    desk.page.keyboard.press("Enter")
+    expect(desk.page.get_by_label("Who is it about, and where?")).to_be_focused()
+
+
+def test_escape_closes_a_dialog_and_cuts_nothing(desk: Any) -> None:
+    desk.begin().make("The fox waves.").say("The fox walks left.", chunks=60)
+    expect(desk.making).to_have_count(1)
+    opener = desk.page.get_by_role("button", name="Export")
+    opener.press("Enter")
+    expect(desk.page.get_by_role("dialog", name="Export")).to_be_visible()
+    desk.page.keyboard.press("Escape")
+    expect(desk.page.get_by_role("dialog")).to_have_count(0)
+    expect(opener).to_be_focused()
+    expect(desk.making).to_have_count(1)
+    desk.page.keyboard.press("Escape")
+    expect(desk.making).to_have_count(0)
+
+
+def test_on_a_phone_nothing_scrolls_sideways(new_desk: Any) -> None:
+    desk = new_desk(size=PHONE, has_touch=True, is_mobile=True)
+    desk.come()
+    expect(desk.page.get_by_role("button", name="The fox and the owl")).to_be_visible()
+    assert not desk.scrolls_sideways()
+    desk.begin().make("The fox waves.", "The fox jumps.", "The fox sleeps.")
+    assert not desk.scrolls_sideways()
+    expect(desk.page.get_by_role("button", name="Try shot 1 again")).to_be_visible()
+
+
+def test_text_stands_out(desk: Any) -> None:
+    desk.come()
+    expect(desk.page.get_by_role("button", name="The fox and the owl")).to_be_visible()
+    assert desk.page.evaluate(CONTRAST) == []
+    desk.begin().make("The fox waves.").say("The fox walks left.", chunks=60)
+    expect(desk.making).to_have_count(1)
+    disabled_apart = [one for one in desk.page.evaluate(CONTRAST) if one[1] not in ("Ctrl", "Enter", "Esc")]
+    assert disabled_apart == []
+    desk.page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_motion_is_left_out_for_those_who_want_none(new_desk: Any, motion: str) -> None:
+    desk = new_desk(reduced_motion=motion)
+    desk.begin().say("The fox walks left.", chunks=60)
+    name = "getComputedStyle(document.querySelector('.progress i:not(.done)')).animationName"
+    expect(desk.making).to_have_count(1)
+    assert (desk.page.evaluate(name) == "none") == (motion == "reduce")
+    desk.page.keyboard.press("Escape")

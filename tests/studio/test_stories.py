@@ -1,0 +1,84 @@
+"""Stories on the server, files in and out, the cast, and the director."""
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from playwright.sync_api import expect
+
+from shotstream.core.pictures import write_png
+
+
+def save(desk: Any, kind: str, to: Path) -> Path:
+    """Exports the story."""
+    desk.page.get_by_role("button", name="Export").click()
+    with desk.page.expect_download() as download:
+        desk.page.get_by_role("button", name=f".{kind}").click()
+    path = to / f"story.{kind}"
+    download.value.save_as(path)
+    return path
+
+
+def test_an_exported_video_has_every_frame(desk: Any, tmp_path: Path) -> None:
+    desk.begin().make("The fox waves.", "The fox jumps.")
+    with av.open(str(save(desk, "mp4", tmp_path))) as video:
+        assert sum(1 for _ in video.decode(video=0)) == 18
+
+
+def test_a_story_is_taken_away_as_a_zip_removed_and_brought_back(desk: Any, tmp_path: Path) -> None:
+    desk.begin("A green frog by a mountain lake by day.").make("The frog waves.")
+    story, path = desk.story, save(desk, "zip", tmp_path)
+    desk.page.get_by_role("button", name="All stories").click()
+    row = desk.page.locator(f"li:has(a[href='#{story}'])")
+    row.get_by_role("button").click()
+    desk.page.get_by_role("button", name="Keep it").click()
+    row.get_by_role("button").click()
+    desk.page.get_by_role("button", name="Remove it").click()
+    expect(row).to_have_count(0)
+    desk.page.locator(".zip-file").set_input_files(path)
+    expect(desk.shots).to_have_count(1)
+    assert desk.story != story
+
+
+def test_a_story_of_the_list_is_opened_with_a_still_of_its_end(desk: Any) -> None:
+    story = desk.begin("A white robot in a desert at dusk.").make("The robot waves.").story
+    desk.page.get_by_role("button", name="All stories").click()
+    desk.page.locator(f"a[href='#{story}']").click()
+    expect(desk.shots).to_have_count(1)
+    blank = "document.querySelector('.picture').getContext('2d').getImageData(5, 5, 1, 1).data[3] === 0"
+    desk.page.wait_for_function(f"!({blank})")
+
+
+def test_an_image_joins_the_cast(desk: Any, tmp_path: Path) -> None:
+    desk.begin()
+    image = tmp_path / "fox.png"
+    write_png(image, np.full((1, 300, 200, 3), (200, 60, 30), np.uint8))
+    desk.page.locator(".cast-file").set_input_files(image)
+    desk.page.get_by_label("Caption").fill("A red fox")
+    desk.page.keyboard.press("Enter")
+    expect(desk.page.get_by_role("list", name="Cast").get_by_role("listitem")).to_have_text("A red fox")
+    desk.page.wait_for_function("document.querySelector('.members img')?.naturalWidth === 128")
+    assert desk.tree()["cast"] == ["A red fox"]
+
+
+def test_a_file_that_is_no_image_is_refused_in_words(desk: Any, tmp_path: Path) -> None:
+    desk.begin()
+    wrong = tmp_path / "notes.png"
+    wrong.write_text("no picture")
+    desk.page.locator(".cast-file").set_input_files(wrong)
+    expect(desk.status).to_have_text("Notes.png is no image that this browser can read.")
+
+
+def test_only_a_server_with_a_director_is_asked_for_ideas(desk: Any) -> None:
+    desk.come()
+    expect(desk.page.get_by_label("Or give only an idea")).to_be_hidden()
+    desk.page.route("**/api/models", lambda route: route.fulfill(json=[{"director": True}]))
+    outline = {"global_caption": "A blue owl in a city at night.", "shots": ["The owl waves.", "The owl sleeps."]}
+    desk.page.route("**/api/outline", lambda route: route.fulfill(json=outline))
+    desk.page.reload()
+    desk.page.get_by_label("Or give only an idea").fill("an owl who cannot sleep")
+    desk.page.keyboard.press("Enter")
+    expect(desk.page.get_by_role("heading", level=1)).to_have_text("A blue owl in a city at night.")
+    expect(desk.shots.first).to_contain_text("The owl waves.")
+    desk.page.keyboard.press("Escape")
