@@ -12,7 +12,7 @@ from rich.table import Table
 
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.files import check_target, write_json
+from shotstream.core.files import check_target, write_bytes, write_json
 from shotstream.core.spec import FPS, MAX_CHUNKS
 from shotstream.evaluate.timing import Spread
 
@@ -40,6 +40,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--dtype", default="auto", metavar="T", help="auto, float32 or bfloat16 (default auto)")
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads to use (default: torch's choice)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, hardware and versions too")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with roofline, parts and table")
     parser.set_defaults(run=run)
 
 
@@ -48,11 +49,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from shotstream.evaluate.bench import BenchPlan, bench, open_subject
+    from shotstream.evaluate.page import page
     from shotstream.model.device import pick_device, pick_dtype
 
     plan = BenchPlan(args.shots, args.chunks, args.warmup)
-    if args.json is not None:
-        check_target(args.json)
+    for path in filter(None, (args.json, args.html)):
+        check_target(path)
     if args.threads is not None:
         if args.threads < 1:
             raise InputError(f"expected 1 or more threads, got --threads {args.threads}")
@@ -66,9 +68,13 @@ def run(args: argparse.Namespace) -> int:
         total = plan.warmup + plan.shots + 1
         report = bench(parts, plan, load_s, lambda done: status.update(f"shot {done} of {total} done"))
     show(report, console)
+    command = shlex.join(["shotstream", *sys.argv[1:]])
     if args.json is not None:
-        write_json(args.json, {"command": shlex.join(["shotstream", *sys.argv[1:]]), **to_dict(report)})
+        write_json(args.json, {"command": command, **to_dict(report)})
         console.print(f"{args.json}: every figure")
+    if args.html is not None:
+        write_bytes(args.html, page(report, command).encode())
+        console.print(f"{args.html}: the figures as a page")
     return 0
 
 
