@@ -19,7 +19,7 @@ demo: $(READY)
 	$(BIN)/shotstream generate examples/fox.yaml -o demo.mp4 --overwrite
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -rs
 
 lint: $(READY)
 	$(BIN)/ruff check .
