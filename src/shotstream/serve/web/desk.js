@@ -46,7 +46,7 @@ export function makeDesk(store, says, leave) {
     element("div", { className: "console" }, prompt.root, makeSuggestions(store, prompt.write)));
 
   addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || event.defaultPrevented || root.hidden || dialogOpen()) return;
+    if (event.key !== "Escape" || event.isComposing || root.hidden || dialogOpen()) return;
     const { replay, state } = store.get();
     if (replay) live();
     else if (state?.work || state?.queue.length) directing.cut();

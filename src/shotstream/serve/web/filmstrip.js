@@ -30,9 +30,15 @@ export function makeFilmstrip(store, actions) {
     const before = strip.children.length;
     arrange(strip, shown.map(([, card]) => card));
     root.classList.toggle("empty", !shown.length);
-    if (strip.children.length > before) strip.scrollTo({ left: strip.scrollWidth });
+    if (strip.children.length > before) showNewest(strip);
   });
   return { root, draw: (frame) => live.getContext("2d").drawImage(frame, 0, 0, live.width, live.height) };
+}
+
+/** Scrolls to the shot in the making, or else to the end. */
+function showNewest(strip) {
+  const newest = strip.querySelector(".making") ?? strip.lastElementChild;
+  strip.scrollTo({ left: newest.offsetLeft + newest.offsetWidth - 0.75 * strip.clientWidth });
 }
 
 function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
@@ -40,10 +46,13 @@ function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
   const takes = tree?.takes ?? [];
   const finished = along(takes, branch).map((take) => {
     const others = choices(takes, branch, take.shot);
-    const last = take.shot === branch.length - 1 && !work;
+    const facts = { story, take, others: others.length, fps: hello.fps };
+    const [key, card] = keep(facts, () => shotCard({ ...facts, others }, actions));
     const replayed = replay?.shot === take.shot && replay.take === take.take;
-    const facts = { story, take, others: others.length, last, replayed, fps: hello.fps };
-    return keep(facts, () => shotCard({ ...facts, others }, actions));
+    card.classList.toggle("replayed", replayed);
+    card.querySelector(".thumb").setAttribute("aria-pressed", String(replayed));
+    card.querySelector(".back-to").hidden = take.shot === branch.length - 1 && !work;
+    return [key, card];
   });
   const made = work ? [keep({ work }, () => workCard(work, hello.fps, live))] : [];
   const waiting = queue.map((text, at) => keep({ text, at }, () => queueCard(text, branch.length + at + (work ? 2 : 1))));
@@ -52,13 +61,12 @@ function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
   return [...finished, ...made, ...waiting, ...ghost];
 }
 
-function shotCard({ story, take, others, last, replayed, fps }, actions) {
+function shotCard({ story, take, others, fps }, actions) {
   const name = `shot ${take.shot + 1}`;
   const src = address(storyPath(story, "takes", take.shot, take.take, "picture"));
   const thumb = button("", () => actions.replay(take), {
     className: "thumb",
     "aria-label": `Replay ${name}: ${take.text}`,
-    "aria-pressed": String(replayed),
   });
   fill(
     thumb,
@@ -73,14 +81,15 @@ function shotCard({ story, take, others, last, replayed, fps }, actions) {
       "aria-label": `Try ${name} again`,
       title: `Make ${name} again with another seed; this take is kept`,
     }),
-    !last && button("Back to here", () => actions.backTo(take), {
+    button("Back to here", () => actions.backTo(take), {
+      className: "back-to",
       "aria-label": `Back to ${name}`,
       title: `Go on after ${name}; what followed is kept as another branch`,
     }),
   );
   return element(
     "li",
-    { className: replayed ? "shot replayed" : "shot" },
+    { className: "shot" },
     thumb,
     acts,
     element("p", { className: "caption", title: take.text }, take.text),

@@ -13,7 +13,7 @@ const GLOW_EVERY = 3;
  * Makes the stage.
  * @param {ReturnType<import("./store.js").makeStore>} store
  * @param {{live: () => void, say: (text: string) => void}} actions
- * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void, poster: (src: string, wanted: () => boolean) => void}}
+ * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void, poster: (src: string, wanted: (blank: boolean) => boolean) => void}}
  */
 export function makeStage(store, { live, say }) {
   const canvas = element("canvas", { className: "picture", role: "img", "aria-label": "The story as it is made", width: 0 });
@@ -24,7 +24,6 @@ export function makeStage(store, { live, say }) {
   const root = element("section", { className: "stage", "aria-label": "Picture" }, glow, frame);
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   let drawn = 0;
-  const blank = () => drawn === 0;
 
   const draw = (picture) => {
     canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
@@ -56,7 +55,7 @@ export function makeStage(store, { live, say }) {
 
   const poster = (src, wanted) => {
     const image = new Image();
-    image.onload = () => (wanted() || blank()) && draw(image);
+    image.onload = () => wanted(drawn === 0) && draw(image);
     image.src = src;
   };
   return { root, draw, poster };

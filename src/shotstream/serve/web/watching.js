@@ -12,7 +12,8 @@ import { Connection } from "./socket.js";
  * @param {object} page
  * @param {ReturnType<import("./store.js").makeStore>} page.store
  * @param {(picture: ImageBitmap) => void} page.draw
- * @param {(src: string, wanted: () => boolean) => void} page.poster shows a still, if it is wanted once it is there
+ * @param {(src: string, wanted: (blank: boolean) => boolean) => void} page.poster shows a still, if it is still wanted
+ *   once it is there
  * @param {import("./figures.js").Meter} page.meter
  * @param {ReturnType<import("./says.js").makeSays>} page.says
  * @param {() => void} page.leave the story cannot be watched
@@ -33,11 +34,14 @@ export function watchStory(story, shots, { store, draw, poster, meter, says, lea
     if (tree && store.get().story === story) store.set({ tree });
   };
   const showEnd = () => {
-    const { branch, work, queue } = store.get().state;
-    const idle = !work && !queue.length && !player.playout.length;
-    if (!idle || !branch.length) return;
+    const { branch } = store.get().state;
     const [shot, take] = [branch.length - 1, branch.at(-1)];
-    poster(address(storyPath(story, "takes", shot, take, "picture")), () => placeAtEnd(store.get(), player));
+    const wanted = (blank) => {
+      const { story: now, state, shown } = store.get();
+      const idle = now === story && state.branch === branch && !state.work && !state.queue.length;
+      return idle && !player.playout.length && (blank || shown?.shot !== shot || shown.take !== take);
+    };
+    if (branch.length && wanted(true)) poster(address(storyPath(story, "takes", shot, take, "picture")), wanted);
   };
   const begin = () => {
     for (const [text, chunks] of shots.splice(0)) {
@@ -94,12 +98,6 @@ export function watchStory(story, shots, { store, draw, poster, meter, says, lea
 /** Whether two states have different finished shots, or the same made anew. */
 function standsElsewhere(before, now) {
   return !before || before.frames !== now.frames || String(before.branch) !== String(now.branch);
-}
-
-/** Whether a still of the end of the branch is to be shown: nothing plays, and it is not on the screen. */
-function placeAtEnd({ state, shown }, player) {
-  const end = shown && shown.shot === state.branch.length - 1 && shown.take === state.branch.at(-1);
-  return !state.work && !player.playout.length && !end;
 }
 
 function keyOf(story) {
