@@ -138,8 +138,8 @@ def browser() -> Iterator[Browser]:
 class Desk:
     """A person in front of the page: what they do, and what they see."""
 
-    def __init__(self, page: Page, server: Running) -> None:
-        self.page, self.server = page, server
+    def __init__(self, page: Page, server: Running, patience_ms: int = PATIENCE_MS) -> None:
+        self.page, self.server, self.patience_ms = page, server, patience_ms
         self.wrong: list[str] = []
         self.expected: tuple[str, ...] = ()
         """Parts of what the console may say, in tests that break something on purpose."""
@@ -205,6 +205,13 @@ class Desk:
             self.say(text, chunks=1)
             expect(self.shots).to_have_count(count + 1)
         return self
+
+    def until(self, condition: str) -> None:
+        """Waits until an expression holds; asked again and again, since the page's policy lets it evaluate nothing."""
+        until_s = time.monotonic() + self.patience_ms / 1000
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < until_s, f"never: {condition}"
+            self.page.wait_for_timeout(20)
 
     def tree(self) -> Any:
         """All takes, by the server."""

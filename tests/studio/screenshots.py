@@ -6,7 +6,7 @@
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, expect
 
 import shotstream
 from conftest import Desk, Running, find_chromium, open_browser
@@ -22,29 +22,28 @@ def seat(browser: Browser, server: Running, size: tuple[int, int], scale: float)
     """Somebody in front of a screen of that size."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=scale)
     page.set_default_timeout(PATIENCE_MS)
-    return Desk(page, server)
+    return Desk(page, server, PATIENCE_MS)
 
 
-def settle(page: Page) -> None:
-    """Waits until every picture is there."""
-    page.wait_for_function("[...document.images].every((image) => image.naturalWidth)")
+def save(desk: Desk, name: str) -> None:
+    """A picture of the page, once all that it shows is there."""
+    desk.until("[...document.images].every((image) => image.naturalWidth)")
+    desk.page.screenshot(path=DOCS / f"{name}.png")
 
 
 def take_all(browser: Browser, server: Running) -> None:
     """The start page, a story in the middle, and the same on a phone."""
     desk = seat(browser, server, DESKTOP, 1).come()
-    settle(desk.page)
-    desk.page.screenshot(path=DOCS / "studio-start.png")
+    save(desk, "studio-start")
     desk.page.get_by_role("button", name="The fox and the owl").click()
     expect(desk.shots).to_have_count(2)
-    desk.page.wait_for_function("window.shown.at(-1)[1] === 2")
+    desk.until("window.shown.at(-1)?.[1] === 2")
     phone = seat(browser, server, PHONE, 2)
     phone.come(f"/#{desk.story}")
-    phone.page.wait_for_function("window.shown.length > 3")
+    phone.until("window.shown.length > 3")
     for one, name in ((desk, "studio"), (phone, "studio-phone")):
         one.prompt.fill(NEXT)
-        settle(one.page)
-        one.page.screenshot(path=DOCS / f"{name}.png")
+        save(one, name)
 
 
 def main() -> None:

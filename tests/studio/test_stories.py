@@ -47,7 +47,7 @@ def test_a_story_of_the_list_is_opened_with_a_still_of_its_end(desk: Any) -> Non
     desk.page.locator(f"a[href='#{story}']").click()
     expect(desk.shots).to_have_count(1)
     blank = "document.querySelector('.picture').getContext('2d').getImageData(5, 5, 1, 1).data[3] === 0"
-    desk.page.wait_for_function(f"!({blank})")
+    desk.until(f"!({blank})")
 
 
 def test_an_image_joins_the_cast(desk: Any, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_an_image_joins_the_cast(desk: Any, tmp_path: Path) -> None:
     desk.page.get_by_label("Caption").fill("A red fox")
     desk.page.keyboard.press("Enter")
     expect(desk.page.get_by_role("list", name="Cast").get_by_role("listitem")).to_have_text("A red fox")
-    desk.page.wait_for_function("document.querySelector('.members img')?.naturalWidth === 128")
+    desk.until("document.querySelector('.members img')?.naturalWidth === 128")
     assert desk.tree()["cast"] == ["A red fox"]
 
 

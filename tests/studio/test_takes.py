@@ -32,7 +32,7 @@ def test_the_story_goes_back_to_a_shot_and_on_again(desk: Any) -> None:
 def test_a_shot_is_replayed_and_escape_leads_back_to_live(desk: Any) -> None:
     desk.begin().make("The fox waves.")
     desk.page.get_by_role("button", name="Replay shot 1").click()
-    desk.page.wait_for_function("document.querySelector('video').currentTime > 0")
+    desk.until("document.querySelector('video').currentTime > 0")
     assert round(desk.page.evaluate("document.querySelector('video').duration") * 16) == 9
     expect(desk.page.get_by_role("button", name="Back to live")).to_be_visible()
     desk.page.keyboard.press("Escape")
@@ -42,4 +42,4 @@ def test_a_shot_is_replayed_and_escape_leads_back_to_live(desk: Any) -> None:
 
 def test_every_shot_has_a_thumbnail(desk: Any) -> None:
     desk.begin().make("The fox waves.")
-    desk.page.wait_for_function("document.querySelector('.shot img')?.naturalWidth === 128")
+    desk.until("document.querySelector('.shot img')?.naturalWidth === 128")

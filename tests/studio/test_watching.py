@@ -10,7 +10,7 @@ SHOWN = "window.shown.length >= {}"
 
 def test_frames_are_shown_on_the_beat_and_each_once(desk: Any) -> None:
     desk.begin().say("The fox walks left.", chunks=7)
-    desk.page.wait_for_function(SHOWN.format(81))
+    desk.until(SHOWN.format(81))
     shown = desk.page.evaluate("window.shown")
     assert desk.frames() == [(0, 0, frame) for frame in range(81)]
     rate = 1000 * 80 / (shown[-1][0] - shown[0][0])
@@ -19,9 +19,9 @@ def test_frames_are_shown_on_the_beat_and_each_once(desk: Any) -> None:
 
 def test_after_a_reload_the_shot_goes_on_where_it_was(desk: Any) -> None:
     desk.begin().say("The fox walks left.", chunks=40)
-    desk.page.wait_for_function(SHOWN.format(20))
+    desk.until(SHOWN.format(20))
     desk.page.reload()
-    desk.page.wait_for_function(SHOWN.format(30))
+    desk.until(SHOWN.format(30))
     (before,) = desk.page.evaluate("window.before.filter((value) => /^\\d+\\.\\d+\\.\\d+$/.test(value))")
     last = int(before.split(".")[2])
     assert [frame for _, _, frame in desk.frames()][:30] == list(range(last + 1, last + 31))
@@ -39,7 +39,7 @@ def test_a_server_that_goes_and_comes_back_is_met_again(new_desk: Any, serve: An
         server.again()
         expect(desk.page.locator(".bar")).to_be_hidden()
         desk.make("The fox jumps.")
-        desk.page.wait_for_function(SHOWN.format(18))
+        desk.until(SHOWN.format(18))
         assert desk.frames() == [(shot, 0, frame) for shot, frame in itertools.product((0, 1), range(9))]
 
 
@@ -75,9 +75,9 @@ def test_the_token_leaves_the_address_and_goes_with_every_call(new_desk: Any, se
         desk.come("/?token=a-long-secret")
         assert "token" not in desk.page.url
         desk.begin().make("The fox waves.")
-        desk.page.wait_for_function("document.querySelector('.shot img')?.naturalWidth === 128")
+        desk.until("document.querySelector('.shot img')?.naturalWidth === 128")
         desk.page.get_by_role("button", name="Replay shot 1").click()
-        desk.page.wait_for_function("document.querySelector('video').currentTime > 0")
+        desk.until("document.querySelector('video').currentTime > 0")
 
 
 def test_without_its_token_the_server_says_what_it_wants(new_desk: Any, serve: Any) -> None:
