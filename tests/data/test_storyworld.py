@@ -58,8 +58,8 @@ def test_a_seed_means_the_same_sample_for_ever() -> None:
         "shot1:The little frog walks left, medium shot. The camera turns right."
     )
     assert picture.captions == (
-        "On a beach at night, a white robot and a cobalt little frog. "
-        "shot0:Tight shot: the little frog jumps. The camera moves closer.",
+        "At the seaside at night, a snowy android and a cobalt toad."
+        "shot0:The frog hops in place, close shot. The camera pushes in.",
     )
     pasts = [int(sample_shot(seed, 1).layout.shots[0, :CONTEXT_LATENTS].max()) for seed in range(8)]
     assert pasts == [1, 0, 2, 2, 0, 1, 0, 2]

@@ -149,7 +149,7 @@ class ManifestShots:
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
         video, shot = self._places[rng.integers(len(self._places))]
-        return cut_picture(_Filmed(video, self._size), shot, int(rng.integers(video.shots[shot].length_frames)))
+        return cut_picture(_Filmed(video, self._size), shot)
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         long_enough = [video for video in self._manifest.videos if len(video.shots) >= shots]

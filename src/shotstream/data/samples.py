@@ -52,7 +52,7 @@ class ShotSource(Protocol):
         ...
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
-        """One random frame alone, without a past, as the first latent of its shot.
+        """The first frame of a random shot, alone and without a past: what a model makes first.
 
         Raises:
             InputError: it cannot be read.
@@ -113,10 +113,10 @@ def cut_shot(
     )
 
 
-def cut_picture(footage: Footage, shot: int, frame: int) -> ShotSample:
-    """One frame of a shot, alone, as the first latent of that shot."""
+def cut_picture(footage: Footage, shot: int) -> ShotSample:
+    """The first frame of a shot, alone."""
     placed = shot_layout(shot, [], CONTEXT_LATENTS, 1)
-    return ShotSample(None, footage.remembered([FrameRef(shot, frame)]), (footage.caption(shot),), placed.target)
+    return ShotSample(None, footage.shown(shot, 1), (footage.caption(shot),), placed.target)
 
 
 def stack_layouts(layouts: Sequence[FrameLayout]) -> FrameLayout:

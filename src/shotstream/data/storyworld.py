@@ -16,7 +16,7 @@ from shotstream.story.context import FrameRef, PastShot, get_selector
 from shotstream.story.script import Script, ScriptShot
 from shotstream.world.captions import global_caption, shot_caption
 from shotstream.world.render import render_frames
-from shotstream.world.scene import Story
+from shotstream.world.scene import WORLD_VERSION, Story
 from shotstream.world.stories import sample_story
 
 TRAINING_SEEDS = 2**30
@@ -45,7 +45,7 @@ class StoryWorldShots:
 
     @property
     def identity(self) -> Mapping[str, object]:
-        return {"source": "storyworld"} | asdict(self)
+        return {"source": "storyworld", "version": WORLD_VERSION} | asdict(self)
 
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)))
@@ -54,8 +54,7 @@ class StoryWorldShots:
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)))
-        shot = int(rng.integers(len(story.shots)))
-        return cut_picture(_Rendered(story, rng), shot, int(rng.integers(story.shots[shot].frames)))
+        return cut_picture(_Rendered(story, rng), int(rng.integers(len(story.shots))))
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)), shots=shots)

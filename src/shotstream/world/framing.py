@@ -1,4 +1,8 @@
-"""What a framing and a camera do to the picture: sizes, places and speeds, all in pixels."""
+"""What a framing and a camera do to the picture: sizes, places and speeds, all in pixels.
+
+The world is built of tiles of 16 pixels, as many games are: whoever acts stands on a mark when a shot begins, and
+landmarks stand in the middle between two tiles. What stands on a mark is always drawn with the same pixels.
+"""
 
 from dataclasses import dataclass
 
@@ -6,6 +10,9 @@ from shotstream.core.spec import MAX_SHOT_FRAMES
 from shotstream.world.traits import Action, Camera, Framing
 
 HEIGHT, WIDTH = 80, 128
+TILE_PX = 16
+SLOT_DISTANCE_PX = 3 * TILE_PX
+"""How far apart landmarks stand."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +23,14 @@ class Lens:
     """Pixels a unit of a character when it is alone."""
     pair_scale: float
     """Pixels a unit when two share the shot."""
-    pair_distance_px: int
-    """How far apart two stand."""
+    marks: tuple[int, ...]
+    """Where one can stand when a shot begins: tiles from the left edge."""
+    pair_marks: tuple[int, ...]
+    """Where the left one of two can stand."""
+    walk_marks: tuple[int, int]
+    """Where a walk to the right begins: of one, and of the left one of two. The other way is its mirror image."""
+    pair_distance: int
+    """How far apart two stand, in tiles."""
     foot_row: int
     """The row the feet of a lone character stand on (below the picture in a close-up)."""
     pair_foot_row: int
@@ -25,8 +38,6 @@ class Lens:
     """Where the ground begins."""
     scenery_scale: float
     """Pixels a unit of a landmark."""
-    slot_distance_px: int
-    """How far apart landmarks stand."""
     jump_px: int
     sway_units: float
     """How far a dancer's head sways to either side."""
@@ -39,14 +50,14 @@ class Lens:
 
 
 LENSES: dict[Framing, Lens] = {
-    "wide": Lens(1.0, 1.0, 30, 71, 71, 46, 0.95, 42, 8, 4.5, 1.0, 0.005, 52),
-    "medium": Lens(1.5, 1.45, 44, 77, 77, 50, 1.15, 45, 10, 3.5, 1.0, 0.005, 46),
-    "close-up": Lens(3.3, 2.7, 56, 103, 90, 57, 1.45, 49, 10, 1.8, 0.5, 0.004, 42),
+    "wide": Lens(1.0, 1.0, (3, 4, 5), (2, 3, 4), (1, 1), 2, 71, 71, 46, 0.95, 8, 4.5, 1.0, 0.005, 52),
+    "medium": Lens(1.5, 1.45, (3, 4, 5), (2, 3), (1, 1), 3, 77, 77, 50, 1.15, 10, 3.5, 1.0, 0.005, 46),
+    "close-up": Lens(3.3, 2.7, (4,), (2,), (3, 2), 4, 103, 90, 57, 1.45, 10, 1.8, 0.5, 0.004, 42),
 }
 
 PAN_SPEED = 0.5
 """How fast the ground passes, in pixels a frame. Distant hills pass at half of that."""
-PAN_START_PX = -14
+PAN_START_PX = -TILE_PX
 """Where the camera of a pan to the right begins, beside the middle of the place."""
 PAN_LIMIT_PX = 32
 """How far a pan can go; longer shots come to rest there."""

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from shotstream.core.errors import InputError
 from shotstream.core.rng import derive_seed
 from shotstream.world.canvas import Ellipse, Indices
-from shotstream.world.framing import HEIGHT, LENSES, WIDTH, pan_offset, walk_px, zoom_at
+from shotstream.world.framing import HEIGHT, LENSES, TILE_PX, WIDTH, pan_offset, walk_px, zoom_at
 from shotstream.world.palette import Ink, palette_of
 from shotstream.world.poses import Pose, lift_px, pose_at
 from shotstream.world.scene import Story
 from shotstream.world.scenery import Scenery, draw_scenery
 from shotstream.world.sprites import HEAD_Y, draw_character
-from shotstream.world.traits import Action
 
 Frames = NDArray[np.uint8]
 """Pictures, `[n, 80, 128, 3]`."""
@@ -141,17 +140,13 @@ class _Stage:
         return _zoom(picture, zoom_at(self.lens, self.shot.camera, frame), self.lens.zoom_row)
 
     def _start_columns(self, chance: float) -> list[int]:
-        """Where the feet are in the first frame. A walk begins near the edge it comes from."""
-        distance = self.lens.pair_distance_px
-        action: Action = self.shot.action
-        if action in ("walk left", "walk right"):
-            room = round(11 * self.scale) if self.shot.framing != "close-up" else 44
-            first = room + round(6 * chance) + (-14 if self.pair and self.shot.framing == "close-up" else 0)
-            columns = [first, first + distance] if self.pair else [first]
-            return columns if action == "walk right" else [WIDTH - column for column in columns]
-        spread = {"wide": 20, "medium": 14, "close-up": 6}[self.shot.framing]
-        middle = WIDTH // 2 + round((2 * chance - 1) * (spread // 2 if self.pair else spread))
-        return [middle - distance // 2, middle + distance // 2] if self.pair else [middle]
+        """Where the feet are in the first frame: on a mark. A walk begins near the edge it comes from."""
+        lens, action = self.lens, self.shot.action
+        walking = action in ("walk left", "walk right")
+        marks = lens.pair_marks if self.pair else lens.marks
+        first = lens.walk_marks[self.pair] if walking else marks[int(chance * len(marks))]
+        columns = [TILE_PX * (first + lens.pair_distance * position) for position in range(len(self.shot.cast))]
+        return [WIDTH - column for column in columns] if action == "walk left" else columns
 
     def _put_character(self, picture: Indices, position: int, frame: int, offset: float) -> None:
         """Draws one of the cast, with its shadow."""

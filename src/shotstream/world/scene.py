@@ -21,6 +21,9 @@ from shotstream.world.traits import (
     Time,
 )
 
+WORLD_VERSION = 2
+"""Counts changes of how the same story looks: what was made of an earlier world is of another one."""
+
 
 @dataclass(frozen=True)
 class Character:

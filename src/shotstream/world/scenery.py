@@ -7,15 +7,13 @@ from numpy.typing import NDArray
 
 from shotstream.core.rng import derive_seed
 from shotstream.world.canvas import Box, Canvas, Ellipse, Indices, Limb
-from shotstream.world.framing import HEIGHT, PAN_LIMIT_PX, WIDTH, Lens
+from shotstream.world.framing import HEIGHT, PAN_LIMIT_PX, SLOT_DISTANCE_PX, TILE_PX, WIDTH, Lens
 from shotstream.world.landmarks import landmark_parts
 from shotstream.world.palette import Ink
 from shotstream.world.scene import Story
 
 MARGIN = PAN_LIMIT_PX + 8
 """Pixels drawn beyond the picture on either side, for pans."""
-JITTER_UNITS = 3.0
-"""How far a landmark can stand beside the middle of its slot."""
 LANDMARK_DROP_UNITS = 4.0
 """How far below the horizon its foot is."""
 
@@ -67,7 +65,7 @@ def _draw_sky(story: Story, details: NDArray[np.float64]) -> Indices:
     canvas = Canvas(HEIGHT, WIDTH, 1.0, (HEIGHT, 0))
     for top, ink in ((0, Ink.SKY_TOP), (13, Ink.SKY_HIGH), (26, Ink.SKY_LOW), (38, Ink.SKY_BOTTOM)):
         canvas.pixels[top:] = ink
-    x = 18 + 92 * float(details[0])
+    x = TILE_PX * (1.5 + int(6 * details[0]))
     y = {"day": 68.0, "dusk": 44.0, "night": 66.0}[story.time]
     radius = {"day": 6.5, "dusk": 10.0, "night": 6.5}[story.time]
     canvas.fill(Ellipse(x, y, radius + 3), Ink.GLOW)
@@ -79,7 +77,7 @@ def _draw_sky(story: Story, details: NDArray[np.float64]) -> Indices:
             canvas.fill(Box(star_x, star_y, star_x + 2, star_y + 2), Ink.STAR)
         return canvas.pixels
     for index in range(2):
-        cloud_x, cloud_y = (x + 40 + 46 * index + 12 * details[20 + index]) % 128, 58 + 12 * details[22 + index]
+        cloud_x, cloud_y = (x + 3 * TILE_PX * (index + 1)) % WIDTH, 58 + 12 * details[22 + index]
         canvas.fill(Limb(cloud_x - 10, cloud_y, cloud_x + 10, cloud_y, 2.5), Ink.CLOUD)
         canvas.fill(Ellipse(cloud_x - 2, cloud_y + 2.5, 6, 4), Ink.CLOUD)
     return canvas.pixels
@@ -131,9 +129,7 @@ def _draw_land(story: Story, lens: Lens, details: NDArray[np.float64]) -> tuple[
         canvas.pixels[lens.horizon_row + round(depth * share) :] = ink
     for slot, landmark in enumerate(story.layout):
         stamp = _landmark_stamp(landmark, lens.scenery_scale)
-        jitter = (2 * float(details[slot]) - 1) * JITTER_UNITS * lens.scenery_scale
-        x = (slot - 1) * lens.slot_distance_px + jitter
-        left = round(canvas.origin[1] + x - stamp.shape[1] / 2)
+        left = round(canvas.origin[1] + (slot - 1) * SLOT_DISTANCE_PX - stamp.shape[1] / 2)
         bottom = lens.horizon_row + round(LANDMARK_DROP_UNITS * lens.scenery_scale)
         source = stamp[max(0, stamp.shape[0] - bottom) :]
         place = (slice(bottom - source.shape[0], bottom), slice(left, left + stamp.shape[1]))
