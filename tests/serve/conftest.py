@@ -67,6 +67,12 @@ class Watcher:
             if isinstance(got, dict) and all(got.get(key) == value for key, value in wanted.items()):
                 return got
 
+    def forget(self) -> None:
+        """Forgets what came so far."""
+        self.frames.clear()
+        self.messages.clear()
+        self.order.clear()
+
     def rest(self) -> dict[str, Any]:
         """Reads until the story has nothing more to make."""
         return self.until(type="state", work=None, queue=[])

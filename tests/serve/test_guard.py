@@ -1,8 +1,11 @@
 """What must not get in, and what must not get out."""
 
+import asyncio
 import contextlib
+import gc
 import json
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +91,29 @@ def test_limits_of_stories_and_disk(serve: Any) -> None:
         assert studio.client.post("/api/stories", json={"global_caption": "x"}).json()["code"] == "full"
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(message=NEARLY | JSON, name=st.text(max_size=30) | st.sampled_from(["..", "%2e%2e%2f", "../../x", "0" * 16]))
 def test_hostile_requests_are_answered(studio: Any, tmp_path: Path, message: Any, name: str) -> None:
     body = json.dumps(message).encode()
-    quoted = "".join(f"%{byte:02x}" for byte in name.encode())
-    for path in (f"/api/stories/{quoted or 'x'}/commands", "/api/stories", "/api/outline"):
+    quoted = "".join(f"%{byte:02x}" for byte in name.encode()) or "x"
+    story = f"/api/stories/{quoted}"
+    for path in (f"{story}/commands", "/api/stories", "/api/outline", "/api/import", f"{story}/cast?caption={quoted}"):
         reply = studio.client.post(path, content=body, headers={"Content-Type": "application/json"})
         assert reply.status_code < 500 or reply.json()["code"] == "unavailable", reply.text
-    assert studio.client.get(f"/web/{quoted}").status_code < 500
+    for path in (f"/web/{quoted}", f"{story}/export/{quoted}", f"{story}/takes/{quoted}/0/video", f"{story}/tree"):
+        assert studio.client.get(path).status_code < 500
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(messages=st.lists((NEARLY | JSON).map(json.dumps) | st.text(max_size=50), min_size=30, max_size=60))
+def test_whatever_is_said_over_the_socket_is_answered(serve: Any, messages: list[str]) -> None:
+    with serve(ahead_s=1e-3, chunks=7) as studio, studio.watch(studio.begin()) as watcher:
+        for number, text in enumerate(messages):
+            watcher.socket.send_text(text)
+            while (answer := watcher.read()) and not (isinstance(answer, dict) and answer["type"] in ("done", "error")):
+                pass
+            assert answer["type"] == "done" or answer["code"] != "internal", (number, text)
 
 
 def test_hostile_messages_leave_the_socket_open(studio: Any) -> None:
@@ -129,17 +145,38 @@ def test_what_breaks_inside_is_told_without_its_place(studio: Any, tmp_path: Pat
     assert studio.client.get(f"/api/stories/{name}/tree").json()["code"] == "invalid"
 
 
+def holdings(studio: Any) -> tuple[int, int, int]:
+    """Threads, tasks and open files of this process."""
+    tasks = studio.client.portal.call(lambda: len(asyncio.all_tasks()))
+    return threading.active_count(), tasks, len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_hundred_shots_take_no_more_memory_than_their_captions(serve: Any) -> None:
+    """The frames of 60 shots would be 2.5 MB."""
+    with serve() as studio, studio.watch(studio.begin()) as watcher:
+        sizes = []
+        tracemalloc.start()
+        for number in range(1, 101):
+            watcher.make("The fox walks.", 1)
+            if number in (40, 100):
+                watcher.forget()
+                gc.collect()
+                sizes.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert sizes[1] - sizes[0] < 300_000, sizes
+
+
 def test_fifty_viewers_come_and_go_and_leave_nothing(studio: Any) -> None:
     name = studio.begin()
     with studio.watch(name) as watcher:
         watcher.make("The fox walks.", 1)
-    threads = threading.active_count()
+    before = holdings(studio)
     for _ in range(50):
         with studio.watch(name) as watcher:
             watcher.until(type="hello")
     house = studio.client.app.state.server.house
     assert (house.viewers, house.waiting) == (0, 0)
-    assert threading.active_count() <= threads
+    assert all(now <= then for now, then in zip(holdings(studio), before, strict=True))
     figures = studio.client.get("/metrics").text
     assert "\nshotstream_frames_total 9\n" in figures
     assert "\nshotstream_viewers 0\n" in figures
