@@ -18,7 +18,9 @@ export function openDialog(title, content) {
     element("header", {}, element("h2", { id }, title), button("×", () => close(), { className: "x", "aria-label": "Close" })),
     ...content(close),
   );
-  dialog.onclick = (event) => event.target === dialog && close();
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) close();
+  });
   document.body.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {
