@@ -17,7 +17,9 @@ from shotstream.core.spec import FPS, MAX_CHUNKS
 from shotstream.evaluate.timing import Spread
 
 if TYPE_CHECKING:
-    from shotstream.evaluate.bench import BenchReport
+    from shotstream.evaluate.bench import BenchPlan, BenchReport
+    from shotstream.evaluate.versus import Versus
+    from shotstream.model.parts import ModelParts
 
 MIB = 2**20
 
@@ -41,6 +43,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads to use (default: torch's choice)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, hardware and versions too")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with roofline, parts and table")
+    parser.add_argument(
+        "--vs-reference",
+        type=Path,
+        metavar="DIR",
+        help="hold this engine against the published code in that checkout: same weights, inputs and machine",
+    )
     parser.set_defaults(run=run)
 
 
@@ -55,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     plan = BenchPlan(args.shots, args.chunks, args.warmup)
     for path in filter(None, (args.json, args.html)):
         check_target(path)
+    if args.vs_reference is not None and args.html is not None:
+        raise InputError("expected --html without --vs-reference, got both; measure twice")
     if args.threads is not None:
         if args.threads < 1:
             raise InputError(f"expected 1 or more threads, got --threads {args.threads}")
@@ -65,17 +75,46 @@ def run(args: argparse.Namespace) -> int:
         parts, load_s = open_subject(
             args.model, device, pick_dtype(device, args.dtype), random_weights=args.random_weights
         )
+        if args.vs_reference is not None:
+            return _versus(args, plan, parts, console)
         total = plan.warmup + plan.shots + 1
         report = bench(parts, plan, load_s, lambda done: status.update(f"shot {done} of {total} done"))
     show(report, console)
-    command = shlex.join(["shotstream", *sys.argv[1:]])
-    if args.json is not None:
-        write_json(args.json, {"command": command, **to_dict(report)})
-        console.print(f"{args.json}: every figure")
+    _write(args.json, report, console)
     if args.html is not None:
-        write_bytes(args.html, page(report, command).encode())
+        write_bytes(args.html, page(report, _command()).encode())
         console.print(f"{args.html}: the figures as a page")
     return 0
+
+
+def _versus(args: argparse.Namespace, plan: "BenchPlan", parts: "ModelParts", console: Console) -> int:
+    """Compares with the published code; 1 where the results do not agree."""
+    from shotstream.evaluate.versus import compare
+
+    found = compare(parts, args.vs_reference, chunks=plan.chunks, shots=plan.shots, warmup=plan.warmup)
+    table = Table("one shot, s", "here", "published", "ratio")
+    for part, here in found.ours.seconds.items():
+        there = found.theirs.seconds[part]
+        table.add_row(part, f"{here.median:.3f}", f"{there.median:.3f}", f"{there.median / here.median:.2f}")
+    table.add_row("whole, FPS", f"{found.ours.fps:.2f}", f"{found.theirs.fps:.2f}", f"{found.ratio:.2f}")
+    table.add_row("attention", found.ours.attention, found.theirs.attention, "")
+    console.print(table)
+    console.print(
+        f"results {'agree' if found.agree else 'DIFFER'}: relative error {found.latents_error:.1e} in latents, "
+        f"{found.pixels_error:.1e} in pixels, {found.dtype}"
+    )
+    _write(args.json, found, console)
+    return int(not found.agree)
+
+
+def _write(path: Path | None, figures: "BenchReport | Versus", console: Console) -> None:
+    if path is not None:
+        write_json(path, {"command": _command(), **to_dict(figures)})
+        console.print(f"{path}: every figure")
+
+
+def _command() -> str:
+    return shlex.join(["shotstream", *sys.argv[1:]])
 
 
 def show(report: "BenchReport", console: Console) -> None:

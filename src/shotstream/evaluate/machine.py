@@ -3,14 +3,18 @@
 import os
 import platform
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from shotstream import __version__
 
 KIB = 1024
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -78,3 +82,12 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def timed(run: Callable[[], Made], device: torch.device) -> tuple[Made, float]:
+    """What `run` gives, and the seconds until the device was done with it."""
+    synchronise(device)
+    started_s = time.perf_counter()
+    made = run()
+    synchronise(device)
+    return made, time.perf_counter() - started_s

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shotstream.evaluate.machine import synchronise
+from shotstream.evaluate.machine import timed
 from shotstream.evaluate.work import Work
 
 MATMUL_SIDE = {"cuda": 8192}
@@ -45,12 +45,8 @@ def probe(device: torch.device, dtype: torch.dtype, seconds: float = PROBE_S) ->
 
 def best_s(run: Callable[[], object], device: torch.device, seconds: float) -> float:
     """The shortest of as many runs as fit into `seconds`, after one that does not count; at least one."""
-    run()
-    synchronise(device)
+    timed(run, device)
     best, until_s = float("inf"), time.perf_counter() + seconds
     while best == float("inf") or time.perf_counter() < until_s:
-        started_s = time.perf_counter()
-        run()
-        synchronise(device)
-        best = min(best, time.perf_counter() - started_s)
+        best = min(best, timed(run, device)[1])
     return best
