@@ -13,7 +13,7 @@ from conftest import Desk, Running, find_chromium, open_browser
 from shotstream.serve.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
-DESKTOP, PHONE = (1280, 800), (390, 844)
+DESKTOP, PHONE = (1280, 840), (390, 844)
 PATIENCE_MS = 600_000
 NEXT = "Close-up: the fox waves."
 
@@ -41,6 +41,7 @@ def take_all(browser: Browser, server: Running) -> None:
     phone = seat(browser, server, PHONE, 2)
     phone.come(f"/#{desk.story}")
     phone.until("window.shown.length > 3")
+    desk.shots.last.hover()
     for one, name in ((desk, "studio"), (phone, "studio-phone")):
         one.prompt.fill(NEXT)
         save(one, name)

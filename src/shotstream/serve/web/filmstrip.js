@@ -132,8 +132,7 @@ function workCard(work, fps, live) {
     "li",
     { className: "shot making", "aria-label": `Shot ${work.shot + 1}, in the making` },
     element("div", { className: "thumb" }, live, element("span", { className: "number" }, String(work.shot + 1)),
-      element("span", { className: "length" }, seconds(framesOf(work.chunks), fps))),
-    progress,
+      element("span", { className: "length" }, seconds(framesOf(work.chunks), fps)), progress),
     element("p", { className: "caption", title: work.text }, work.text),
   );
 }

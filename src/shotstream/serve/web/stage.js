@@ -5,7 +5,7 @@ import { button, element, fill } from "./dom.js";
 
 /** Pictures up to this width are pixel art, and keep their pixels square and sharp. */
 const PIXEL_ART_WIDTH = 320;
-const WHOLE_FROM = 0.85;
+const WHOLE_FROM = 0.9;
 const GLOW = { width: 16, height: 10 };
 const GLOW_EVERY = 3;
 
@@ -79,7 +79,7 @@ function playTake(story, { shot, take }, live, say) {
   return [video, back];
 }
 
-/** Gives the picture the room there is; pixel art a whole number of screen pixels to each of its own, where that is near. */
+/** Gives the picture the room there is; pixel art a whole number of screen pixels to each of its own where that is near. */
 function fit(root, frame, canvas) {
   if (!canvas.width || !root.clientWidth) return;
   const room = Math.min(root.clientWidth / canvas.width, root.clientHeight / canvas.height);
