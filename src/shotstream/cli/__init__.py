@@ -8,7 +8,9 @@ from importlib import import_module
 from shotstream import __version__
 from shotstream.core.errors import InputError
 
-COMMANDS = ("generate", "serve", "studio", "evaluate", "verify", "bench", "warmup", "train", "weights", "world")
+COMMANDS = (
+    "generate", "studio", "serve", "rehearse", "evaluate", "verify", "bench", "warmup", "train", "weights", "world",
+)  # fmt: skip
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
 
