@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import get_args
@@ -18,6 +19,7 @@ from shotstream.evaluate.machine import processor_name
 from shotstream.evaluate.probe import Probe, best_s, probe
 from shotstream.evaluate.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.evaluate.work import ShotWork, Work
+from shotstream.model.config import SamplerConfig
 from shotstream.model.parts import random_parts
 from shotstream.model.transformer import Transformer
 from shotstream.rollout.stream import Story
@@ -145,17 +147,18 @@ def test_a_probe_takes_the_best_run() -> None:
 
 
 def test_the_captions_that_are_counted_are_those_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = random_parts(SHAPES["tiny"])
-    read: list[str] = []
-    encode = parts.text_encoder.encode
-    monkeypatch.setattr(parts.text_encoder, "encode", lambda captions: read.extend(captions) or encode(captions))
+    parts = random_parts(replace(SHAPES["tiny"], sampler=SamplerConfig(steps=(1000.0,))))
+    encode, read_text = parts.text_encoder.encode, parts.transformer.read_text
+    encoded: list[str] = []
+    read: list[int] = []
+    monkeypatch.setattr(parts.text_encoder, "encode", lambda captions: encoded.extend(captions) or encode(captions))
+    monkeypatch.setattr(parts.transformer, "read_text", lambda text: read.append(text.shape[1]) or read_text(text))
     with Story(parts, "G. ") as story:
         for caption in ("a", "b", "c"):
             expected = read_captions(parts, story, "G. ", caption)
             list(story.shot(caption, 1))
-            assert read == expected
-            read.clear()
-    assert expected == ["G. shot0:a", "G. shot1:b", "G. shot2:c"]
+            assert (encoded[-1], read[-1]) == (expected[-1], len(expected))
+    assert expected == encoded == ["G. shot0:a", "G. shot1:b", "G. shot2:c"], "each is encoded once"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The work of a shot: the published model's figures, and an independent count of what a real shot computes."""
 
 from dataclasses import replace
-from typing import cast
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from shotstream.core.spec import VideoSize, frames_of_chunks
 from shotstream.evaluate.work import ShotWork, Work, WorkCounter, shot_work, tally_work, text_work
 from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
-from shotstream.model.parts import ModelParts, random_parts
+from shotstream.model.parts import random_parts
 from shotstream.model.published import WAN_1_3B
 from shotstream.model.vae import WanVAE
 from shotstream.model.vae_layers import StreamState
@@ -26,7 +25,7 @@ STEPS = 4
 
 @pytest.fixture(scope="module")
 def wan() -> ShotWork:
-    return shot_work(WAN_1_3B)
+    return shot_work(WAN_1_3B, captions=1)
 
 
 def tera(work: Work) -> float:
@@ -112,14 +111,11 @@ def test_a_real_shot_computes_as_much(config: ModelConfig) -> None:
             list(story.shot(text, 1))
         with FlopCounterMode(display=False) as real:
             list(story.shot(texts[-1], 2))
-    captions = [compose_caption("G.", index, text) for index, text in enumerate(texts)]
-    read = captions if config.captions == "per_shot" else captions[-1:]
-    counted = shot_work(config, torch.float32, chunks=2, caption_tokens=lengths(parts, read))
+    own = compose_caption("G.", 2, texts[-1])
+    tokens = int(parts.text_encoder.tokenize([own])[1].sum())
+    captions = 3 if config.captions == "per_shot" else 1
+    counted = shot_work(config, torch.float32, chunks=2, captions=captions, caption_tokens=tokens)
     assert sum(work.flop for work in counted.parts.values()) == real.get_total_flops()
-
-
-def lengths(parts: ModelParts, captions: list[str]) -> list[int]:
-    return cast(list[int], parts.text_encoder.tokenize(captions)[1].sum(1).tolist())
 
 
 def test_the_first_shot_remembers_nothing() -> None:

@@ -8,6 +8,7 @@ import pytest
 from shotstream.core.errors import InputError
 from shotstream.model.config import SamplerConfig
 from shotstream.model.parts import ModelParts
+from shotstream.rollout.reading import CaptionReader
 from shotstream.rollout.recall import caption_vector, recall
 from shotstream.rollout.stream import Story
 from shotstream.story.context import get_selector
@@ -123,8 +124,8 @@ def test_what_is_no_shot_and_no_branch_is_refused(parts: ModelParts) -> None:
 
 def test_a_cast_is_remembered_from_the_first_shot_on(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[list[str]] = []
-    encode = parts.text_encoder.encode
-    monkeypatch.setattr(parts.text_encoder, "encode", lambda texts: read.append(list(texts)) or encode(texts))
+    real = CaptionReader.read
+    monkeypatch.setattr(CaptionReader, "read", lambda self, texts: read.append(list(texts)) or real(self, texts))
     made = []
     for images in ((), (0,), (1,)):
         read.clear()

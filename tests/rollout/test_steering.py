@@ -15,6 +15,7 @@ from shotstream.model.injection import carry_context, latents_in_front
 from shotstream.model.parts import ModelParts
 from shotstream.model.transformer import Transformer
 from shotstream.rollout.denoise import Sampler
+from shotstream.rollout.reading import CaptionReader
 from shotstream.rollout.shot import ChunkNoise, ShotInputs, ShotRollout
 from shotstream.rollout.stream import Story
 from shotstream.story.layout import shot_layout
@@ -185,10 +186,10 @@ def test_a_remembered_frame_has_the_caption_it_was_made_under(
     parts: ModelParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[list[str]] = []
-    encode = parts.text_encoder.encode
+    real = CaptionReader.read
     with Story(parts, "a story.") as story:
         make(story, "a fox walks", {1: "a bear sleeps"})
-        monkeypatch.setattr(parts.text_encoder, "encode", lambda texts: read.append(list(texts)) or encode(texts))
+        monkeypatch.setattr(CaptionReader, "read", lambda self, texts: read.append(list(texts)) or real(self, texts))
         next(story.shot("they dance", 1))
     assert read == [["a story.shot0:a fox walks", "a story.shot0:a bear sleeps", "a story.shot1:they dance"]]
 

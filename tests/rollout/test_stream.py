@@ -14,6 +14,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_chunks
 from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
 from shotstream.model.parts import ModelParts, random_parts
+from shotstream.rollout.reading import CaptionReader
 from shotstream.rollout.stream import Story
 
 FEW_STEPS = SamplerConfig(steps=(1000.0, 500.0))
@@ -117,8 +118,8 @@ def test_what_is_remembered_is_the_models_choice_unless_told_otherwise(parts: Mo
 
 def test_with_the_targets_caption_only_no_other_is_read(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[list[str]] = []
-    encode = parts.text_encoder.encode
-    monkeypatch.setattr(parts.text_encoder, "encode", lambda captions: read.append(captions) or encode(captions))
+    real = CaptionReader.read
+    monkeypatch.setattr(CaptionReader, "read", lambda self, texts: read.append(list(texts)) or real(self, texts))
     tell(replace(parts, config=replace(parts.config, captions="target")), SHOTS[:3], 1)
     assert read == [[f"a story.shot{index}:{text}"] for index, text in enumerate(SHOTS[:3])]
     read.clear()

@@ -162,8 +162,8 @@ def bench(
             if watch is not None:
                 watch(index + 1)
     memory = Memory(peak_resident_bytes(), peak_device_bytes(weight.device))
-    tokens = parts.text_encoder.tokenize(read)[1].sum(1).tolist()
-    work = shot_work(parts.config, weight.dtype, chunks=plan.chunks, caption_tokens=tokens)
+    tokens = int(parts.text_encoder.tokenize(read[-1:])[1].sum())
+    work = shot_work(parts.config, weight.dtype, chunks=plan.chunks, captions=len(read), caption_tokens=tokens)
     windowed = parts.config.sampler.order == "chunks"
     dissection = Dissection.of(timings[-1], clock.calls, work, best, windowed=windowed)
     return _report(parts, plan, load_s, timings[:-1], dissection, best, memory)

@@ -92,10 +92,10 @@ def page(report: BenchReport, command: str) -> str:
 def _head(report: BenchReport) -> str:
     shot, fps = report.dissection, report.fps
     figures = [
-        ("With a full window", _spread(report.full_window_fps, "FPS")),
+        ("With a full window", _spread(report.full_window_fps, "FPS", digits=1)),
         ("Without VAE and transfer", _fps(shot.fps_without_vae, shot.full_window_fps_without_vae)),
         ("At this device's floor", _fps(shot.floor.fps, shot.floor.full_window_fps)),
-        ("First frames", _spread(report.first_frames_s, "s")),
+        ("First frames", _spread(report.first_frames_s, "s", digits=3)),
         (f"Stalls at {FPS} FPS", f"{report.viewing.stalls}<small>{report.viewing.stalled_s:.2f} s in all</small>"),
     ]
     if (gap := report.chunk_gap_s) is not None:
@@ -110,14 +110,15 @@ def _head(report: BenchReport) -> str:
     )
 
 
-def _spread(spread: Spread | None, unit: str) -> str:
+def _spread(spread: Spread | None, unit: str, digits: int) -> str:
     if spread is None:
         return ""
-    return f"{spread.median:.3g} {unit}<small>{spread.min:.3g} to {spread.max:.3g}</small>"
+    median, low, high = (f"{value:.{digits}f}" for value in (spread.median, spread.min, spread.max))
+    return f"{median} {unit}<small>{low} to {high}</small>"
 
 
 def _fps(whole: float, full_window: float | None) -> str:
-    return f"{whole:.3g} FPS" + ("" if full_window is None else f"<small>{full_window:.3g} with a full window</small>")
+    return f"{whole:.1f} FPS" + ("" if full_window is None else f"<small>{full_window:.1f} with a full window</small>")
 
 
 def _figure(name: str, value: str) -> str:

@@ -158,7 +158,8 @@ def shot_work(
     dtype: torch.dtype = torch.bfloat16,
     *,
     chunks: int = MAX_CHUNKS,
-    caption_tokens: Sequence[int] = (),
+    captions: int = 2,
+    caption_tokens: int | None = None,
     remembers: bool = True,
 ) -> ShotWork:
     """The work of one shot at the size and with the sampler of its model.
@@ -167,35 +168,35 @@ def shot_work(
         config: of the model.
         dtype: of its weights, and of what it computes with.
         chunks: the shot's length.
-        caption_tokens: tokens of every caption that is read; none: those of one caption, as many as fit.
+        captions: how many the transformer reads, those of the remembered frames and the shot's own.
+        caption_tokens: length of its own caption, the one that is encoded; None: as long as can be.
         remembers: whether there are frames to remember; a story's first shot has none.
     """
-    tokens = caption_tokens or (config.text_encoder.text_len,)
+    tokens = caption_tokens or config.text_encoder.text_len
     one, two = (
-        _shot_work(replace(config, transformer=shape), dtype, chunks, tokens, remembers=remembers)
+        _shot_work(replace(config, transformer=shape), dtype, chunks, captions, tokens, remembers=remembers)
         for shape in (replace(config.transformer, num_layers=layers) for layers in (1, 2))
     )
     return one.grown(two, config.transformer.num_layers)
 
 
 def _shot_work(
-    config: ModelConfig, dtype: torch.dtype, chunks: int, tokens: Sequence[int], *, remembers: bool
+    config: ModelConfig, dtype: torch.dtype, chunks: int, captions: int, tokens: int, *, remembers: bool
 ) -> ShotWork:
     with torch.device("meta"):
         transformer, network, _ = networks(config, None)
     transformer.to(dtype=dtype)
     codec = cast(Codec, network.to("meta", dtype))  # the statistics of its latents are made elsewhere
     counter = WorkCounter()
-    for length in tokens:
-        for kind, work in text_work(config.text_encoder, length, dtype.itemsize):
-            counter.add("text", kind, work)
+    for kind, work in text_work(config.text_encoder, tokens, dtype.itemsize):
+        counter.add("text", kind, work)
     with torch.inference_mode(), counter:
         if remembers:
             with counter("context"):
                 codec.encode_frames(_nothing(CONTEXT_LATENTS, 3, config.video.height, config.video.width))
         sampler = Sampler.from_config(config.sampler)
         one_step = replace(sampler, kind="few_step", sigmas=sampler.sigmas[:1])  # every step has the same work
-        rollout = _begin(config, transformer, one_step, chunks, len(tokens), counter)
+        rollout = _begin(config, transformer, one_step, chunks, captions, counter)
         return _count(rollout, codec, counter, sampler.forwards)
 
 

@@ -28,6 +28,7 @@ from shotstream.model.injection import latents_in_front
 from shotstream.model.parts import ModelParts
 from shotstream.rollout.decode import FrameDecoder
 from shotstream.rollout.denoise import Sampler
+from shotstream.rollout.reading import CaptionReader
 from shotstream.rollout.recall import Recalled, caption_vector, recall
 from shotstream.rollout.shot import ShotInputs, ShotRollout
 from shotstream.rollout.take import Origin, Shot
@@ -85,6 +86,7 @@ class Story:
         self._size = size or parts.config.video
         self._sampler = Sampler.from_config(sampler)
         self._select = make_selector(context, caption_vector(parts.text_encoder))
+        self._reader = CaptionReader(parts.text_encoder)
         self._noise = noise or SeededNoise(seed)
         identity = StoryIdentity(
             self._global, seed, self._size.height, self._size.width, to_dict(sampler), parts.fingerprint, context
@@ -239,7 +241,7 @@ class Story:
 
     def _read(self, captions: Sequence[str]) -> Float[Tensor, "1 s l e"]:
         with self._clock("text"):
-            return self._parts.text_encoder.encode(captions)[None]
+            return self._reader.read(captions)[None]
 
     def _context(self, recalled: Recalled) -> Float[Tensor, "1 f k y x"]:
         """Latents of the remembered frames, each encoded alone; zeros where there are none."""
