@@ -8,7 +8,8 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,7 +80,17 @@ class Running:
             return json.load(reply)
 
 
-Serve = Callable[..., AbstractContextManager[Running]]
+Serve = Callable[..., Running]
+
+
+@contextmanager
+def running(model: Model, data: Path, token: str | None = None, **limits: Any) -> Iterator[Running]:
+    """A server on a directory."""
+    server = Running(lambda: model, Settings(data, port=0, token=token, limits=Limits(**limits)))
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -88,25 +99,16 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="session")
-def serve(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Serve:
-    """Starts a server on a directory of its own; limits and a token can be given."""
-
-    @contextmanager
-    def start(token: str | None = None, **limits: Any) -> Iterator[Running]:
-        settings = Settings(tmp_path_factory.mktemp("data"), port=0, token=token, limits=Limits(**limits))
-        running = Running(lambda: model, settings)
-        try:
-            yield running
-        finally:
-            running.stop()
-
-    return start
+def server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    with running(model, tmp_path_factory.mktemp("data")) as server:
+        yield server
 
 
-@pytest.fixture(scope="session")
-def server(serve: Serve) -> Iterator[Running]:
-    with serve() as running:
-        yield running
+@pytest.fixture
+def serve(model: Model, tmp_path: Path) -> Iterator[Serve]:
+    """Starts a server of the test's own; a token and limits can be given."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(running(model, tmp_path / "data", **options))
 
 
 def find_chromium() -> str | None:
@@ -230,8 +232,11 @@ NewDesk = Callable[..., Desk]
 
 
 @pytest.fixture
-def new_desk(browser: Browser, server: Running) -> Iterator[NewDesk]:
-    """Seats people in front of browsers of their own; afterwards no console may have said anything wrong."""
+def new_desk(browser: Browser, server: Running, serve: Serve) -> Iterator[NewDesk]:  # noqa: ARG001
+    """Seats people in front of browsers of their own; afterwards no console may have said anything wrong.
+
+    They leave before the servers of the test do.
+    """
     contexts: list[BrowserContext] = []
     desks: list[Desk] = []
 

@@ -25,6 +25,7 @@ def test_the_story_goes_back_to_a_shot_and_on_again(desk: Any) -> None:
     desk.page.get_by_label("Go on with a take that was made before").select_option("Take 1 of 1")
     expect(desk.shots).to_have_count(2)
     desk.page.get_by_role("button", name="Back to shot 1").click()
+    expect(desk.shots).to_have_count(1)
     desk.make("The fox sleeps.")
     assert desk.tree()["current"] == [0, 1]
 
