@@ -229,7 +229,7 @@ class Story:
         shape = (1, CHUNK_LATENTS, *context.shape[2:])
 
         def noise(chunk: int, step: int) -> Tensor:
-            return noise_of(index, chunk, step, shape).to(context.device)
+            return _send(noise_of(index, chunk, step, shape), context.device)
 
         transformer = self._parts.transformer
         if self._sampler.order == "whole":
@@ -262,3 +262,8 @@ class Story:
             )
         self._cache.reset()
         return self._cache
+
+
+def _send(drawn: Tensor, device: torch.device) -> Tensor:
+    """Noise on its device. CUDA is sent it from pinned memory, so that the host does not wait for what runs there."""
+    return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)
