@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from shotstream.world.captions import (
     caption_words,
     global_caption,
@@ -10,11 +12,12 @@ from shotstream.world.captions import (
     story_captions,
     suggest_next,
     traits_of_caption,
-    vocabulary,
+    unknown_words,
 )
 from shotstream.world.scene import Character, Shot, Story
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import ACCESSORIES, LANDMARKS, PATTERNS
+from shotstream.world.words import SMALL_WORDS, vocabulary
 
 STORY = Story(
     (Character("fox", "red", "hat", "spots"), Character("owl", "blue", "none", "plain")),
@@ -104,3 +107,26 @@ def test_suggestions_are_captions_of_a_new_view() -> None:
             read = traits_of_caption(caption)
             assert (read["species"], read["framing"]) != (species, (last.framing,))
             assert set(split_words(caption)) <= caption_words()
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("A spaceship, then a purple SPACESHIP and the fox's dragon.", ("spaceship", "dragon")),
+        ("The owl is walking: it’s 3 o'clock", ("walking", "3", "o'clock")),
+        ("a mid-shot of a big-eared bear", ("big-eared",)),
+        ("Le café, 狐狸", ("le", "café", "狐狸")),
+        ("They do not sleep", ("not",)),
+        (" ,.! ", ()),
+    ],
+)
+def test_words_that_no_caption_holds_are_told(text: str, unknown: tuple[str, ...]) -> None:
+    assert unknown_words(text) == unknown
+
+
+def test_whatever_the_grammar_says_is_known_and_small_words_say_no_trait() -> None:
+    for _, _, captions in many_captions():
+        assert unknown_words(" ".join(captions)) == ()
+    for values in vocabulary().values():
+        for phrases in values.values():
+            assert not SMALL_WORDS & set(phrases)

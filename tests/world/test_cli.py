@@ -9,6 +9,7 @@ from shotstream.cli import main
 from shotstream.core.media import probe_video
 from shotstream.world.dataset import read_dataset
 from shotstream.world.stories import sample_story
+from shotstream.world.words import vocabulary
 
 
 def test_render_writes_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,6 +25,17 @@ def test_dataset_writes_the_stories_of_the_seeds(tmp_path: Path) -> None:
     assert [entry.truth for entry in read_dataset(tmp_path / "made")] == [sample_story(8), sample_story(9)]
     truth = json.loads((tmp_path / "made" / "story000001.truth.json").read_text())
     assert truth["place"] == sample_story(9).place
+
+
+def test_words_prints_every_phrase(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main(["world", "words"]) == 0
+    printed = capsys.readouterr().out
+    for trait, values in vocabulary().items():
+        assert trait in printed
+        for value, phrases in values.items():
+            assert f"{value} " in printed
+            assert ", ".join(phrases) in printed
 
 
 @pytest.mark.parametrize(

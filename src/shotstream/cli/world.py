@@ -1,4 +1,4 @@
-"""`shotstream world`: render stories of the procedural world, write data sets of them, train its judge."""
+"""`shotstream world`: render stories of the procedural world, write data sets, train its judge, list its words."""
 
 import argparse
 from pathlib import Path
@@ -26,6 +26,7 @@ from shotstream.world.judge_training import (
 from shotstream.world.render import render_story
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import FRAMINGS
+from shotstream.world.words import vocabulary
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -53,6 +54,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     check.add_argument("--weights", type=Path, default=None, metavar="FILE", help="default: those of the package")
     check.add_argument("--degraded", action="store_true", help="read frames with blur, noise and lost detail")
     check.set_defaults(run=_check_judge)
+    words = commands.add_parser("words", help="which words the world knows, by trait")
+    words.set_defaults(run=_words)
 
 
 def _render(args: argparse.Namespace) -> int:
@@ -103,5 +106,14 @@ def _check_judge(args: argparse.Namespace) -> int:
     table = Table("trait", "all", *FRAMINGS, title=f"read right in the shots of {args.stories} held-out stories, %")
     for trait, shares in accuracies.items():
         table.add_row(trait, *(f"{100 * shares[name]:.1f}" for name in ("all", *FRAMINGS)))
+    Console().print(table)
+    return 0
+
+
+def _words(_args: argparse.Namespace) -> int:
+    table = Table("trait", "value", "words", title="what StoryWorld knows")
+    for trait, values in vocabulary().items():
+        for number, (value, phrases) in enumerate(values.items(), start=1):
+            table.add_row("" if number > 1 else trait, value, ", ".join(phrases), end_section=number == len(values))
     Console().print(table)
     return 0

@@ -4,73 +4,27 @@ Accessory, pattern and layout are never named. Variant 0 is the plain wording; e
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from shotstream.core.rng import derive_seed
 from shotstream.world.scene import Shot, Story
-from shotstream.world.traits import Action, Camera, Colour, Framing, Place, Species, Time
+from shotstream.world.words import (
+    ACTION_WORDS,
+    CAMERA_WORDS,
+    COLOUR_WORDS,
+    FRAMING_WORDS,
+    PLACE_WORDS,
+    SMALL_WORDS,
+    SPECIES_WORDS,
+    TIME_WORDS,
+    Vocabulary,
+    vocabulary,
+)
 
 T = TypeVar("T")
-
-Phrases = tuple[str, ...]
-
-COLOUR_WORDS: dict[Colour, Phrases] = {
-    "red": ("red", "crimson", "scarlet"),
-    "yellow": ("yellow", "golden", "lemon"),
-    "green": ("green", "emerald", "lime"),
-    "blue": ("blue", "azure", "cobalt"),
-    "purple": ("purple", "violet", "lilac"),
-    "white": ("white", "snowy", "ivory"),
-}
-SPECIES_WORDS: dict[Species, Phrases] = {
-    "fox": ("fox", "fox cub", "little fox"),
-    "rabbit": ("rabbit", "bunny", "hare"),
-    "bear": ("bear", "bear cub", "little bear"),
-    "frog": ("frog", "toad", "little frog"),
-    "owl": ("owl", "owlet", "little owl"),
-    "robot": ("robot", "droid", "android"),
-}
-PLACE_WORDS: dict[Place, Phrases] = {
-    "forest": ("in a forest", "in the woods", "in a woodland"),
-    "beach": ("on a beach", "at the seaside", "on the seashore"),
-    "village": ("in a village", "in a hamlet", "in the countryside"),
-    "desert": ("in a desert", "among sand dunes", "in a sandy wasteland"),
-    "lake": ("by a mountain lake", "at an alpine lake", "on a lakeshore"),
-    "city": ("in a city", "in a big city", "in the metropolis"),
-}
-TIME_WORDS: dict[Time, Phrases] = {
-    "day": ("by day", "in the daytime", "on a sunny day", "at noon"),
-    "dusk": ("at dusk", "at sunset", "in the evening"),
-    "night": ("at night", "after dark", "by moonlight"),
-}
-FRAMING_WORDS: dict[Framing, Phrases] = {
-    "wide": ("wide shot", "long shot", "full view"),
-    "medium": ("medium shot", "mid shot", "middle view"),
-    "close-up": ("close-up", "close shot", "tight shot"),
-}
-CAMERA_WORDS: dict[Camera, Phrases] = {
-    "still": ("the camera is still", "static camera", "fixed camera"),
-    "pan left": ("the camera pans left", "panning left", "the camera turns left"),
-    "pan right": ("the camera pans right", "panning right", "the camera turns right"),
-    "push in": ("the camera pushes in", "slow zoom in", "the camera moves closer"),
-}
-ACTION_WORDS: dict[Action, tuple[tuple[str, str], ...]] = {
-    "walk left": (("walks left", "walk left"), ("strolls left", "stroll left"), ("goes left", "go left")),
-    "walk right": (
-        ("walks right", "walk right"),
-        ("strolls right", "stroll right"),
-        ("goes right", "go right"),
-    ),
-    "jump": (("jumps", "jump"), ("hops in place", "hop in place"), ("leaps high", "leap high")),
-    "wave": (("waves", "wave"), ("says hello", "say hello"), ("waves a hand", "wave a hand")),
-    "sleep": (("sleeps", "sleep"), ("takes a nap", "take a nap"), ("dozes", "doze")),
-    "dance": (("dances", "dance"), ("does a dance", "do a dance"), ("sways to music", "sway to music")),
-    "eat": (("eats", "eat"), ("has a snack", "have a snack"), ("munches a melon", "munch a melon")),
-}
-"""Each said of one and of two."""
 
 GLOBAL_TEMPLATES = (
     "{who} {place} {time}.",
@@ -126,21 +80,6 @@ def story_captions(story: Story, variant: int = 0) -> tuple[str, tuple[str, ...]
     return global_caption(story, variant), tuple(shot_caption(story, i, variant) for i in range(len(story.shots)))
 
 
-def vocabulary() -> dict[str, dict[str, tuple[str, ...]]]:
-    """Which words StoryWorld knows: trait -> value -> phrases."""
-    actions = {name: tuple(form for forms in phrases for form in forms) for name, phrases in ACTION_WORDS.items()}
-    tables: dict[str, Mapping[Any, tuple[str, ...]]] = {
-        "species": SPECIES_WORDS,
-        "colour": COLOUR_WORDS,
-        "place": PLACE_WORDS,
-        "time": TIME_WORDS,
-        "framing": FRAMING_WORDS,
-        "camera": CAMERA_WORDS,
-        "action": actions,
-    }
-    return {trait: dict(values) for trait, values in tables.items()}
-
-
 def caption_words() -> frozenset[str]:
     """Every lower-case word that a caption can hold."""
     templates = " ".join(GLOBAL_TEMPLATES + SHOT_TEMPLATES)
@@ -154,11 +93,24 @@ def split_words(caption: str) -> list[str]:
     return re.findall(r"[a-z]+(?:-[a-z]+)*", caption.lower())
 
 
-def traits_of_caption(caption: str) -> dict[str, tuple[str, ...]]:
-    """The traits a caption names: trait -> values in the order they are said. What it does not name is left out."""
+def unknown_words(text: str) -> tuple[str, ...]:
+    """What a text says in words that no caption holds, in the order they are said; small words do not count.
+
+    A word with hyphens is known where all its parts are.
+    """
+    known = caption_words() | SMALL_WORDS
+    words = re.findall(r"\w+(?:[-'’]\w+)*", re.sub(r"['’](?:s|m|re|ll|ve|d)\b", "", text.lower()))
+    return tuple(dict.fromkeys(word for word in words if word not in known and not known.issuperset(word.split("-"))))
+
+
+def traits_of_caption(caption: str, words: Vocabulary | None = None) -> dict[str, tuple[str, ...]]:
+    """The traits a caption names: trait -> values in the order they are said. What it does not name is left out.
+
+    `words` are those it may be said in; None: the grammar's.
+    """
     phrases = {
         phrase: (trait, value)
-        for trait, values in vocabulary().items()
+        for trait, values in (words or vocabulary()).items()
         for value, known in values.items()
         for phrase in known
     }
