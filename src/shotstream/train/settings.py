@@ -107,10 +107,12 @@ class BaseTraining:
     clean; `no_text_share` of the samples lose their captions.
     """
 
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=20000, ema_decay=0.999))
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-3, warmup_steps=200))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=15000, ema_decay=0.999))
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(lr=1e-3, warmup_steps=200, decay_share=0.2)
+    )
     picture_steps: int = 5000
-    picture_share: float = 0.4
+    picture_share: float = 0.7
     pictures: PoolConfig = field(default_factory=lambda: PoolConfig(latents=128, batches=800, pictures=True))
     shift: float = 3.0
     full_weight_sigma: float = 0.3
