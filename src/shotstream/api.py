@@ -57,16 +57,21 @@ class Model:
         return self.parts.text_encoder.truncation(captions)
 
 
-def open_model(source: str | Path = "storyworld", *, device: str = "auto", dtype: str = "auto") -> Model:
+def open_model(
+    source: str | Path = "storyworld", *, device: str = "auto", dtype: str = "auto", text_device: str | None = None
+) -> Model:
     """A model by name, directory or hub id (`model.zoo`).
 
     Args:
         source: "storyworld" (embedded), a directory of weights, or a hub id.
         device: auto, cpu, cuda, cuda:N or mps.
         dtype: auto, float32 or bfloat16; auto is bfloat16 where the device is fast in it.
+        text_device: where the text encoder stays, which is most of a full-size model's weights and works once a
+            caption; None: on `device`.
 
     Raises:
         InputError: there is no such model or device, or the weights cannot be used.
     """
     where = pick_device(device)
-    return Model(open_parts(source, where, pick_dtype(where, dtype)))
+    texts = where if text_device is None else pick_device(text_device)
+    return Model(open_parts(source, where, pick_dtype(where, dtype), text_device=texts))

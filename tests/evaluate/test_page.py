@@ -32,7 +32,7 @@ PARTS: dict[Part, PartFigures] = {
 DISSECTION = Dissection(PARTS, 0.5, 5.0, 8.0, 9.0, Floor(30.0, 25.0))
 REPORT = BenchReport(
     subject=Subject(
-        "a <model>", "a & b", VideoSize(480, 832), SamplerConfig(), "cuda:0", "bfloat16", {"x": Network(1, 2)}
+        "a <model>", "a & b", VideoSize(480, 832), SamplerConfig(), "cuda:0", "cpu", "bfloat16", {"x": Network(1, 2)}
     ),
     machine=Machine("a processor", 16, 8, "a card", "Linux", "3.11", "2.11", "0.1"),
     plan=BenchPlan(shots=2, chunks=3),

@@ -44,12 +44,13 @@ def test_the_command_says_what_each_step_took(
     parts: ModelParts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_directory(parts, tmp_path / "model")
-    assert main(["warmup", "--model", str(tmp_path / "model"), "--device", "cpu"]) == 0
+    assert main(["warmup", "--model", str(tmp_path / "model"), "--device", "cpu", "--text-device", "cpu"]) == 0
     steps = re.findall(r"^(.+): (\d+\.\d\d) s$", capsys.readouterr().out, re.MULTILINE)
     assert [step for step, _ in steps] == ["libraries", "model", "first shot", "the same shot again"]
     assert float(steps[2][1]) > 0
 
 
-def test_an_unknown_model_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["warmup", "--model", "nothing"]) == 2
+@pytest.mark.parametrize("wrong", [("--model", "nothing"), ("--text-device", "tpu")])
+def test_what_is_unknown_is_one_line(wrong: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["warmup", *wrong]) == 2
     assert capsys.readouterr().err.count("\n") == 1

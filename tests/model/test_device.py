@@ -7,7 +7,7 @@ import torch
 
 from shotstream.core.errors import InputError
 from shotstream.model import device
-from shotstream.model.device import cpu_flags, pick_device, pick_dtype
+from shotstream.model.device import cpu_flags, pick_device, pick_dtype, send
 
 
 @pytest.fixture
@@ -69,3 +69,22 @@ def test_a_cpu_with_bfloat16_uses_it(
 
 def test_flags_are_none_where_the_system_does_not_say(tmp_path: Path) -> None:
     assert cpu_flags(tmp_path / "nothing") == frozenset()
+
+
+def test_what_is_sent_is_pinned_on_its_way_to_cuda_and_only_then() -> None:
+    asked: list[tuple[str, object]] = []
+
+    class Sent(torch.Tensor):
+        def pin_memory(self) -> "Sent":  # type: ignore[override]
+            asked.append(("pin", None))
+            return self
+
+        def to(self, device: torch.device, non_blocking: bool = False) -> "Sent":  # type: ignore[override]
+            asked.append((device.type, non_blocking))
+            return self
+
+    tensor = torch.zeros(2).as_subclass(Sent)
+    send(tensor, torch.device("cpu"))
+    assert asked == [("cpu", False)]
+    send(tensor, torch.device("cuda"))
+    assert asked[1:] == [("pin", None), ("cuda", True)]

@@ -376,3 +376,24 @@ def test_without_a_network_the_real_hub_client_is_one_line(tmp_path: Path, monke
 def test_a_config_needs_one_codec(tiny: Any) -> None:
     with pytest.raises(InputError, match="exactly one codec"):
         ModelConfig(name="x", video=tiny.parts.config.video)
+
+
+@pytest.mark.parametrize("text_device", [None, "cpu"])
+def test_the_text_encoder_is_loaded_where_it_stays(
+    text_device: str | None, tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the model is on the meta device, from which nothing could be fetched back."""
+    loaded: dict[str, torch.device | str] = {}
+    monkeypatch.setattr(
+        "shotstream.model.parts.load_into", lambda _, __, part, device, ___: loaded.update({part: device})
+    )
+    write_directory(tiny.parts, tmp_path / "ours")
+    open_parts(tmp_path / "ours", "meta", text_device=text_device)
+    assert list(loaded.values()) == ["meta", "meta", text_device or "meta"]
+
+
+def test_random_weights_are_the_same_wherever_the_text_encoder_is(tiny: Any) -> None:
+    apart = random_parts(tiny.parts.config, seed=1, device="meta", text_device="cpu")
+    assert apart.transformer.patch_embedding.weight.is_meta
+    mine, whole = apart.text_encoder.state_dict(), tiny.parts.text_encoder.state_dict()
+    assert all(torch.equal(mine[name], whole[name]) for name in whole)

@@ -24,8 +24,8 @@ def shell(tmp_path, monkeypatch, capsys, model):
     monkeypatch.setattr(cli, "COMMANDS", ("generate",))
     opened = []
 
-    def fake_open(source, *, device):
-        opened.append((source, device))
+    def fake_open(source, **options):
+        opened.append((source, options))
         return model
 
     monkeypatch.setattr(shotstream, "open", fake_open, raising=False)
@@ -40,11 +40,13 @@ def shell(tmp_path, monkeypatch, capsys, model):
 
 
 def test_a_line_becomes_a_video(shell, tmp_path):
-    code, out, err = shell(LINE, "-o", "out.mp4", "--chunks", 1, "--model", "tiny", "--device", "cpu")
+    code, out, err = shell(
+        LINE, "-o", "out.mp4", "--chunks", 1, "--model", "tiny", "--device", "cpu", "--text-device", "cpu"
+    )
     assert (code, err) == (0, "")
     assert "out.mp4: 2 shots, 18 frames, seed 0" in out
     assert "FPS, first frame after" in out
-    assert shell.opened == [("tiny", "cpu")]
+    assert shell.opened == [("tiny", {"device": "cpu", "text_device": "cpu"})]
     assert probe_video(tmp_path / "out.mp4").frames == 18
     assert [len(read_video(tmp_path / "out.shots" / f"shot-00{shot}.mp4")) for shot in range(2)] == [9, 9]
 

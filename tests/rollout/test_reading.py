@@ -9,6 +9,8 @@ from shotstream.rollout import reading
 from shotstream.rollout.reading import CaptionReader
 from shotstream.rollout.stream import Story
 
+CPU = torch.device("cpu")
+
 
 @pytest.fixture
 def encoded(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -20,7 +22,7 @@ def encoded(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_kept_rows_are_those_that_are_made_anew(parts: ModelParts, encoded: list[str]) -> None:
-    reader = CaptionReader(parts.text_encoder)
+    reader = CaptionReader(parts.text_encoder, CPU)
     for captions in (["a fox"], ["an owl", "a fox"], ["a fox", "a fox", "a cat"]):
         assert torch.equal(reader.read(captions), parts.text_encoder.encode(captions))
         encoded.clear()
@@ -30,7 +32,7 @@ def test_kept_rows_are_those_that_are_made_anew(parts: ModelParts, encoded: list
 
 def test_only_the_latest_are_kept(parts: ModelParts, encoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "KEPT_CAPTIONS", 2)
-    reader = CaptionReader(parts.text_encoder)
+    reader = CaptionReader(parts.text_encoder, CPU)
     for caption in ("a", "b", "a", "c", "a", "b"):
         reader.read([caption])
     assert encoded == ["a", "b", "c", "b"], "of a and b, b had been read longer ago when c came"
@@ -49,3 +51,15 @@ def test_a_story_has_the_same_frames(parts: ModelParts, encoded: list[str], monk
     anew = tell()
     assert len(encoded) == 6
     assert all(np.array_equal(one, other) for one, other in zip(kept, anew, strict=True))
+
+
+def test_rows_are_kept_where_they_are_read_and_brought_there_once_a_caption(
+    parts: ModelParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[torch.device] = []
+    monkeypatch.setattr(reading, "send", lambda rows, device: sent.append(device) or rows.to(device))
+    reader = CaptionReader(parts.text_encoder, torch.device("meta"))
+    for captions in (["a fox", "an owl"], ["an owl", "a fox"]):
+        assert reader.read(captions).is_meta
+    assert sent == [torch.device("meta")] * 2
+    assert not next(parts.text_encoder.parameters()).is_meta

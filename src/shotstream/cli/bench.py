@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from shotstream.cli.opening import add_model_arguments
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.files import check_target, write_bytes, write_json
@@ -27,9 +28,7 @@ MIB = 2**20
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Adds `bench`."""
     parser = subparsers.add_parser("bench", help="measure how fast a model tells a story on this machine")
-    parser.add_argument(
-        "--model", default="storyworld", metavar="M", help="a name, directory or hub id (default storyworld)"
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--random-weights", action="store_true", help="measure only the shape: storyworld, wan-1.3b or tiny"
     )
@@ -38,7 +37,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--chunks", type=int, default=MAX_CHUNKS, metavar="C", help=f"length of a shot (default {MAX_CHUNKS})"
     )
     parser.add_argument("--warmup", type=int, default=1, metavar="W", help="shots before them, reported apart (1)")
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default auto)")
     parser.add_argument("--dtype", default="auto", metavar="T", help="auto, float32 or bfloat16 (default auto)")
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads to use (default: torch's choice)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, hardware and versions too")
@@ -70,10 +68,12 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"expected 1 or more threads, got --threads {args.threads}")
         torch.set_num_threads(args.threads)
     device = pick_device(args.device)
+    text_device = pick_device(args.text_device or args.device)
     console = Console(highlight=False)
     with console.status("loading") as status:
+        dtype = pick_dtype(device, args.dtype)
         parts, load_s = open_subject(
-            args.model, device, pick_dtype(device, args.dtype), random_weights=args.random_weights
+            args.model, device, dtype, random_weights=args.random_weights, text_device=text_device
         )
         if args.vs_reference is not None:
             return _versus(args, plan, parts, console)

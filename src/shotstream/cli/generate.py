@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import shotstream
+from shotstream.cli.opening import add_model_arguments, open_asked
 from shotstream.core.errors import InputError
 from shotstream.core.files import make_directory, writing
 from shotstream.core.log import show_warnings
@@ -24,7 +25,6 @@ from shotstream.story.loading import load_scripts
 from shotstream.story.relevance import SELECTOR_NAMES, check_selector
 from shotstream.story.script import Script, check_seed
 
-DEFAULT_MODEL = "storyworld"
 DEFAULT_SEED = 0
 _log = logging.getLogger(__name__)
 
@@ -41,13 +41,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         metavar="OUT.mp4",
         help="the video (or, for many stories, a directory)",
     )
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL, metavar="M", help=f"a name, directory or hub id (default {DEFAULT_MODEL})"
-    )
+    add_model_arguments(parser)
     parser.add_argument(
         "--seed", type=int, metavar="S", help=f"of the noise (default: the story's own, else {DEFAULT_SEED})"
     )
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default auto)")
     parser.add_argument(
         "--chunks", type=int, metavar="N", help="length of shots for which the story names none, 1 to 7"
     )
@@ -79,7 +76,7 @@ def _run(args: argparse.Namespace) -> int:
     jobs = list(zip(scripts, plan_outputs(args.output, args.frames, args.gif, len(scripts)), strict=True))
     for _, outputs in jobs:
         outputs.check(args.mode)
-    model = shotstream.open(args.model, device=args.device)
+    model = open_asked(args)
     _check_captions(model, scripts, strict=args.strict)
     for script, outputs in jobs:
         seed = next(seed for seed in (args.seed, script.seed, DEFAULT_SEED) if seed is not None)

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from shotstream.cli.opening import add_model_arguments, open_asked
 from shotstream.core.log import show_warnings
 from shotstream.serve.settings import DEFAULT_PORT, Limits, Settings
 
@@ -27,8 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("shotstream-data"), metavar="DIR", help="stories (default shotstream-data)"
     )
-    parser.add_argument("--model", default="storyworld", metavar="M", help="a name, directory or hub id")
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default auto)")
+    add_model_arguments(parser)
     parser.add_argument(
         "--token",
         default=os.environ.get(TOKEN_VARIABLE),
@@ -61,5 +61,6 @@ def _run(args: argparse.Namespace) -> int:
     from shotstream.serve.run import serve
 
     show_warnings()
-    serve(args.model, args.device, settings_of(args), lambda url: print(f"ShotStream is at {url}", flush=True))
+    settings = settings_of(args)
+    serve(lambda: open_asked(args), settings, lambda url: print(f"ShotStream is at {url}", flush=True))
     return 0

@@ -5,6 +5,7 @@ import webbrowser
 from typing import Any
 from urllib.parse import quote
 
+from shotstream.cli.opening import open_asked
 from shotstream.cli.serve import add_arguments, settings_of
 from shotstream.core.log import show_warnings
 
@@ -26,5 +27,5 @@ def _run(args: argparse.Namespace) -> int:
         print(f"The studio is at {url}", flush=True)
         webbrowser.open(url if settings.token is None else f"{url}?token={quote(settings.token)}")
 
-    serve(args.model, args.device, settings, show)
+    serve(lambda: open_asked(args), settings, show)
     return 0

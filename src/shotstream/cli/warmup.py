@@ -5,25 +5,23 @@ import sys
 import time
 from typing import Any
 
+from shotstream.cli.opening import add_model_arguments, open_asked
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Adds `warmup`."""
     parser = subparsers.add_parser("warmup", help="fetch and load a model, make a throw-away shot, say what that took")
-    parser.add_argument(
-        "--model", default="storyworld", metavar="M", help="a name, directory or hub id (default storyworld)"
-    )
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default auto)")
+    add_model_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Opens the model and makes the same shot twice: a first run pays the difference, later ones do not."""
     started_s = time.perf_counter()
-    from shotstream.api import open_model
     from shotstream.rollout.warm import throw_away_shot
 
     times_s = [started_s, time.perf_counter()]
-    parts = open_model(args.model, device=args.device).parts
+    parts = open_asked(args).parts
     times_s.append(time.perf_counter())
     for _ in range(2):
         throw_away_shot(parts)

@@ -68,13 +68,14 @@ class Network:
 
 @dataclass(frozen=True)
 class Subject:
-    """What was measured."""
+    """What was measured. Where captions are encoded elsewhere, `text` is held against a device that did not run it."""
 
     name: str
     source: str
     video: VideoSize
     sampler: SamplerConfig
     device: str
+    text_device: str
     dtype: str
     networks: Mapping[str, Network]
 
@@ -114,7 +115,12 @@ class BenchReport:
 
 
 def open_subject(
-    source: str, device: torch.device, dtype: torch.dtype, *, random_weights: bool = False
+    source: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    random_weights: bool = False,
+    text_device: torch.device | None = None,
 ) -> tuple[ModelParts, float]:
     """A model to measure and the seconds it took to load: as `open_parts`, or only the shape with random weights.
 
@@ -126,9 +132,9 @@ def open_subject(
         raise InputError(f"expected --random-weights with a model of {', '.join(SHAPES)}, got '{source}'{hint}")
     started_s = time.perf_counter()
     if random_weights:
-        parts = random_parts(SHAPES[source], device=device, dtype=dtype)
+        parts = random_parts(SHAPES[source], device=device, dtype=dtype, text_device=text_device)
     else:
-        parts = open_parts(source, device, dtype)
+        parts = open_parts(source, device, dtype, text_device=text_device)
     synchronise(device)
     return parts, time.perf_counter() - started_s
 
@@ -243,4 +249,5 @@ def _subject(parts: ModelParts) -> Subject:
     }
     config = parts.config
     dtype = str(weight.dtype).removeprefix("torch.")
-    return Subject(config.name, parts.source, config.video, config.sampler, str(weight.device), dtype, networks)
+    devices = str(weight.device), str(next(parts.text_encoder.parameters()).device)
+    return Subject(config.name, parts.source, config.video, config.sampler, *devices, dtype, networks)

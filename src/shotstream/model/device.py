@@ -4,6 +4,7 @@ import platform
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from shotstream.core.errors import InputError
 
@@ -48,6 +49,13 @@ def pick_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
     else:
         fast = device.type == "cpu" and bool(BFLOAT16_FLAGS & cpu_flags())
     return torch.bfloat16 if fast else torch.float32
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The same values on `device`. CUDA is sent the host's from pinned memory, so that the host need not wait."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:

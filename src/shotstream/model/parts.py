@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -52,8 +53,16 @@ class ModelParts:
     fingerprint: str
 
 
-def build(states: ModelStates, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> ModelParts:
+def build(
+    states: ModelStates,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    text_device: torch.device | str | None = None,
+) -> ModelParts:
     """Networks with these tensors, on `device`, in `dtype` (None: each tensor as it is), in evaluation mode.
+
+    The text encoder goes straight to `text_device`; None: to `device` like the rest.
 
     Raises:
         InputError: the parts do not belong together, or tensors do not fit the configuration.
@@ -61,12 +70,12 @@ def build(states: ModelStates, device: torch.device | str = "cpu", dtype: torch.
     check_fit(states.config, states.source)
     with torch.device("meta"):
         transformer, codec, text_encoder = networks(states.config, states.tokenizer)
-    for network, state, part in (
-        (transformer, states.transformer, "transformer"),
-        (codec, states.codec, "codec"),
-        (text_encoder, states.text_encoder, "text encoder"),
+    for network, state, part, where in (
+        (transformer, states.transformer, "transformer", device),
+        (codec, states.codec, "codec", device),
+        (text_encoder, states.text_encoder, "text encoder", text_device or device),
     ):
-        load_into(network, state, f"{states.source} ({part})", device, dtype)
+        load_into(network, state, f"{states.source} ({part})", where, dtype)
         network.eval()
     mark = fingerprint(states.config, states.files)
     return ModelParts(states.config, transformer, cast(Codec, codec), text_encoder, states.source, mark)
@@ -78,10 +87,13 @@ def random_parts(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     tokenizer: Tokenizer | None = None,
+    *,
+    text_device: torch.device | str | None = None,
 ) -> ModelParts:
     """A model of that shape with the weights its networks are born with, for benches and tests.
 
-    Captions are read byte by byte where no tokenizer is given. The global random state is left as it was.
+    Captions are read byte by byte where no tokenizer is given, on `text_device` (None: on `device`). The global random
+    state is left as it was.
 
     Raises:
         InputError: the parts do not belong together.
@@ -90,14 +102,15 @@ def random_parts(
     device = torch.device(device)
     with torch.random.fork_rng(device_type="cuda" if device.type == "cpu" else device.type), device:
         torch.manual_seed(seed)
-        built = [network.to(device=device, dtype=dtype).eval() for network in networks(config, tokenizer)]
-    transformer, codec, text_encoder = built
+        transformer, codec, text_encoder = networks(config, tokenizer, text_device)
+        for network, where in ((transformer, device), (codec, device), (text_encoder, text_device or device)):
+            network.to(device=where, dtype=dtype).eval()
     mark = hashlib.blake2b(f"{_config_text(config)}/{seed}".encode(), digest_size=16).hexdigest()
     return ModelParts(
         config,
-        cast(Transformer, transformer),
+        transformer,
         cast(Codec, codec),
-        cast(TextEncoder, text_encoder),
+        text_encoder,
         f"random weights (seed {seed})",
         mark,
     )
@@ -129,9 +142,15 @@ def fingerprint(config: ModelConfig, files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def networks(config: ModelConfig, tokenizer: Tokenizer | None) -> tuple[Transformer, nn.Module, TextEncoder]:
-    """Transformer, codec and text encoder of a configuration, freshly made on the current default device."""
-    text_encoder = TextEncoder(config.text_encoder, tokenizer or byte_tokenizer())
+def networks(
+    config: ModelConfig, tokenizer: Tokenizer | None, text_device: torch.device | str | None = None
+) -> tuple[Transformer, nn.Module, TextEncoder]:
+    """Transformer, codec and text encoder of a configuration, freshly made on the current default device.
+
+    The text encoder is made on `text_device` where one is given.
+    """
+    with nullcontext() if text_device is None else torch.device(text_device):
+        text_encoder = TextEncoder(config.text_encoder, tokenizer or byte_tokenizer())
     return Transformer(config.transformer), _codec(config), text_encoder
 
 

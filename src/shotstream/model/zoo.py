@@ -50,6 +50,7 @@ def open_parts(
     *,
     adapter: Path | None = None,
     alpha: float | None = None,
+    text_device: torch.device | str | None = None,
 ) -> ModelParts:
     """A model ready to run.
 
@@ -60,11 +61,12 @@ def open_parts(
         dtype: of floating tensors; None leaves each as it is stored.
         adapter: a PEFT LoRA (its file or directory) to merge into a published transformer; `alpha` is its scale times
             its rank, where its `adapter_config.json` does not say it.
+        text_device: where the text encoder runs; None: on `device`.
 
     Raises:
         InputError: the source is unknown or cannot be reached, or a file in it is missing or cannot be used.
     """
-    return build(read_states(source, adapter=adapter, alpha=alpha), device, dtype)
+    return build(read_states(source, adapter=adapter, alpha=alpha), device, dtype, text_device=text_device)
 
 
 def read_states(source: str | Path, *, adapter: Path | None = None, alpha: float | None = None) -> ModelStates:

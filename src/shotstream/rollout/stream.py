@@ -24,6 +24,7 @@ from shotstream.core.spec import (
 )
 from shotstream.model.cache import KVCache
 from shotstream.model.config import SamplerConfig
+from shotstream.model.device import send
 from shotstream.model.injection import latents_in_front
 from shotstream.model.parts import ModelParts
 from shotstream.rollout.decode import FrameDecoder
@@ -86,7 +87,7 @@ class Story:
         self._size = size or parts.config.video
         self._sampler = Sampler.from_config(sampler)
         self._select = make_selector(context, caption_vector(parts.text_encoder))
-        self._reader = CaptionReader(parts.text_encoder)
+        self._reader = CaptionReader(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
         self._noise = noise or SeededNoise(seed)
         identity = StoryIdentity(
             self._global, seed, self._size.height, self._size.width, to_dict(sampler), parts.fingerprint, context
@@ -229,7 +230,7 @@ class Story:
         shape = (1, CHUNK_LATENTS, *context.shape[2:])
 
         def noise(chunk: int, step: int) -> Tensor:
-            return _send(noise_of(index, chunk, step, shape), context.device)
+            return send(noise_of(index, chunk, step, shape), context.device)
 
         transformer = self._parts.transformer
         if self._sampler.order == "whole":
@@ -262,8 +263,3 @@ class Story:
             )
         self._cache.reset()
         return self._cache
-
-
-def _send(drawn: Tensor, device: torch.device) -> Tensor:
-    """Noise on its device. CUDA is sent it from pinned memory, so that the host does not wait for what runs there."""
-    return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn.to(device)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import uvicorn
 
-from shotstream.api import Model, open_model
+from shotstream.api import Model
 from shotstream.core.errors import InputError
 from shotstream.serve.app import make_app
 from shotstream.serve.settings import Settings
@@ -15,7 +15,7 @@ MESSAGE_BYTES = 2**20
 LEAVE_S = 5
 
 
-def serve(source: str, device: str, settings: Settings, started: Callable[[str], None]) -> None:
+def serve(open_model: Callable[[], Model], settings: Settings, started: Callable[[str], None]) -> None:
     """Serves until it is interrupted; `started` is told the address once it answers.
 
     Raises:
@@ -23,7 +23,7 @@ def serve(source: str, device: str, settings: Settings, started: Callable[[str],
     """
     listening = listen(settings)
     try:
-        asyncio.run(serve_model(lambda: open_ready(source, device), settings, listening, started))
+        asyncio.run(serve_model(lambda: open_ready(open_model), settings, listening, started))
     finally:
         listening.close()
 
@@ -42,13 +42,13 @@ def listen(settings: Settings) -> socket.socket:
         raise InputError(f"cannot listen at {where}: {error.strerror or error}; choose another port") from error
 
 
-def open_ready(source: str, device: str) -> Model:
+def open_ready(open_model: Callable[[], Model]) -> Model:
     """A model that has made its first chunk already, which takes longer than later ones.
 
     Raises:
         InputError: there is no such model.
     """
-    model = open_model(source, device=device)
+    model = open_model()
     model.warm_up()
     return model
 

@@ -1,0 +1,33 @@
+"""What every command that opens a model to run it is told, and the model that this asks for."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+import shotstream
+
+if TYPE_CHECKING:
+    from shotstream.api import Model
+
+DEFAULT_MODEL = "storyworld"
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which model, and how it runs."""
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, metavar="M", help=f"a name, directory or hub id (default {DEFAULT_MODEL})"
+    )
+    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda, cuda:N or mps (default auto)")
+    parser.add_argument(
+        "--text-device",
+        metavar="D",
+        help="where the text encoder stays: cpu leaves its memory to the rest (default: --device)",
+    )
+
+
+def open_asked(args: argparse.Namespace) -> "Model":
+    """The model that the command line asks for.
+
+    Raises:
+        InputError: there is no such model or device.
+    """
+    return shotstream.open(args.model, device=args.device, text_device=args.text_device)
