@@ -1,11 +1,14 @@
 """Scores: shares with their intervals, cuts matched to cuts, and true renders that score as they should."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import shotstream
 from shotstream.cli import main
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.evaluate.judging import (
@@ -17,8 +20,11 @@ from shotstream.evaluate.judging import (
     judge_stories,
     make_story,
 )
+from shotstream.train.presets import TINY
+from shotstream.world.captions import story_captions
 from shotstream.world.judge import Judge
 from shotstream.world.render import render_story
+from shotstream.world.wording import captions_in, people_captions
 
 
 def test_the_interval_holds_the_rate_and_shrinks() -> None:
@@ -72,27 +78,68 @@ def test_true_renders_are_read_right_and_swapped_ones_wrong() -> None:
     assert set(right.kept) <= {"accessory", "pattern", "layout"}
 
 
+class Told:
+    """A story of black frames, which keeps what it was told."""
+
+    def __init__(self, whole: str) -> None:
+        self.told = [whole]
+
+    def __enter__(self) -> "Told":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def shot(self, text: str, chunks: int) -> list[np.ndarray]:
+        self.told.append(text)
+        return [np.zeros((12 * chunks - 3, 80, 128, 3), np.uint8)]
+
+
+class Asked:
+    """A model that keeps what was asked of it."""
+
+    def __init__(self) -> None:
+        self.stories: list[Told] = []
+        self.options: list[dict[str, object]] = []
+
+    def story(self, whole: str, **options: object) -> Told:
+        self.options.append(options)
+        self.stories.append(Told(whole))
+        return self.stories[-1]
+
+
 def test_a_story_is_made_with_the_context_that_is_asked_for() -> None:
-    asked: list[dict[str, object]] = []
+    make_story(asked := Asked(), held_out_stories(1)[0], seed=3, context="relevant")  # type: ignore[arg-type]
+    assert asked.options == [{"seed": 3, "sampler": None, "context": "relevant"}]
 
-    class Told:
-        def __enter__(self) -> "Told":
-            return self
 
-        def __exit__(self, *_: object) -> None:
-            pass
+def test_a_story_is_told_in_the_wording_that_is_asked_for() -> None:
+    asked, story = Asked(), held_out_stories(1)[0]
+    make_story(asked, story, seed=3)  # type: ignore[arg-type]
+    make_story(asked, story, seed=3, wording="people")  # type: ignore[arg-type]
+    said = [story_captions(story), people_captions(story)]
+    assert [one.told for one in asked.stories] == [[whole, *shots] for whole, shots in said]
 
-        def shot(self, _: str, chunks: int) -> list[np.ndarray]:
-            return [np.zeros((12 * chunks - 3, 80, 128, 3), np.uint8)]
 
-    class Asked:
-        def story(self, _: str, **options: object) -> Told:
-            asked.append(options)
-            return Told()
+@pytest.mark.parametrize("wording", ["grammar", "people"])
+def test_the_command_says_whose_words_it_used(
+    wording: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = Asked()
+    asked.config = TINY.model  # type: ignore[attr-defined]
+    monkeypatch.setattr(shotstream, "open", lambda *_, **__: asked)
+    monkeypatch.setattr("shotstream.evaluate.judging.held_out_stories", lambda _: [short])
+    short = replace(held_out_stories(1)[0], shots=held_out_stories(1)[0].shots[:1])
+    assert main(["evaluate", "--stories", "1", "--wording", wording, "--json", str(tmp_path / "scores.json")]) == 0
+    assert f"worded by {wording}" in capsys.readouterr().out
+    assert json.loads((tmp_path / "scores.json").read_text())["wording"] == wording
+    whole, shots = captions_in(wording, short)  # type: ignore[arg-type]
+    assert asked.stories[0].told == [whole, *shots]
 
-    story = held_out_stories(1)[0]
-    make_story(Asked(), story, seed=3, context="relevant")  # type: ignore[arg-type]
-    assert asked == [{"seed": 3, "sampler": None, "context": "relevant"}]
+
+def test_true_renders_have_no_wording(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--truth", "--wording", "people"]) == 2
+    assert "leave one of them out" in capsys.readouterr().err
 
 
 def test_the_command_refuses_a_context_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:

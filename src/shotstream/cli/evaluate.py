@@ -11,8 +11,10 @@ from rich.progress import track
 from rich.table import Table
 
 import shotstream
+from shotstream.core.errors import InputError
 from shotstream.core.files import write_json
 from shotstream.story.relevance import SELECTOR_NAMES, check_selector
+from shotstream.world.wording import WORDINGS
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
@@ -27,6 +29,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--context", metavar="C", help=f"what is remembered: {', '.join(SELECTOR_NAMES)} (default: the model's)"
     )
+    parser.add_argument(
+        "--wording", choices=WORDINGS, default=WORDINGS[0], help=f"who words the captions (default {WORDINGS[0]})"
+    )
     parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet: a story a row")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores as JSON")
     parser.set_defaults(run=_run)
@@ -38,11 +43,14 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.context is not None:
         check_selector(args.context)
+    if args.truth and args.wording != WORDINGS[0]:
+        raise InputError(f"expected --truth without captions, got --wording {args.wording}; leave one of them out")
     made: list[JudgedStory] = []
     stories = held_out_stories(args.stories)
     source = _render(stories) if args.truth else _generate(args, stories)
     scores = judge_stories(Judge.load(), track(source, "judging", args.stories, transient=True), made.append)
-    table = Table("trait", "right", "95% interval", "of", title=f"{args.stories} unseen stories")
+    title = f"{args.stories} unseen stories, " + ("true renders" if args.truth else f"worded by {args.wording}")
+    table = Table("trait", "right", "95% interval", "of", title=title)
     for kind, shares in (("", scores.visible), ("kept: ", scores.kept)):
         for trait, share in shares.items():
             low, high = share.interval
@@ -55,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
 
         write_png(args.sheet, story_sheet([story.shots for story in made]))
     if args.json:
-        asked = {"model": args.model, "context": args.context, "stories": args.stories}
+        asked = {name: getattr(args, name) for name in ("model", "context", "stories", "wording")}
         write_json(args.json, asked | asdict(scores))
     return 0
 
@@ -74,5 +82,5 @@ def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]
     asked = {"num_steps": args.steps, "guidance": args.guidance}
     changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     sampler = replace(model.config.sampler, **changes)
-    options = {"sampler": sampler, "context": args.context}
+    options = {"sampler": sampler, "context": args.context, "wording": args.wording}
     return (make_story(model, story, seed=seed, **options) for seed, story in enumerate(stories))

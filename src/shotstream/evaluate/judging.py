@@ -12,12 +12,12 @@ from shotstream.core.media import Frames
 from shotstream.core.spec import frames_of_chunks
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.config import SamplerConfig
-from shotstream.world.captions import story_captions
 from shotstream.world.cuts import detect_cuts
 from shotstream.world.judge import Judge, score_memory, score_shot
 from shotstream.world.scene import Story
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import HIDDEN_TRAITS
+from shotstream.world.wording import Wording, captions_in
 
 Z95 = 1.96
 
@@ -67,10 +67,16 @@ def held_out_stories(count: int, first: int = 0) -> list[Story]:
 
 
 def make_story(
-    model: Model, story: Story, *, seed: int, sampler: SamplerConfig | None = None, context: str | None = None
+    model: Model,
+    story: Story,
+    *,
+    seed: int,
+    sampler: SamplerConfig | None = None,
+    context: str | None = None,
+    wording: Wording = "grammar",
 ) -> JudgedStory:
-    """What the model makes of a story's captions, in its plain wording; the arguments are those of `Model.story`."""
-    whole, texts = story_captions(story)
+    """What the model makes of a story's captions in a wording; the other arguments are those of `Model.story`."""
+    whole, texts = captions_in(wording, story)
     with model.story(whole, seed=seed, sampler=sampler, context=context) as made:
         shots = [
             np.concatenate(list(made.shot(text, shot.chunks))) for text, shot in zip(texts, story.shots, strict=True)

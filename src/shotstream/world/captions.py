@@ -45,7 +45,7 @@ def global_caption(story: Story, variant: int = 0) -> str:
     """Who is in the story, where and when. At most 20 words."""
     choose = _Chooser(story.seed, variant, "global")
     who = [
-        _with_article(f"{choose(COLOUR_WORDS[one.colour])} {choose(SPECIES_WORDS[one.species])}")
+        with_article(f"{choose(COLOUR_WORDS[one.colour])} {choose(SPECIES_WORDS[one.species])}")
         for one in story.characters
     ]
     template = choose(GLOBAL_TEMPLATES)
@@ -122,6 +122,11 @@ def traits_of_caption(caption: str, words: Vocabulary | None = None) -> dict[str
     return found
 
 
+def with_article(noun: str) -> str:
+    """A noun with 'a' or 'an', by its first letter."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def suggest_next(story: Story, count: int = 3) -> tuple[str, ...]:
     """Captions for a shot that could follow, each a new view of the same characters."""
     from_seed = _Chooser(story.seed, 1, f"next{len(story.shots)}")
@@ -154,10 +159,6 @@ class _Chooser:
     def happens(self, probability: float) -> bool:
         """Never in the plain wording."""
         return self.rng is not None and float(self.rng.random()) < probability
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _sentence(text: str) -> str:

@@ -80,8 +80,13 @@ def vocabulary() -> Vocabulary:
         "colour": COLOUR_WORDS,
         "place": PLACE_WORDS,
         "time": TIME_WORDS,
-        "action": {name: tuple(form for forms in said for form in forms) for name, said in ACTION_WORDS.items()},
+        "action": both_forms(ACTION_WORDS),
         "framing": FRAMING_WORDS,
         "camera": CAMERA_WORDS,
     }
     return {trait: dict(values) for trait, values in tables.items()}
+
+
+def both_forms(actions: Mapping[Action, tuple[tuple[str, str], ...]]) -> dict[str, Phrases]:
+    """What is said of one and of two, as phrases of each action."""
+    return {action: tuple(form for forms in said for form in forms) for action, said in actions.items()}
