@@ -1,8 +1,8 @@
-"""HTTP: what could happen in a story, and the server's figures."""
+"""HTTP: what could happen in a story, in which words, and the server's figures."""
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
@@ -12,6 +12,11 @@ from shotstream.serve.protocol import Message, Text
 from shotstream.serve.refusals import RefusedError
 from shotstream.serve.routes import record_of
 from shotstream.serve.server import Here
+from shotstream.world.captions import unknown_words
+from shotstream.world.words import vocabulary
+
+WORLD_MODEL = "storyworld"
+"""The configuration's name of a model that learnt StoryWorld: of other models it is not known which words they know."""
 
 router = APIRouter()
 
@@ -33,6 +38,39 @@ class Suggestions(Message):
     """Captions for a shot that could follow."""
 
     shots: list[str]
+
+
+class Phrases(Message):
+    """Ways to say one value of a trait."""
+
+    value: str
+    phrases: list[str]
+
+
+class TraitWords(Message):
+    """What can be said of one trait."""
+
+    trait: str
+    values: list[Phrases]
+
+
+class Words(Message):
+    """The words of the model's world by trait, and those of a text that it does not know; empty for other models."""
+
+    traits: list[TraitWords]
+    unknown: list[str]
+
+
+@router.get("/api/words")
+def words(server: Here, text: Annotated[str, Query(max_length=2000)] = "") -> Words:
+    """Which words the model's world knows, and which ones of `text` it does not."""
+    if server.model.config.name != WORLD_MODEL:
+        return Words(traits=[], unknown=[])
+    traits = [
+        TraitWords(trait=trait, values=[Phrases(value=value, phrases=list(said)) for value, said in values.items()])
+        for trait, values in vocabulary().items()
+    ]
+    return Words(traits=traits, unknown=list(unknown_words(text)))
 
 
 @router.post("/api/outline")

@@ -1,0 +1,44 @@
+"""Which words the model knows, over HTTP."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from shotstream.api import Model
+from shotstream.model.parts import random_parts
+from shotstream.serve.app import make_app
+from shotstream.serve.settings import Settings
+from shotstream.world.words import vocabulary
+
+
+@pytest.fixture
+def client(model: Model, tmp_path: Path) -> Iterator[TestClient]:
+    """A client of a server whose model learnt StoryWorld."""
+    world = Model(random_parts(replace(model.config, name="storyworld")))
+    with TestClient(make_app(lambda: world, Settings(tmp_path / "data")), base_url="http://127.0.0.1") as client:
+        while client.get("/api/health").json()["status"] == "opening":
+            pass
+        yield client
+
+
+def test_words_are_told_by_trait(client: TestClient) -> None:
+    told = client.get("/api/words").json()
+    read = {one["trait"]: {said["value"]: tuple(said["phrases"]) for said in one["values"]} for one in told["traits"]}
+    assert read == vocabulary()
+    assert told["unknown"] == []
+
+
+def test_words_that_the_world_does_not_know_are_told(client: TestClient) -> None:
+    told = client.get("/api/words", params={"text": "The purple fox boards a spaceship, & waves: 狐狸"}).json()
+    assert told["unknown"] == ["boards", "spaceship", "狐狸"]
+    refused = client.get("/api/words", params={"text": "x" * 2001})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
+
+
+def test_of_another_model_no_words_are_told(studio: Any) -> None:
+    reply = studio.client.get("/api/words", params={"text": "spaceship"})
+    assert reply.json() == {"traits": [], "unknown": []}
