@@ -106,9 +106,9 @@ def server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 @pytest.fixture
 def serve(model: Model, tmp_path: Path) -> Iterator[Serve]:
-    """Starts a server of the test's own; a token and limits can be given."""
+    """Starts a server of the test's own; a model, a token and limits can be given."""
     with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(running(model, tmp_path / "data", **options))
+        yield lambda of=model, **options: stack.enter_context(running(of, tmp_path / "data", **options))
 
 
 def find_chromium() -> str | None:

@@ -11,6 +11,7 @@ import { makePrompt } from "./prompt.js";
 import { makeStage } from "./stage.js";
 import { makeSuggestions } from "./suggestions.js";
 import { watchStory } from "./watching.js";
+import { makeWordsLink } from "./words.js";
 
 /**
  * Makes the desk.
@@ -43,7 +44,9 @@ export function makeDesk(store, says, leave) {
     stage.root,
     element("div", { className: "below" }, makeNow(store), makeFigures(meter, () => watching?.seconds() ?? 0)),
     filmstrip.root,
-    element("div", { className: "console" }, prompt.root, makeSuggestions(store, prompt.write)));
+    element("div", { className: "console" },
+      prompt.root,
+      element("div", { className: "aids" }, makeWordsLink(store, prompt.insert), makeSuggestions(store, prompt.write))));
 
   addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.isComposing || root.hidden || dialogOpen()) return;

@@ -56,8 +56,8 @@ async function opened() {
 
 await ready;
 try {
-  const [model] = await get("/api/models");
-  store.set({ director: model.director ?? false });
+  const [[model], { traits }] = await Promise.all([get("/api/models"), get("/api/words")]);
+  store.set({ director: model.director ?? false, words: traits });
 } catch (error) {
   says.fail(error);
 }

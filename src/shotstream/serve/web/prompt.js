@@ -2,6 +2,7 @@
 
 import { button, element } from "./dom.js";
 import { framesOf, seconds } from "./lengths.js";
+import { makeUnknown } from "./words.js";
 
 const DEFAULT_CHUNKS = 3;
 const MOST_CHUNKS = 70;
@@ -11,7 +12,8 @@ const MOST_CHUNKS = 70;
  * @param {ReturnType<import("./store.js").makeStore>} store
  * @param {ReturnType<import("./directing.js").makeDirecting>} directing
  * @param {(text: string) => void} say
- * @returns {{root: HTMLElement, focus: () => void, write: (text: string) => void}}
+ * @returns {{root: HTMLElement, focus: () => void, write: (text: string) => void, insert: (words: string) => void}}
+ *   `write` puts a text in place of the line's, `insert` words where the caret is
  */
 export function makePrompt(store, directing, say) {
   const field = element("textarea", {
@@ -22,13 +24,23 @@ export function makePrompt(store, directing, say) {
   const seed = element("input", {
     id: "seed", inputMode: "numeric", autocomplete: "off", placeholder: "story’s own", maxLength: 16,
   });
-  const grow = () => {
+  const unknown = makeUnknown(store);
+  const changed = () => {
     field.style.height = "auto";
     field.style.height = `${field.scrollHeight}px`;
+    unknown.check(field.value);
   };
   const write = (text) => {
     field.value = text;
-    grow();
+    changed();
+    field.focus();
+  };
+  const insert = (words) => {
+    const { value, selectionStart, selectionEnd } = field;
+    const before = /\S$/.test(value.slice(0, selectionStart)) ? " " : "";
+    const after = /^[\p{L}\p{N}]/u.test(value.slice(selectionEnd)) ? " " : "";
+    field.setRangeText(before + words + after, selectionStart, selectionEnd, "end");
+    changed();
     field.focus();
   };
 
@@ -50,7 +62,7 @@ export function makePrompt(store, directing, say) {
     cut: () => directing.cut(),
   };
 
-  field.oninput = grow;
+  field.oninput = changed;
   field.onkeydown = (event) => {
     if (event.key !== "Enter" || event.isComposing) return;
     event.preventDefault();
@@ -69,10 +81,10 @@ export function makePrompt(store, directing, say) {
   const root = element(
     "section",
     { className: "prompt", "aria-label": "Direct" },
-    element("div", { className: "line" }, field),
+    element("div", { className: "line" }, field, unknown.root),
     element("div", { className: "under" }, keys.root, settings),
   );
-  return { root, focus: () => field.focus(), write };
+  return { root, focus: () => field.focus(), write, insert };
 }
 
 /** The hints for the keys, which are buttons, too. */

@@ -10,6 +10,7 @@
  * @property {{shot: number, take: number, frame: number}|null} shown the frame on the screen
  * @property {{shot: number, take: number}|null} replay the take that is replayed in place of live
  * @property {boolean} director whether the server makes stories of ideas
+ * @property {{trait: string, values: {value: string, phrases: string[]}[]}[]} words what the model knows; empty where nobody can say
  */
 
 /**
@@ -53,4 +54,5 @@ export const NOTHING_KNOWN = {
   shown: null,
   replay: null,
   director: false,
+  words: [],
 };

@@ -1,0 +1,70 @@
+"""Words that the model knows are chosen from a dialog; those that it does not know are named while they are written."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from shotstream.api import Model
+from shotstream.model.parts import random_parts
+from shotstream.train.presets import PRESETS
+from shotstream.world.words import vocabulary
+
+
+@pytest.fixture
+def world(new_desk: Any, serve: Any) -> Any:
+    """Somebody who has begun a story with a model that learnt StoryWorld."""
+    return new_desk(serve(Model(random_parts(replace(PRESETS["tiny"].model, name="storyworld"))))).begin()
+
+
+def opener(desk: Any) -> Locator:
+    """The button that shows the words."""
+    return desk.page.get_by_role("button", name="Words it knows")
+
+
+def test_a_word_is_chosen_from_the_dialog_and_stands_where_the_caret_was(world: Any) -> None:
+    world.prompt.fill("The fox.")
+    world.prompt.press("ArrowLeft")
+    opener(world).press("Enter")
+    dialog = world.page.get_by_role("dialog", name="Words it knows")
+    for trait, values in vocabulary().items():
+        section = dialog.get_by_role("region", name=trait, exact=True)
+        phrases = [phrase for said in values.values() for phrase in said]
+        assert section.get_by_role("button").all_inner_texts() == phrases
+    world.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(opener(world)).to_be_focused()
+    expect(world.prompt).to_have_value("The fox.")
+    opener(world).press("Enter")
+    dialog.get_by_role("button", name="jumps", exact=True).press("Enter")
+    expect(world.prompt).to_have_value("The fox jumps.")
+    expect(world.prompt).to_be_focused()
+    world.page.keyboard.type(" high")
+    expect(world.prompt).to_have_value("The fox jumps high.")
+
+
+def test_unknown_words_are_named_in_a_line_that_screen_readers_read(world: Any) -> None:
+    line = world.page.locator("[role=status][aria-live=polite].unknown")
+    expect(line).to_be_empty()
+    world.prompt.press_sequentially("A <b>spaceship</b> and the purple fox dance, sway and beam.")
+    expect(line).to_have_text("It does not know: b, spaceship, beam")
+    world.prompt.fill("The purple fox dances.")
+    expect(line).to_be_empty()
+    world.prompt.fill("A spaceship.")
+    expect(line).to_have_text("It does not know: spaceship")
+    assert not world.scrolls_sideways()
+    world.prompt.press("Enter")
+    expect(line).to_be_empty()
+
+
+def test_of_a_model_that_learnt_from_other_videos_nothing_is_said(desk: Any) -> None:
+    asked: list[str] = []
+    desk.page.on("request", lambda request: asked.append(request.url))
+    desk.begin()
+    expect(desk.page.locator(".chip").first).to_be_visible()
+    expect(opener(desk)).to_be_hidden()
+    desk.prompt.fill("A spaceship.")
+    desk.page.wait_for_timeout(1000)
+    expect(desk.page.locator(".unknown")).to_be_empty()
+    assert [url for url in asked if "/api/words?" in url] == []
