@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from shotstream.core.clock import Part
+from shotstream.core.clock import Clock, Part
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_CHUNKS, MAX_SHOT_LATENTS, latents_of_chunks
 from shotstream.model.codec import Codec
 from shotstream.model.config import ModelConfig, TextEncoderConfig
@@ -193,10 +193,9 @@ def _shot_work(
     with torch.inference_mode(), counter:
         if remembers:
             with counter("context"):
-                codec.encode_frames(_nothing(CONTEXT_LATENTS, 3, config.video.height, config.video.width))
+                codec.encode_frames(no_values(CONTEXT_LATENTS, 3, config.video.height, config.video.width))
         sampler = Sampler.from_config(config.sampler)
-        one_step = replace(sampler, kind="few_step", sigmas=sampler.sigmas[:1])  # every step has the same work
-        rollout = _begin(config, transformer, one_step, chunks, captions, counter)
+        rollout = begin_shot(config, transformer, one_step(sampler), chunks, captions, counter)
         return _count(rollout, codec, counter, sampler.forwards)
 
 
@@ -209,8 +208,13 @@ def _count(rollout: Iterator[Tensor], codec: Codec, counter: WorkCounter, steps:
     return ShotWork(begin, tuple(made))
 
 
-def _begin(
-    config: ModelConfig, transformer: Transformer, sampler: Sampler, chunks: int, captions: int, counter: WorkCounter
+def one_step(sampler: Sampler) -> Sampler:
+    """The same sampler with its first step alone; every step does the same."""
+    return replace(sampler, kind="few_step", sigmas=sampler.sigmas[:1])
+
+
+def begin_shot(
+    config: ModelConfig, transformer: Transformer, sampler: Sampler, chunks: int, captions: int, counter: Clock
 ) -> Iterator[Tensor]:
     """The engine's own rollout of a shot whose context is described by all captions but the last."""
     size = (config.video.latent_height, config.video.latent_width)
@@ -218,12 +222,12 @@ def _begin(
     layout = shot_layout(
         captions, shots if captions > 1 else (), CONTEXT_LATENTS, latents_of_chunks(chunks), config.captions
     )
-    context = _nothing(CONTEXT_LATENTS, config.transformer.in_dim, *size)
-    text = _nothing(captions, config.text_encoder.text_len, config.text_encoder.dim)
+    context = no_values(CONTEXT_LATENTS, config.transformer.in_dim, *size)
+    text = no_values(captions, config.text_encoder.text_len, config.text_encoder.dim)
     inputs = ShotInputs(context, text, layout, text[:, :1])
 
     def noise(chunk: int, step: int) -> Tensor:  # noqa: ARG001 (the form of a shot's noise)
-        return _nothing(CHUNK_LATENTS, *context.shape[2:])
+        return no_values(CHUNK_LATENTS, *context.shape[2:])
 
     if sampler.order == "whole":
         return WholeShotRollout(transformer, inputs, noise, sampler, counter)
@@ -233,7 +237,7 @@ def _begin(
     return ShotRollout(transformer, cache, inputs, noise, sampler, counter)
 
 
-def _nothing(*shape: int) -> Tensor:
+def no_values(*shape: int) -> Tensor:
     """A batch of one without values."""
     return torch.empty(1, *shape, device="meta")
 
