@@ -77,3 +77,10 @@ def test_a_real_shot_holds_about_as_much(config: ModelConfig, monkeypatch: pytes
     assert {part: size / counted[part] for part, size in counter.most.items()} == dict.fromkeys(
         counted, pytest.approx(1, abs=0.15)
     )
+
+
+def test_sparing_memory_spares_that_of_decoding() -> None:
+    config = replace(WAN, video=VideoSize(480, 832), wan_vae=WanVAEConfig(dim=4))
+    plain, spared = (memory_needs(config, chunks=2, spare=spare).parts for spare in (False, True))
+    assert spared["decode"] < 0.8 * plain["decode"]
+    assert spared["denoise"] == plain["denoise"]

@@ -1,13 +1,14 @@
 """Where a model runs and in which precision."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from shotstream.core.errors import InputError
 from shotstream.model import device
-from shotstream.model.device import cpu_flags, pick_device, pick_dtype, send
+from shotstream.model.device import cpu_flags, has_little_memory, pick_device, pick_dtype, send
 
 
 @pytest.fixture
@@ -88,3 +89,10 @@ def test_what_is_sent_is_pinned_on_its_way_to_cuda_and_only_then() -> None:
     assert asked == [("cpu", False)]
     send(tensor, torch.device("cuda"))
     assert asked[1:] == [("pin", None), ("cuda", True)]
+
+
+@pytest.mark.parametrize(("gib", "little"), [(16, True), (24, False), (80, False)])
+def test_cards_below_20_gib_have_little_memory(gib: int, little: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=gib * 2**30))
+    assert has_little_memory(torch.device("cuda:1")) == little
+    assert not has_little_memory(torch.device("cpu"))

@@ -20,6 +20,7 @@ from shotstream.model.config import BlockCodecConfig, ModelConfig, SamplerConfig
 from shotstream.model.directory import WEIGHT_FILES, write_directory
 from shotstream.model.parts import ModelParts, random_parts
 from shotstream.model.published import BASE_SAMPLER, SIZE
+from shotstream.model.vae import FEW_PIXELS_A_PASS, PIXELS_A_PASS
 from shotstream.model.zoo import available, open_parts
 
 Same = Callable[[ModelParts, ModelParts], bool]
@@ -397,3 +398,17 @@ def test_random_weights_are_the_same_wherever_the_text_encoder_is(tiny: Any) -> 
     assert apart.transformer.patch_embedding.weight.is_meta
     mine, whole = apart.text_encoder.state_dict(), tiny.parts.text_encoder.state_dict()
     assert all(torch.equal(mine[name], whole[name]) for name in whole)
+
+
+def test_where_memory_is_little_fewer_latents_are_decoded_at_once(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_directory(tiny.parts, tmp_path / "ours")
+
+    def pixels_a_pass() -> list[int]:
+        return [made.codec.pixels_a_pass for made in (open_parts(tmp_path / "ours"), random_parts(tiny.parts.config))]
+
+    assert pixels_a_pass() == [PIXELS_A_PASS] * 2
+    monkeypatch.setattr("shotstream.model.parts.has_little_memory", lambda _: True)
+    assert pixels_a_pass() == [FEW_PIXELS_A_PASS] * 2
+    assert FEW_PIXELS_A_PASS // (4 * SIZE.height * SIZE.width) == 1

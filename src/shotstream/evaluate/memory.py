@@ -25,7 +25,7 @@ from shotstream.core.spec import CONTEXT_LATENTS, MAX_CHUNKS
 from shotstream.evaluate.work import begin_shot, no_values, one_step
 from shotstream.model.codec import Codec
 from shotstream.model.config import ModelConfig
-from shotstream.model.parts import networks
+from shotstream.model.parts import networks, spare_memory
 from shotstream.model.transformer import Transformer
 from shotstream.rollout.denoise import Sampler
 
@@ -106,7 +106,12 @@ class _FusedAttention(TorchFunctionMode):
 
 
 def memory_needs(
-    config: ModelConfig, dtype: torch.dtype = torch.bfloat16, *, chunks: int = MAX_CHUNKS, captions: int = 2
+    config: ModelConfig,
+    dtype: torch.dtype = torch.bfloat16,
+    *,
+    chunks: int = MAX_CHUNKS,
+    captions: int = 2,
+    spare: bool = False,
 ) -> MemoryNeeds:
     """What a shot of a story needs at the size and with the sampler of its model.
 
@@ -115,9 +120,12 @@ def memory_needs(
         dtype: of its weights, and of what it computes with.
         chunks: the shot's length. Its frames stay on the device until it is done.
         captions: how many the transformer reads, those of the remembered frames and the shot's own.
+        spare: as on a device of little memory (`model.parts.spare_memory`).
     """
     with torch.device("meta"):
         transformer, codec, text_encoder = networks(config, None)
+    if spare:
+        spare_memory(codec)
     named = {"transformer": transformer, "codec": codec.to("meta"), "text_encoder": text_encoder}
     weights = {name: _bytes(network.to(dtype=dtype)) for name, network in named.items()}
     counter = MemoryCounter()

@@ -14,6 +14,8 @@ BFLOAT16_FLAGS = frozenset({"amx_bf16", "bf16"})
 """What /proc/cpuinfo calls fast arithmetic in bfloat16, on x86 and on Arm. avx512_bf16 alone is not: on an Intel Xeon
 with it and without AMX, matrix products ran at 150 GFLOP/s in bfloat16 and 300 in float32."""
 
+LITTLE_MEMORY = 20 * 2**30
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """The device of that name; `auto` is the best there is: cuda, then mps, then cpu. `cuda:1` is one of several.
@@ -49,6 +51,11 @@ def pick_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
     else:
         fast = device.type == "cpu" and bool(BFLOAT16_FLAGS & cpu_flags())
     return torch.bfloat16 if fast else torch.float32
+
+
+def has_little_memory(device: torch.device) -> bool:
+    """Whether it is a CUDA device with less memory than a full-size model needs at ease (docs/performance.md)."""
+    return device.type == "cuda" and torch.cuda.get_device_properties(device).total_memory < LITTLE_MEMORY
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -55,6 +55,8 @@ PUBLISHED_FIXED = {
 PUBLISHED_UNUSED = ("dropout", "clip_output")
 PIXELS_A_PASS = 5_000_000
 """Pixels that go through the network at once, which bounds memory: three latents of 832x480, many of smaller video."""
+FEW_PIXELS_A_PASS = 1_600_000
+"""The same for devices of little memory: one latent of 832x480."""
 
 
 def _middle(channels: int) -> Chain:
@@ -118,6 +120,8 @@ class WanVAE(nn.Module):
     Pixels are in [-1, 1], latents normalised per channel. Results have the dtype of what was handed in; the arithmetic
     between has that of the weights, normalisation float32.
 
+    `pixels_a_pass` changes how much memory a call needs, and but for rounding not what comes of it.
+
     Raises:
         InputError: the configuration does not make a codec of stride (4, 8, 8), or lacks statistics of its latents.
     """
@@ -129,7 +133,7 @@ class WanVAE(nn.Module):
         super().__init__()
         self.config = config = config or WanVAEConfig()
         mean, std = _check_config(config)
-        self.latent_channels = config.z_dim
+        self.latent_channels, self.pixels_a_pass = config.z_dim, PIXELS_A_PASS
         # Kept as bits, so that a cast of the module leaves them float32, and never on the meta device: no checkpoint
         # holds them.
         self.register_buffer("mean_bits", torch.tensor(mean, device="cpu").view(torch.int32), persistent=False)
@@ -158,7 +162,7 @@ class WanVAE(nn.Module):
         if latents == 1:
             return self.encode_frames(pixels)
         _check_size(height, width)
-        latents_a_pass = max(1, PIXELS_A_PASS // (batch * TEMPORAL_STRIDE * height * width))
+        latents_a_pass = max(1, self.pixels_a_pass // (batch * TEMPORAL_STRIDE * height * width))
         ends = [frames_of_latents(done) for done in range(latents_a_pass, latents, latents_a_pass)]
         state = StreamState([None] * self._encoder_slots)
         return torch.cat([self._encode(part, state) for part in pixels.tensor_split(ends, dim=1)], dim=1)
@@ -171,7 +175,7 @@ class WanVAE(nn.Module):
         """
         height, width = pixels.shape[-2:]
         _check_size(height, width)
-        clips = pixels.flatten(0, 1).unsqueeze(1).split(max(1, PIXELS_A_PASS // (height * width)))
+        clips = pixels.flatten(0, 1).unsqueeze(1).split(max(1, self.pixels_a_pass // (height * width)))
         latents = torch.cat([self._encode(part, None) for part in clips])
         return latents.squeeze(1).unflatten(0, pixels.shape[:2])
 
@@ -190,7 +194,7 @@ class WanVAE(nn.Module):
         """
         batch, _, _, latent_height, latent_width = latents.shape
         pixels_a_latent = batch * TEMPORAL_STRIDE * SPATIAL_STRIDE**2 * latent_height * latent_width
-        parts = latents.split(max(1, PIXELS_A_PASS // pixels_a_latent), dim=1)
+        parts = latents.split(max(1, self.pixels_a_pass // pixels_a_latent), dim=1)
         pixels = [self._decode(part, state) for part in parts]
         return pixels[0] if len(pixels) == 1 else torch.cat(pixels, dim=1)
 
