@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shotstream.core.spec import PATCH
 from shotstream.core.types import FrameLayout
+from shotstream.model.device import send
 
 BASE = 10000.0
 SHOT_PHASE = 1 / 6
@@ -56,7 +57,7 @@ def make_rotary(
     """The rotary tables of latents of that height and width, in float32 on `device`."""
     grid = (latent_size[0] // PATCH[1], latent_size[1] // PATCH[2])
     angles = rotary_angles(layout.positions, layout.shots, grid, head_dim, shot_phase)[:, :, None]
-    return Rotary(angles.cos().float().to(device), angles.sin().float().to(device))
+    return _tables(angles, device)
 
 
 def time_turn(positions: int, head_dim: int, device: torch.device) -> Rotary:
@@ -65,7 +66,7 @@ def time_turn(positions: int, head_dim: int, device: torch.device) -> Rotary:
     Rotations about the same axes add up, so that turning a key is the same as having made it at its new position.
     """
     angles = rotary_angles(torch.tensor([[positions]]), torch.zeros(1, 1), (1, 1), head_dim)[:, :, None]
-    return Rotary(angles.cos().float().to(device), angles.sin().float().to(device))
+    return _tables(angles, device)
 
 
 def rotate(x: Float[Tensor, "b n heads d"], rotary: Rotary) -> Float[Tensor, "b n heads d"]:
@@ -73,6 +74,10 @@ def rotate(x: Float[Tensor, "b n heads d"], rotary: Rotary) -> Float[Tensor, "b 
     real, imaginary = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     turned = (real * rotary.cos - imaginary * rotary.sin, real * rotary.sin + imaginary * rotary.cos)
     return torch.stack(turned, -1).flatten(-2).to(x.dtype)
+
+
+def _tables(angles: Float[Tensor, "b n 1 c"], device: torch.device) -> Rotary:
+    return Rotary(send(angles.cos().float(), device), send(angles.sin().float(), device))
 
 
 def _frequencies(channels: int) -> Float[Tensor, "c"]:

@@ -18,6 +18,7 @@ from shotstream.core.types import FrameLayout
 from shotstream.model.attention import Group, attend, attend_by_plan
 from shotstream.model.cache import CacheShape, KVCache, Staged
 from shotstream.model.config import EMBEDDED_SHOTS, TransformerConfig
+from shotstream.model.device import send
 from shotstream.model.rotary import SHOT_PHASE, Rotary, make_rotary, rotate
 from shotstream.model.schedule import TRAIN_TIMESTEPS, velocity_from_clean
 
@@ -173,8 +174,8 @@ class Transformer(nn.Module):
         rotary = make_rotary(layout, latent_size, self.config.head_dim, device, self.shot_phase)
         first = int(layout.captions[0, 0])
         caption = first if bool((layout.captions == first).all()) else None
-        shots = None if self.shot_embedding is None else layout.shots.clamp(max=EMBEDDED_SHOTS - 1).to(device)
-        return Placement(rotary, caption, layout.captions.to(device), shots)
+        shots = None if self.shot_embedding is None else send(layout.shots.clamp(max=EMBEDDED_SHOTS - 1), device)
+        return Placement(rotary, caption, send(layout.captions, device), shots)
 
     def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
         """Cross-attention keys and values of s captions, to be used for a whole shot."""
