@@ -5,6 +5,7 @@ from pathlib import Path
 
 from shotstream.core.rng import Noise
 from shotstream.core.spec import VideoSize
+from shotstream.model.compiled import compile_blocks, stop_compiling
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.device import pick_device, pick_dtype
 from shotstream.model.parts import ModelParts
@@ -17,8 +18,15 @@ from shotstream.rollout.warm import throw_away_shot
 class Model:
     """A model ready to tell stories."""
 
-    def __init__(self, parts: ModelParts) -> None:
-        self.parts = parts
+    def __init__(self, parts: ModelParts, *, compiled: bool = False) -> None:
+        """With `compiled`, the transformer is compiled while it first runs (`model.compiled`).
+
+        Raises:
+            InputError: torch cannot compile here.
+        """
+        self.parts, self._compiled = parts, compiled
+        if compiled:
+            compile_blocks(parts.transformer)
 
     @property
     def config(self) -> ModelConfig:
@@ -49,8 +57,13 @@ class Model:
         )
 
     def warm_up(self) -> None:
-        """Makes a shot of one chunk and forgets it, so that the first one that counts is as fast as those after it."""
+        """Makes a shot of one chunk and forgets it, so that the first one that counts is as fast as those after it.
+
+        What a compiled model has not compiled by then is run as it is, so that no live story waits for a compiler.
+        """
         throw_away_shot(self.parts, chunks=1)
+        if self._compiled:
+            stop_compiling()
 
     def truncation(self, captions: Sequence[str]) -> list[TruncationReport]:
         """What of each caption the text encoder reads, and what is lost."""
@@ -58,7 +71,12 @@ class Model:
 
 
 def open_model(
-    source: str | Path = "storyworld", *, device: str = "auto", dtype: str = "auto", text_device: str | None = None
+    source: str | Path = "storyworld",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    text_device: str | None = None,
+    compiled: bool = False,
 ) -> Model:
     """A model by name, directory or hub id (`model.zoo`).
 
@@ -68,10 +86,12 @@ def open_model(
         dtype: auto, float32 or bfloat16; auto is bfloat16 where the device is fast in it.
         text_device: where the text encoder stays, which is most of a full-size model's weights and works once a
             caption; None: on `device`.
+        compiled: compiles the transformer in its first shot, and keeps what is compiled on disk (`model.compiled`).
 
     Raises:
-        InputError: there is no such model or device, or the weights cannot be used.
+        InputError: there is no such model or device, the weights cannot be used, or torch cannot compile here.
     """
     where = pick_device(device)
     texts = where if text_device is None else pick_device(text_device)
-    return Model(open_parts(source, where, pick_dtype(where, dtype), text_device=texts))
+    parts = open_parts(source, where, pick_dtype(where, dtype), text_device=texts)
+    return Model(parts, compiled=compiled)

@@ -46,7 +46,7 @@ def test_a_line_becomes_a_video(shell, tmp_path):
     assert (code, err) == (0, "")
     assert "out.mp4: 2 shots, 18 frames, seed 0" in out
     assert "FPS, first frame after" in out
-    assert shell.opened == [("tiny", {"device": "cpu", "text_device": "cpu"})]
+    assert shell.opened == [("tiny", {"device": "cpu", "text_device": "cpu", "compiled": False})]
     assert probe_video(tmp_path / "out.mp4").frames == 18
     assert [len(read_video(tmp_path / "out.shots" / f"shot-00{shot}.mp4")) for shot in range(2)] == [9, 9]
 

@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
     from shotstream.evaluate.bench import BenchPlan, bench, open_subject
     from shotstream.evaluate.page import page
+    from shotstream.model.compiled import compile_blocks
     from shotstream.model.device import pick_device, pick_dtype
 
     plan = BenchPlan(args.shots, args.chunks, args.warmup)
@@ -75,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         parts, load_s = open_subject(
             args.model, device, dtype, random_weights=args.random_weights, text_device=text_device
         )
+        if args.compile:
+            compile_blocks(parts.transformer)
         if args.vs_reference is not None:
             return _versus(args, plan, parts, console)
         total = plan.warmup + plan.shots + 1

@@ -22,12 +22,17 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         help="where the text encoder stays: cpu leaves its memory to the rest (default: --device)",
     )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the transformer: the first shot takes minutes longer (see warmup), later ones less",
+    )
 
 
 def open_asked(args: argparse.Namespace) -> "Model":
     """The model that the command line asks for.
 
     Raises:
-        InputError: there is no such model or device.
+        InputError: there is no such model or device, or torch cannot compile here.
     """
-    return shotstream.open(args.model, device=args.device, text_device=args.text_device)
+    return shotstream.open(args.model, device=args.device, text_device=args.text_device, compiled=args.compile)

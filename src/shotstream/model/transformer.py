@@ -73,24 +73,29 @@ class Attention(nn.Module):
 class SelfAttention(Attention):
     """Attention among video tokens: to each other by a plan, or to a memory and each other."""
 
-    def forward(
-        self, x: Float[Tensor, "b n dim"], rotary: Rotary, layer: int, staged: Staged | None, plan: tuple[Group, ...]
-    ) -> Float[Tensor, "b n dim"]:
+    def project(self, x: Float[Tensor, "b n dim"], rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys, rotated, and values, [b, n, heads, d] each."""
         k, v = self.keys_values(x)
-        q, k = rotate(self.queries(x), rotary), rotate(k, rotary)
+        return rotate(self.queries(x), rotary), rotate(k, rotary), v
+
+    def forward(
+        self, q: Tensor, k: Tensor, v: Tensor, layer: int, staged: Staged | None, plan: tuple[Group, ...]
+    ) -> Float[Tensor, "b n dim"]:
+        """What the tokens see, before the output projection."""
         if staged is not None:
             k, v = staged.extend(layer, k, v)
         out = attend_by_plan(q, k, v, plan, q.shape[1] // plan[-1].queries.stop) if plan else attend(q, k, v)
-        return self.o(out.flatten(2))
+        return out.flatten(2)
 
 
 class CrossAttention(Attention):
     """Attention of every latent's tokens to the one caption that the latent belongs to."""
 
     def forward(
-        self, x: Float[Tensor, "b n dim"], text: tuple[Tensor, Tensor], placement: Placement
+        self, q: Float[Tensor, "b n heads d"], text: tuple[Tensor, Tensor], placement: Placement
     ) -> Float[Tensor, "b n dim"]:
-        q, (k, v) = self.queries(x), text
+        """What the tokens read, before the output projection."""
+        k, v = text
         if placement.caption is not None:
             out = attend(q, k[:, placement.caption], v[:, placement.caption])
         else:
@@ -98,11 +103,17 @@ class CrossAttention(Attention):
             rows = placement.captions + k.shape[1] * torch.arange(batch, device=k.device)[:, None]
             k, v = (t.flatten(0, 1).index_select(0, rows.flatten()) for t in (k, v))
             out = attend(q.unflatten(1, (latents, -1)).flatten(0, 1), k, v).unflatten(0, (batch, latents)).flatten(1, 2)
-        return self.o(out.flatten(2))
+        return out.flatten(2)
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention and feed-forward, the first and last modulated by the timestep."""
+    """Self-attention, cross-attention and feed-forward, the first and last modulated by the timestep.
+
+    What surrounds the two attentions stands in methods of their own (`PIECES`): functions of tensors alone, which know
+    neither the layer nor the memory nor the captions, so that they can be compiled once for all of these.
+    """
+
+    PIECES = ("enter", "turn", "leave")
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -126,12 +137,27 @@ class Block(nn.Module):
         plan: tuple[Group, ...],
     ) -> Float[Tensor, "b n dim"]:
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation + modulation).unbind(2)
-        y = modulate(self.norm1(x), shift1, scale1)
-        x = gated_add(x, self.self_attn(y, placement.rotary, layer, staged, plan), gate1)
+        q, k, v = self.enter(x, shift1, scale1, placement.rotary)
+        seen = self.self_attn(q, k, v, layer, staged, plan)
+        x, q = self.turn(x, seen, gate1)
         if isinstance(text, Tensor):
             text = self.cross_attn.keys_values(text)
-        x = x + self.cross_attn(self.norm3(x), text, placement)
-        return gated_add(x, self.ffn(modulate(self.norm2(x), shift2, scale2)), gate2)
+        read = self.cross_attn(q, text, placement)
+        return self.leave(x, read, shift2, scale2, gate2)
+
+    def enter(self, x: Tensor, shift: Tensor, scale: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+        """From tokens to the queries, keys and values of self-attention."""
+        return self.self_attn.project(modulate(self.norm1(x), shift, scale), rotary)
+
+    def turn(self, x: Tensor, seen: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+        """From what self-attention saw to tokens, and to their queries of the captions."""
+        x = gated_add(x, self.self_attn.o(seen), gate)
+        return x, self.cross_attn.queries(self.norm3(x))
+
+    def leave(self, x: Tensor, read: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        """From what was read in the captions to the tokens of the next block."""
+        x = x + self.cross_attn.o(read)
+        return gated_add(x, self.ffn(modulate(self.norm2(x), shift, scale)), gate)
 
     def read_text(self, embedded: Float[Tensor, "b s l dim"]) -> tuple[Tensor, Tensor]:
         """Keys and values of embedded captions, [b, s, l, heads, d] each."""
