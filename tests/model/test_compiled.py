@@ -33,7 +33,8 @@ PIECES_OF_TWO_LENGTHS = 6
 
 @pytest.fixture(autouse=True)
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "compiled"))
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     torch._dynamo.reset()
     counters.clear()
     yield
@@ -86,7 +87,7 @@ def test_after_the_warm_up_nothing_waits_for_a_compiler() -> None:
 
 
 @pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C++ compiler to compile with")
-def test_compiled_latents_are_the_same_and_the_code_stays_on_disk() -> None:
+def test_compiled_latents_are_the_same_and_the_code_stays_on_disk(tmp_path: Path) -> None:
     parts = random_parts(CHANNEL)
     expected = make_shot(parts, CHANNEL, 2)
     compile_blocks(parts.transformer)
@@ -94,16 +95,12 @@ def test_compiled_latents_are_the_same_and_the_code_stays_on_disk() -> None:
     assert (got - expected).abs().max() <= 1e-4 * expected.abs().max()
     assert not torch.equal(got, torch.zeros_like(got))
     assert counters["inductor"]["fxgraph_cache_miss"] == PIECES_OF_TWO_LENGTHS // 2
+    assert cache_directory() == tmp_path / "shotstream" / "compiled"
     assert any(cache_directory().rglob("*.so"))
+    assert not (tmp_path / "elsewhere").exists()
     torch._dynamo.reset()
     make_shot(parts, CHANNEL, 1)
     assert counters["inductor"]["fxgraph_cache_miss"] == PIECES_OF_TWO_LENGTHS // 2
-
-
-def test_without_being_told_the_cache_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(compiled.CACHE_VARIABLE)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_directory() == tmp_path / "shotstream" / "compiled"
 
 
 def test_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,13 +16,12 @@ from shotstream.core.errors import InputError
 from shotstream.model.transformer import Block, Transformer
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""Where inductor looks. Other libraries set it to a temporary directory as soon as they are imported."""
 COMPILERS = ("g++", "clang++", "cl")
 
 
 def cache_directory() -> Path:
-    """Where compiled code is kept: where inductor is told to, else in the user's cache."""
-    if told := os.environ.get(CACHE_VARIABLE):
-        return Path(told)
+    """Where compiled code is kept: in the user's cache, which `XDG_CACHE_HOME` may name."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shotstream" / "compiled"
 
 
