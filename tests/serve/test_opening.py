@@ -50,6 +50,29 @@ def test_a_model_that_cannot_be_opened_ends_the_server(tmp_path: Path) -> None:
         asyncio.run(asyncio.wait_for(serve_model(open_model, settings, listening, lambda _: None), 30))
 
 
+def test_one_thread_opens_the_model_and_computes_with_it(model: Model, tmp_path: Path) -> None:
+    """Two would slow each other down."""
+    threads = set()
+
+    def open_model() -> Model:
+        threads.add(threading.get_ident())
+        return model
+
+    hook = model.parts.transformer.register_forward_pre_hook(lambda *_: threads.add(threading.get_ident()))
+    try:
+        with TestClient(make_app(open_model, Settings(tmp_path / "data")), base_url="http://127.0.0.1") as client:
+            while client.get("/api/health").json()["status"] == "opening":
+                pass
+            story = client.post("/api/stories", json={"global_caption": "A fox."}).json()["id"]
+            client.post(f"/api/stories/{story}/commands", json={"type": "shot", "text": "It walks.", "chunks": 1})
+            while client.get(f"/api/stories/{story}").json()["unfinished"]:
+                pass
+            assert client.get(f"/api/stories/{story}").json()["frames"] == 9
+    finally:
+        hook.remove()
+    assert len(threads) == 1
+
+
 def test_what_was_to_be_made_is_made_after_a_restart_though_nobody_comes(serve: Any) -> None:
     with serve(ahead_s=1e-3) as studio:
         stories = [studio.begin(seed=seed) for seed in range(3)]

@@ -78,8 +78,13 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
 
 async def _open(app: FastAPI, open_model: Callable[[], Model], settings: Settings, store: Store) -> None:
     """Opens the model, then goes on with what stories had to make when the server was last stopped."""
-    model = await asyncio.to_thread(open_model)
-    server = app.state.server = Server(model, settings, store, Worker(model, store, settings.limits))
+    worker = Worker(open_model, store, settings.limits)
+    try:
+        model = await asyncio.shield(asyncio.wrap_future(worker.opened))
+    except BaseException:  # there is no model, or the server is ended before there is one
+        await asyncio.to_thread(worker.stop)
+        raise
+    server = app.state.server = Server(model, settings, store, worker)
     rows = await asyncio.to_thread(store.all)
     await server.house.finish([row.id for row in rows if row.unfinished])
 

@@ -154,9 +154,10 @@ class House:
         return channel
 
     def _open(self, story: str, channel: Channel) -> None:
-        def done(result: "asyncio.Future[None]") -> None:
+        def done(result: "asyncio.Future[bool]") -> None:
             error = result.exception()
             if error is None:
+                channel.working = result.result()
                 channel.opened.set_result(None)
                 return
             self.channels.pop(story, None)

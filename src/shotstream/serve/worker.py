@@ -1,4 +1,8 @@
-"""The one thread that owns the model. Stories take turns on it, chunk by chunk."""
+"""The one thread that owns the model. Stories take turns on it, chunk by chunk.
+
+The model is opened on it, too: OpenMP gives every thread that computes a team of its own, and where two teams have more
+members than there are cores, both become half as fast.
+"""
 
 import logging
 import queue
@@ -51,8 +55,11 @@ class Worker:
     chunk made, if one is wanted.
     """
 
-    def __init__(self, model: Model, store: Store, limits: Limits) -> None:
-        self.model, self.tally = model, Tally()
+    def __init__(self, open_model: Callable[[], Model], store: Store, limits: Limits) -> None:
+        """Starts the thread, which opens the model first: `opened` has it then, or the error."""
+        self.tally = Tally()
+        self.opened: Future[Model] = Future()
+        self._open_model = open_model
         self._store, self._limits = store, limits
         self._inbox: queue.Queue[_Job | None] = queue.Queue(limits.pending_commands)
         self._turns: dict[str, _Turn] = {}
@@ -65,8 +72,11 @@ class Worker:
         """Commands that wait."""
         return self._inbox.qsize()
 
-    def open(self, story: str, publish: Publish) -> "Future[None]":
-        """Opens a story; everything that happens in it is published from then on."""
+    def open(self, story: str, publish: Publish) -> "Future[bool]":
+        """Opens a story; everything that happens in it is published from then on.
+
+        The result says whether there is something to make.
+        """
         return self._submit(lambda: self._open(story, publish))
 
     def apply(self, story: str, command: AnyCommand) -> "Future[bool]":
@@ -95,6 +105,12 @@ class Worker:
         return job.result
 
     def _run(self) -> None:
+        try:
+            self._model = self._open_model()
+        except Exception as error:  # belongs to whoever waits for the model
+            self.opened.set_exception(error)
+            return
+        self.opened.set_result(self._model)
         while self._work_off(self._wait_s()):
             turn = self._next_turn()
             if turn is not None:
@@ -143,10 +159,11 @@ class Worker:
         self.tally.chunks += frames > 0
         self.tally.shots += not frames
 
-    def _open(self, story: str, publish: Publish) -> None:
+    def _open(self, story: str, publish: Publish) -> bool:
         assert story not in self._turns, "a story is opened once"
-        session = Session(self.model, self._store, self._store.get(story), self._limits, publish)
+        session = Session(self._model, self._store, self._store.get(story), self._limits, publish)
         self._turns[story] = _Turn(session, publish, self._count)
+        return session.working
 
     def _session(self, story: str) -> Session:
         if story not in self._turns:
