@@ -1,6 +1,9 @@
 """The page's pure modules, in the browser that they are for."""
 
+import itertools
 from typing import Any
+
+import pytest
 
 from shotstream.serve.protocol import FrameKey, FramePacket
 
@@ -23,6 +26,20 @@ def play(desk: Any, script: str) -> list[list[int]]:
 def test_playback_begins_with_some_frames_and_keeps_its_pace(desk: Any) -> None:
     script = "push(0, 1, 2); at(0); push(3); for (let ms = 50; ms < 500; ms += 30) at(ms);"
     assert play(desk, script) == [[50, 0], [170, 1], [260, 2], [350, 3]]
+
+
+@pytest.mark.parametrize("every_ms", [1000 / 60, 1000 / 144, 40])
+def test_the_pace_is_kept_whatever_the_screen_does(desk: Any, every_ms: float) -> None:
+    script = """let n = 0;
+      for (let tick = 0; tick * EVERY < 11000; tick++) {
+        const ms = tick * EVERY + (tick % 7 === 3 ? 6 : 0);
+        if (n < 96 && ms >= 75 * n) for (let end = n + 12; n < end; n++) push(n);
+        at(ms);
+      }"""
+    shown = play(desk, script.replace("EVERY", str(every_ms)))
+    assert [number for _, number in shown] == list(range(96))
+    assert abs(1000 * 95 / (shown[-1][0] - shown[0][0]) - 10) < 0.1
+    assert max(later - sooner for (sooner, _), (later, _) in itertools.pairwise(shown)) < 100 + every_ms + 6.1
 
 
 def test_playback_that_ran_dry_waits_until_there_is_some_again(desk: Any) -> None:

@@ -8,57 +8,6 @@ from playwright.sync_api import expect
 SHOWN = "window.shown.length >= {}"
 
 
-PLAY = """
-async ({every, lateMs, chunks, flushAt}) => {
-  const { Playout } = await import("/web/playout.js");
-  const playout = new Playout(16), shown = [];
-  let number = 0;
-  for (let tick = 0; tick * every < 8000; tick++) {
-    const nowMs = tick * every + (tick % 7 === 3 ? lateMs : 0);
-    while (chunks.length && chunks[0][0] <= nowMs) {
-      const [, count] = chunks.shift();
-      for (let frame = 0; frame < count; frame++) playout.push({ number: number++ });
-    }
-    if (flushAt && nowMs >= flushAt) { playout.flush(); flushAt = null; }
-    const frame = playout.take(nowMs);
-    if (frame) shown.push([nowMs, frame.number]);
-  }
-  return shown;
-}
-"""
-"""Plays frames that come in chunks `[at, frames]` on a screen that looks every so many milliseconds, sometimes late."""
-
-
-def play(desk: Any, chunks: list[list[float]], **more: Any) -> list[tuple[float, int]]:
-    """When each frame was shown."""
-    plan = {"every": 1000 / 60, "lateMs": 6, "chunks": chunks, "flushAt": None} | more
-    return [(time_ms, number) for time_ms, number in desk.page.evaluate(PLAY, plan)]
-
-
-def test_the_clock_keeps_sixteen_frames_a_second_whatever_the_screen_does(desk: Any) -> None:
-    desk.come()
-    chunks = [[600.0 * number, 12] for number in range(8)]
-    for every in (1000 / 60, 1000 / 144, 40):
-        shown = play(desk, list(chunks), every=every)
-        assert [number for _, number in shown] == list(range(96))
-        rate = 1000 * 95 / (shown[-1][0] - shown[0][0])
-        assert abs(rate - 16) < 0.01 * 16, f"{rate:.2f} frames a second"
-        gaps = [later - sooner for (sooner, _), (later, _) in itertools.pairwise(shown)]
-        assert max(gaps) < 62.5 + every + 6.1
-
-
-def test_a_flush_shows_at_once_and_a_dry_buffer_fills_before_it_goes_on(desk: Any) -> None:
-    desk.come()
-    shown = play(desk, [[0, 12], [100, 12], [1000, 1], [1100, 12]], flushAt=500)
-    after = [(time_ms, number) for time_ms, number in shown if time_ms > 500]
-    assert after[0][0] - 1000 < 40, "one frame is enough after a flush"
-    assert after[0][1] == 24
-    dry = play(desk, [[0, 12], [2000, 1], [2500, 12]])
-    times = {number: time_ms for time_ms, number in dry}
-    assert 2500 <= times[12] < 2540, "a dry buffer waits for more than a frame"
-    assert len(dry) == 25
-
-
 def test_every_frame_is_shown_once_and_in_order(desk: Any) -> None:
     desk.begin().make("The fox waves.")
     desk.until(SHOWN.format(9))  # a new instruction would drop what is not shown yet
