@@ -10,7 +10,7 @@ from shotstream.model.config import ContextTimestep
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW, and its rate over the run.
+    """AdamW, and its rate over the run; `matrices` inside the blocks of a transformer may be left to Muon.
 
     The rate rises over `warmup_steps`, stays, and falls to `final_lr_ratio` of itself over the last `decay_share` of
     the run. Gradients are clipped to a total norm of `clip_norm`.
@@ -23,6 +23,7 @@ class OptimizerConfig:
     warmup_steps: int = 100
     decay_share: float = 0.3
     final_lr_ratio: float = 0.02
+    matrices: Literal["adamw", "muon"] = "adamw"
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class BaseTraining:
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=15000, ema_decay=0.999))
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(lr=1e-3, warmup_steps=200, decay_share=0.2)
+        default_factory=lambda: OptimizerConfig(lr=1e-3, warmup_steps=200, decay_share=0.2, matrices="muon")
     )
     picture_steps: int = 5000
     picture_share: float = 0.7

@@ -21,6 +21,7 @@ from torch.distributed.tensor import DTensor
 from shotstream.core.errors import InputError
 from shotstream.core.files import PARTIAL_SUFFIX, make_directory, writing
 from shotstream.train.execution import Execution
+from shotstream.train.muon import Muon, is_hidden_matrix
 from shotstream.train.settings import OptimizerConfig
 
 CHECKPOINTS, PREFIX = "checkpoints", "step-"
@@ -28,14 +29,21 @@ STEP, EMA, MEMORY = "step", "ema", "memory"
 
 
 class Trained:
-    """A network that is trained, with its optimiser."""
+    """A network that is trained, with its optimisers: AdamW, and Muon for hidden matrices where that is wanted."""
 
     def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int) -> None:
         self.network, self.config, self.steps = network, config, steps
-        self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
-        )
+        named = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
+        matrices = {
+            name: one for name, one in named.items() if config.matrices == "muon" and is_hidden_matrix(name, one)
+        }
+        rest = [parameter for name, parameter in named.items() if name not in matrices]
+        self.parameters = list(named.values())
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
+        ]
+        if matrices:
+            self.optimizers.append(Muon(matrices.values(), config.lr, config.weight_decay))
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""
@@ -55,27 +63,32 @@ class Trained:
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         value = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         if math.isfinite(value):
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.rate(step)
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+            for optimizer in self.optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = self.rate(step)
+                optimizer.step()
+        self.network.zero_grad(set_to_none=True)
         return value
 
     def skip(self) -> float:
         """Clears the gradients there are instead; their norm counts as NaN."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         return math.nan
 
     def moments(self) -> dict[str, dict[str, Tensor]]:
-        """What the optimiser keeps of every trained weight, by its name; zeros before the first step."""
+        """What the optimisers keep of every trained weight, by its name; zeros before the first step."""
+        names = {parameter: name for name, parameter in self.network.named_parameters()}
         kept = {}
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                state = self.optimizer.state[parameter]
-                if not state:
+        for optimizer in self.optimizers:
+            parameters = [one for group in optimizer.param_groups for one in group["params"] if one.requires_grad]
+            for parameter in parameters:
+                state = optimizer.state[parameter]
+                if not state and isinstance(optimizer, Muon):
+                    state["momentum"] = torch.zeros_like(parameter)
+                elif not state:
                     state["step"] = torch.zeros((), device=parameter.device)
                     state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-                kept[name] = dict(state)
+                kept[names[parameter]] = dict(state)
         return kept
 
 

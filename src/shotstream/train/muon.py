@@ -1,0 +1,84 @@
+"""Muon: momentum whose every matrix is made orthogonal before it is added to the weights.
+
+A gradient's few large directions no longer drown its many small ones, which is where a transformer learns to look at
+what it is given. Source: K. Jordan et al., "Muon" (2024); the scale is that of J. Liu et al., "Muon is scalable for LLM
+training" (2025), so that rates found for AdamW hold. PyTorch's own works in bfloat16, one matrix at a time: on a CPU
+that took as long as half a training step, this takes a tenth of one.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, Replicate
+
+MOMENTUM = 0.95
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the odd polynomial of degree five that drives singular values towards 1, steepest at 0."""
+ITERATIONS = 5
+ADAMW_RMS = 0.2
+"""Root mean square of AdamW's updates, in units of the rate."""
+
+
+class Muon(torch.optim.Optimizer):
+    """For the matrices inside a network; embeddings, heads, norms and biases want AdamW.
+
+    Matrices of one shape are handled together. Sharded ones are gathered, each process computes all of them and keeps
+    its part.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> None:
+        """Over parameters of two dimensions; `lr` means what it means to AdamW."""
+        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+        """One update with the gradients there are; a parameter without one is left alone."""
+        for group in self.param_groups:
+            alike: dict[torch.Size, list[nn.Parameter]] = {}
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    alike.setdefault(parameter.shape, []).append(parameter)
+            for shape, parameters in alike.items():
+                updates = orthogonal(torch.stack([self._direction(parameter) for parameter in parameters]))
+                scale = ADAMW_RMS * max(shape) ** 0.5
+                for parameter, update in zip(parameters, updates, strict=True):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    parameter.add_(_shard(update.to(parameter.dtype), parameter), alpha=-group["lr"] * scale)
+
+    def _direction(self, parameter: nn.Parameter) -> Float[Tensor, "m n"]:
+        """Nesterov's momentum of one whole matrix, in float32."""
+        gradient, state = parameter.grad, self.state[parameter]
+        assert gradient is not None
+        if not state:
+            state["momentum"] = torch.zeros_like(parameter)
+        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
+        ahead = gradient.lerp(momentum, MOMENTUM)
+        return (ahead.full_tensor() if isinstance(ahead, DTensor) else ahead).float()
+
+
+def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether a parameter of that name maps what a block of a transformer holds to what it holds."""
+    return "blocks." in name and parameter.ndim == 2
+
+
+def orthogonal(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:
+    """Each matrix with its singular values brought near 1 (0.6 to 1.3, tiny ones less), by Newton and
+    Schulz's iteration."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+def _shard(update: Tensor, parameter: nn.Parameter) -> Tensor:
+    """This process's part of an update that every process has whole."""
+    if not isinstance(parameter, DTensor):
+        return update
+    whole = DTensor.from_local(update, parameter.device_mesh, [Replicate()] * parameter.device_mesh.ndim)
+    return whole.redistribute(placements=parameter.placements)
