@@ -11,7 +11,7 @@ import pytest
 
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.model.config import DESIGN_CHOICES, ModelConfig
+from shotstream.model.config import UNSAID, ModelConfig
 from shotstream.model.directory import WEIGHT_FILES, write_directory
 from shotstream.model.inspection import inspect
 from shotstream.model.parts import ModelParts, random_parts
@@ -68,7 +68,7 @@ def test_weights_of_another_choice_are_refused_by_its_name(
 def test_a_config_that_says_nothing_of_the_choices_means_the_papers(tiny: Any) -> None:
     plain = to_dict(tiny.parts.config)
     for part in (plain, plain["transformer"]):
-        for name in part.keys() & set(DESIGN_CHOICES):
+        for name in part.keys() & set(UNSAID):
             del part[name]
     assert from_dict(ModelConfig, plain, "config.json") == tiny.parts.config
     unsaid = hashlib.blake2b(f"{json.dumps(plain, sort_keys=True)}/1".encode(), digest_size=16).hexdigest()

@@ -12,6 +12,8 @@ Indicator = Literal["phase", "none", "learned"]
 Injection = Literal["frame", "channel"]
 DESIGN_CHOICES = ("context", "captions", "indicator", "injection")
 """Fields that hold a choice the paper ablates; their defaults are the paper's."""
+UNSAID = (*DESIGN_CHOICES, "tiny_decoder")
+"""Fields that a config.json need not have: at its default, such a field leaves a model's fingerprint as it is."""
 EMBEDDED_SHOTS = 16
 """Shots that a learned indicator tells apart; later ones take the embedding of the last."""
 
@@ -73,6 +75,18 @@ class WanVAEConfig:
 
 
 @dataclass(frozen=True)
+class TinyDecoderConfig:
+    """Shape of a tiny decoder of Wan's latents. The defaults are TAEHV's `taew2_1`; `widths` may be any four."""
+
+    latent_channels: int = 16
+    widths: tuple[int, ...] = (256, 128, 64, 64)
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != 4:
+            raise InputError(f"expected four widths of a tiny decoder, got {self.widths}")
+
+
+@dataclass(frozen=True)
 class BlockCodecConfig:
     """Shape of the embedded codec: a linear map of 4x8x8 blocks and a light causal decoder that refines it."""
 
@@ -125,7 +139,7 @@ class ModelConfig:
 
     `context` is the selector of what its stories remember unless told otherwise (`story.context`). `captions` is what
     the context attends to: each latent the caption of its own shot, or all of them that of the new one, which is then
-    the only one handed over.
+    the only one handed over. `tiny_decoder` is what decodes in the place of Wan's VAE, which goes on encoding; lossy.
     """
 
     name: str
@@ -137,7 +151,13 @@ class ModelConfig:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     context: ContextChoice = "dynamic"
     captions: CaptionChoice = "per_shot"
+    tiny_decoder: TinyDecoderConfig | None = None
 
     def __post_init__(self) -> None:
         if (self.wan_vae is None) == (self.block_codec is None):
             raise InputError("expected exactly one codec in config.json: 'wan_vae' or 'block_codec'")
+        if self.tiny_decoder is not None and self.wan_vae is None:
+            raise InputError(
+                f"{self.name}: expected a model with Wan's VAE for a tiny decoder, got one with a codec of its own; "
+                "leave the decoder out"
+            )

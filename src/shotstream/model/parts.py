@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.codec import Codec
-from shotstream.model.config import DESIGN_CHOICES, BlockCodecConfig, ModelConfig, TransformerConfig
+from shotstream.model.config import UNSAID, BlockCodecConfig, ModelConfig, TransformerConfig
 from shotstream.model.device import has_little_memory
 from shotstream.model.text import TextEncoder
 from shotstream.model.tokenizer import byte_tokenizer
@@ -43,7 +43,8 @@ class ModelParts:
     """A model ready to run.
 
     `source` says where it came from, in words for people; `fingerprint` changes whenever the model does, and is what a
-    story remembers of the model that made it.
+    story remembers of the model that made it. `lossy` names, for people, what makes its results others than those of
+    the full model; `trained` is whether its weights are anything but random.
     """
 
     config: ModelConfig
@@ -52,6 +53,8 @@ class ModelParts:
     text_encoder: TextEncoder
     source: str
     fingerprint: str
+    lossy: tuple[str, ...] = ()
+    trained: bool = True
 
 
 def build(
@@ -81,7 +84,8 @@ def build(
     if has_little_memory(torch.device(device)):
         spare_memory(codec)
     mark = fingerprint(states.config, states.files)
-    return ModelParts(states.config, transformer, cast(Codec, codec), text_encoder, states.source, mark)
+    lossy = _lossy(states.config)
+    return ModelParts(states.config, transformer, cast(Codec, codec), text_encoder, states.source, mark, lossy)
 
 
 def random_parts(
@@ -118,6 +122,8 @@ def random_parts(
         text_encoder,
         f"random weights (seed {seed})",
         mark,
+        _lossy(config),
+        trained=False,
     )
 
 
@@ -125,8 +131,10 @@ def check_fit(config: ModelConfig, where: str) -> None:
     """Raises InputError where the sizes of transformer, codec and text encoder do not belong together."""
     transformer, text = config.transformer, config.text_encoder
     codec_channels = config.wan_vae.z_dim if config.wan_vae else _block_codec(config).latent_channels
+    tiny_channels = config.tiny_decoder.latent_channels if config.tiny_decoder else codec_channels
     for what, ours, theirs in (
         ("latent channels of transformer and codec", transformer.in_dim, codec_channels),
+        ("latent channels of codec and tiny decoder", codec_channels, tiny_channels),
         ("widths of the transformer's text and the text encoder", transformer.text_dim, text.dim),
         ("caption lengths of transformer and text encoder", transformer.text_len, text.text_len),
     ):
@@ -168,6 +176,10 @@ def spare_memory(codec: nn.Module) -> None:
 
 
 def _codec(config: ModelConfig) -> nn.Module:
+    if config.wan_vae is not None and config.tiny_decoder is not None:
+        from shotstream.model.tiny_vae import TinyWanVAE
+
+        return TinyWanVAE(config.wan_vae, config.tiny_decoder)
     if config.wan_vae is not None:
         from shotstream.model.vae import WanVAE
 
@@ -177,16 +189,20 @@ def _codec(config: ModelConfig) -> nn.Module:
     return BlockCodec(_block_codec(config))
 
 
+def _lossy(config: ModelConfig) -> tuple[str, ...]:
+    return () if config.tiny_decoder is None else ("decoded by a tiny VAE",)
+
+
 def _block_codec(config: ModelConfig) -> BlockCodecConfig:
     assert config.block_codec is not None, "ModelConfig has one codec"
     return config.block_codec
 
 
 def _config_text(config: ModelConfig) -> str:
-    """The configuration as text for a hash; a design choice counts where it is not the paper's."""
+    """The configuration as text for a hash; what a config.json need not say counts where it is not the default."""
     plain = to_dict(config)
     for kind, values in ((ModelConfig, plain), (TransformerConfig, plain["transformer"])):
-        for name in values.keys() & set(DESIGN_CHOICES):
+        for name in values.keys() & set(UNSAID):
             if values[name] == getattr(kind, name):
                 del values[name]
     return json.dumps(plain, sort_keys=True)

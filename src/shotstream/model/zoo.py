@@ -1,6 +1,7 @@
 """Models by name: the embedded ones, directories of ours, published files, hub repositories."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from shotstream.model.published import (
     has_base,
     read_published,
 )
+from shotstream.model.tiny_vae import PUBLISHED_FILES, TINY, read_tiny_decoder
 from shotstream.model.weights import ADAPTER_CONFIG, ADAPTER_FILE
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -51,6 +53,7 @@ def open_parts(
     adapter: Path | None = None,
     alpha: float | None = None,
     text_device: torch.device | str | None = None,
+    decoder: str | Path | None = None,
 ) -> ModelParts:
     """A model ready to run.
 
@@ -62,11 +65,16 @@ def open_parts(
         adapter: a PEFT LoRA (its file or directory) to merge into a published transformer; `alpha` is its scale times
             its rank, where its `adapter_config.json` does not say it.
         text_device: where the text encoder runs; None: on `device`.
+        decoder: a tiny decoder in the place of that of Wan's VAE, lossy (`model.tiny_vae`): its file, or a hub
+            repository that holds it.
 
     Raises:
         InputError: the source is unknown or cannot be reached, or a file in it is missing or cannot be used.
     """
-    return build(read_states(source, adapter=adapter, alpha=alpha), device, dtype, text_device=text_device)
+    states = read_states(source, adapter=adapter, alpha=alpha)
+    if decoder is not None:
+        states = _with_tiny_decoder(states, find_decoder(decoder))
+    return build(states, device, dtype, text_device=text_device)
 
 
 def read_states(source: str | Path, *, adapter: Path | None = None, alpha: float | None = None) -> ModelStates:
@@ -97,6 +105,37 @@ def find(source: str | Path) -> tuple[Path, bool]:
         hint = nearest(name, available()) or f"; known names: {known}"
         raise InputError(f"unknown model '{name}'{hint}; expected such a name, a directory, or a hub id org/name")
     return _snapshot(name, DOWNLOADED), True
+
+
+def find_decoder(source: str | Path) -> Path:
+    """The file of a tiny decoder: itself, or that in a directory or hub repository, which is downloaded.
+
+    Raises:
+        InputError: there is no such file, or it cannot be downloaded.
+    """
+    path = Path(source).expanduser()
+    if not path.exists():
+        if isinstance(source, Path) or not _REPOSITORY.fullmatch(source) or path.suffix in (".pth", ".safetensors"):
+            raise InputError(f"unknown decoder '{source}': expected the file of a tiny VAE, or a hub id org/name")
+        path = _snapshot(source, list(PUBLISHED_FILES))
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in PUBLISHED_FILES if (path / name).is_file()), None)
+    if found is None:
+        raise InputError(f"'{source}': expected {' or '.join(PUBLISHED_FILES)} in it, found neither")
+    return found
+
+
+def _with_tiny_decoder(states: ModelStates, path: Path) -> ModelStates:
+    config, tensors = read_tiny_decoder(path)
+    exact = {name: value for name, value in states.codec.items() if not name.startswith(TINY)}
+    return replace(
+        states,
+        config=replace(states.config, tiny_decoder=config),
+        codec={**exact, **{f"{TINY}{name}": value for name, value in tensors.items()}},
+        files=(*states.files, path),
+        source=f"{states.source}, decoder {path}",
+    )
 
 
 def _snapshot(repository: str, patterns: list[str]) -> Path:
