@@ -17,6 +17,7 @@ from shotstream.data.storyworld import (
     shot_of_story,
 )
 from shotstream.story.context import select_dynamic
+from shotstream.world.captions import unknown_words
 from shotstream.world.render import render_frames
 from shotstream.world.stories import sample_story
 
@@ -54,12 +55,12 @@ def test_a_seed_means_the_same_sample_for_ever() -> None:
     """Pools on disk belong to these draws."""
     shot, picture = sample_shot(11, 2), sample_picture(11)
     assert shot.captions[1] == (
-        "A story of a lilac android and a cobalt toad in a desert at dusk. "
-        "shot1:The little frog walks left, medium shot. The camera turns right."
+        "In the dunes, a film about a mauv robot and a cobalt toad, at sunset. "
+        "shot1:Panning right, mid shot, the tooad are walking left."
     )
     assert picture.captions == (
-        "At the seaside at night, a snowy android and a cobalt toad."
-        "shot0:The frog hops in place, close shot. The camera pushes in.",
+        "There is a milky robot and a saapphire frog, under the stars, by the sea."
+        "shot0:The camera moves closer, closeup, nwo cobalt toad hops in place.",
     )
     pasts = [int(sample_shot(seed, 1).layout.shots[0, :CONTEXT_LATENTS].max()) for seed in range(8)]
     assert pasts == [1, 0, 2, 2, 0, 1, 0, 2]
@@ -160,6 +161,19 @@ def test_captions_come_in_many_wordings_with_and_without_a_space() -> None:
     captions = {caption_of(story, 1, rng) for _ in range(60)}
     assert len(captions) > 30
     assert {caption[caption.index("shot1:") - 1] == " " for caption in captions} == {True, False}
+
+
+def test_a_share_of_the_captions_is_worded_as_people_do() -> None:
+    story = sample_story(5)
+
+    def known(share: float) -> list[bool]:
+        rng = np.random.default_rng(0)
+        captions = [caption_of(story, 1, rng, share).replace("shot1:", " ") for _ in range(80)]
+        return [not unknown_words(caption) for caption in captions]
+
+    assert all(known(0.0))
+    assert sum(known(1.0)) <= 4
+    assert 0.45 < sum(known(0.4)) / 80 < 0.75
 
 
 def test_pixels_span_minus_one_to_one() -> None:

@@ -18,10 +18,13 @@ from shotstream.world.captions import global_caption, shot_caption
 from shotstream.world.render import render_frames
 from shotstream.world.scene import WORLD_VERSION, Story
 from shotstream.world.stories import sample_story
+from shotstream.world.wording import people_captions
 
 TRAINING_SEEDS = 2**30
 """Stories with seeds below this are for training; the first held-out story is `TRAINING_SEEDS` itself."""
 CAPTION_VARIANTS = 1000
+PEOPLE_SHARE = 0.4
+"""Of the captions that are learnt from, how many are worded as people do; the others are the grammar's."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class StoryWorldShots:
     """A `data.samples.ShotSource` of random training stories.
 
     `context` names the selector of what is remembered, `captions` says what it attends to (`story.layout.shot_layout`);
-    `first_share` is how often a shot is the first of its story, without a past. A shot is shown as it would go on where
-    it is shorter than the sample that is asked for.
+    `first_share` is how often a shot is the first of its story, without a past; `people_share` of the captions are
+    worded as people do. A shot is shown as it would go on where it is shorter than the sample that is asked for.
 
     Raises:
         InputError: there is no such selector.
@@ -39,6 +42,7 @@ class StoryWorldShots:
     context: str = "dynamic"
     captions: CaptionChoice = "per_shot"
     first_share: float = 0.15
+    people_share: float = PEOPLE_SHARE
 
     def __post_init__(self) -> None:
         get_selector(self.context)
@@ -50,18 +54,17 @@ class StoryWorldShots:
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)))
         shot = 0 if rng.random() < self.first_share else int(rng.integers(1, len(story.shots)))
-        return shot_of_story(story, shot, chunks, rng, self.context, self.captions)
+        return shot_of_story(story, shot, chunks, rng, self.context, self.captions, self.people_share)
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)))
-        return cut_picture(_Rendered(story, rng), int(rng.integers(len(story.shots))))
+        return cut_picture(_Rendered(story, rng, self.people_share), int(rng.integers(len(story.shots))))
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)), shots=shots)
-        whole, *own = (int(variant) for variant in rng.integers(CAPTION_VARIANTS, size=shots + 1))
-        texts = [shot_caption(story, index, variant) for index, variant in enumerate(own)]
-        said = tuple(ScriptShot(text, shot.chunks) for text, shot in zip(texts, story.shots, strict=True))
-        return Script(global_caption(story, whole), said)
+        captions = [worded(story, index, rng, self.people_share) for index in range(shots)]
+        said = tuple(ScriptShot(own, shot.chunks) for (_, own), shot in zip(captions, story.shots, strict=True))
+        return Script(captions[0][0], said)
 
 
 def sample_shot(seed: int, chunks: int, first_share: float = 0.15) -> ShotSample:
@@ -83,16 +86,26 @@ def shot_of_story(
     rng: np.random.Generator,
     context: str = "dynamic",
     captions: CaptionChoice = "per_shot",
+    people_share: float = PEOPLE_SHARE,
 ) -> ShotSample:
     """Shot `shot` of a story as a sample, its captions worded by `rng`, its context chosen by that selector."""
-    return cut_shot(_Rendered(story, rng), shot, chunks, get_selector(context), rng, captions)
+    return cut_shot(_Rendered(story, rng, people_share), shot, chunks, get_selector(context), rng, captions)
 
 
-def caption_of(story: Story, shot: int, rng: np.random.Generator) -> str:
+def caption_of(story: Story, shot: int, rng: np.random.Generator, people_share: float = PEOPLE_SHARE) -> str:
     """The composed caption of a shot, worded by `rng`."""
-    whole, own = (int(variant) for variant in rng.integers(CAPTION_VARIANTS, size=2))
+    whole, own = worded(story, shot, rng, people_share)
     space = " " if rng.random() < 0.5 else ""  # people write both
-    return compose_caption(global_caption(story, whole) + space, shot, shot_caption(story, shot, own))
+    return compose_caption(whole + space, shot, own)
+
+
+def worded(story: Story, shot: int, rng: np.random.Generator, people_share: float) -> tuple[str, str]:
+    """The story's caption and a shot's, in one of `CAPTION_VARIANTS` ways of the grammar or of people."""
+    whole, own = (int(variant) for variant in rng.integers(CAPTION_VARIANTS, size=2))
+    if whole < people_share * CAPTION_VARIANTS:
+        said, shots = people_captions(story, variant=CAPTION_VARIANTS + own)
+        return said, shots[shot]
+    return global_caption(story, whole), shot_caption(story, shot, own)
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,7 @@ class _Rendered:
 
     story: Story
     rng: np.random.Generator
+    people_share: float
 
     @property
     def shots(self) -> list[PastShot]:
@@ -116,4 +130,4 @@ class _Rendered:
         return render_frames(self.story, shot, range(frames))
 
     def caption(self, shot: int) -> str:
-        return caption_of(self.story, shot, self.rng)
+        return caption_of(self.story, shot, self.rng, self.people_share)

@@ -76,12 +76,12 @@ STORYWORLD = Preset(
             out_dim=64,
             freq_dim=256,
             text_dim=128,
-            text_len=64,
+            text_len=96,
             prediction="clean",
         ),
         block_codec=BlockCodecConfig(),
         text_encoder=TextEncoderConfig(
-            vocab_size=640, dim=128, attention_dim=128, ffn_dim=256, num_heads=4, num_layers=3, text_len=64
+            vocab_size=640, dim=128, attention_dim=128, ffn_dim=256, num_heads=4, num_layers=3, text_len=96
         ),
         sampler=SamplerConfig("euler", num_steps=12, shift=3.0, guidance=2.5),
     ),

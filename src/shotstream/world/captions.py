@@ -5,6 +5,7 @@ Accessory, pattern and layout are never named. Variant 0 is the plain wording; e
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -80,6 +81,7 @@ def story_captions(story: Story, variant: int = 0) -> tuple[str, tuple[str, ...]
     return global_caption(story, variant), tuple(shot_caption(story, i, variant) for i in range(len(story.shots)))
 
 
+@cache
 def caption_words() -> frozenset[str]:
     """Every lower-case word that a caption can hold."""
     templates = " ".join(GLOBAL_TEMPLATES + SHOT_TEMPLATES)

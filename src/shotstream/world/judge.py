@@ -17,6 +17,9 @@ from shotstream.world.judge_network import (
     ALL_LANDMARKS,
     CLIP_FRAMES,
     CLIP_OFFSETS,
+    MAP_HEIGHT,
+    MAP_STRIDE,
+    MAP_WIDTH,
     JudgeNetwork,
     pixels_of_clips,
 )
@@ -115,14 +118,39 @@ class Judge:
         Raises:
             InputError: too few frames, or of another size or kind.
         """
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (HEIGHT, WIDTH, 3):
-            raise InputError(f"expected uint8 frames [n, {HEIGHT}, {WIDTH}, 3], got {frames.dtype} {frames.shape}")
-        if len(frames) < CLIP_FRAMES:
-            raise InputError(f"expected at least {CLIP_FRAMES} frames of a shot, got {len(frames)}")
-        clips = np.stack([frames[[start + offset for offset in CLIP_OFFSETS]] for start in clip_starts(len(frames))])
+        _check_frames(frames)
+        return _reading(self._look(frames, clip_starts(len(frames))))
+
+    def head_columns(self, frames: NDArray[np.uint8], middles: Sequence[int]) -> NDArray[np.float32]:
+        """Where each species has its head: the column in pixels, `[len(middles), species]`, in the order of `SPECIES`.
+
+        It means nothing for a species that is not there. True renders are read to a pixel and a half in the mean.
+
+        Args:
+            frames: of one shot, as for `read`.
+            middles: which frames; each has four others of the shot before it and after it, which are read too.
+
+        Raises:
+            InputError: too few frames, or of another size or kind.
+        """
+        _check_frames(frames)
+        looked = self._look(frames, [middle - CLIP_FRAMES // 2 for middle in middles])["where"].softmax(-1)
+        columns = looked.unflatten(-1, (MAP_HEIGHT, MAP_WIDTH)).sum(-2).cpu().numpy()
+        return columns @ (MAP_STRIDE * (np.arange(MAP_WIDTH, dtype=np.float32) + 0.5))
+
+    def _look(self, frames: NDArray[np.uint8], starts: Sequence[int]) -> dict[str, Tensor]:
+        """What the network says of the clips that begin there."""
+        clips = np.stack([frames[[start + offset for offset in CLIP_OFFSETS]] for start in starts])
         with torch.inference_mode():
-            logits = self.network(pixels_of_clips(torch.from_numpy(clips).to(self.device)))
-        return _reading(logits)
+            logits: dict[str, Tensor] = self.network(pixels_of_clips(torch.from_numpy(clips).to(self.device)))
+        return logits
+
+
+def _check_frames(frames: NDArray[np.uint8]) -> None:
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (HEIGHT, WIDTH, 3):
+        raise InputError(f"expected uint8 frames [n, {HEIGHT}, {WIDTH}, 3], got {frames.dtype} {frames.shape}")
+    if len(frames) < CLIP_FRAMES:
+        raise InputError(f"expected at least {CLIP_FRAMES} frames of a shot, got {len(frames)}")
 
 
 def clip_starts(frames: int) -> list[int]:

@@ -5,6 +5,7 @@ A model that learnt the grammar is measured on these to see how far it follows p
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Literal, TypeVar, get_args
 
 import numpy as np
@@ -111,6 +112,7 @@ def reworded_captions(story: Story, variant: int = 0) -> tuple[str, tuple[str, .
     return _whole(story, rng), tuple(_shot(shot, story.cast_of(i), rng) for i, shot in enumerate(story.shots))
 
 
+@cache
 def people_vocabulary() -> Vocabulary:
     """What people may say of each trait: the grammar's words and the further ones."""
     further = {**FURTHER_WORDS, "action": both_forms(FURTHER_ACTIONS)}
