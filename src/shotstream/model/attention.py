@@ -5,13 +5,16 @@ some key latents. One group of everything is bidirectional attention; one group 
 is block-causal attention.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Queries, keys and values to what is seen, [b, n, heads, d] each; `attend`, or another kernel of the same."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ def attend_by_plan(
     v: Float[Tensor, "b m heads d"],
     plan: Sequence[Group],
     tokens_per_latent: int,
+    kernel: Attend = attend,
 ) -> Float[Tensor, "b n heads d"]:
     """Attention group by group; the groups' queries must follow each other and cover the sequence.
 
@@ -64,5 +68,5 @@ def attend_by_plan(
     def tokens(latents: slice) -> slice:
         return slice(latents.start * tokens_per_latent, latents.stop * tokens_per_latent)
 
-    parts = [attend(q[:, tokens(g.queries)], k[:, tokens(g.keys)], v[:, tokens(g.keys)]) for g in plan]
+    parts = [kernel(q[:, tokens(g.queries)], k[:, tokens(g.keys)], v[:, tokens(g.keys)]) for g in plan]
     return torch.cat(parts, 1)

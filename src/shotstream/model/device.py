@@ -53,6 +53,11 @@ def pick_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+def cuda_capability(device: torch.device) -> tuple[int, int] | None:
+    """The compute capability of an NVIDIA device, (9, 0) for instance; None for any other device."""
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" and torch.version.hip is None else None
+
+
 def has_little_memory(device: torch.device) -> bool:
     """Whether it is a CUDA device with less memory than a full-size model needs at ease (docs/performance.md)."""
     return device.type == "cuda" and torch.cuda.get_device_properties(device).total_memory < LITTLE_MEMORY

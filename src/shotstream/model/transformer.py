@@ -5,6 +5,7 @@ original names. Source: Wan2.1 (the network), ShotStream section 3 (captions by 
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 
 from shotstream.core.spec import tokens_per_latent
 from shotstream.core.types import FrameLayout
-from shotstream.model.attention import Group, attend, attend_by_plan
+from shotstream.model.attention import Attend, Group, attend, attend_by_plan
 from shotstream.model.cache import CacheShape, KVCache, Staged
 from shotstream.model.config import EMBEDDED_SHOTS, TransformerConfig
 from shotstream.model.device import send
+from shotstream.model.kernels import TORCH, Kernel
 from shotstream.model.rotary import SHOT_PHASE, Rotary, make_rotary, rotate
 from shotstream.model.schedule import TRAIN_TIMESTEPS, velocity_from_clean
 
@@ -54,11 +56,12 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """The projections that self- and cross-attention share: q, k, v, o, with RMS norms on q and k."""
+    """The projections that self- and cross-attention share: q, k, v, o, with RMS norms on q and k; and the kernel."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.head_dim = config.head_dim
+        self.attend: Attend = attend
         self.q, self.k, self.v, self.o = (nn.Linear(config.dim, config.dim) for _ in range(4))
         self.norm_q, self.norm_k = RMSNorm(config.dim, config.eps), RMSNorm(config.dim, config.eps)
 
@@ -84,8 +87,9 @@ class SelfAttention(Attention):
         """What the tokens see, before the output projection."""
         if staged is not None:
             k, v = staged.extend(layer, k, v)
-        out = attend_by_plan(q, k, v, plan, q.shape[1] // plan[-1].queries.stop) if plan else attend(q, k, v)
-        return out.flatten(2)
+        if not plan:
+            return self.attend(q, k, v).flatten(2)
+        return attend_by_plan(q, k, v, plan, q.shape[1] // plan[-1].queries.stop, self.attend).flatten(2)
 
 
 class CrossAttention(Attention):
@@ -97,12 +101,13 @@ class CrossAttention(Attention):
         """What the tokens read, before the output projection."""
         k, v = text
         if placement.caption is not None:
-            out = attend(q, k[:, placement.caption], v[:, placement.caption])
+            out = self.attend(q, k[:, placement.caption], v[:, placement.caption])
         else:
             batch, latents = placement.captions.shape
             rows = placement.captions + k.shape[1] * torch.arange(batch, device=k.device)[:, None]
             k, v = (t.flatten(0, 1).index_select(0, rows.flatten()) for t in (k, v))
-            out = attend(q.unflatten(1, (latents, -1)).flatten(0, 1), k, v).unflatten(0, (batch, latents)).flatten(1, 2)
+            out = self.attend(q.unflatten(1, (latents, -1)).flatten(0, 1), k, v)
+            out = out.unflatten(0, (batch, latents)).flatten(1, 2)
         return out.flatten(2)
 
 
@@ -193,6 +198,13 @@ class Transformer(nn.Module):
         self.head = Head(config)
         learned = config.indicator == "learned"
         self.shot_embedding = nn.Parameter(torch.randn(EMBEDDED_SHOTS, dim) * SHOT_EMBEDDING_STD) if learned else None
+        self.use(TORCH)
+
+    def use(self, kernel: Kernel) -> None:
+        """Attends with another kernel from now on (`model.kernels`)."""
+        self.kernel = kernel
+        for block in cast("Iterable[Block]", self.blocks):
+            block.self_attn.attend = block.cross_attn.attend = kernel.attend
 
     def place(self, layout: FrameLayout, latent_size: tuple[int, int]) -> Placement:
         """Everything that follows from where latents of (height, width) sit: made once a chunk, used at every step."""
@@ -250,6 +262,18 @@ class Transformer(nn.Module):
             staged: room in a cache; the latents see what it remembers, and each other. None: no memory.
             plan: who sees whom, with a cache's latents before the new ones; empty means everyone sees everyone.
         """
+        with self.kernel.scope():
+            return self._forward(latents, timesteps, text, placement, staged, plan)
+
+    def _forward(
+        self,
+        latents: Float[Tensor, "b f k h w"],
+        timesteps: Float[Tensor, "b f"],
+        text: TextKeys | Float[Tensor, "b s l e"],
+        placement: Placement,
+        staged: Staged | None,
+        plan: tuple[Group, ...],
+    ) -> Float[Tensor, "b f c h w"]:
         dtype = self.patch_embedding.weight.dtype
         x = self._indicate(self._patchify(latents.to(dtype)), placement)
         time = self.time_embedding(timestep_features(timesteps, self.config.freq_dim).to(dtype))
