@@ -63,6 +63,14 @@ def test_rotation_multiplies_neighbouring_channels_as_complex_numbers() -> None:
     torch.testing.assert_close(rotate(x, table).norm(dim=-1), x.norm(dim=-1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_real_arithmetic_which_compilers_see_turns_alike(dtype: torch.dtype) -> None:
+    table = make_rotary(frame_layout([0, 7], [0, 1], [0, 0]), (4, 4), 12, CPU)
+    x = torch.randn(1, 8, 3, 12, generator=torch.Generator().manual_seed(0)).to(dtype)
+    traced = torch.compile(rotate, backend="eager")
+    torch.testing.assert_close(traced(x, table), rotate(x, table), rtol=1e-6, atol=1e-6)
+
+
 def test_rotation_keeps_the_precision_of_what_it_turns() -> None:
     table = make_rotary(frame_layout([3], [0], [0]), (2, 2), 12, CPU)
     assert rotate(torch.ones(1, 1, 1, 12, dtype=torch.bfloat16), table).dtype == torch.bfloat16
