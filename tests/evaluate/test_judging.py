@@ -1,7 +1,6 @@
 """Scores: shares with their intervals, cuts matched to cuts, and true renders that score as they should."""
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,30 +10,15 @@ import pytest
 import shotstream
 from shotstream.cli import main
 from shotstream.data.storyworld import TRAINING_SEEDS
-from shotstream.evaluate.judging import (
-    JudgedStory,
-    Share,
-    _cut_error,
-    cut_accuracy,
-    held_out_stories,
-    judge_stories,
-    make_story,
-)
+from shotstream.evaluate.cutting import _cut_error, judge_cuts
+from shotstream.evaluate.estimates import Share
+from shotstream.evaluate.judging import JudgedStory, held_out_stories, judge_stories, make_story
+from shotstream.evaluate.samples import story_sheet
 from shotstream.train.presets import TINY
 from shotstream.world.captions import story_captions
 from shotstream.world.judge import Judge
 from shotstream.world.render import render_story
 from shotstream.world.wording import captions_in, people_captions
-
-
-def test_the_interval_holds_the_rate_and_shrinks() -> None:
-    few, many = Share(9, 10), Share(900, 1000)
-    for share in (few, many, Share(10, 10), Share(0, 10)):
-        low, high = share.interval
-        assert 0 <= low <= share.rate <= high <= 1
-    assert np.diff(few.interval) > 3 * np.diff(many.interval)
-    assert few.interval == pytest.approx((0.596, 0.982), abs=0.001)  # Wilson's, from his formula by hand
-    assert math.isnan(Share(0, 0).rate)
 
 
 @pytest.mark.parametrize(
@@ -61,8 +45,13 @@ def test_held_out_stories_are_not_for_training() -> None:
 def test_a_story_without_its_cuts_scores_lower() -> None:
     made = JudgedStory(story := held_out_stories(1, first=3)[0], tuple(render_story(story)))
     still = JudgedStory(story, tuple(np.repeat(shot[:1] * 0 + 90, len(shot), 0) for shot in made.shots))
-    assert cut_accuracy(made) > 0.9
-    assert cut_accuracy(still) < 0.8
+    cuts, none = judge_cuts(made.shots), judge_cuts(still.shots)
+    wanted = len(made.shots) - 1
+    assert cuts.accuracies[0] > 0.9
+    assert (cuts.found, cuts.wanted) == (Share(wanted, wanted), Share(wanted, wanted))
+    assert none.accuracies[0] < 0.8
+    assert (none.found, none.wanted) == (Share(0, wanted), Share(0, 0))
+    assert cuts + none == type(cuts)(cuts.accuracies + none.accuracies, Share(wanted, 2 * wanted), cuts.wanted)
 
 
 def test_true_renders_are_read_right_and_swapped_ones_wrong() -> None:
@@ -76,6 +65,25 @@ def test_true_renders_are_read_right_and_swapped_ones_wrong() -> None:
     assert wrong.visible["place"].rate < 0.7
     assert set(right.visible) == {"species", "colour", "place", "time", "framing", "camera", "action"}
     assert set(right.kept) <= {"accessory", "pattern", "layout"}
+    assert [len(values) for values in right.by_shot] == [4, 4]
+    assert {both[0].total for name, both in right.halves.items() if not name.startswith("kept")} == {4}
+
+
+def test_a_story_that_decays_is_worse_in_its_second_half() -> None:
+    story = held_out_stories(1, shots=5)[0]
+    shots = [shot if index < 2 else shot // 8 for index, shot in enumerate(render_story(story))]
+    scores = judge_stories(Judge.load(), [JudgedStory(story, tuple(shots))])
+    first, second = scores.halves["place"]
+    assert (first, second.total) == (Share(2, 2), 3)
+    assert scores.visible["place"] == first + second
+    assert np.mean(scores.by_shot[:2]) > np.mean(scores.by_shot[2:]) + 0.2
+
+
+def test_a_sheet_has_a_row_for_every_story_as_wide_as_the_longest() -> None:
+    shots = [np.full((9, 80, 128, 3), level, np.uint8) for level in (50, 100)]
+    sheet = story_sheet([shots, shots[:1]])
+    assert sheet.shape == (2 * 80 + 2, 4 * 128 + 3 * 2, 3)
+    assert [int(sheet[100, column, 0]) for column in (10, 140, 270, 400)] == [50, 50, 0, 0]
 
 
 class Told:
@@ -128,11 +136,11 @@ def test_the_command_says_whose_words_it_used(
     asked = Asked()
     asked.config = TINY.model  # type: ignore[attr-defined]
     monkeypatch.setattr(shotstream, "open", lambda *_, **__: asked)
-    monkeypatch.setattr("shotstream.evaluate.judging.held_out_stories", lambda _: [short])
+    monkeypatch.setattr("shotstream.evaluate.judging.held_out_stories", lambda *_, **__: [short])
     short = replace(held_out_stories(1)[0], shots=held_out_stories(1)[0].shots[:1])
     assert main(["evaluate", "--stories", "1", "--wording", wording, "--json", str(tmp_path / "scores.json")]) == 0
     assert f"worded by {wording}" in capsys.readouterr().out
-    assert json.loads((tmp_path / "scores.json").read_text())["wording"] == wording
+    assert json.loads((tmp_path / "scores.json").read_text())["asked"]["wording"] == wording
     whole, shots = captions_in(wording, short)  # type: ignore[arg-type]
     assert asked.stories[0].told == [whole, *shots]
 
@@ -140,6 +148,12 @@ def test_the_command_says_whose_words_it_used(
 def test_true_renders_have_no_wording(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--truth", "--wording", "people"]) == 2
     assert "leave one of them out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--stories", "--shots"])
+def test_nothing_cannot_be_scored(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--truth", option, "0"]) == 2
+    assert f"expected {option} of at least 1, got 0" in capsys.readouterr().err
 
 
 def test_the_command_refuses_a_context_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,11 @@
 """`shotstream evaluate`: a model's scores by StoryWorld's judge, on stories it has never seen."""
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import track
@@ -12,17 +13,24 @@ from rich.table import Table
 
 import shotstream
 from shotstream.core.errors import InputError
-from shotstream.core.files import write_json
+from shotstream.core.files import write_bytes
 from shotstream.story.relevance import SELECTOR_NAMES, check_selector
 from shotstream.world.wording import WORDINGS
 
+if TYPE_CHECKING:
+    from shotstream.evaluate.reports import Report
+
+SHEET_STORIES = 20
+"""A sheet shows the first so many stories."""
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `evaluate`."""
+    """Adds `evaluate` with its `compare`."""
     parser = subparsers.add_parser("evaluate", help="score a model by StoryWorld's judge on unseen stories")
     parser.add_argument("--model", default="storyworld", metavar="M")
     parser.add_argument("--device", default="auto", metavar="D")
     parser.add_argument("--stories", type=int, default=50, metavar="N", help="how many unseen stories (default 50)")
+    parser.add_argument("--shots", type=int, metavar="N", help="shots a story (default: 2 to 5)")
     parser.add_argument("--truth", action="store_true", help="score true renders instead of a model's")
     parser.add_argument("--steps", type=int, metavar="N", help="integration steps, for models sampled so")
     parser.add_argument("--guidance", type=float, metavar="G", help="guidance, for models sampled so")
@@ -32,40 +40,82 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument(
         "--wording", choices=WORDINGS, default=WORDINGS[0], help=f"who words the captions (default {WORDINGS[0]})"
     )
-    parser.add_argument("--sheet", type=Path, metavar="PNG", help="write a contact sheet: a story a row")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="PNG", help=f"write a contact sheet of {SHEET_STORIES} stories: a story a row"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores as JSON")
     parser.set_defaults(run=_run)
+    comparing = parser.add_subparsers(metavar="compare").add_parser(
+        "compare", help="several scores side by side, with differences"
+    )
+    comparing.add_argument(
+        "scores", nargs="+", metavar="[NAME=]FILE[,FILE]", help="JSON of --json; files of one model are pooled"
+    )
+    comparing.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (default: show it)")
+    comparing.add_argument("--chart", type=Path, metavar="SVG", help="write a picture of it")
+    comparing.set_defaults(run=_compare)
 
 
 def _run(args: argparse.Namespace) -> int:
     from shotstream.evaluate.judging import JudgedStory, held_out_stories, judge_stories
+    from shotstream.evaluate.reports import Report, write_report
     from shotstream.world.judge import Judge
 
+    _check(args)
+    sheet: list[Sequence[Any]] = []
+
+    def keep(made: JudgedStory) -> None:
+        if args.sheet and len(sheet) < SHEET_STORIES:
+            sheet.append(made.shots)
+
+    stories = held_out_stories(args.stories, shots=args.shots)
+    source = _render(stories) if args.truth else _generate(args, stories)
+    scores = judge_stories(Judge.load(), track(source, "judging", args.stories, transient=True), keep)
+    names = ("model", "context", "stories", "shots", "wording", "steps", "guidance")
+    asked = {name: getattr(args, name) for name in names}
+    report = Report.of(scores, asked | ({"model": "truth", "wording": None} if args.truth else {}))
+    _show(report)
+    if sheet:
+        from shotstream.core.pictures import write_png
+        from shotstream.evaluate.samples import story_sheet
+
+        write_png(args.sheet, story_sheet(sheet))
+    if args.json:
+        write_report(args.json, report)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises InputError for what cannot be asked."""
     if args.context is not None:
         check_selector(args.context)
     if args.truth and args.wording != WORDINGS[0]:
         raise InputError(f"expected --truth without captions, got --wording {args.wording}; leave one of them out")
-    made: list[JudgedStory] = []
-    stories = held_out_stories(args.stories)
-    source = _render(stories) if args.truth else _generate(args, stories)
-    scores = judge_stories(Judge.load(), track(source, "judging", args.stories, transient=True), made.append)
-    title = f"{args.stories} unseen stories, " + ("true renders" if args.truth else f"worded by {args.wording}")
-    table = Table("trait", "right", "95% interval", "of", title=title)
-    for kind, shares in (("", scores.visible), ("kept: ", scores.kept)):
-        for trait, share in shares.items():
-            low, high = share.interval
-            table.add_row(kind + trait, f"{share.rate:.1%}", f"{low:.1%} to {high:.1%}", str(share.total))
-    table.add_row("shot cut accuracy", f"{scores.cut_accuracy:.3f}", "", str(len(made)))
-    Console().print(table)
-    if args.sheet:
-        from shotstream.core.pictures import write_png
-        from shotstream.evaluate.samples import story_sheet
+    for name in ("stories", "shots"):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise InputError(f"expected --{name} of at least 1, got {value}")
 
-        write_png(args.sheet, story_sheet([story.shots for story in made]))
-    if args.json:
-        asked = {name: getattr(args, name) for name in ("model", "context", "stories", "wording")}
-        write_json(args.json, asked | asdict(scores))
-    return 0
+
+def _show(report: "Report") -> None:
+    """The figures, the two halves of the stories, and the shots by their number."""
+    from shotstream.evaluate.estimates import in_points
+
+    asked, walks = report.asked, report.walks
+    told = f"worded by {asked['wording']}" if asked["wording"] else "true renders"
+    table = Table("figure", "value", "95% interval", "of", title=f"{asked['stories']} unseen stories, {told}")
+    for name, one in report.figures.items():
+        table.add_row(name, f"{one.value:.1%}", f"{one.low:.1%} to {one.high:.1%}", str(one.cases))
+    if walks:
+        table.caption = f"walks as measured differ from the true ones by {report.walk_gap:.1%} of the width in the mean"
+    halves = Table("shots", "first half", "second half", "difference in points", title="First and second half")
+    for name, (first, second) in report.decay.items():
+        shown = (f"{one.value:.0%} ({one.low:.0%} to {one.high:.0%})" for one in (first, second))
+        halves.add_row(name, *shown, in_points(second.minus(first)))
+    numbers = Table("shot", "traits right", "95% interval", "of", title="By shot number")
+    for number, one in enumerate(report.shots, start=1):
+        numbers.add_row(str(number), f"{one.value:.1%}", f"{one.low:.1%} to {one.high:.1%}", str(one.cases))
+    for part in (table, halves, numbers):
+        Console().print(part)
 
 
 def _render(stories: Sequence[Any]) -> Iterator[Any]:
@@ -84,3 +134,22 @@ def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]
     sampler = replace(model.config.sampler, **changes)
     options = {"sampler": sampler, "context": args.context, "wording": args.wording}
     return (make_story(model, story, seed=seed, **options) for seed, story in enumerate(stories))
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from shotstream.evaluate.comparison import Column, compare, comparison_chart
+    from shotstream.evaluate.reports import read_report
+
+    columns = []
+    for word in args.scores:
+        name, _, files = word.rpartition("=")
+        paths = [Path(path) for path in files.split(",")]
+        columns.append(Column.of(name or paths[0].stem, [read_report(path) for path in paths]))
+    table = compare(columns)
+    if args.output:
+        write_bytes(args.output, table.encode())
+    else:
+        sys.stdout.write(table)
+    if args.chart:
+        write_bytes(args.chart, comparison_chart(columns).encode())
+    return 0

@@ -37,7 +37,7 @@ def part_bar(shot: Dissection) -> str:
             f"{label if share >= LEAST_LABELLED else ''}</g>"
         )
         x += share * WIDTH
-    return _svg("bar", BAR_HEIGHT, "The time of a shot, part by part", pieces)
+    return svg("bar", BAR_HEIGHT, "The time of a shot, part by part", pieces)
 
 
 def roofline(shot: Dissection, probe: Probe) -> str:
@@ -50,7 +50,7 @@ def roofline(shot: Dissection, probe: Probe) -> str:
     foot = max(x.low, y.low / probe.bytes_per_s)
     corners = [(foot, foot * probe.bytes_per_s), (ridge, probe.flop_per_s), (x.high, probe.flop_per_s)]
     roof = " ".join(f"{x.at(flop_a_byte):.1f},{y.at(speed):.1f}" for flop_a_byte, speed in corners)
-    return _svg(
+    return svg(
         "roofline",
         ROOF_HEIGHT,
         "Roofline",
@@ -85,7 +85,7 @@ def gap_bars(gaps: Percentiles, frames: int) -> str:
         f'<line class="limit" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{line:.1f}" y2="{line:.1f}"/>'
         f'<text class="tick" x="{LEFT - 8}" y="{line:.1f}" text-anchor="end" dy="0.35em">{shown_s:g} s shown</text>'
     )
-    return _svg("gaps", GAPS_HEIGHT, "The wait for each chunk", pieces)
+    return svg("gaps", GAPS_HEIGHT, "The wait for each chunk", pieces)
 
 
 class _Scale:
@@ -153,8 +153,9 @@ def _free_place(
     return start, label
 
 
-def _svg(kind: str, height: float, title: str, pieces: Sequence[str]) -> str:
+def svg(kind: str, height: float, title: str, pieces: Sequence[str], attributes: str = "") -> str:
+    """A picture as wide as all of them."""
     return (
-        f'<svg class="{kind}" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
+        f'<svg {attributes}class="{kind}" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
         f"{''.join(pieces)}</svg>"
     )

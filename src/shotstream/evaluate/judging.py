@@ -1,47 +1,26 @@
 """How well a model does what scripts ask, read by StoryWorld's judge on stories no model was trained on."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from shotstream.api import Model
 from shotstream.core.media import Frames
-from shotstream.core.spec import frames_of_chunks
 from shotstream.data.storyworld import TRAINING_SEEDS
+from shotstream.evaluate.cutting import Cuts, judge_cuts
+from shotstream.evaluate.estimates import Share
+from shotstream.evaluate.walking import Walk, measure_walk
 from shotstream.model.config import SamplerConfig
-from shotstream.world.cuts import detect_cuts
 from shotstream.world.judge import Judge, score_memory, score_shot
 from shotstream.world.scene import Story
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import HIDDEN_TRAITS
 from shotstream.world.wording import Wording, captions_in
 
-Z95 = 1.96
-
-
-@dataclass(frozen=True)
-class Share:
-    """Right answers out of all, with the 95% Wilson interval."""
-
-    right: int
-    total: int
-
-    @property
-    def rate(self) -> float:
-        return self.right / self.total if self.total else math.nan
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        if not self.total:
-            return (0.0, 1.0)
-        z2 = Z95**2
-        middle = (self.rate + z2 / (2 * self.total)) / (1 + z2 / self.total)
-        spread = math.sqrt(self.rate * (1 - self.rate) / self.total + z2 / (4 * self.total**2))
-        spread *= Z95 / (1 + z2 / self.total)
-        return (max(0.0, middle - spread), min(1.0, middle + spread))
+KEPT = "kept: "
+_Answers = defaultdict[str, list[bool]]
 
 
 @dataclass(frozen=True)
@@ -54,16 +33,25 @@ class JudgedStory:
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares of shots right by trait; `kept` is of hidden traits seen before. `cut_accuracy` is in [0, 1]."""
+    """What a model's stories show.
+
+    `visible` and `kept` are shares of shots right by trait; `kept` is of hidden traits seen before. `halves` has both
+    again, the latter as `kept: trait`, for the first and the second half of the shots of every story (the middle one
+    of an odd number belongs to the second). `by_shot` has the share of visible traits that are right in the first shot
+    of every story, in the second of every one that has it, and so on.
+    """
 
     visible: Mapping[str, Share]
     kept: Mapping[str, Share]
-    cut_accuracy: float
+    halves: Mapping[str, tuple[Share, Share]]
+    by_shot: tuple[tuple[float, ...], ...]
+    cuts: Cuts
+    walks: tuple[Walk, ...]
 
 
-def held_out_stories(count: int, first: int = 0) -> list[Story]:
-    """Stories whose seeds no training run draws."""
-    return [sample_story(TRAINING_SEEDS + first + index) for index in range(count)]
+def held_out_stories(count: int, first: int = 0, shots: int | None = None) -> list[Story]:
+    """Stories whose seeds no training run draws, of so many shots each; None: 2 to 5."""
+    return [sample_story(TRAINING_SEEDS + first + index, shots=shots) for index in range(count)]
 
 
 def make_story(
@@ -88,47 +76,47 @@ def judge_stories(
     judge: Judge, stories: Iterable[JudgedStory], watch: Callable[[JudgedStory], None] | None = None
 ) -> Scores:
     """Every shot read and scored; hidden traits count only where an earlier shot of the story has shown them."""
-    visible: defaultdict[str, list[bool]] = defaultdict(list)
-    kept: defaultdict[str, list[bool]] = defaultdict(list)
-    accuracies = []
+    tally = _Tally()
     for made in stories:
-        readings = [judge.read(frames) for frames in made.shots]
-        for index, reading in enumerate(readings):
-            for trait, right in score_shot(reading, made.story, index).items():
-                if trait not in HIDDEN_TRAITS:
-                    visible[trait].append(right)
-        for shot in score_memory(readings, made.story):
-            for trait, right in shot.items():
-                kept[trait].append(right)
-        accuracies.append(cut_accuracy(made))
+        tally.add(judge, made)
         if watch:
             watch(made)
-    return Scores(_shares(visible), _shares(kept), sum(accuracies) / max(1, len(accuracies)))
+    return tally.scores()
 
 
-def cut_accuracy(made: JudgedStory) -> float:
-    """exp(-(E_matched + E_penalty) / F_total): wanted and found cuts matched in order, deviations in frames.
+@dataclass
+class _Tally:
+    """The answers so far: by name for the first and the second half of stories, and the shares right by shot."""
 
-    A cut that is missed or too many costs the length of the longest shot. Source: ShotStream, transition control.
-    """
-    frames = np.concatenate(made.shots)
-    wanted = np.cumsum([len(shot) for shot in made.shots])[:-1].tolist()
-    longest = max(frames_of_chunks(shot.chunks) for shot in made.story.shots)
-    return math.exp(-_cut_error(wanted, detect_cuts(frames), longest) / len(frames))
+    halves: tuple[_Answers, _Answers] = field(default_factory=lambda: (_Answers(list), _Answers(list)))
+    by_shot: list[list[float]] = field(default_factory=list)
+    cuts: Cuts = field(default_factory=Cuts)
+    walks: list[Walk] = field(default_factory=list)
 
+    def add(self, judge: Judge, made: JudgedStory) -> None:
+        readings = [judge.read(frames) for frames in made.shots]
+        for index, kept in enumerate(score_memory(readings, made.story)):
+            scores = score_shot(readings[index], made.story, index)
+            visible = {trait: right for trait, right in scores.items() if trait not in HIDDEN_TRAITS}
+            later = index > 0 and 2 * index >= len(readings) - 1
+            for name, right in (*visible.items(), *((KEPT + trait, right) for trait, right in kept.items())):
+                self.halves[later][name].append(right)
+            if index == len(self.by_shot):
+                self.by_shot.append([])
+            self.by_shot[index].append(sum(visible.values()) / len(visible))
+            if walk := measure_walk(judge, readings[index], made.shots[index], made.story, index):
+                self.walks.append(walk)
+        self.cuts += judge_cuts(made.shots)
 
-def _cut_error(wanted: list[int], found: list[int], penalty: int) -> float:
-    """The least total deviation of an in-order matching, unmatched cuts at `penalty` each (edit distance)."""
-    row = [penalty * j for j in range(len(found) + 1)]
-    for i, want in enumerate(wanted, start=1):
-        following = [penalty * i]
-        for j, cut in enumerate(found, start=1):
-            following.append(
-                min(row[j] + penalty, following[j - 1] + penalty, row[j - 1] + min(abs(want - cut), 2 * penalty))
-            )
-        row = following
-    return float(row[-1])
-
-
-def _shares(rights: Mapping[str, list[bool]]) -> dict[str, Share]:
-    return {trait: Share(sum(values), len(values)) for trait, values in rights.items()}
+    def scores(self) -> Scores:
+        first, second = self.halves
+        halves = {name: (Share.of(first[name]), Share.of(second[name])) for name in dict.fromkeys([*first, *second])}
+        whole = {name: one + other for name, (one, other) in halves.items()}
+        return Scores(
+            {name: share for name, share in whole.items() if not name.startswith(KEPT)},
+            {name.removeprefix(KEPT): share for name, share in whole.items() if name.startswith(KEPT)},
+            halves,
+            tuple(map(tuple, self.by_shot)),
+            self.cuts,
+            tuple(self.walks),
+        )

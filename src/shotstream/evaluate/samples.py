@@ -16,16 +16,16 @@ from shotstream.world.judge import Judge
 
 SAMPLE_STORIES = 10_000
 """Held-out stories from this one on are for samples, and not for scores that are reported."""
-SHEET_SHOTS, SHEET_FRAMES = 5, 2
 
 
 def story_sheet(stories: Sequence[Sequence[Frames]]) -> Frame:
-    """A story a row: the first and the last frame of each of its first five shots."""
+    """A story a row: the first and the last frame of each of its shots; black where it has fewer than the longest."""
+    columns = 2 * max(map(len, stories))
     rows = []
     for shots in stories:
-        frames = [shot[index] for shot in shots[:SHEET_SHOTS] for index in (0, len(shot) - 1)]
-        rows += [*frames, *[np.zeros_like(frames[0])] * (SHEET_SHOTS * SHEET_FRAMES - len(frames))]
-    return contact_sheet(np.stack(rows), columns=SHEET_SHOTS * SHEET_FRAMES)
+        frames = [shot[index] for shot in shots for index in (0, len(shot) - 1)]
+        rows += [*frames, *[np.zeros_like(frames[0])] * (columns - len(frames))]
+    return contact_sheet(np.stack(rows), columns)
 
 
 def sample_world(model: Model, directory: Path, stories: int) -> Mapping[str, float]:
@@ -35,7 +35,7 @@ def sample_world(model: Model, directory: Path, stories: int) -> Mapping[str, fl
     scores = judge_stories(Judge.load(), made)
     rates = {f"judge/{trait}": share.rate for trait, share in scores.visible.items()}
     kept = {f"judge/kept_{trait}": share.rate for trait, share in scores.kept.items() if share.total}
-    return {**rates, **kept, "judge/cut_accuracy": scores.cut_accuracy}
+    return {**rates, **kept, "judge/cut_accuracy": scores.cuts.accuracy.value}
 
 
 def sample_scripts(model: Model, directory: Path, scripts: Sequence[Script]) -> Mapping[str, float]:

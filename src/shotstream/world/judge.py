@@ -124,7 +124,7 @@ class Judge:
     def head_columns(self, frames: NDArray[np.uint8], middles: Sequence[int]) -> NDArray[np.float32]:
         """Where each species has its head: the column in pixels, `[len(middles), species]`, in the order of `SPECIES`.
 
-        It means nothing for a species that is not there. True renders are read to a pixel and a half in the mean.
+        It means nothing for a species that is not there. True renders are read to two pixels in the mean.
 
         Args:
             frames: of one shot, as for `read`.

@@ -1,0 +1,98 @@
+"""Figures with the interval that they are known in, and differences of them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Z95 = 1.96
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, its 95% interval, and the number of cases behind it; without a case it is NaN."""
+
+    value: float
+    low: float
+    high: float
+    cases: int
+
+    def __str__(self) -> str:
+        """In percent: 84.4% (75.6 to 90.5)."""
+        return f"{self.value:.1%} ({100 * self.low:.1f} to {100 * self.high:.1f})"
+
+    def minus(self, other: "Estimate") -> "Estimate":
+        """The difference of two independent figures, its interval from theirs.
+
+        Source: Newcombe 1998, method 10 (Zou and Donner 2008 for figures other than shares).
+        """
+        difference = self.value - other.value
+        below = math.hypot(self.value - self.low, other.high - other.value)
+        above = math.hypot(self.high - self.value, other.value - other.low)
+        return Estimate(difference, difference - below, difference + above, min(self.cases, other.cases))
+
+
+@dataclass(frozen=True)
+class Share:
+    """Right answers out of all, with the 95% Wilson interval."""
+
+    right: int
+    total: int
+
+    @classmethod
+    def of(cls, answers: Sequence[bool]) -> "Share":
+        """The share of answers that are right."""
+        return cls(sum(answers), len(answers))
+
+    def __add__(self, other: "Share") -> "Share":
+        return Share(self.right + other.right, self.total + other.total)
+
+    @property
+    def rate(self) -> float:
+        return self.right / self.total if self.total else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.rate, self.total)
+
+    @property
+    def estimate(self) -> Estimate:
+        return Estimate(self.rate, *self.interval, self.total)
+
+
+def wilson(share: float, cases: int) -> tuple[float, float]:
+    """The 95% Wilson interval of a share of so many cases; all of [0, 1] where there are none."""
+    if not cases:
+        return (0.0, 1.0)
+    z2 = Z95**2
+    middle = (share + z2 / (2 * cases)) / (1 + z2 / cases)
+    spread = math.sqrt(share * (1 - share) / cases + z2 / (4 * cases**2)) * Z95 / (1 + z2 / cases)
+    return (max(0.0, middle - spread), min(1.0, middle + spread))
+
+
+def mean_estimate(values: Sequence[float]) -> Estimate:
+    """The mean of values in [0, 1]; its interval is that of a share, which varies most of all with that mean."""
+    if not values:
+        return Estimate(math.nan, 0.0, 1.0, 0)
+    mean = float(np.mean(values))
+    return Estimate(mean, *wilson(mean, len(values)), len(values))
+
+
+def ratio_estimate(pairs: Sequence[tuple[float, float]]) -> Estimate:
+    """All of the first values over all of the second ones, with the normal interval of such a ratio.
+
+    Two pairs or more are needed. Source: Cochran, Sampling Techniques, section 2.11.
+    """
+    assert len(pairs) > 1, "one pair says nothing of the spread"
+    made, true = np.array(pairs, dtype=np.float64).T
+    ratio = float(made.sum() / true.sum())
+    error = math.sqrt(float(np.square(made - ratio * true).sum()) * len(pairs) / (len(pairs) - 1))
+    spread = Z95 * error / abs(float(true.sum()))
+    return Estimate(ratio, ratio - spread, ratio + spread, len(pairs))
+
+
+def in_points(difference: Estimate) -> str:
+    """A difference of shares with its interval, in percentage points: +2.1 (-3.0 to +7.2)."""
+    value, low, high = (f"{100 * number:+.1f}" for number in (difference.value, difference.low, difference.high))
+    return f"{value} ({low} to {high})"
