@@ -5,10 +5,11 @@ from pathlib import Path
 
 from shotstream.core.rng import Noise
 from shotstream.core.spec import VideoSize
-from shotstream.model.compiled import compile_blocks, stop_compiling
+from shotstream.model.compiled import stop_compiling
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.device import pick_device, pick_dtype
 from shotstream.model.parts import ModelParts
+from shotstream.model.running import Running, make_ready
 from shotstream.model.text import TruncationReport
 from shotstream.model.zoo import open_parts
 from shotstream.rollout.stream import Story
@@ -18,20 +19,23 @@ from shotstream.rollout.warm import throw_away_shot
 class Model:
     """A model ready to tell stories."""
 
-    def __init__(self, parts: ModelParts, *, compiled: bool = False) -> None:
-        """With `compiled`, the transformer is compiled while it first runs (`model.compiled`).
+    def __init__(self, parts: ModelParts, running: Running = Running()) -> None:  # noqa: B008 (frozen)
+        """Makes the parts ready to run as they are asked to.
 
         Raises:
-            InputError: torch cannot compile here.
+            InputError: something that is asked for cannot be had here.
         """
-        self.parts, self._compiled = parts, compiled
-        if compiled:
-            compile_blocks(parts.transformer)
+        self.parts, self._running = make_ready(parts, running), running
 
     @property
     def config(self) -> ModelConfig:
         """What the model says about itself."""
         return self.parts.config
+
+    @property
+    def lossy(self) -> tuple[str, ...]:
+        """What makes its results others than those of the full model, in words for people; empty unless asked for."""
+        return self.parts.lossy
 
     def story(
         self,
@@ -62,7 +66,7 @@ class Model:
         What a compiled model has not compiled by then is run as it is, so that no live story waits for a compiler.
         """
         throw_away_shot(self.parts, chunks=1)
-        if self._compiled:
+        if self._running.compiled:
             stop_compiling()
 
     def truncation(self, captions: Sequence[str]) -> list[TruncationReport]:
@@ -77,6 +81,7 @@ def open_model(
     dtype: str = "auto",
     text_device: str | None = None,
     compiled: bool = False,
+    decoder: str | Path | None = None,
 ) -> Model:
     """A model by name, directory or hub id (`model.zoo`).
 
@@ -87,11 +92,13 @@ def open_model(
         text_device: where the text encoder stays, which is most of a full-size model's weights and works once a
             caption; None: on `device`.
         compiled: compiles the transformer in its first shot, and keeps what is compiled on disk (`model.compiled`).
+        decoder: the file or the hub id of a tiny VAE that decodes in the place of Wan's: faster, and lossy
+            (`model.tiny_vae`); None: the model's own.
 
     Raises:
         InputError: there is no such model or device, the weights cannot be used, or torch cannot compile here.
     """
     where = pick_device(device)
     texts = where if text_device is None else pick_device(text_device)
-    parts = open_parts(source, where, pick_dtype(where, dtype), text_device=texts)
-    return Model(parts, compiled=compiled)
+    parts = open_parts(source, where, pick_dtype(where, dtype), text_device=texts, decoder=decoder)
+    return Model(parts, Running(compiled))

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from shotstream.core.spec import VideoSize, frames_of_chunks
 from shotstream.evaluate.work import ShotWork, Work, WorkCounter, shot_work, tally_work, text_work
-from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
+from shotstream.model.config import ModelConfig, SamplerConfig, TinyDecoderConfig, WanVAEConfig
 from shotstream.model.parts import random_parts
 from shotstream.model.published import WAN_1_3B
 from shotstream.model.vae import WanVAE
@@ -58,6 +58,17 @@ def test_what_the_published_model_does_once_a_shot_and_once_a_chunk(wan: ShotWor
     assert commits == pytest.approx([0, *steps[:-1]]), "the last chunk is never committed"
 
 
+def test_a_tiny_decoder_has_a_25th_of_the_work(wan: ShotWork) -> None:
+    tiny = shot_work(replace(WAN_1_3B, tiny_decoder=TinyDecoderConfig()), captions=1)
+    first, *later = (tera(tally_work(chunk, "decode")) for chunk in tiny.chunks)
+    assert later == pytest.approx([1.581] * 6, abs=0.001)
+    assert tera(wan.of("decode")) / tera(tiny.of("decode")) == pytest.approx(25.1, abs=0.1)
+    assert first < later[0], "three of the first four frames are left out before they are grown"
+    assert {part: tera(work) for part, work in tiny.parts.items() if part != "decode"} == {
+        part: tera(work) for part, work in wan.parts.items() if part != "decode"
+    }
+
+
 def test_the_floor_of_the_published_way(wan: ShotWork) -> None:
     """It runs every convolution in time over zeros for a single frame, and a clean pass that nothing reads."""
     counter = WorkCounter()
@@ -100,6 +111,7 @@ CASES = {
         transformer=replace(small().transformer, in_dim=16, out_dim=16),
     ),
 }
+CASES["a tiny decoder"] = replace(CASES["Wan's VAE"], tiny_decoder=TinyDecoderConfig(widths=(8, 6, 4, 4)))
 
 
 @pytest.mark.parametrize("config", CASES.values(), ids=CASES)

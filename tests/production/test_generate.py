@@ -46,9 +46,19 @@ def test_a_line_becomes_a_video(shell, tmp_path):
     assert (code, err) == (0, "")
     assert "out.mp4: 2 shots, 18 frames, seed 0" in out
     assert "FPS, first frame after" in out
-    assert shell.opened == [("tiny", {"device": "cpu", "text_device": "cpu", "compiled": False})]
+    options = {"device": "cpu", "text_device": "cpu", "compiled": False, "decoder": None}
+    assert shell.opened == [("tiny", options)]
+    assert "LOSSY" not in out
     assert probe_video(tmp_path / "out.mp4").frames == 18
     assert [len(read_video(tmp_path / "out.shots" / f"shot-00{shot}.mp4")) for shot in range(2)] == [9, 9]
+
+
+def test_what_is_lossy_is_said(shell, monkeypatch):
+    monkeypatch.setattr(shell.model, "parts", replace(shell.model.parts, lossy=("decoded by a tiny VAE",)))
+    code, out, _ = shell(LINE, "-o", "out.mp4", "--chunks", 1, "--decoder", "taew2_1.pth")
+    assert code == 0
+    assert out.rstrip().endswith("; LOSSY: decoded by a tiny VAE")
+    assert shell.opened[0][1]["decoder"] == "taew2_1.pth"
 
 
 def test_the_seed_of_the_command_goes_before_the_storys(shell, tmp_path):

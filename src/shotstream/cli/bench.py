@@ -30,7 +30,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser("bench", help="measure how fast a model tells a story on this machine")
     add_model_arguments(parser)
     parser.add_argument(
-        "--random-weights", action="store_true", help="measure only the shape: storyworld, wan-1.3b or tiny"
+        "--random-weights",
+        action="store_true",
+        help="measure only the shape: storyworld, wan-1.3b or tiny (and of --decoder: taew2_1)",
     )
     parser.add_argument("--shots", type=int, default=3, metavar="N", help="shots to measure (default 3)")
     parser.add_argument(
@@ -38,6 +40,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--warmup", type=int, default=1, metavar="W", help="shots before them, reported apart (1)")
     parser.add_argument("--dtype", default="auto", metavar="T", help="auto, float32 or bfloat16 (default auto)")
+    parser.add_argument(
+        "--attention", default="auto", metavar="K", help="auto, fa3, fa2, cudnn or torch (default auto: the best here)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads to use (default: torch's choice)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, hardware and versions too")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with roofline, parts and table")
@@ -56,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
 
     from shotstream.evaluate.bench import BenchPlan, bench, open_subject
     from shotstream.evaluate.page import page
-    from shotstream.model.compiled import compile_blocks
     from shotstream.model.device import pick_device, pick_dtype
+    from shotstream.model.running import Running, make_ready
 
     plan = BenchPlan(args.shots, args.chunks, args.warmup)
     for path in filter(None, (args.json, args.html)):
@@ -74,10 +79,14 @@ def run(args: argparse.Namespace) -> int:
     with console.status("loading") as status:
         dtype = pick_dtype(device, args.dtype)
         parts, load_s = open_subject(
-            args.model, device, dtype, random_weights=args.random_weights, text_device=text_device
+            args.model,
+            device,
+            dtype,
+            random_weights=args.random_weights,
+            text_device=text_device,
+            decoder=args.decoder,
         )
-        if args.compile:
-            compile_blocks(parts.transformer)
+        parts = make_ready(parts, Running(args.compile, args.attention))
         if args.vs_reference is not None:
             return _versus(args, plan, parts, console)
         total = plan.warmup + plan.shots + 1
@@ -134,10 +143,11 @@ def _headline(report: "BenchReport") -> str:
     where = machine.gpu or f"{machine.processor}, {machine.threads} of {machine.cores} cores"
     return (
         f"{subject.name} ({subject.source}): {parameters:.1f} M parameters, {mebibytes:.1f} MiB in {subject.dtype}, "
-        f"{subject.video.width}x{subject.video.height}, {_sampler(report)}\n"
+        f"{subject.video.width}x{subject.video.height}, {_sampler(report)}, "
+        f"attention {subject.attention}\n"
         f"{where}; torch {machine.torch}, Python {machine.python}, shotstream {machine.shotstream}\n"
         f"{report.plan.shots} shots of {report.plan.chunks} chunks; everything counted: text, context, clean passes, "
-        "decoding, writing history"
+        "decoding, writing history" + "".join(f"\nLOSSY: {what}" for what in report.lossy)
     )
 
 

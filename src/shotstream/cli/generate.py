@@ -82,7 +82,8 @@ def _run(args: argparse.Namespace) -> int:
         seed = next(seed for seed in (args.seed, script.seed, DEFAULT_SEED) if seed is not None)
         begin = partial(_begin, model, script.global_caption, seed, size, args.context)
         frames, speed = _generate(begin, script, outputs, args.mode)
-        _console().print(f"{outputs.video}: {len(script.shots)} shots, {frames} frames, seed {seed}{speed}")
+        lossy = "".join(f"; LOSSY: {how}" for how in model.lossy)
+        _console().print(f"{outputs.video}: {len(script.shots)} shots, {frames} frames, seed {seed}{speed}{lossy}")
     return 0
 
 

@@ -27,6 +27,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compile the transformer: the first shot takes minutes longer (see warmup), later ones less",
     )
+    parser.add_argument(
+        "--decoder",
+        metavar="FILE",
+        help="decode with a tiny VAE for Wan2.1's latents, a file or hub id: faster, but lossy (default: the model's)",
+    )
 
 
 def open_asked(args: argparse.Namespace) -> "Model":
@@ -35,4 +40,10 @@ def open_asked(args: argparse.Namespace) -> "Model":
     Raises:
         InputError: there is no such model or device, or torch cannot compile here.
     """
-    return shotstream.open(args.model, device=args.device, text_device=args.text_device, compiled=args.compile)
+    return shotstream.open(
+        args.model,
+        device=args.device,
+        text_device=args.text_device,
+        compiled=args.compile,
+        decoder=args.decoder,
+    )

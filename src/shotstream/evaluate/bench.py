@@ -7,7 +7,7 @@ is held against its work (`evaluate.work`) and against what the device can do at
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import cast
 
@@ -19,11 +19,12 @@ from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
 from shotstream.core.spec import CONTEXT_LATENTS, FPS, MAX_CHUNKS, VideoSize, check_chunks
 from shotstream.evaluate.dissection import Dissection
+from shotstream.evaluate.fidelity import Fidelity, fidelity_of, noting_latents
 from shotstream.evaluate.machine import Machine, forget_peak, peak_device_bytes, peak_resident_bytes, synchronise
 from shotstream.evaluate.probe import Probe, probe
 from shotstream.evaluate.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.evaluate.work import shot_work
-from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.config import ModelConfig, SamplerConfig, TinyDecoderConfig
 from shotstream.model.parts import ModelParts, random_parts
 from shotstream.model.published import WAN_1_3B
 from shotstream.model.zoo import open_parts
@@ -39,6 +40,8 @@ SHAPES: Mapping[str, ModelConfig] = MappingProxyType(
     {shape.name: shape for shape in (STORYWORLD.model, WAN_1_3B, TINY.model)}
 )
 """Models that can be measured without weights."""
+DECODERS: Mapping[str, TinyDecoderConfig] = MappingProxyType({"taew2_1": TinyDecoderConfig()})
+"""Tiny decoders that can be."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Subject:
-    """What was measured. Where captions are encoded elsewhere, `text` is held against a device that did not run it."""
+    """What was measured. Where captions are encoded elsewhere, `text` is held against a device that did not run it.
+
+    `lossy` names what makes its results others than those of the full model, `attention` its kernel (`model.kernels`).
+    """
 
     name: str
     source: str
@@ -78,6 +84,8 @@ class Subject:
     text_device: str
     dtype: str
     networks: Mapping[str, Network]
+    lossy: tuple[str, ...] = ()
+    attention: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class BenchReport:
     """Everything measured. Speeds are frames a second; `real_time_factor` is speed over the 16 that are shown.
 
     `load_s` and `warmup` belong to no other figure. Where shots have one chunk there is nothing steady and no gap; only
-    shots of full length that are made chunk by chunk have a full window.
+    shots of full length that are made chunk by chunk have a full window. `fidelity` is that of a lossy decoder.
     """
 
     subject: Subject
@@ -112,6 +120,12 @@ class BenchReport:
     probe: Probe
     dissection: Dissection
     memory: Memory
+    fidelity: Fidelity | None = None
+
+    @property
+    def lossy(self) -> tuple[str, ...]:
+        """What is lossy, with the measured error of decoding, in words."""
+        return (*self.subject.lossy, *(() if self.fidelity is None else (str(self.fidelity),)))
 
 
 def open_subject(
@@ -121,22 +135,28 @@ def open_subject(
     *,
     random_weights: bool = False,
     text_device: torch.device | None = None,
+    decoder: str | None = None,
 ) -> tuple[ModelParts, float]:
     """A model to measure and the seconds it took to load: as `open_parts`, or only the shape with random weights.
 
     Raises:
-        InputError: there is no such model, or no such shape.
+        InputError: there is no such model or decoder, or no such shape.
     """
-    if random_weights and source not in SHAPES:
-        hint = nearest(source, SHAPES)
-        raise InputError(f"expected --random-weights with a model of {', '.join(SHAPES)}, got '{source}'{hint}")
     started_s = time.perf_counter()
     if random_weights:
-        parts = random_parts(SHAPES[source], device=device, dtype=dtype, text_device=text_device)
+        parts = random_parts(_shape(source, decoder), device=device, dtype=dtype, text_device=text_device)
     else:
-        parts = open_parts(source, device, dtype, text_device=text_device)
+        parts = open_parts(source, device, dtype, text_device=text_device, decoder=decoder)
     synchronise(device)
     return parts, time.perf_counter() - started_s
+
+
+def _shape(source: str, decoder: str | None) -> ModelConfig:
+    for what, name, known in (("model", source, SHAPES), ("decoder", decoder, DECODERS)):
+        if name is not None and name not in known:
+            hint = nearest(name, known)
+            raise InputError(f"expected --random-weights with a {what} of {', '.join(known)}, got '{name}'{hint}")
+    return SHAPES[source] if decoder is None else replace(SHAPES[source], tiny_decoder=DECODERS[decoder])
 
 
 def bench(
@@ -160,8 +180,9 @@ def bench(
     best = probe(weight.device, weight.dtype)
     forget_peak(weight.device)
     timings: list[ShotTiming] = []
-    with Story(parts, global_caption, seed=plan.seed, clock=clock) as story:
+    with Story(parts, global_caption, seed=plan.seed, clock=clock) as story, noting_latents(parts.codec) as noted:
         for index, caption in enumerate(captions):
+            noted.clear()
             clock.running = index == len(captions) - 1
             read = read_captions(parts, story, global_caption, caption)
             timings.append(time_shot(story, caption, plan.chunks))
@@ -172,7 +193,8 @@ def bench(
     work = shot_work(parts.config, weight.dtype, chunks=plan.chunks, captions=len(read), caption_tokens=tokens)
     windowed = parts.config.sampler.order == "chunks"
     dissection = Dissection.of(timings[-1], clock.calls, work, best, windowed=windowed)
-    return _report(parts, plan, load_s, timings[:-1], dissection, best, memory)
+    fidelity = fidelity_of(parts, noted)
+    return replace(_report(parts, plan, load_s, timings[:-1], dissection, best, memory), fidelity=fidelity)
 
 
 def read_captions(parts: ModelParts, story: Story, global_caption: str, text: str) -> list[str]:
@@ -250,4 +272,14 @@ def _subject(parts: ModelParts) -> Subject:
     config = parts.config
     dtype = str(weight.dtype).removeprefix("torch.")
     devices = str(weight.device), str(next(parts.text_encoder.parameters()).device)
-    return Subject(config.name, parts.source, config.video, config.sampler, *devices, dtype, networks)
+    return Subject(
+        config.name,
+        parts.source,
+        config.video,
+        config.sampler,
+        *devices,
+        dtype,
+        networks,
+        parts.lossy,
+        parts.transformer.kernel.name,
+    )

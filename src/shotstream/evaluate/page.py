@@ -24,6 +24,7 @@ p { margin: .2rem 0 1rem; color: var(--soft); max-width: 44rem; }
 .speed { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 .75rem; margin: 1.5rem 0 .5rem; }
 .speed b { font-size: clamp(3.5rem, 12vw, 5.5rem); font-weight: 650; line-height: 1; letter-spacing: -.03em; }
 .speed span { color: var(--soft); }
+p.lossy { color: var(--limit); }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem 1.5rem;
   margin: 1.25rem 0 0; }
 dt { color: var(--soft); font-size: .85rem; }
@@ -106,8 +107,12 @@ def _head(report: BenchReport) -> str:
         f'<div class="speed"><b>{fps.median:.1f}</b><span>frames a second, {report.real_time_factor:.2f} times real '
         f"time</span></div><p>{plan.shots} whole shots of {plan.chunks} chunks after {plan.warmup} to warm up "
         f"({fps.min:.1f} to {fps.max:.1f}), everything counted: text, context, clean passes, decoding, writing the "
-        f"history.</p><dl>{''.join(_figure(name, value) for name, value in figures if value)}</dl>"
+        f"history.</p>{_lossy(report)}<dl>{''.join(_figure(name, value) for name, value in figures if value)}</dl>"
     )
+
+
+def _lossy(report: BenchReport) -> str:
+    return f'<p class="lossy">Lossy: {escape("; ".join(report.lossy))}.</p>' if report.lossy else ""
 
 
 def _spread(spread: Spread | None, unit: str, digits: int) -> str:
@@ -166,5 +171,6 @@ def _machine(report: BenchReport) -> str:
         ),
         *((f"Peak memory, {name}", f"{peak / 2**20:.0f} MiB") for name, peak in peaks if peak is not None),
         ("Model", escape(report.subject.source)),
+        ("Attention", escape(report.subject.attention)),
     ]
     return f'<dl class="machine">{"".join(_figure(name, value) for name, value in figures)}</dl>'

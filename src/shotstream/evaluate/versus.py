@@ -98,7 +98,7 @@ def compare(parts: ModelParts, checkout: Path, *, chunks: int, shots: int, warmu
         seconds, latents, pixels = make_ours(parts, inputs, sampler)
         own_times.append(seconds)
     attention, times, made = run_theirs(parts, checkout, inputs, sampler, warmup + shots)
-    ours = Side.of(reference_runner.SDPA, own_times[warmup:], frames)
+    ours = Side.of(parts.transformer.kernel.name, own_times[warmup:], frames)
     theirs = Side.of(attention, times[warmup:], frames)
     latents_error, pixels_error = relative_error(latents, made["latents"]), relative_error(pixels, made["pixels"])
     return Versus(
@@ -123,6 +123,10 @@ def check_comparable(config: ModelConfig) -> None:
         raise InputError(
             f"expected a distilled model of Wan's shape to compare with the published code, got '{config.name}'; "
             "use --model wan-1.3b --random-weights"
+        )
+    if config.tiny_decoder is not None:
+        raise InputError(
+            "expected the full VAE to compare with the published code, got a tiny one; leave --decoder out"
         )
 
 
