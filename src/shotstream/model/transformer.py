@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from shotstream.core.spec import tokens_per_latent
 from shotstream.core.types import FrameLayout
+from shotstream.model.activation import TanhGELU
 from shotstream.model.attention import Attend, Group, attend, attend_by_plan
 from shotstream.model.cache import CacheShape, KVCache, Staged
 from shotstream.model.config import EMBEDDED_SHOTS, TransformerConfig
@@ -128,7 +129,7 @@ class Block(nn.Module):
         self.norm3 = nn.LayerNorm(dim, eps)
         self.cross_attn = CrossAttention(config)
         self.norm2 = nn.LayerNorm(dim, eps, elementwise_affine=False)
-        self.ffn = nn.Sequential(nn.Linear(dim, config.ffn_dim), nn.GELU("tanh"), nn.Linear(config.ffn_dim, dim))
+        self.ffn = nn.Sequential(nn.Linear(dim, config.ffn_dim), TanhGELU(), nn.Linear(config.ffn_dim, dim))
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / math.sqrt(dim))
 
     def forward(
@@ -191,7 +192,7 @@ class Transformer(nn.Module):
         self.config, self.shot_phase = config, shot_phase if config.indicator == "phase" else 0.0
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.embedded_channels, dim, config.patch_size, stride=config.patch_size)
-        self.text_embedding = nn.Sequential(nn.Linear(config.text_dim, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
+        self.text_embedding = nn.Sequential(nn.Linear(config.text_dim, dim), TanhGELU(), nn.Linear(dim, dim))
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
