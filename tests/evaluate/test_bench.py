@@ -212,6 +212,7 @@ def test_the_command_measures_and_writes_everything(
     assert report["command"] == "shotstream bench --shots 2"
     assert report["machine"]["threads"] == 1
     assert report["subject"]["dtype"] == "float32"
+    assert report["subject"]["attention"] == "torch"
     assert report["subject"]["networks"]["codec"]["bytes"] == 4 * report["subject"]["networks"]["codec"]["parameters"]
     assert [len(report[name]) for name in ("warmup", "shots")] == [1, 2]
     for shot in report["shots"]:
@@ -248,6 +249,7 @@ def test_one_chunk_without_warm_up(tmp_path: Path) -> None:
         (("--threads", "0"), "1 or more threads"),
         (("--shots", "0"), "at least one shot"),
         (("--dtype", "float8"), "float8"),
+        (("--attention", "cudnn"), "'cudnn'; use auto or torch"),
         (("--device", "tpu"), "tpu"),
     ],
 )

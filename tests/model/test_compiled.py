@@ -19,6 +19,7 @@ from shotstream.model import compiled
 from shotstream.model.compiled import COMPILERS, cache_directory, compile_blocks
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.parts import ModelParts, random_parts
+from shotstream.model.running import Running
 from shotstream.rollout.denoise import Sampler
 from shotstream.rollout.shot import ShotInputs, ShotRollout
 from shotstream.story.layout import shot_layout
@@ -77,7 +78,7 @@ def test_all_windows_layers_and_captions_share_what_is_compiled() -> None:
 
 @pytest.mark.usefixtures("traced")
 def test_after_the_warm_up_nothing_waits_for_a_compiler() -> None:
-    model = Model(random_parts(FRAME), compiled=True)
+    model = Model(random_parts(FRAME), Running(compiled=True))
     model.warm_up()
     assert counters["stats"]["unique_graphs"] == PIECES_OF_TWO_LENGTHS
     thread = threading.Thread(target=make_shot, args=(model.parts, FRAME, 1))
@@ -107,4 +108,4 @@ def test_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
     parts = random_parts(FRAME)
     with pytest.raises(InputError, match=r"expected a C\+\+ compiler .* none of no-such-compiler; install"):
-        Model(parts, compiled=True)
+        Model(parts, Running(compiled=True))
