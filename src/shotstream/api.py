@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shotstream.core.rng import Noise
-from shotstream.core.spec import VideoSize
+from shotstream.core.spec import MAX_CHUNKS, VideoSize
 from shotstream.model.compiled import stop_compiling
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.device import pick_device, pick_dtype
@@ -63,9 +63,10 @@ class Model:
     def warm_up(self) -> None:
         """Makes a shot of one chunk and forgets it, so that the first one that counts is as fast as those after it.
 
-        What a compiled model has not compiled by then is run as it is, so that no live story waits for a compiler.
+        What a compiled model has not compiled by then is run as it is, so that no live story waits for a compiler. With
+        graphs the shot has all windows, so that the first story finds them recorded.
         """
-        throw_away_shot(self.parts, chunks=1)
+        throw_away_shot(self.parts, MAX_CHUNKS if self._running.graphs else 1)
         if self._running.compiled:
             stop_compiling()
 
@@ -81,6 +82,7 @@ def open_model(
     dtype: str = "auto",
     text_device: str | None = None,
     compiled: bool = False,
+    graphs: bool = False,
     decoder: str | Path | None = None,
 ) -> Model:
     """A model by name, directory or hub id (`model.zoo`).
@@ -92,13 +94,15 @@ def open_model(
         text_device: where the text encoder stays, which is most of a full-size model's weights and works once a
             caption; None: on `device`.
         compiled: compiles the transformer in its first shot, and keeps what is compiled on disk (`model.compiled`).
+        graphs: records a chunk's forwards as CUDA graphs in the first shot (`model.graphs`).
         decoder: the file or the hub id of a tiny VAE that decodes in the place of Wan's: faster, and lossy
             (`model.tiny_vae`); None: the model's own.
 
     Raises:
-        InputError: there is no such model or device, the weights cannot be used, or torch cannot compile here.
+        InputError: there is no such model or device, the weights cannot be used, or something
+                that is asked for cannot be had here.
     """
     where = pick_device(device)
     texts = where if text_device is None else pick_device(text_device)
     parts = open_parts(source, where, pick_dtype(where, dtype), text_device=texts, decoder=decoder)
-    return Model(parts, Running(compiled))
+    return Model(parts, Running(compiled=compiled, graphs=graphs))

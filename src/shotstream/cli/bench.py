@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             text_device=text_device,
             decoder=args.decoder,
         )
-        parts = make_ready(parts, Running(args.compile, args.attention))
+        parts = make_ready(parts, Running(compiled=args.compile, graphs=args.graphs, attention=args.attention))
         if args.vs_reference is not None:
             return _versus(args, plan, parts, console)
         total = plan.warmup + plan.shots + 1

@@ -28,6 +28,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="compile the transformer: the first shot takes minutes longer (see warmup), later ones less",
     )
     parser.add_argument(
+        "--graphs", action="store_true", help="record a chunk's work as CUDA graphs in the first shot; CUDA only"
+    )
+    parser.add_argument(
         "--decoder",
         metavar="FILE",
         help="decode with a tiny VAE for Wan2.1's latents, a file or hub id: faster, but lossy (default: the model's)",
@@ -38,12 +41,13 @@ def open_asked(args: argparse.Namespace) -> "Model":
     """The model that the command line asks for.
 
     Raises:
-        InputError: there is no such model or device, or torch cannot compile here.
+        InputError: there is no such model or device, or something that is asked for cannot be had here.
     """
     return shotstream.open(
         args.model,
         device=args.device,
         text_device=args.text_device,
         compiled=args.compile,
+        graphs=args.graphs,
         decoder=args.decoder,
     )

@@ -149,12 +149,21 @@ def make_ours(parts: ModelParts, inputs: Inputs, sampler: Sampler) -> tuple[dict
     chunks, latents = len(inputs.noise), latents_of_chunks(len(inputs.noise))
     layout = shot_layout(1, [0] * CONTEXT_LATENTS, CONTEXT_LATENTS, latents)
     pixels, text, noise = (tensor.to(device) for tensor in (inputs.pixels, inputs.text, inputs.noise))
+    video = parts.config.video
+    size = (1, (video.latent_height, video.latent_width), CONTEXT_LATENTS + MAX_SHOT_LATENTS, CONTEXT_LATENTS)
+    recorded = None if parts.graphs is None else parts.graphs.borrow(size)
+    cache = parts.transformer.new_cache(*size) if recorded is None else recorded.cache
 
     def shot() -> Tensor:
-        size = (context.shape[-2], context.shape[-1])
-        cache = parts.transformer.new_cache(1, size, CONTEXT_LATENTS + MAX_SHOT_LATENTS, CONTEXT_LATENTS)
-        given = ShotInputs(context, text, layout)
-        rollout = ShotRollout(parts.transformer, cache, given, lambda chunk, step: noise[chunk, step, None], sampler)
+        cache.reset()
+        rollout = ShotRollout(
+            parts.transformer,
+            cache,
+            ShotInputs(context, text, layout),
+            lambda chunk, step: noise[chunk, step, None],
+            sampler,
+            forward=recorded,
+        )
         return torch.cat(list(rollout), 1)
 
     def decode() -> Tensor:
@@ -164,6 +173,8 @@ def make_ours(parts: ModelParts, inputs: Inputs, sampler: Sampler) -> tuple[dict
     context, context_s = timed(lambda: parts.codec.encode_frames(pixels).float(), device)
     made, shot_s = timed(shot, device)
     decoded, decode_s = timed(decode, device)
+    if parts.graphs is not None and recorded is not None:
+        parts.graphs.give_back(size, recorded)
     return dict(zip(PARTS, (context_s, shot_s, decode_s), strict=True)), made, decoded
 
 

@@ -17,6 +17,7 @@ from shotstream.core.errors import InputError
 from shotstream.model.codec import Codec
 from shotstream.model.config import UNSAID, BlockCodecConfig, ModelConfig, TransformerConfig
 from shotstream.model.device import has_little_memory
+from shotstream.model.graphs import Graphs
 from shotstream.model.text import TextEncoder
 from shotstream.model.tokenizer import byte_tokenizer
 from shotstream.model.transformer import Transformer
@@ -44,7 +45,8 @@ class ModelParts:
 
     `source` says where it came from, in words for people; `fingerprint` changes whenever the model does, and is what a
     story remembers of the model that made it. `lossy` names, for people, what makes its results others than those of
-    the full model; `trained` is whether its weights are anything but random.
+    the full model; `trained` is whether its weights are anything but random. `graphs` lends stories recorded
+    forwards; None: nothing is recorded.
     """
 
     config: ModelConfig
@@ -55,6 +57,7 @@ class ModelParts:
     fingerprint: str
     lossy: tuple[str, ...] = ()
     trained: bool = True
+    graphs: Graphs | None = None
 
 
 def build(

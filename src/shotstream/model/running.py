@@ -1,17 +1,19 @@
 """How an opened model runs on its device: what is chosen for it, and what is asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shotstream.model.compiled import compile_blocks
+from shotstream.model.graphs import CudaRecorder, Graphs
 from shotstream.model.kernels import AUTO, pick_kernel
 from shotstream.model.parts import ModelParts
 
 
 @dataclass(frozen=True)
 class Running:
-    """What is asked for: compiled blocks (`model.compiled`), and an attention by name (`model.kernels`)."""
+    """What is asked for: compiled blocks (`model.compiled`), CUDA graphs (`model.graphs`), an attention by name."""
 
     compiled: bool = False
+    graphs: bool = False
     attention: str = AUTO
 
 
@@ -21,9 +23,10 @@ def make_ready(parts: ModelParts, running: Running) -> ModelParts:
     Raises:
         InputError: something that is asked for cannot be had here.
     """
-    weight = parts.transformer.patch_embedding.weight
-    head_dim = parts.config.transformer.head_dim
-    parts.transformer.use(pick_kernel(weight.device, weight.dtype, head_dim, running.attention))
+    transformer, head_dim = parts.transformer, parts.config.transformer.head_dim
+    weight = transformer.patch_embedding.weight
+    transformer.use(pick_kernel(weight.device, weight.dtype, head_dim, running.attention))
     if running.compiled:
-        compile_blocks(parts.transformer)
-    return parts
+        compile_blocks(transformer)
+    graphs = Graphs(transformer, CudaRecorder(weight.device)) if running.graphs else None
+    return replace(parts, graphs=graphs)

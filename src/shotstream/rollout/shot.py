@@ -19,6 +19,7 @@ from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import Group, recommit_plan
 from shotstream.model.cache import KVCache
+from shotstream.model.graphs import RecordedForward
 from shotstream.model.injection import carry_context, latents_in_front
 from shotstream.model.rotary import time_turn
 from shotstream.model.schedule import TRAIN_TIMESTEPS
@@ -60,6 +61,7 @@ class ShotRollout:
         sampler: Sampler,
         clock: Clock = no_clock,
         stop: int | None = None,
+        forward: RecordedForward | None = None,
     ) -> None:
         """Fills the context part of `cache` with one clean forward, where the network takes the context as latents.
 
@@ -72,7 +74,9 @@ class ShotRollout:
             clock: told what the time is spent on.
             stop: for self-forcing training: every chunk ends with this step's clean estimate, and only that forward
                 records gradient. The memory never does.
+            forward: makes the transformer's forwards over `cache` in its place; None: it does so itself.
         """
+        self._run = forward or transformer
         self._transformer, self._cache, self._noise, self._sampler = transformer, cache, noise, sampler
         self._layout, self._clock, self._stop = inputs.layout.target, clock, stop
         self._context, self._injection = inputs.context, transformer.config.injection
@@ -173,7 +177,7 @@ class ShotRollout:
         x = torch.cat([x, x]) if self._guided else x
         timesteps = x.new_full(x.shape[:2], sigma * TRAIN_TIMESTEPS, dtype=torch.float32)
         staged = self._cache.stage(x.shape[1])
-        velocity = self._transformer(x, timesteps, self._text, placement, staged, plan)
+        velocity = self._run(x, timesteps, self._text, placement, staged, plan)
         if commit:
             self._cache.commit(staged)
         return velocity.to(x.dtype)

@@ -25,6 +25,7 @@ from shotstream.core.spec import (
 from shotstream.model.cache import KVCache
 from shotstream.model.config import SamplerConfig
 from shotstream.model.device import send
+from shotstream.model.graphs import CacheSize, RecordedForward
 from shotstream.model.injection import latents_in_front
 from shotstream.model.parts import ModelParts
 from shotstream.rollout.decode import FrameDecoder
@@ -94,6 +95,7 @@ class Story:
         )
         self.history = History.open_or_create(identity, directory)
         self._cache: KVCache | None = None
+        self._recorded: RecordedForward | None = None
         self._current: Shot | None = None
 
     def shot(
@@ -198,7 +200,10 @@ class Story:
 
     def close(self) -> None:
         """Frees the cache, and removes a temporary history."""
-        self._cache = self._current = None
+        done = self._current is None or self._current.finished
+        if self._parts.graphs is not None and self._recorded is not None and done:
+            self._parts.graphs.give_back(self._cache_size, self._recorded)
+        self._cache = self._recorded = self._current = None
         self.history.close()
 
     def __enter__(self) -> Self:
@@ -235,7 +240,8 @@ class Story:
         transformer = self._parts.transformer
         if self._sampler.order == "whole":
             return WholeShotRollout(transformer, inputs, noise, self._sampler, self._clock)
-        return ShotRollout(transformer, self._empty_cache(), inputs, noise, self._sampler, self._clock)
+        cache = self._empty_cache()
+        return ShotRollout(transformer, cache, inputs, noise, self._sampler, self._clock, forward=self._recorded)
 
     def _compose(self, index: int, text: str) -> str:
         return compose_caption(self._global, index, text)
@@ -254,12 +260,17 @@ class Story:
 
     def _empty_cache(self) -> KVCache:
         """The context, and as many latents as a shot has in training; of a longer one its first chunk stays."""
-        if self._cache is None:
-            batch = 2 if self._sampler.guidance != 1 else 1
-            front = latents_in_front(self._parts.config.transformer.injection, CONTEXT_LATENTS)
-            size = (self._size.latent_height, self._size.latent_width)
-            self._cache = self._parts.transformer.new_cache(
-                batch, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS
-            )
+        if self._cache is None and self._parts.graphs is not None:
+            self._recorded = self._parts.graphs.borrow(self._cache_size)
+            self._cache = self._recorded.cache
+        elif self._cache is None:
+            self._cache = self._parts.transformer.new_cache(*self._cache_size)
         self._cache.reset()
         return self._cache
+
+    @property
+    def _cache_size(self) -> CacheSize:
+        batch = 2 if self._sampler.guidance != 1 else 1
+        front = latents_in_front(self._parts.config.transformer.injection, CONTEXT_LATENTS)
+        size = (self._size.latent_height, self._size.latent_width)
+        return batch, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS
