@@ -154,3 +154,10 @@ def test_a_codec_whose_decoder_has_learnt_more_makes_the_same_latents(networks: 
         for weight in trained.refinement.parameters():
             weight.add_(1)
     LatentPool(tmp_path, CONFIG, WORLD, trained, networks[1])
+
+
+def test_a_pool_may_begin_at_another_of_its_batches(networks: Networks, tmp_path: Path) -> None:
+    plain, turned = (LatentPool(tmp_path, CONFIG, WORLD, *networks, begin=begin) for begin in (0, 3))
+    assert equal(turned(0), plain(CONFIG.steps_a_batch))
+    assert equal(turned(CONFIG.steps_a_batch), plain(0))
+    assert equal(turned.whole(0), plain.whole(0))

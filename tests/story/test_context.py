@@ -47,7 +47,7 @@ def embed(caption):
 @given(st.lists(st.integers(1, 200), max_size=12), st.integers(0, 12), st.sampled_from(SELECTOR_NAMES))
 def test_every_selector_fills_the_budget_in_order_with_frames_that_exist(lengths, budget, name):
     chosen = make_selector(name, embed)(past(lengths), "next", budget)
-    assert len(chosen) == (budget if lengths else 0)
+    assert len(chosen) == (budget if lengths and name != "none" else 0)
     assert chosen == sorted(chosen)
     assert all(ref.frame in key_frames(lengths[ref.shot], budget) for ref in chosen)
     assert all(0 <= ref.frame < lengths[ref.shot] for ref in chosen)

@@ -101,6 +101,7 @@ class LatentPool:
         encoder: TextEncoder,
         *,
         parts: int = 1,
+        begin: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         """A pool in `directory`, which belongs to this source, codec, encoder, configuration and number of parts.
@@ -112,13 +113,14 @@ class LatentPool:
             codec: makes latents, on `device`.
             encoder: makes text embeddings, on `device`.
             parts: of a step's batch; those of one batch have shots of one length.
+            begin: which batch comes first, after the last the first again; the pool is the same.
             device: where samples are encoded.
 
         Raises:
             InputError: the directory belongs to another pool.
         """
         self._directory, self._config, self._source, self._parts = make_directory(directory), config, source, parts
-        self._codec, self._encoder, self._device = codec, encoder, device
+        self._codec, self._encoder, self._device, self._begin = codec, encoder, device, begin
         identity: dict[str, object] = {
             "config": to_dict(config),
             "source": dict(source.identity),
@@ -131,7 +133,7 @@ class LatentPool:
     def __call__(self, step: int, part: int = 0) -> Batch:
         """The samples of one part of a step: a pure function of the pool, the step and the part."""
         number, turn = divmod(step, self._config.steps_a_batch)
-        path = self.make(number % self._config.batches * self._parts + part)
+        path = self.make((number + self._begin) % self._config.batches * self._parts + part)
         return load_batch(path, slice(turn, None, self._config.steps_a_batch))[0]
 
     @property

@@ -6,7 +6,7 @@ from typing import Literal
 from shotstream.core.errors import InputError
 from shotstream.core.spec import CONTEXT_LATENTS, VideoSize
 
-ContextChoice = Literal["dynamic", "first", "first_last"]
+ContextChoice = Literal["dynamic", "first", "first_last", "none"]
 CaptionChoice = Literal["per_shot", "target"]
 Indicator = Literal["phase", "none", "learned"]
 Injection = Literal["frame", "channel"]

@@ -66,7 +66,8 @@ class ContextSelector(Protocol):
     def __call__(self, shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]:
         """`budget` frames of `shots` (oldest first) for a new shot with this caption; none where there is no past.
 
-        The same frame may be chosen more than once. Frames come in the order of the story.
+        The selector `none` chooses none at all. The same frame may be chosen more than once. Frames come in the order
+        of the story.
         """
         ...
 
@@ -107,8 +108,13 @@ def first_last(shots: Sequence[PastShot], caption: str, budget: int) -> list[Fra
     return _choose(shots, budget, lambda length, count: [0] * (count - count // 2) + [length - 1] * (count // 2))
 
 
+def none(shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]:  # noqa: ARG001
+    """Selector: no frame at all, so that every shot is made as if it were a story's first."""
+    return []
+
+
 SELECTORS: Mapping[str, ContextSelector] = MappingProxyType(
-    {"dynamic": dynamic, "first": first, "first_last": first_last}
+    {"dynamic": dynamic, "first": first, "first_last": first_last, "none": none}
 )
 """Those that need nothing but the shots: a model may be trained with them."""
 

@@ -39,11 +39,13 @@ class Preset:
 
     `pretrained` says where codec, text encoder and base come from (as `shotstream.open` reads it); empty, they are
     trained here. `shots` is the pool that base, teacher, trajectories and stage 1 draw on, `student` how the distilled
-    model is sampled.
+    model is sampled. `seed` decides fresh weights, with which batch of a pool a stage begins, and which stories stage 2
+    tells: runs of other seeds can share codec, text encoder and pools.
     """
 
     model: ModelConfig
     pretrained: str = ""
+    seed: int = 0
     source: SourceConfig = field(default_factory=SourceConfig)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     shots: PoolConfig = field(default_factory=PoolConfig)

@@ -45,6 +45,8 @@ PRETRAINED_STAGES = ("codec", "text", "base")
 MODEL_STAGES = ("stage2", "stage1", "init", "teacher", "base")
 """Stages that leave a transformer, the best first; the teacher makes shots whole."""
 RECIPE_FILE = "recipe.json"
+BATCHES_A_SEED, STORIES_A_SEED = 101, 10**6
+"""How far on in the pools, and in the stories of stage 2, the next seed begins."""
 
 
 class Run:
@@ -215,17 +217,23 @@ class Run:
 
     def _pool(self, name: str, config: PoolConfig, parts: int) -> LatentPool:
         directory = make_directory(self.directory / "latents") / (name if parts == 1 else f"{name}-{parts}")
+        begin, device = self._begin, self.execution.device
         return LatentPool(
-            directory, config, self.source, self.codec, self.encoder, parts=parts, device=self.execution.device
+            directory, config, self.source, self.codec, self.encoder, parts=parts, begin=begin, device=device
         )
 
     def _trajectories(self) -> TrajectoryStore:
         preset = self.preset
         label = preset.teacher.context_timestep
-        return TrajectoryStore(self.directory / "trajectories", preset.trajectories, preset.student, label)
+        directory = self.directory / "trajectories"
+        return TrajectoryStore(directory, preset.trajectories, preset.student, label, self._begin)
+
+    @property
+    def _begin(self) -> int:
+        return self.preset.seed * BATCHES_A_SEED
 
     def _codec_stage(self) -> Stage:
-        torch.manual_seed(0)
+        torch.manual_seed(self.preset.seed)
         codec = _block_codec(self.preset.model)
         if not find_checkpoints(self.directory / "codec"):
             fit_linear(codec, self.preset.codec.fit_clips)
@@ -233,11 +241,11 @@ class Run:
 
     def _text_stage(self) -> Stage:
         tokenizer = learn_tokenizer(self.directory / "text", self.preset.model.text_encoder, self.preset.text)
-        torch.manual_seed(0)
+        torch.manual_seed(self.preset.seed)
         return TextStage(TextEncoder(self.preset.model.text_encoder, tokenizer), self.preset.text)
 
     def _base_stage(self) -> Stage:
-        torch.manual_seed(0)
+        torch.manual_seed(self.preset.seed)
         network = Transformer(self.preset.model.transformer)
         initialise(network)
         self.execution.place(network)
@@ -275,7 +283,8 @@ class Run:
             self.execution.place(network)
         networks = Networks(generator, critic, self._frozen(teacher))
         source, codec, encoder = self.source, self.codec, self.encoder
-        return Stage2(networks, source, codec, encoder, preset.model, preset.student, settings, self.execution)
+        first = preset.seed * STORIES_A_SEED
+        return Stage2(networks, source, codec, encoder, preset.model, preset.student, settings, self.execution, first)
 
     def _merged(self, stage: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         lora = self.preset.stage2.lora
@@ -283,7 +292,7 @@ class Run:
 
     def _network(self, weights: dict[str, Tensor]) -> Transformer:
         """A transformer to train, in float32; weights of a frame network may begin one that carries channels."""
-        torch.manual_seed(0)  # of a learned indicator, and of adapters that are added next
+        torch.manual_seed(self.preset.seed)  # of a learned indicator, and of adapters that are added next
         network = Transformer(self.preset.model.transformer)
         channels = network.patch_embedding.weight.shape[1]
         state = weights if weights[EMBEDDING].shape[1] == channels else begin_channels(weights)

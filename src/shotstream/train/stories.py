@@ -45,10 +45,12 @@ class Stage2(DistillStage):
         student: SamplerConfig,
         config: Stage2Training,
         execution: Execution,
+        first: int = 0,
     ) -> None:
+        """Stage 2 over stories from number `first` on."""
         super().__init__(networks, student, config, execution)
         self._source, self._codec, self._encoder = source, codec, encoder
-        self._model, self._settings = model, config
+        self._model, self._settings, self._first = model, config, first
         self._select = get_selector(model.context)
 
     def inputs(self, step: int, part: int) -> ShotInputs:
@@ -96,7 +98,7 @@ class Stage2(DistillStage):
             return self._codec.encode_frames(torch.stack(frames, 1).to(device)).float()
 
     def _scripts(self, story: int, part: int) -> list[Script]:
-        draws = [derive_seed("script", story, part, index) for index in range(self._settings.stories)]
+        draws = [derive_seed("script", self._first + story, part, index) for index in range(self._settings.stories)]
         return [self._source.draw_script(np.random.default_rng(seed), self._settings.shots) for seed in draws]
 
     def _chunks(self, story: int, shot: int) -> int:

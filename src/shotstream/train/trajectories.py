@@ -34,10 +34,18 @@ class TrajectoryStore:
     """Trajectories on disk: one file for each file of the shots' pool that they were made from."""
 
     def __init__(
-        self, directory: Path, config: Trajectories, student: SamplerConfig, context_timestep: ContextTimestep
+        self,
+        directory: Path,
+        config: Trajectories,
+        student: SamplerConfig,
+        context_timestep: ContextTimestep,
+        begin: int = 0,
     ) -> None:
-        """Trajectories in `directory`, over the student's noise levels; `context_timestep` is the teacher's."""
-        self._directory, self._config = make_directory(directory), config
+        """Trajectories in `directory`, over the student's noise levels.
+
+        `context_timestep` is the teacher's; `begin` is the batch that is read as the first.
+        """
+        self._directory, self._config, self._begin = make_directory(directory), config, begin
         self._kept = kept_steps(config.num_steps, student.steps)
         sigmas = tuple(euler_sigmas(config.num_steps, student.shift))
         self._sampler = Sampler("euler", sigmas, config.guidance, "whole", context_timestep)
@@ -86,7 +94,7 @@ class TrajectoryStore:
         Raises:
             InputError: it has not been made.
         """
-        path = self._path(number % self._config.batches)
+        path = self._path((number + self._begin) % self._config.batches)
         if not path.exists():
             raise InputError(f"{path} is missing; run 'shotstream train trajectories' to its end first")
         batch, more = load_batch(path)

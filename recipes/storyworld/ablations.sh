@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# What the paper ablates: which frames are remembered, what tells shots apart, and the stages of distillation.
+# Reads codec, text and latents of a run (RUN); for the stages its teacher and init too. Every model of a group has the
+# same steps, in every seed. Writes a run a model and seed, scores, and a table and a chart a group, into OUT.
+# Can be stopped and run again. Arguments are changes of the preset for all of them: FIELD=VALUE.
+#   WHAT which of "context indicator stages" (all)    SEEDS "0 1"    BASE_STEPS, DISTILL_STEPS steps of a model
+#   STORIES, SHOTS what is scored    PRESET, DEVICE
+set -euo pipefail
+run=$(realpath "${RUN:-runs/storyworld}") out=${OUT:-runs/ablations} seeds=${SEEDS:-0 1}
+base_steps=${BASE_STEPS:-6000} distill_steps=${DISTILL_STEPS:-2000} device=${DEVICE:-auto}
+every=(--preset "${PRESET:-storyworld}" --device "$device")
+for change in "$@"; do every+=(--set "$change"); done
+mkdir -p "$out/scores"
+out=$(realpath "$out")
+
+share() { # DIR PART...: what a model does not train, it takes from the run
+    mkdir -p "$1"
+    for part in "${@:2}"; do ln -sfn "$run/$part" "$1/$part"; done
+}
+
+train() { # STAGE DIR ARGUMENT...
+    shotstream train "$1" --run "$2" "${every[@]}" "${@:3}"
+}
+
+score() { # NAME SEED ARGUMENT...: exports a model and scores it, once
+    local dir=$out/$1-$2 scores=$out/scores/$1-$2.json
+    [[ -e $scores ]] && return
+    rm -rf "$dir/model"
+    train export "$dir" "${@:3}" -o "$dir/model"
+    shotstream evaluate --model "$dir/model" --device "$device" --stories "${STORIES:-50}" --shots "${SHOTS:-5}" \
+        --sheet "$dir/sheet.png" --json "$scores"
+}
+
+base() { # NAME CONTEXT INDICATOR
+    for seed in $seeds; do
+        local dir=$out/$1-$seed
+        local choice=(--set seed="$seed" --set model.context="$2" --set model.transformer.indicator="$3")
+        share "$dir" codec text
+        if [[ $2 == dynamic ]]; then share "$dir" latents; else
+            mkdir -p "$out/latents-$2"
+            ln -sfn "$out/latents-$2" "$dir/latents"
+        fi
+        train base "$dir" "${choice[@]}" --steps "$base_steps" --set base.picture_steps=$((base_steps / 3))
+        score "$1" "$seed" "${choice[@]}"
+    done
+}
+
+distilled() { # NAME STEPS_OF_STAGE_1 STEPS_OF_STAGE_2: a stage of 0 steps is left out
+    for seed in $seeds; do
+        local dir=$out/$1-$seed choice=(--set seed="$seed")
+        (($2)) || choice+=(--set stage2.start=init)
+        share "$dir" codec text latents teacher init
+        (($2)) && train stage1 "$dir" "${choice[@]}" --steps "$2"
+        (($3)) && train stage2 "$dir" "${choice[@]}" --steps "$3"
+        score "$1" "$seed" "${choice[@]}"
+    done
+}
+
+compare() { # GROUP NAME...: the first is the paper's choice
+    local columns=()
+    for name in "${@:2}"; do
+        local files=()
+        for seed in $seeds; do files+=("$out/scores/$name-$seed.json"); done
+        columns+=("$name=$(IFS=, && echo "${files[*]}")")
+    done
+    shotstream evaluate compare "${columns[@]}" -o "$out/$1.md" --chart "$out/$1.svg"
+}
+
+context() {
+    base dynamic dynamic phase
+    base no-context none phase
+    base first first phase
+    base first_last first_last phase
+    compare context dynamic no-context first first_last
+}
+
+indicator() {
+    base dynamic dynamic phase
+    base no-indicator dynamic none
+    base learned dynamic learned
+    compare indicator dynamic no-indicator learned
+}
+
+stages() {
+    distilled both $((distill_steps / 2)) $((distill_steps / 2))
+    distilled stage-1 "$distill_steps" 0
+    distilled stage-2 0 "$distill_steps"
+    compare stages both stage-1 stage-2
+}
+
+for group in ${WHAT:-context indicator stages}; do "$group"; done

@@ -1,0 +1,106 @@
+"""What ablations need: seeds that share what they do not train, a model without a memory, and the script's commands."""
+
+import os
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shotstream.api import Model
+from shotstream.cli import build_parser
+from shotstream.train.execution import Execution
+from shotstream.train.loop import NETWORK
+from shotstream.train.presets import Preset, get_preset
+from shotstream.train.run import Run
+
+SCRIPT = Path(__file__).parents[2] / "recipes" / "storyworld" / "ablations.sh"
+Opened = Callable[..., Run]
+
+
+@pytest.fixture
+def opened(copy: Callable[..., Path], lively: Callable[..., Preset]) -> Opened:
+    """A copy of the finished run under a name, opened with changes of its preset."""
+    return lambda name, *changes, without=(): Run(
+        copy(name, *without), lively(*changes), Execution(torch.device("cpu"))
+    )
+
+
+def test_a_seed_begins_anew_and_elsewhere_in_what_all_share(opened: Opened) -> None:
+    one, other, again = opened("one"), opened("other", "seed=1"), opened("again", "seed=1")
+    fresh = [run.build("base").state.trained[NETWORK].network.state_dict() for run in (one, other, again)]
+    assert not torch.equal(fresh[0]["patch_embedding.weight"], fresh[1]["patch_embedding.weight"])
+    assert all(torch.equal(fresh[1][name], value) for name, value in fresh[2].items())
+    assert torch.equal(one.shots(1).whole(0).target, other.shots(1).whole(0).target)
+    steps = one.preset.shots.steps_a_batch
+    assert torch.equal(one.shots(1)(0).target, other.shots(1)(steps).target)
+    assert not torch.equal(one.shots(1)(0).target, other.shots(1)(0).target)
+    told = [run.build("init").loss(NETWORK, 0, 0).item() for run in (one, other)]  # of the same weights
+    assert told[0] != told[1]
+
+
+def test_another_seed_tells_other_stories_in_stage_2(opened: Opened) -> None:
+    texts = [opened(f"seed{seed}", f"seed={seed}").build("stage2").inputs(0, 0).text for seed in (0, 1)]
+    assert texts[0].shape != texts[1].shape or not torch.equal(*texts)
+
+
+def test_a_model_without_memory_is_trained_and_told_without_one(opened: Opened) -> None:
+    run = opened("none", "model.context=none", without=("latents", "trajectories"))
+    batch = run.shots(1)(0)
+    assert batch.context.shape[1] == 6
+    assert not batch.context.any()
+    assert not run.build("stage2").inputs(1, 0).context.any(), "the second shot of a story"
+    model, second = Model(run.model("base")), []
+    for first in ("wide shot: it walks left.", "close-up: it sleeps."):
+        with model.story("A red fox in a forest by day.", seed=3) as story:
+            made = [np.concatenate(list(story.shot(text, 1))) for text in (first, "medium shot: it jumps.")]
+        second.append(made[1])
+    assert np.array_equal(*second), "whatever the first shot was"
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> list[list[str]]:
+    """The words of every command that the script would give."""
+    said = tmp_path / "said"
+    stand_in = tmp_path / "bin" / "shotstream"
+    stand_in.parent.mkdir()
+    stand_in.write_text(f'#!/usr/bin/env bash\n(IFS=$\'\\t\'; echo "$*") >> "{said}"\n')
+    stand_in.chmod(0o755)
+    where = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "RUN": str(tmp_path), "OUT": str(tmp_path / "out")}
+    sizes = {"PRESET": "tiny", "BASE_STEPS": "6", "DISTILL_STEPS": "4", "SEEDS": "0 1"}
+    subprocess.run([SCRIPT, "shots.latents=27"], env={**os.environ, **where, **sizes}, check=True)
+    return [line.split("\t") for line in said.read_text().splitlines()]
+
+
+def test_the_script_gives_every_model_of_a_group_the_same_steps(commands: list[list[str]]) -> None:
+    steps: defaultdict[str, int] = defaultdict(int)
+    presets: dict[str, Preset] = {}
+    for words in commands:
+        args = build_parser().parse_args(words)
+        if args.command == "train":
+            name = args.directory.name
+            presets[name] = get_preset(args.preset, args.changes)
+            assert presets[name].shots.latents == 27
+            assert presets[name].seed == int(name[-1])
+            steps[name] += getattr(args, "steps", None) or 0
+    based = {name for name, count in steps.items() if count == 6 * (1 + (name[:-2] == "dynamic"))}
+    assert {name[:-2] for name in based} == {"dynamic", "no-context", "first", "first_last", "no-indicator", "learned"}
+    assert {name[:-2] for name in steps.keys() - based} == {"both", "stage-1", "stage-2"}
+    assert {steps[name] for name in steps.keys() - based} == {4}
+    chosen = {name: (one.model.context, one.model.transformer.indicator) for name, one in presets.items()}
+    assert chosen["no-context-1"] == ("none", "phase")
+    assert chosen["learned-0"] == ("dynamic", "learned")
+    assert (presets["both-0"].stage2.start, presets["stage-2-0"].stage2.start) == ("stage1", "init")
+
+
+def test_the_script_compares_every_seed_of_every_model(commands: list[list[str]]) -> None:
+    compared = [words for words in commands if words[:2] == ["evaluate", "compare"]]
+    scored = {words[words.index("--json") + 1] for words in commands if words[0] == "evaluate" and "--json" in words}
+    files = [
+        column.split("=")[1].split(",") for words in compared for column in build_parser().parse_args(words).scores
+    ]
+    assert {len(seeds) for seeds in files} == {2}
+    assert {file for seeds in files for file in seeds} == scored
