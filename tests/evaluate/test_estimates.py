@@ -23,6 +23,8 @@ def test_a_difference_is_newcombes() -> None:
     difference = Share(56, 70).estimate.minus(Share(48, 80).estimate)  # his own example
     assert (difference.value, difference.low, difference.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
     assert in_points(difference) == "+20.0 (+5.2 to +33.4)"
+    assert in_points(difference, decimals=0) == "+20 (+5 to +33)"
+    assert str(Share(56, 70).estimate) == "80.0% (69.2 to 87.7)"
 
 
 def test_a_mean_is_as_sure_as_a_share_of_as_many() -> None:

@@ -109,8 +109,8 @@ def _show(report: "Report") -> None:
         table.caption = f"walks as measured differ from the true ones by {report.walk_gap:.1%} of the width in the mean"
     halves = Table("shots", "first half", "second half", "difference in points", title="First and second half")
     for name, (first, second) in report.decay.items():
-        shown = (f"{one.value:.0%} ({one.low:.0%} to {one.high:.0%})" for one in (first, second))
-        halves.add_row(name, *shown, in_points(second.minus(first)))
+        shown = (f"{one.value:.0%} ({100 * one.low:.0f} to {100 * one.high:.0f})" for one in (first, second))
+        halves.add_row(name, *shown, in_points(second.minus(first), decimals=0))
     numbers = Table("shot", "traits right", "95% interval", "of", title="By shot number")
     for number, one in enumerate(report.shots, start=1):
         numbers.add_row(str(number), f"{one.value:.1%}", f"{one.low:.1%} to {one.high:.1%}", str(one.cases))

@@ -92,7 +92,8 @@ def ratio_estimate(pairs: Sequence[tuple[float, float]]) -> Estimate:
     return Estimate(ratio, ratio - spread, ratio + spread, len(pairs))
 
 
-def in_points(difference: Estimate) -> str:
+def in_points(difference: Estimate, decimals: int = 1) -> str:
     """A difference of shares with its interval, in percentage points: +2.1 (-3.0 to +7.2)."""
-    value, low, high = (f"{100 * number:+.1f}" for number in (difference.value, difference.low, difference.high))
+    parts = (difference.value, difference.low, difference.high)
+    value, low, high = (f"{100 * number:+.{decimals}f}" for number in parts)
     return f"{value} ({low} to {high})"
