@@ -83,6 +83,7 @@ def open_model(
     text_device: str | None = None,
     compiled: bool = False,
     graphs: bool = False,
+    fp8: bool = False,
     decoder: str | Path | None = None,
 ) -> Model:
     """A model by name, directory or hub id (`model.zoo`).
@@ -95,6 +96,7 @@ def open_model(
             caption; None: on `device`.
         compiled: compiles the transformer in its first shot, and keeps what is compiled on disk (`model.compiled`).
         graphs: records a chunk's forwards as CUDA graphs in the first shot (`model.graphs`).
+        fp8: multiplies in 8-bit floats, which is lossy (`model.fp8`).
         decoder: the file or the hub id of a tiny VAE that decodes in the place of Wan's: faster, and lossy
             (`model.tiny_vae`); None: the model's own.
 
@@ -105,4 +107,4 @@ def open_model(
     where = pick_device(device)
     texts = where if text_device is None else pick_device(text_device)
     parts = open_parts(source, where, pick_dtype(where, dtype), text_device=texts, decoder=decoder)
-    return Model(parts, Running(compiled=compiled, graphs=graphs))
+    return Model(parts, Running(compiled=compiled, graphs=graphs, fp8=fp8))

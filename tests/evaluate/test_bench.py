@@ -234,6 +234,20 @@ def test_the_command_measures_and_writes_everything(
     assert report["memory"]["peak_device_bytes"] is None
 
 
+def test_eight_bits_are_said_to_be_lossy_with_their_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shotstream.model.fp8.cuda_capability", lambda _: (8, 9))
+    options = ("--dtype", "bfloat16", "--fp8", "--shots", "1", "--chunks", "1", "--warmup", "0")
+    assert bench(tmp_path / "b.json", *options, "--html", str(tmp_path / "b.html")) == 0
+    report = json.loads((tmp_path / "b.json").read_text())
+    assert 0.001 < report["velocity_error"] < 0.1
+    said = f"relative error {report['velocity_error']:.2%} of a first step"
+    for shown in (capsys.readouterr().out, (tmp_path / "b.html").read_text()):
+        assert "8-bit floats" in shown
+        assert said in shown
+
+
 def test_one_chunk_without_warm_up(tmp_path: Path) -> None:
     assert bench(tmp_path / "b.json", "--shots", "1", "--chunks", "1", "--warmup", "0") == 0
     report = json.loads((tmp_path / "b.json").read_text())

@@ -4,6 +4,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from shotstream.evaluate.bench import BenchPlan, bench, open_subject
+    from shotstream.evaluate.fidelity import first_velocity, relative_error
     from shotstream.evaluate.page import page
     from shotstream.model.device import pick_device, pick_dtype
     from shotstream.model.running import Running, make_ready
@@ -86,11 +88,15 @@ def run(args: argparse.Namespace) -> int:
             text_device=text_device,
             decoder=args.decoder,
         )
-        parts = make_ready(parts, Running(compiled=args.compile, graphs=args.graphs, attention=args.attention))
+        exact = first_velocity(parts) if args.fp8 else None
+        asked = Running(compiled=args.compile, graphs=args.graphs, fp8=args.fp8, attention=args.attention)
+        parts = make_ready(parts, asked)
+        error = None if exact is None else relative_error(first_velocity(parts), exact)
         if args.vs_reference is not None:
             return _versus(args, plan, parts, console)
         total = plan.warmup + plan.shots + 1
         report = bench(parts, plan, load_s, lambda done: status.update(f"shot {done} of {total} done"))
+        report = replace(report, velocity_error=error)
     show(report, console)
     _write(args.json, report, console)
     if args.html is not None:

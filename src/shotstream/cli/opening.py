@@ -31,6 +31,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--graphs", action="store_true", help="record a chunk's work as CUDA graphs in the first shot; CUDA only"
     )
     parser.add_argument(
+        "--fp8", action="store_true", help="multiply in 8-bit floats: faster, but lossy; CUDA from capability 8.9 on"
+    )
+    parser.add_argument(
         "--decoder",
         metavar="FILE",
         help="decode with a tiny VAE for Wan2.1's latents, a file or hub id: faster, but lossy (default: the model's)",
@@ -49,5 +52,6 @@ def open_asked(args: argparse.Namespace) -> "Model":
         text_device=args.text_device,
         compiled=args.compile,
         graphs=args.graphs,
+        fp8=args.fp8,
         decoder=args.decoder,
     )

@@ -101,7 +101,8 @@ class BenchReport:
     """Everything measured. Speeds are frames a second; `real_time_factor` is speed over the 16 that are shown.
 
     `load_s` and `warmup` belong to no other figure. Where shots have one chunk there is nothing steady and no gap; only
-    shots of full length that are made chunk by chunk have a full window. `fidelity` is that of a lossy decoder.
+    shots of full length that are made chunk by chunk have a full window. `fidelity` is that of a lossy decoder,
+    `velocity_error` the relative error of a first step by a lossy transformer.
     """
 
     subject: Subject
@@ -121,11 +122,13 @@ class BenchReport:
     dissection: Dissection
     memory: Memory
     fidelity: Fidelity | None = None
+    velocity_error: float | None = None
 
     @property
     def lossy(self) -> tuple[str, ...]:
-        """What is lossy, with the measured error of decoding, in words."""
-        return (*self.subject.lossy, *(() if self.fidelity is None else (str(self.fidelity),)))
+        """What is lossy, with the measured errors, in words."""
+        step = None if self.velocity_error is None else f"relative error {self.velocity_error:.2%} of a first step"
+        return (*self.subject.lossy, *(str(error) for error in (self.fidelity, step) if error is not None))
 
 
 def open_subject(

@@ -20,6 +20,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.files import write_json
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS, frames_of_chunks, latents_of_chunks
 from shotstream.evaluate import reference_runner
+from shotstream.evaluate.fidelity import relative_error
 from shotstream.evaluate.machine import Machine, timed
 from shotstream.evaluate.timing import Spread
 from shotstream.model.config import ModelConfig
@@ -224,8 +225,3 @@ def write_job(parts: ModelParts, inputs: Inputs, sampler: Sampler, runs: int, jo
         save_file({key: value.cpu().contiguous() for key, value in network.state_dict().items()}, job / name)
     tensors = {"pixels": inputs.pixels, "text": inputs.text[0], "noise": inputs.noise}
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, job / reference_runner.INPUTS)
-
-
-def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """The distance over the length of the published result."""
-    return float((ours.float().cpu() - theirs).norm() / theirs.norm())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from shotstream.model.compiled import compile_blocks
+from shotstream.model.fp8 import to_float8
 from shotstream.model.graphs import CudaRecorder, Graphs
 from shotstream.model.kernels import AUTO, pick_kernel
 from shotstream.model.parts import ModelParts
@@ -10,10 +11,13 @@ from shotstream.model.parts import ModelParts
 
 @dataclass(frozen=True)
 class Running:
-    """What is asked for: compiled blocks (`model.compiled`), CUDA graphs (`model.graphs`), an attention by name."""
+    """What is asked for: compiled blocks (`model.compiled`), CUDA graphs (`model.graphs`), an attention by name
+    (`model.kernels`), and 8-bit floats (`model.fp8`), which alone are lossy.
+    """
 
     compiled: bool = False
     graphs: bool = False
+    fp8: bool = False
     attention: str = AUTO
 
 
@@ -26,6 +30,8 @@ def make_ready(parts: ModelParts, running: Running) -> ModelParts:
     transformer, head_dim = parts.transformer, parts.config.transformer.head_dim
     weight = transformer.patch_embedding.weight
     transformer.use(pick_kernel(weight.device, weight.dtype, head_dim, running.attention))
+    if running.fp8:
+        parts = to_float8(parts)
     if running.compiled:
         compile_blocks(transformer)
     graphs = Graphs(transformer, CudaRecorder(weight.device)) if running.graphs else None
