@@ -5,6 +5,7 @@
 # Can be stopped and run again. Arguments are changes of the preset for all of them: FIELD=VALUE.
 #   WHAT which of "context indicator stages" (all)    SEEDS "0 1"    BASE_STEPS, DISTILL_STEPS steps of a model
 #   STORIES, SHOTS what is scored    PRESET, DEVICE
+# To see that it works, in minutes: PRESET=tiny RUN=runs/tiny BASE_STEPS=3 DISTILL_STEPS=2 STORIES=1 SHOTS=2
 set -euo pipefail
 run=$(realpath "${RUN:-runs/storyworld}") out=${OUT:-runs/ablations} seeds=${SEEDS:-0 1}
 base_steps=${BASE_STEPS:-6000} distill_steps=${DISTILL_STEPS:-2000} device=${DEVICE:-auto}
