@@ -113,11 +113,11 @@ class BaseTraining:
         default_factory=lambda: OptimizerConfig(lr=1e-3, warmup_steps=200, decay_share=0.2, matrices="muon")
     )
     picture_steps: int = 5000
-    picture_share: float = 0.7
+    picture_share: float = 0.2
     pictures: PoolConfig = field(default_factory=lambda: PoolConfig(latents=128, batches=800, pictures=True))
     shift: float = 3.0
     full_weight_sigma: float = 0.3
-    clean_share: float = 0.3
+    clean_share: float = 0.5
     no_text_share: float = 0.1
 
 
