@@ -9,11 +9,14 @@ from torch import Tensor, nn
 from shotstream.core.errors import InputError
 from shotstream.evaluate.fidelity import first_velocity, relative_error
 from shotstream.model import fp8
+from shotstream.model.device import cuda_capability
 from shotstream.model.fp8 import LABEL, Float8Linear, quantise, to_float8
 from shotstream.model.parts import ModelParts, random_parts
 from shotstream.model.quantized import replace_linears
 from shotstream.train.presets import TINY
 
+CAPABILITY = cuda_capability(torch.device("cuda")) if torch.cuda.is_available() else None
+needs_float8 = pytest.mark.skipif((CAPABILITY or (0, 0)) < fp8.CAPABILITY, reason="no CUDA device with 8-bit floats")
 BFLOAT16_STEP = 2**-8
 
 
@@ -36,10 +39,13 @@ def in_plain_torch(x: Tensor, made_of: nn.Linear) -> Tensor:
     return rounded(x) @ rounded(made_of.weight.detach()).T + made_of.bias.detach().float()
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_float8)])
 @torch.inference_mode()
-def test_it_computes_the_product_of_the_rounded() -> None:
+def test_it_computes_the_product_of_the_rounded(device: str) -> None:
     plain, x = linear(), random(2, 5, 64)
-    got, expected = Float8Linear(plain)(x).float(), in_plain_torch(x, plain)
+    expected = in_plain_torch(x, plain)
+    got = Float8Linear(plain.to(device))(x.to(device)).float().cpu()
+    plain.cpu()
     assert got.shape == (2, 5, 48)
     assert torch.allclose(got, expected, rtol=BFLOAT16_STEP, atol=BFLOAT16_STEP * float(expected.abs().max()))
     loss = float((got - plain(x).float()).norm() / plain(x).float().norm())

@@ -80,6 +80,33 @@ def test_what_does_not_run_here_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
         pick_kernel(CUDA, torch.bfloat16, 128, "fa3")
 
 
+def test_a_package_that_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_hopper(monkeypatch, "flash_attn_interface")
+
+    def broken(_: str) -> object:
+        raise ImportError("undefined symbol")
+
+    monkeypatch.setattr(kernels, "import_module", broken)
+    with pytest.raises(
+        InputError, match=r"flash_attn_interface is installed .* \(undefined symbol\); install .* remove"
+    ):
+        pick_kernel(CUDA, torch.bfloat16, 128)
+    assert pick_kernel(CUDA, torch.bfloat16, 128, "cudnn").name == "cudnn"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", kernels.KERNELS)
+def test_on_a_device_every_kernel_there_is_attends(name: str) -> None:
+    q, k = torch.randn(1, 64, 4, 128), torch.randn(1, 192, 4, 128)
+    try:
+        kernel = pick_kernel(CUDA, torch.bfloat16, 128, name)
+    except InputError as error:
+        pytest.skip(str(error))
+    with torch.inference_mode(), kernel.scope():
+        got = kernel.attend(*(tensor.to(CUDA, torch.bfloat16) for tensor in (q, k, k)))
+    assert torch.allclose(got.float().cpu(), flash_attn_func(q, k, k), atol=0.02)
+
+
 def test_cudnn_comes_first_inside_its_scope_and_only_there(monkeypatch: pytest.MonkeyPatch) -> None:
     on_hopper(monkeypatch)
     before = torch._C._get_sdp_priority_order()

@@ -1,5 +1,6 @@
 """Recorded forwards: the same frames as without, whatever a director does, and nothing read but what stays in place."""
 
+import functools
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
@@ -10,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from shotstream.api import Model
 from shotstream.core.errors import InputError
+from shotstream.model import compiled, running
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.graphs import CudaRecorder, Graphs, Recorder, Run
 from shotstream.model.parts import ModelParts, random_parts
@@ -132,6 +135,34 @@ def test_other_designs_are_the_same(part: str, choice: str, tiny_config: Callabl
     with Story(parts, "a story.") as plain, Story(recorded(parts, recorder), "a story.") as story:
         assert all(np.array_equal(a, b) for a, b in zip(tell(plain, shots), tell(story, shots), strict=True))
     assert len(recorder.shapes) == 2
+
+
+def test_compiled_blocks_are_recorded_too(
+    tiny_config: Callable[..., ModelConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced as they would be compiled, and run as they are."""
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, "")
+    monkeypatch.setenv("CXX", "true")
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    shots = [("a fox walks", 2, {1: "a fox runs"}, 2), ("a bear sleeps", 1, {}, 1)]
+    parts, recorder = random_parts(tiny_config()), Rerun()
+    compiled.compile_blocks(parts.transformer)
+    with Story(parts, "a story.") as story:
+        expected = list(tell(story, shots))
+    with Story(recorded(parts, recorder), "a story.") as story:
+        assert all(np.array_equal(a, b) for a, b in zip(expected, tell(story, shots), strict=True))
+    assert len(recorder.shapes) == 2
+
+
+def test_the_first_story_after_a_warm_up_finds_all_windows(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Rerun()
+    monkeypatch.setattr(running, "CudaRecorder", lambda _: recorder)
+    model = Model(parts, Running(graphs=True))
+    model.warm_up()
+    assert len(recorder.shapes) == WINDOWS
+    with model.story("a story.") as story:
+        list(story.shot("a fox walks", 7))
+    assert len(recorder.shapes) == WINDOWS
 
 
 def test_a_result_stays_what_it_is_and_gradient_is_never_recorded(parts: ModelParts) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -71,7 +72,7 @@ def pick_kernel(device: torch.device, dtype: torch.dtype, head_dim: int, name: s
     """The kernel of that name; `auto` is the best that can be used.
 
     Raises:
-        InputError: the name is unknown, or that kernel cannot be used here.
+        InputError: the name is unknown, that kernel cannot be used here, or its package is broken.
     """
     if name not in (AUTO, *KERNELS):
         raise InputError(f"expected an attention of {AUTO}, {', '.join(KERNELS)}, got '{name}'")
@@ -98,9 +99,19 @@ def _runs(name: str, capability: tuple[int, int], installed: Iterable[str]) -> b
     return name in installed and (name == "fa2" or capability == (9, 0))
 
 
+def _imported(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:  # built for another torch, most often
+        raise InputError(
+            f"the package of {package} is installed but cannot be imported ({error}); install one that fits torch "
+            f"{torch.__version__}, or remove it"
+        ) from error
+
+
 def _make(name: str) -> Kernel:
     if name in PACKAGES:
-        return Kernel(name, from_package(import_module(PACKAGES[name]).flash_attn_func))
+        return Kernel(name, from_package(_imported(PACKAGES[name]).flash_attn_func))
     if name == "cudnn":
         return Kernel(name, attend, lambda: sdpa_kernel(CUDNN_FIRST, set_priority=True))
     return TORCH
