@@ -282,3 +282,13 @@ def test_an_unwritable_file_is_refused_before_anything_is_measured(
 ) -> None:
     assert bench(tmp_path / "missing" / "b.json") == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_fewer_steps_are_said_to_be_lossy_with_their_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--steps", "1", "--shots", "1", "--chunks", "1", "--warmup", "0")
+    assert bench(tmp_path / "b.json", *options) == 0
+    report = json.loads((tmp_path / "b.json").read_text())
+    assert report["chunk_error"] > 0.01
+    shown = capsys.readouterr().out
+    assert "1 of 2 steps" in shown
+    assert f"relative error {report['chunk_error']:.2%} of a first chunk" in shown

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from shotstream.evaluate.bench import BenchPlan, bench, open_subject
-    from shotstream.evaluate.fidelity import first_velocity, relative_error
+    from shotstream.evaluate.fidelity import first_chunk, first_velocity, relative_error
     from shotstream.evaluate.page import page
     from shotstream.model.device import pick_device, pick_dtype
     from shotstream.model.running import Running, make_ready
@@ -88,15 +88,19 @@ def run(args: argparse.Namespace) -> int:
             text_device=text_device,
             decoder=args.decoder,
         )
+        asked = Running(
+            compiled=args.compile, graphs=args.graphs, fp8=args.fp8, steps=args.steps, attention=args.attention
+        )
         exact = first_velocity(parts) if args.fp8 else None
-        asked = Running(compiled=args.compile, graphs=args.graphs, fp8=args.fp8, attention=args.attention)
+        whole = first_chunk(parts) if args.steps is not None else None
         parts = make_ready(parts, asked)
-        error = None if exact is None else relative_error(first_velocity(parts), exact)
+        velocity_error = None if exact is None else relative_error(first_velocity(parts), exact)
+        chunk_error = None if whole is None else relative_error(first_chunk(parts), whole)
         if args.vs_reference is not None:
             return _versus(args, plan, parts, console)
         total = plan.warmup + plan.shots + 1
         report = bench(parts, plan, load_s, lambda done: status.update(f"shot {done} of {total} done"))
-        report = replace(report, velocity_error=error)
+        report = replace(report, velocity_error=velocity_error, chunk_error=chunk_error)
     show(report, console)
     _write(args.json, report, console)
     if args.html is not None:
@@ -159,9 +163,8 @@ def _headline(report: "BenchReport") -> str:
 
 def _sampler(report: "BenchReport") -> str:
     sampler = report.subject.sampler
-    steps = len(sampler.steps) if sampler.kind == "few_step" else sampler.num_steps
     guidance = "no guidance" if sampler.guidance == 1 else f"guidance {sampler.guidance:g}"
-    return f"{steps} {sampler.kind} steps, {guidance}"
+    return f"{sampler.count} {sampler.kind} steps, {guidance}"
 
 
 def _figures(report: "BenchReport") -> Table:

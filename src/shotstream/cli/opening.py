@@ -34,6 +34,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--fp8", action="store_true", help="multiply in 8-bit floats: faster, but lossy; CUDA from capability 8.9 on"
     )
     parser.add_argument(
+        "--steps", type=int, metavar="N", help="fewer steps a chunk: faster, but lossy (default: the model's)"
+    )
+    parser.add_argument(
         "--decoder",
         metavar="FILE",
         help="decode with a tiny VAE for Wan2.1's latents, a file or hub id: faster, but lossy (default: the model's)",
@@ -53,5 +56,6 @@ def open_asked(args: argparse.Namespace) -> "Model":
         compiled=args.compile,
         graphs=args.graphs,
         fp8=args.fp8,
+        steps=args.steps,
         decoder=args.decoder,
     )

@@ -102,7 +102,8 @@ class BenchReport:
 
     `load_s` and `warmup` belong to no other figure. Where shots have one chunk there is nothing steady and no gap; only
     shots of full length that are made chunk by chunk have a full window. `fidelity` is that of a lossy decoder,
-    `velocity_error` the relative error of a first step by a lossy transformer.
+    `velocity_error` the relative error of a first step by a lossy transformer, `chunk_error` that of a first chunk in
+    fewer steps.
     """
 
     subject: Subject
@@ -123,12 +124,14 @@ class BenchReport:
     memory: Memory
     fidelity: Fidelity | None = None
     velocity_error: float | None = None
+    chunk_error: float | None = None
 
     @property
     def lossy(self) -> tuple[str, ...]:
         """What is lossy, with the measured errors, in words."""
-        step = None if self.velocity_error is None else f"relative error {self.velocity_error:.2%} of a first step"
-        return (*self.subject.lossy, *(str(error) for error in (self.fidelity, step) if error is not None))
+        errors = (("step", self.velocity_error), ("chunk", self.chunk_error))
+        said = [f"relative error {error:.2%} of a first {what}" for what, error in errors if error is not None]
+        return (*self.subject.lossy, *([str(self.fidelity)] if self.fidelity else []), *said)
 
 
 def open_subject(

@@ -1,8 +1,10 @@
-"""How near a lossy model comes to the full one: its decoder on latents that it made, its transformer at one step."""
+"""How near a lossy model comes to the full one: its decoder on latents that it made, its transformer at one step, its
+sampler over one chunk."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -16,6 +18,7 @@ from shotstream.model.injection import carry_context
 from shotstream.model.parts import ModelParts
 from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.tiny_vae import TinyWanVAE
+from shotstream.rollout.denoise import Latents, Predict, Sampler
 
 PEAK = 2.0
 """The span of pixels, which lie in [-1, 1]."""
@@ -66,17 +69,36 @@ def fidelity_of(parts: ModelParts, noted: Sequence[Float[Tensor, "b k t y x"]]) 
 @torch.inference_mode()
 def first_velocity(parts: ModelParts) -> Float[Tensor, "1 f c h w"]:
     """What a transformer says at the first step of a story, to noise alone: always the same noise and caption."""
-    transformer, config, size = parts.transformer, parts.config.transformer, parts.config.video
+    return _first_steps(parts)(_noise(parts, 0), 1.0)
+
+
+@torch.inference_mode()
+def first_chunk(parts: ModelParts) -> Float[Tensor, "1 f c h w"]:
+    """The first latents of a story, without guidance: always of the same noise and caption."""
+    return Sampler.from_config(parts.config.sampler).denoise(_first_steps(parts), partial(_noise, parts))
+
+
+def _first_steps(parts: ModelParts) -> Predict:
+    """The velocity of a first chunk, which has nothing to remember."""
+    transformer = parts.transformer
     device = transformer.patch_embedding.weight.device
-    latent_size = (size.latent_height, size.latent_width)
-    source = torch.Generator().manual_seed(0)
-    noise = send(torch.randn(1, CHUNK_LATENTS, config.in_dim, *latent_size, generator=source), device)
     where = torch.arange(CONTEXT_LATENTS, CONTEXT_LATENTS + CHUNK_LATENTS)[None]
     layout = FrameLayout(where, torch.ones_like(where), torch.zeros_like(where))
     text = send(parts.text_encoder.encode([CAPTION]), device)[None]
-    x = carry_context(config.injection, noise[:, :0], noise)
-    timesteps = torch.full((1, CHUNK_LATENTS), float(TRAIN_TIMESTEPS), device=device)
-    return transformer(x, timesteps, text, transformer.place(layout, latent_size))
+    placement = transformer.place(layout, (parts.config.video.latent_height, parts.config.video.latent_width))
+
+    def predict(noisy: Latents, sigma: float) -> Latents:
+        x = carry_context(parts.config.transformer.injection, noisy[:, :0], noisy)
+        timesteps = torch.full((1, CHUNK_LATENTS), sigma * TRAIN_TIMESTEPS, device=device)
+        return transformer(x, timesteps, text, placement)
+
+    return predict
+
+
+def _noise(parts: ModelParts, step: int) -> Latents:
+    size, source = parts.config.video, torch.Generator().manual_seed(step)
+    shape = (1, CHUNK_LATENTS, parts.config.transformer.in_dim, size.latent_height, size.latent_width)
+    return send(torch.randn(shape, generator=source), parts.transformer.patch_embedding.weight.device)
 
 
 def relative_error(made: Tensor, exact: Tensor) -> float:

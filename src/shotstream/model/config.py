@@ -1,6 +1,6 @@
 """Configuration of a model: what its `config.json` says."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from shotstream.core.errors import InputError
@@ -131,6 +131,22 @@ class SamplerConfig:
     guidance: float = 1.0
     order: Literal["chunks", "whole"] = "chunks"
     context_timestep: ContextTimestep = "target"
+
+    @property
+    def count(self) -> int:
+        """Steps a chunk."""
+        return len(self.steps) if self.kind == "few_step" else self.num_steps
+
+    def fewer(self, count: int) -> "SamplerConfig":
+        """The same with fewer steps: of a distilled model's the first, and others evenly spread behind it.
+
+        Raises:
+            InputError: there are not so many, or none are asked for.
+        """
+        if not 1 <= count <= self.count:
+            raise InputError(f"expected 1 to {self.count} steps, which this model was made for, got {count}")
+        kept = tuple(self.steps[i * len(self.steps) // count] for i in range(count))
+        return replace(self, steps=kept) if self.kind == "few_step" else replace(self, num_steps=count)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ from shotstream.model.parts import ModelParts
 @dataclass(frozen=True)
 class Running:
     """What is asked for: compiled blocks (`model.compiled`), CUDA graphs (`model.graphs`), an attention by name
-    (`model.kernels`), and 8-bit floats (`model.fp8`), which alone are lossy.
+    (`model.kernels`), and what is lossy: 8-bit floats (`model.fp8`) and fewer steps than the model was made for.
     """
 
     compiled: bool = False
     graphs: bool = False
     fp8: bool = False
+    steps: int | None = None
     attention: str = AUTO
 
 
@@ -32,7 +33,20 @@ def make_ready(parts: ModelParts, running: Running) -> ModelParts:
     transformer.use(pick_kernel(weight.device, weight.dtype, head_dim, running.attention))
     if running.fp8:
         parts = to_float8(parts)
+    if running.steps is not None:
+        parts = with_steps(parts, running.steps)
     if running.compiled:
         compile_blocks(transformer)
     graphs = Graphs(transformer, CudaRecorder(weight.device)) if running.graphs else None
     return replace(parts, graphs=graphs)
+
+
+def with_steps(parts: ModelParts, count: int) -> ModelParts:
+    """The model with that many steps a chunk, labelled as lossy where they are fewer than its own.
+
+    Raises:
+        InputError: it has not so many.
+    """
+    sampler = parts.config.sampler
+    label = () if count == sampler.count else (f"{count} of {sampler.count} steps",)
+    return replace(parts, config=replace(parts.config, sampler=sampler.fewer(count)), lossy=(*parts.lossy, *label))
