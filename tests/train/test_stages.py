@@ -15,6 +15,7 @@ import shotstream
 from shotstream.cli import main
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
+from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.block_codec import BlockCodec
@@ -190,6 +191,27 @@ def test_earlier_chunks_are_sometimes_clean_and_the_last_never() -> None:
     assert float((sigmas[:, :2] == 0).float().mean()) == pytest.approx(TINY.base.clean_share, abs=0.03)
     assert bool((sigmas[:, 2] > 0).all())
     assert bool(((sigmas >= 0) & (sigmas <= 1)).all())
+
+
+def test_chunks_that_are_said_to_be_clean_are_so_but_for_a_little_noise(run: Run) -> None:
+    batch = next(batch for batch in map(run.shots(1), range(20)) if batch.target.shape[1] > CHUNK_LATENTS)
+    transformer, seen = Transformer(TINY.model.transformer), []
+
+    def call(noisy: Tensor, timesteps: Tensor, *rest: object, **more: object) -> Tensor:
+        seen.append((noisy[:, CONTEXT_LATENTS:], timesteps[:, CONTEXT_LATENTS:]))
+        return transformer(noisy, timesteps, *rest, **more)
+
+    errors = []
+    for history_noise in (0.0, 0.25):
+        forced_flow_matching_loss(
+            call, transformer, batch, replace(TINY.base, clean_share=1.0, history_noise=history_noise), 0
+        )
+        noisy, timesteps = seen[-1]
+        assert bool((timesteps[:, :CHUNK_LATENTS] == 0).all())
+        assert bool((timesteps[:, -CHUNK_LATENTS:] > 0).all())
+        errors.append(float((noisy - batch.target)[:, :CHUNK_LATENTS].abs().max()))
+    assert errors[0] == 0
+    assert 0.1 < errors[1] < 0.25 * (5 + float(batch.target.abs().max()))
 
 
 def test_the_fitted_codec_reconstructs_and_gives_a_still_picture_one_code() -> None:

@@ -2,8 +2,9 @@
 
 Single pictures come first: a picture costs a sixteenth of a shot, and what a word looks like can be learnt from it.
 Then pictures and shots are mixed, and every chunk of a shot gets a noise level of its own (diffusion forcing); the
-chunks before it and the context are what it sees. A share of the earlier chunks is left clean, as they are at
-inference. The result is sampled with many steps and guidance; distillation makes a student of it.
+chunks before it and the context are what it sees. A share of the earlier chunks is said to be clean, as they are at
+inference, and nearly is: a model that trusts its past to the last pixel copies its own mistakes. The result is sampled
+with many steps and guidance; distillation makes a student of it.
 """
 
 import math
@@ -78,7 +79,8 @@ def forced_flow_matching_loss(
     before = given.in_front
     timesteps = torch.cat([sigmas.new_zeros(count, before), sigmas], 1) * TRAIN_TIMESTEPS
     plan = block_causal_plan(before, chunks)
-    noisy = given.join(add_noise(batch.target, noise, sigmas))
+    unsaid = config.history_noise * torch.rand(sigmas.shape, generator=draw).to(sigmas.device)
+    noisy = given.join(add_noise(batch.target, noise, torch.where(sigmas > 0, sigmas, unsaid)))
     velocity = call(noisy, timesteps, given.text, given.placement, plan=plan)[:, before:]
     error = (velocity.float() - (noise - batch.target)).square().mean((2, 3, 4))
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()

@@ -105,7 +105,8 @@ class BaseTraining:
 
     `shift` moves noise levels towards noise. Levels below `full_weight_sigma` weigh less, as their square: an error of
     the clean estimate counts there as it does at that level. `clean_share` of the chunks before a shot's last are left
-    clean; `no_text_share` of the samples lose their captions.
+    clean but for unsaid noise of a level up to `history_noise`, so that what was made before need not be perfect;
+    `no_text_share` of the samples lose their captions.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=15000, ema_decay=0.999))
@@ -118,6 +119,7 @@ class BaseTraining:
     shift: float = 3.0
     full_weight_sigma: float = 0.3
     clean_share: float = 0.5
+    history_noise: float = 0.25
     no_text_share: float = 0.1
 
 
