@@ -90,13 +90,15 @@ STORYWORLD = Preset(
     student=SamplerConfig("few_step", shift=3.0),
     teacher=TeacherTraining(
         LoopConfig(steps=6000, ema_decay=0.999, sample_every_steps=2000),
-        OptimizerConfig(5e-4),
+        OptimizerConfig(5e-4, matrices="muon"),
         trained="all",
         context_timestep="clean",
         shift=3.0,
     ),
     trajectories=Trajectories(batches=150, num_steps=24, guidance=2.5),
-    init=InitTraining(LoopConfig(steps=1500, ema_decay=0.99, sample_every_steps=500), OptimizerConfig(3e-4), "base"),
+    init=InitTraining(
+        LoopConfig(steps=1500, ema_decay=0.99, sample_every_steps=500), OptimizerConfig(3e-4, matrices="muon"), "base"
+    ),
     stage1=DistillTraining(
         LoopConfig(steps=2000, ema_decay=0.99, sample_every_steps=250),
         _fast(5e-5),
