@@ -263,26 +263,15 @@ class Transformer(nn.Module):
             staged: room in a cache; the latents see what it remembers, and each other. None: no memory.
             plan: who sees whom, with a cache's latents before the new ones; empty means everyone sees everyone.
         """
-        with self.kernel.scope():
-            return self._forward(latents, timesteps, text, placement, staged, plan)
-
-    def _forward(
-        self,
-        latents: Float[Tensor, "b f k h w"],
-        timesteps: Float[Tensor, "b f"],
-        text: TextKeys | Float[Tensor, "b s l e"],
-        placement: Placement,
-        staged: Staged | None,
-        plan: tuple[Group, ...],
-    ) -> Float[Tensor, "b f c h w"]:
         dtype = self.patch_embedding.weight.dtype
         x = self._indicate(self._patchify(latents.to(dtype)), placement)
         time = self.time_embedding(timestep_features(timesteps, self.config.freq_dim).to(dtype))
         modulation = self.time_projection(time).unflatten(-1, (6, -1))
         embedded = self.text_embedding(text.to(dtype)) if isinstance(text, Tensor) else None
-        for layer, block in enumerate(self.blocks):
-            captions = text[layer] if embedded is None else embedded
-            x = block(x, modulation, captions, placement, layer, staged, plan)
+        with self.kernel.scope():
+            for layer, block in enumerate(self.blocks):
+                captions = text[layer] if embedded is None else embedded
+                x = block(x, modulation, captions, placement, layer, staged, plan)
         predicted = self._unpatchify(self.head(x, time), latents.shape)
         if self.config.prediction == "velocity":
             return predicted
