@@ -56,13 +56,18 @@ class Remembering(ShotRollout):
 
     def after(self, clean: list[Tensor]) -> "Remembering":
         for index, chunk in enumerate(clean):
-            self._remember(chunk, self._place(self._layout[3 * index : 3 * index + 3]))
+            self.commit(chunk, 3 * index)
         return self
 
-    def denoise(self, chunk: int) -> Tensor:
-        """Chunk `chunk`, at the last positions of a shot."""
-        placement = self._place(self._layout[18:21])
-        return FEW.denoise(lambda x, sigma: self._velocity(x, sigma, placement), lambda step: noise(chunk, step))
+    def commit(self, clean: Tensor, at: int) -> None:
+        self._forward.remember(clean, self._text, self._forward.place(self._layout[at : at + 3]))
+
+    def denoise(self, chunk: int, at: int = 18) -> Tensor:
+        """Chunk `chunk`, at the last positions of a shot unless said otherwise."""
+        forward, placement = self._forward, self._forward.place(self._layout[at : at + 3])
+        return FEW.denoise(
+            lambda x, sigma: forward.velocity(x, sigma, self._text, placement), lambda step: noise(chunk, step)
+        )
 
 
 @torch.inference_mode()
@@ -103,10 +108,8 @@ def test_a_narrow_window_within_the_positions_of_training_is_read_again_where_it
     cache = transformer.new_cache(1, SIZE, 15, 9)
     fresh = Remembering(transformer, cache, inputs(2, 6), noise, FEW)
     for index in (0, 3, 4):
-        fresh._remember(clean[index], fresh._place(fresh._layout[3 * index : 3 * index + 3]))
-    placement = fresh._place(fresh._layout[15:18])
-    expected = FEW.denoise(lambda x, sigma: fresh._velocity(x, sigma, placement), lambda step: noise(5, step))
-    assert torch.allclose(next(rollout), expected, atol=1e-5)
+        fresh.commit(clean[index], 3 * index)
+    assert torch.allclose(next(rollout), fresh.denoise(5, 15), atol=1e-5)
 
 
 @torch.inference_mode()

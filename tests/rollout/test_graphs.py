@@ -118,10 +118,10 @@ def test_a_shot_that_goes_on_after_its_story_keeps_its_memory_to_itself(parts: M
     with Story(graphed, "a story.") as left:
         shot = left.shot("a fox walks", 2)
         next(shot)
-        cache = weakref.ref(left._cache)
+        cache = weakref.ref(left._memory._cache)
     with Story(graphed, "a story.") as story:
         next(story.shot("a bear sleeps", 1))
-        assert story._cache is not cache()
+        assert story._memory._cache is not cache()
     del left, shot
     assert cache() is None, "memory is given back at once"
 

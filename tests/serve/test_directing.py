@@ -91,6 +91,44 @@ def test_a_command_that_cannot_be_done_changes_nothing(model: Model, store: Stor
     direct.session.close()
 
 
+def test_at_rest_the_next_shot_is_prepared(serve: Any) -> None:
+    def last_shot(prepare: bool) -> tuple[int, list[bytes]]:
+        with serve() as studio:
+            worker, prepared = studio.client.app.state.server.worker, []
+            plain = worker._prepare
+            worker._prepare = lambda story, turn: prepared.append(story) or plain(story, turn)
+            if not prepare:
+                worker._resting = lambda: None
+            name = studio.begin(seed=3)
+            for text in ("It walks.", "It eats."):
+                assert studio.command(name, type="shot", text=text, chunks=1).status_code == 200
+                studio.wait(name)
+                worker.apply(name, SteerShot(type="steer", text=" ")).exception()  # the worker has come round once more
+            with studio.watch(name) as watcher:
+                watcher.make("It jumps.", 1)
+            return len(prepared), list(watcher.frames.values())
+
+    (times, ahead), (never, plain) = last_shot(True), last_shot(False)
+    assert times >= 2
+    assert never == 0
+    assert ahead == plain
+
+
+def test_a_story_that_is_only_watched_is_not_prepared(model: Model, store: Store) -> None:
+    direct = Direct(model, store)
+    direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=1))
+    while direct.session.working:
+        direct.session.step()
+    assert direct.session.can_prepare
+    direct.session.prepare()
+    assert not direct.session.can_prepare
+    direct.session.close()
+    again = Session(model, store, store.get(direct.row.id), Limits(), direct.published.append)
+    assert again.story.can_prepare
+    assert not again.can_prepare
+    again.close()
+
+
 def test_a_story_goes_back_and_stands_on_any_branch(studio: Any) -> None:
     name = studio.begin()
     with studio.watch(name) as watcher:

@@ -8,7 +8,7 @@ committed again under a new caption, here block-causally as it was committed fir
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -16,15 +16,13 @@ from torch import Tensor
 
 from shotstream.core.clock import Clock, no_clock
 from shotstream.core.spec import CHUNK_LATENTS
-from shotstream.core.types import FrameLayout
-from shotstream.model.attention import Group, recommit_plan
+from shotstream.model.attention import recommit_plan
 from shotstream.model.cache import KVCache
 from shotstream.model.graphs import RecordedForward
-from shotstream.model.injection import carry_context, latents_in_front
 from shotstream.model.rotary import time_turn
-from shotstream.model.schedule import TRAIN_TIMESTEPS
-from shotstream.model.transformer import Placement, TextKeys, Transformer
+from shotstream.model.transformer import Placement, Transformer
 from shotstream.rollout.denoise import Sampler
+from shotstream.rollout.forward import CachedForward
 from shotstream.story.layout import ShotLayout
 
 ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
@@ -43,6 +41,15 @@ class ShotInputs:
     text: Float[Tensor, "b s l e"]
     layout: ShotLayout
     negative: Float[Tensor, "b 1 l e"] | None = None
+
+    @property
+    def own_text(self) -> Float[Tensor, "b 1 l e"]:
+        """The new shot's caption of every sample."""
+        rows = self.layout.target.captions[:, 0]
+        own, *others = set(rows.tolist())
+        if others:
+            return self.text[torch.arange(len(rows)), rows][:, None]
+        return self.text[:, own : own + 1]
 
 
 class ShotRollout:
@@ -63,11 +70,12 @@ class ShotRollout:
         stop: int | None = None,
         forward: RecordedForward | None = None,
     ) -> None:
-        """Fills the context part of `cache` with one clean forward, where the network takes the context as latents.
+        """Fills the context part of `cache` with one clean forward, where it has one and is still empty.
 
         Args:
             transformer: makes the shot.
-            cache: must be empty and belong to this shot. Once it is full its oldest latents give way.
+            cache: must belong to this shot, and be empty or hold its context (`CachedForward.remember_context`). Once
+                it is full its oldest latents give way.
             inputs: what the shot is made from.
             noise: of (chunk, step).
             sampler: how a chunk is denoised.
@@ -76,22 +84,21 @@ class ShotRollout:
                 records gradient. The memory never does.
             forward: makes the transformer's forwards over `cache` in its place; None: it does so itself.
         """
-        self._run = forward or transformer
-        self._transformer, self._cache, self._noise, self._sampler = transformer, cache, noise, sampler
-        self._layout, self._clock, self._stop = inputs.layout.target, clock, stop
-        self._context, self._injection = inputs.context, transformer.config.injection
-        self._latent_size = (inputs.context.shape[-2], inputs.context.shape[-1])
-        self._guided = sampler.guidance != 1
-        self._embedded, self._negative = inputs.text, inputs.negative
-        self._in_front = latents_in_front(self._injection, inputs.layout.context.latents)
+        self._cache, self._noise, self._sampler = cache, noise, sampler
+        self._clock, self._stop = clock, stop
+        target = inputs.layout.target
+        self._layout = replace(target, captions=torch.zeros_like(target.captions))
+        self._forward = CachedForward(
+            transformer, cache, inputs.context, sampler.guidance, inputs.negative, run=forward
+        )
         self._uncommitted: tuple[Tensor, Placement] | None = None
         self._window: list[Tensor] = []
         self._steered = False
         self._latents_made = 0
         with clock("prefill"):
-            self._text = self._read_text()
-            if self._in_front:
-                self._remember(inputs.context, self._place(inputs.layout.context))
+            if not cache.latents:
+                self._forward.remember_context(inputs.text, inputs.layout)
+            self._text = self._forward.read(inputs.own_text)
 
     @property
     def chunks_left(self) -> int:
@@ -109,10 +116,10 @@ class ShotRollout:
             with self._clock("commit"):
                 self._catch_up()
         chunk = self._latents_made // CHUNK_LATENTS
-        placement = self._place(self._layout[self._latents_made : self._latents_made + CHUNK_LATENTS])
+        placement = self._forward.place(self._layout[self._latents_made : self._latents_made + CHUNK_LATENTS])
 
         def predict(x: Tensor, sigma: float) -> Tensor:
-            return self._velocity(x, sigma, placement)
+            return self._forward.velocity(x, sigma, self._text, placement)
 
         with self._clock("denoise"):
             latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop)
@@ -127,8 +134,7 @@ class ShotRollout:
         What is remembered of the shot is committed again under it before that chunk, so that old keys and values do
         not hold the picture back. The context stays as it is.
         """
-        self._embedded = torch.cat([self._embedded[:, :-1], text.to(self._embedded)], 1)
-        self._text = self._read_text()
+        self._text = self._forward.read(text)
         self._steered = bool(self._window)
 
     def _catch_up(self) -> None:
@@ -136,59 +142,25 @@ class ShotRollout:
         if self._steered:
             self._commit_window()
         elif self._uncommitted is not None:
-            self._remember(*self._uncommitted)
+            clean, placement = self._uncommitted
+            self._forward.remember(clean, self._text, placement)
         self._steered, self._uncommitted = False, None
         positions = self._layout.positions[0]
         if positions[self._latents_made] == positions[self._latents_made - CHUNK_LATENTS]:
-            device = self._context.device
-            self._cache.turn_window(time_turn(-CHUNK_LATENTS, self._cache.shape.head_dim, device))
+            self._cache.turn_window(time_turn(-CHUNK_LATENTS, self._cache.shape.head_dim, self._window[-1].device))
 
     def _commit_window(self) -> None:
         """One forward of all remembered chunks where they are now, each seeing those before it."""
-        self._cache.reset(self._in_front)
-        clean, sink = torch.cat(self._window, 1), self._cache.pinned - self._in_front
+        self._cache.reset(self._forward.in_front)
+        clean, sink = torch.cat(self._window, 1), self._cache.pinned - self._forward.in_front
         positions = self._layout.positions[0]
         end = int(positions[self._latents_made - 1] - positions[0]) + 1
         layout = self._layout[:sink] + self._layout[end - clean.shape[1] + sink : end]
-        plan = recommit_plan(self._in_front, clean.shape[1], CHUNK_LATENTS)
-        self._remember(clean, self._place(layout), plan)
+        plan = recommit_plan(self._forward.in_front, clean.shape[1], CHUNK_LATENTS)
+        self._forward.remember(clean, self._text, self._forward.place(layout), plan)
 
     def _keep(self, clean: Tensor) -> None:
         """Remembers the latents of what the cache remembers, oldest first."""
         self._window.append(clean)
-        if len(self._window) * CHUNK_LATENTS > self._cache.capacity - self._in_front:
-            del self._window[(self._cache.pinned - self._in_front) // CHUNK_LATENTS]
-
-    def _velocity(self, x: Tensor, sigma: float, placement: Placement) -> Tensor:
-        velocity = self._forward(x, sigma, placement)
-        if not self._guided:
-            return velocity
-        guided, unguided = velocity.chunk(2)
-        return unguided + self._sampler.guidance * (guided - unguided)
-
-    @torch.no_grad()
-    def _remember(self, clean: Tensor, placement: Placement, plan: tuple[Group, ...] = ()) -> None:
-        self._forward(clean.detach(), 0.0, placement, plan, commit=True)
-
-    def _forward(
-        self, x: Tensor, sigma: float, placement: Placement, plan: tuple[Group, ...] = (), *, commit: bool = False
-    ) -> Tensor:
-        x = carry_context(self._injection, self._context, x)
-        x = torch.cat([x, x]) if self._guided else x
-        timesteps = x.new_full(x.shape[:2], sigma * TRAIN_TIMESTEPS, dtype=torch.float32)
-        staged = self._cache.stage(x.shape[1])
-        velocity = self._run(x, timesteps, self._text, placement, staged, plan)
-        if commit:
-            self._cache.commit(staged)
-        return velocity.to(x.dtype)
-
-    def _read_text(self) -> TextKeys | Tensor:
-        """The captions' keys, read once for the shot; while gradient is recorded, every forward reads them itself."""
-        text = self._embedded
-        if self._guided:
-            assert self._negative is not None, "guidance needs a negative embedding"
-            text = torch.cat([text, self._negative.expand_as(text)])
-        return text if torch.is_grad_enabled() else self._transformer.read_text(text)
-
-    def _place(self, layout: FrameLayout) -> Placement:
-        return self._transformer.place(layout.expand(self._cache.shape.batch), self._latent_size)
+        if len(self._window) * CHUNK_LATENTS > self._cache.capacity - self._forward.in_front:
+            del self._window[(self._cache.pinned - self._forward.in_front) // CHUNK_LATENTS]

@@ -13,33 +13,20 @@ from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.media import Frame, VideoWriter
 from shotstream.core.rng import Noise, SeededNoise
-from shotstream.core.spec import (
-    CHUNK_LATENTS,
-    CONTEXT_LATENTS,
-    FPS,
-    MAX_CHUNKS,
-    MAX_SHOT_LATENTS,
-    VideoSize,
-    latents_of_chunks,
-)
-from shotstream.model.cache import KVCache
+from shotstream.core.spec import CHUNK_LATENTS, FPS, MAX_CHUNKS, VideoSize
 from shotstream.model.config import SamplerConfig
 from shotstream.model.device import send
-from shotstream.model.graphs import CacheSize, RecordedForward
-from shotstream.model.injection import latents_in_front
 from shotstream.model.parts import ModelParts
 from shotstream.rollout.decode import FrameDecoder
 from shotstream.rollout.denoise import Sampler
+from shotstream.rollout.memory import StoryMemory
 from shotstream.rollout.reading import CaptionReader
-from shotstream.rollout.recall import Recalled, caption_vector, recall
 from shotstream.rollout.shot import ShotInputs, ShotRollout
 from shotstream.rollout.take import Origin, Shot
 from shotstream.rollout.whole import WholeShotRollout
 from shotstream.story.captions import compose_caption
 from shotstream.story.history import History
-from shotstream.story.layout import shot_layout
 from shotstream.story.record import StoryIdentity
-from shotstream.story.relevance import make_selector
 from shotstream.story.script import check_length, check_seed, check_text
 from shotstream.story.tree import Branch
 
@@ -48,8 +35,7 @@ class Story:
     """One story being made with a model. Shots are asked for one by one; each remembers frames of those before it.
 
     A story is a tree: it can go back to before any shot and make another take of it, and stand on any branch again.
-    A context manager: leaving it removes a temporary history. The cache of keys and values is made once and used for
-    every shot, so memory does not grow with their number or their length.
+    A context manager: leaving it removes a temporary history.
     """
 
     def __init__(
@@ -87,15 +73,13 @@ class Story:
         self._global = check_text(global_caption, "the global caption")
         self._size = size or parts.config.video
         self._sampler = Sampler.from_config(sampler)
-        self._select = make_selector(context, caption_vector(parts.text_encoder))
         self._reader = CaptionReader(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
         self._noise = noise or SeededNoise(seed)
         identity = StoryIdentity(
             self._global, seed, self._size.height, self._size.width, to_dict(sampler), parts.fingerprint, context
         )
         self.history = History.open_or_create(identity, directory)
-        self._cache: KVCache | None = None
-        self._recorded: RecordedForward | None = None
+        self._memory = StoryMemory(parts, self.history, self._size, self._sampler, context, self._read, clock)
         self._current: Shot | None = None
 
     def shot(
@@ -140,6 +124,22 @@ class Story:
             rollout, decoder, self.history, origin, lambda own: self._read([self._compose(index, own)]), self._clock
         )
         return self._current
+
+    @property
+    def can_prepare(self) -> bool:
+        """Whether `prepare` would do something now."""
+        return (self._current is None or self._current.finished) and self._memory.can_prepare
+
+    @torch.inference_mode()
+    def prepare(self) -> None:
+        """Reads what the next shot will remember, in time that nobody waits for: its first frames then come sooner.
+
+        They are the same frames. Nothing happens before a story's first shot, while a shot is being made, or where
+        what is remembered may depend on the caption to come. It is in vain if the story goes elsewhere first, or gets
+        another member of the cast.
+        """
+        if self.can_prepare:
+            self._memory.prepare()
 
     def add_cast(self, image: Frame, caption: str) -> None:
         """Adds a picture that every later shot may remember, such as a character sheet or a place (`story.cast`).
@@ -200,10 +200,8 @@ class Story:
 
     def close(self) -> None:
         """Frees the cache, and removes a temporary history."""
-        done = self._current is None or self._current.finished
-        if self._parts.graphs is not None and self._recorded is not None and done:
-            self._parts.graphs.give_back(self._cache_size, self._recorded)
-        self._cache = self._recorded = self._current = None
+        self._memory.close(unused=self._current is None or self._current.finished)
+        self._current = None
         self.history.close()
 
     def __enter__(self) -> Self:
@@ -218,30 +216,20 @@ class Story:
 
     @torch.inference_mode()
     def _begin(self, text: str, chunks: int, noise_of: Noise, cast: int) -> Iterator[Tensor]:
-        index, recalled = len(self.history), recall(self.history, self._select, text, cast)
-        layout = shot_layout(
-            index,
-            recalled.shots,
-            CONTEXT_LATENTS,
-            latents_of_chunks(chunks),
-            self._parts.config.captions,
-            recalled.described,
-        )
-        captions = [recalled.different_captions[number] for number in layout.context_captions]
+        index, (known, cache) = len(self.history), self._memory.remember(text, cast)
+        layout = self._memory.layout(known, chunks)
+        captions = [known.captions[number] for number in layout.context_captions]
         embeddings = self._read([*captions, self._compose(index, text)])
-        with self._clock("context"):
-            context = self._context(recalled)
-        inputs = ShotInputs(context, embeddings, layout, torch.zeros_like(embeddings[:, :1]))
-        shape = (1, CHUNK_LATENTS, *context.shape[2:])
+        inputs = ShotInputs(known.latents, embeddings, layout, torch.zeros_like(embeddings[:, :1]))
+        shape, device = (1, CHUNK_LATENTS, *known.latents.shape[2:]), known.latents.device
 
         def noise(chunk: int, step: int) -> Tensor:
-            return send(noise_of(index, chunk, step, shape), context.device)
+            return send(noise_of(index, chunk, step, shape), device)
 
-        transformer = self._parts.transformer
-        if self._sampler.order == "whole":
-            return WholeShotRollout(transformer, inputs, noise, self._sampler, self._clock)
-        cache = self._empty_cache()
-        return ShotRollout(transformer, cache, inputs, noise, self._sampler, self._clock, forward=self._recorded)
+        transformer, sampler, recorded = self._parts.transformer, self._sampler, self._memory.recorded
+        if cache is None:
+            return WholeShotRollout(transformer, inputs, noise, sampler, self._clock)
+        return ShotRollout(transformer, cache, inputs, noise, sampler, self._clock, forward=recorded)
 
     def _compose(self, index: int, text: str) -> str:
         return compose_caption(self._global, index, text)
@@ -249,28 +237,3 @@ class Story:
     def _read(self, captions: Sequence[str]) -> Float[Tensor, "1 s l e"]:
         with self._clock("text"):
             return self._reader.read(captions)[None]
-
-    def _context(self, recalled: Recalled) -> Float[Tensor, "1 f k y x"]:
-        """Latents of the remembered frames, each encoded alone; zeros where there are none."""
-        device = self._parts.transformer.patch_embedding.weight.device
-        if not recalled.shots:
-            size = (self._size.latent_height, self._size.latent_width)
-            return torch.zeros(1, CONTEXT_LATENTS, self._parts.codec.latent_channels, *size, device=device)
-        return self._parts.codec.encode_frames(recalled.pixels.to(device)).float()
-
-    def _empty_cache(self) -> KVCache:
-        """The context, and as many latents as a shot has in training; of a longer one its first chunk stays."""
-        if self._cache is None and self._parts.graphs is not None:
-            self._recorded = self._parts.graphs.borrow(self._cache_size)
-            self._cache = self._recorded.cache
-        elif self._cache is None:
-            self._cache = self._parts.transformer.new_cache(*self._cache_size)
-        self._cache.reset()
-        return self._cache
-
-    @property
-    def _cache_size(self) -> CacheSize:
-        batch = 2 if self._sampler.guidance != 1 else 1
-        front = latents_in_front(self._parts.config.transformer.injection, CONTEXT_LATENTS)
-        size = (self._size.latent_height, self._size.latent_width)
-        return batch, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS

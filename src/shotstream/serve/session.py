@@ -79,7 +79,7 @@ class Session:
             context=row.context,
         )
         self._shot: Shot | None = None
-        self._steered = 0
+        self._steered, self._directed = 0, False
         self._work, self._queue = row.doing.work, list(row.doing.queue)
         self._shown_until_s = 0.0
         if self._work is not None and not self._stands_at(self._work):
@@ -97,6 +97,14 @@ class Session:
     def working(self) -> bool:
         """Whether there is something to make."""
         return self.due_s is not None
+
+    @property
+    def can_prepare(self) -> bool:
+        """Whether there is nothing to make, but something to read ahead for the shot that is asked for next.
+
+        A story that is only watched is left alone: it has no cache yet, and may never need one.
+        """
+        return self._directed and not self.working and self.story.can_prepare
 
     def step(self) -> int:
         """Makes one chunk, or finishes a shot; returns the number of frames made."""
@@ -118,6 +126,10 @@ class Session:
             self._save()
         self._show(shot, frames)
         return len(frames)
+
+    def prepare(self) -> None:
+        """Reads ahead what the next shot will remember."""
+        self.story.prepare()
 
     def apply(self, command: AnyCommand) -> bool:
         """Carries out a command between two chunks; returns whether there is something to make now.
@@ -237,7 +249,7 @@ class Session:
         history = self.story.history
         if self._work is None:
             self._work = Work(self._queue.pop(0), history.branch, history.tree.next_take(), len(history.cast))
-        plan, self._steered = self._work.plan, 0
+        plan, self._steered, self._directed = self._work.plan, 0, True
         try:
             self._shot = self.story.shot(
                 plan.text, plan.chunks, extend=plan.extend, seed=plan.seed, cast=self._work.cast

@@ -8,8 +8,9 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -52,7 +53,7 @@ class Worker:
     """Runs sessions. Its methods may be called from any thread; what they return is a future.
 
     Between two chunks it carries out every command that has come; then the story whose turn is longest ago has its next
-    chunk made, if one is wanted.
+    chunk made, if one is wanted. Where none is, a story at rest has what its next shot will remember read ahead.
     """
 
     def __init__(self, open_model: Callable[[], Model], store: Store, limits: Limits) -> None:
@@ -115,6 +116,8 @@ class Worker:
             turn = self._next_turn()
             if turn is not None:
                 self._step(*turn)
+            elif resting := self._resting():
+                self._prepare(*resting)
         for story in list(self._turns):
             self._close(story)
 
@@ -130,7 +133,9 @@ class Worker:
         return False
 
     def _wait_s(self) -> float | None:
-        """How long nothing is to be made: seconds, or None for as long as no command comes."""
+        """How long nothing is to be done: seconds, or None for as long as no command comes."""
+        if self._resting():
+            return 0.0
         dues = [due for turn in self._turns.values() if (due := turn.session.due_s) is not None]
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
@@ -143,21 +148,35 @@ class Worker:
         ]
         return min(wanting, key=lambda one: one[1].last, default=None)
 
+    def _resting(self) -> tuple[str, _Turn] | None:
+        return next(((story, turn) for story, turn in self._turns.items() if turn.session.can_prepare), None)
+
     def _step(self, story: str, turn: _Turn) -> None:
         self._count += 1
         turn.last, start = self._count, time.monotonic()
-        try:
+        with self._guarding(story, turn):
             frames = turn.session.step()
-        except Exception as error:  # one story that cannot go on must not stop the others
+            self.tally.busy_s += time.monotonic() - start
+            self.tally.frames += frames
+            self.tally.chunks += frames > 0
+            self.tally.shots += not frames
+
+    def _prepare(self, story: str, turn: _Turn) -> None:
+        start = time.monotonic()
+        with self._guarding(story, turn):
+            turn.session.prepare()
+            self.tally.busy_s += time.monotonic() - start
+
+    @contextmanager
+    def _guarding(self, story: str, turn: _Turn) -> Iterator[None]:
+        """Closes a story that cannot go on, which must not stop the others, and tells those who watch it why."""
+        try:
+            yield
+        except Exception as error:
             _log.exception("story %s cannot go on", story)
             self.tally.failures += 1
             self._close(story)
             turn.publish(Problem(code=code_of(error), message=message_of(error)))
-            return
-        self.tally.busy_s += time.monotonic() - start
-        self.tally.frames += frames
-        self.tally.chunks += frames > 0
-        self.tally.shots += not frames
 
     def _open(self, story: str, publish: Publish) -> bool:
         assert story not in self._turns, "a story is opened once"

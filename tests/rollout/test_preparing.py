@@ -1,0 +1,123 @@
+"""Preparing a shot ahead of its caption: the same frames, sooner, whatever the story does in between."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shotstream.core.clock import Part
+from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.parts import ModelParts, random_parts
+from shotstream.rollout.stream import Story
+
+GUIDED = SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)
+TEXTS = ("a fox walks", "a bear sleeps", "they dance")
+
+
+class Names:
+    """A clock that only notes what it is told."""
+
+    def __init__(self) -> None:
+        self.noted: list[str] = []
+
+    def __call__(self, part: Part) -> "Names":
+        self.noted.append(part)
+        return self
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)
+
+
+def make(story: Story, text: str, chunks: int = 1) -> np.ndarray:
+    return np.concatenate(list(story.shot(text, chunks)))
+
+
+@pytest.mark.parametrize("sampler", [None, GUIDED], ids=["few_step", "guided"])
+@pytest.mark.parametrize(("field", "choice"), [("indicator", "phase"), ("injection", "channel")])
+def test_prepared_shots_are_the_same(
+    sampler: SamplerConfig | None, field: str, choice: str, tiny_config: Callable[..., ModelConfig]
+) -> None:
+    config = tiny_config()
+    parts = random_parts(replace(config, transformer=replace(config.transformer, **{field: choice})))
+    with Story(parts, "a story.", sampler=sampler) as plain, Story(parts, "a story.", sampler=sampler) as ahead:
+        for one in (plain, ahead):
+            one.add_cast(picture(0), "a hat")
+        for text in TEXTS:
+            ahead.prepare()
+            assert np.array_equal(make(ahead, text, 2), make(plain, text, 2))
+
+
+def test_what_is_prepared_is_not_done_again(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Names()
+    with Story(parts, "a story.", clock=clock) as story:
+        make(story, TEXTS[0])
+        assert story.can_prepare
+        story.prepare()
+        assert clock.noted[-3:] == ["context", "text", "prefill"]
+        assert not story.can_prepare
+        clock.noted.clear()
+        story.prepare()
+        assert clock.noted == []
+        forwards: list[int] = []
+        forward = parts.transformer.forward
+        monkeypatch.setattr(
+            parts.transformer, "forward", lambda x, *rest: forwards.append(x.shape[1]) or forward(x, *rest)
+        )
+        make(story, TEXTS[1])
+        assert "context" not in clock.noted
+        assert set(forwards) == {3}, "only chunks are computed"
+
+
+def test_a_story_that_goes_elsewhere_is_not_misled(parts: ModelParts) -> None:
+    with Story(parts, "a story.") as plain, Story(parts, "a story.") as ahead:
+        for one in (plain, ahead):
+            for text in TEXTS:
+                make(one, text)
+        ahead.prepare()
+        for one in (plain, ahead):
+            one.rewind(1)
+        assert ahead.can_prepare
+        assert np.array_equal(make(ahead, "night falls"), make(plain, "night falls"))
+        ahead.prepare()
+        for one in (plain, ahead):
+            one.add_cast(picture(1), "a hat")
+        assert np.array_equal(make(ahead, "a hat falls"), make(plain, "a hat falls"))
+        ahead.prepare()
+        before = [list(one.shot("they sit", 1, cast=0)) for one in (plain, ahead)]
+        assert np.array_equal(*before)
+        ahead.prepare()
+        for one in (plain, ahead):
+            one.switch(one.branches()[0])
+        assert np.array_equal(make(ahead, "day breaks"), make(plain, "day breaks"))
+
+
+def test_nothing_is_prepared_where_it_cannot_be_known(
+    parts: ModelParts, tiny_config: Callable[..., ModelConfig]
+) -> None:
+    with Story(parts, "a story.") as story:
+        assert not story.can_prepare, "a first shot remembers nothing"
+        shot = story.shot(TEXTS[0], 2)
+        next(shot)
+        assert not story.can_prepare, "a shot is using the memory"
+        story.prepare()
+        next(shot)
+        shot.cut()
+        assert story.can_prepare
+    whole = replace(GUIDED, order="whole")
+    described_by_the_target = random_parts(replace(tiny_config(), captions="target"))
+    for story in (
+        Story(parts, "a story.", context="relevant"),
+        Story(parts, "a story.", sampler=whole),
+        Story(described_by_the_target, "a story."),
+    ):
+        with story:
+            make(story, TEXTS[0])
+            assert not story.can_prepare
+            story.prepare()
+            make(story, TEXTS[1])
