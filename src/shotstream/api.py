@@ -84,6 +84,7 @@ def open_model(
     compiled: bool = False,
     graphs: bool = False,
     fp8: bool = False,
+    fp8_attention: bool = False,
     steps: int | None = None,
     decoder: str | Path | None = None,
 ) -> Model:
@@ -97,7 +98,8 @@ def open_model(
             caption; None: on `device`.
         compiled: compiles the transformer in its first shot, and keeps what is compiled on disk (`model.compiled`).
         graphs: records a chunk's forwards as CUDA graphs in the first shot (`model.graphs`).
-        fp8: multiplies in 8-bit floats, which is lossy (`model.fp8`).
+        fp8: makes linear maps of 8-bit floats, which is lossy (`model.fp8`).
+        fp8_attention: makes self-attention of 8-bit floats, which is lossy too; it needs FlashAttention 3.
         steps: fewer steps a chunk than the model was made for, which is lossy; None: its own.
         decoder: the file or the hub id of a tiny VAE that decodes in the place of Wan's: faster, and lossy
             (`model.tiny_vae`); None: the model's own.
@@ -109,4 +111,4 @@ def open_model(
     where = pick_device(device)
     texts = where if text_device is None else pick_device(text_device)
     parts = open_parts(source, where, pick_dtype(where, dtype), text_device=texts, decoder=decoder)
-    return Model(parts, Running(compiled=compiled, graphs=graphs, fp8=fp8, steps=steps))
+    return Model(parts, Running(compiled, graphs, fp8, fp8_attention, steps))

@@ -1,4 +1,4 @@
-"""Linear maps in 8-bit floats: the numbers they are to compute, which maps are replaced, and where they are refused."""
+"""8-bit floats: the numbers that maps and attention are to compute, what is replaced, and where they are refused."""
 
 from dataclasses import replace
 
@@ -9,8 +9,17 @@ from torch import Tensor, nn
 from shotstream.core.errors import InputError
 from shotstream.evaluate.fidelity import first_velocity, relative_error
 from shotstream.model import fp8
+from shotstream.model.attention import attend
 from shotstream.model.device import cuda_capability
-from shotstream.model.fp8 import LABEL, Float8Linear, quantise, to_float8
+from shotstream.model.fp8 import (
+    ATTENTION_LABEL,
+    LABEL,
+    Float8Linear,
+    attend_in_float8,
+    attention_to_float8,
+    quantise,
+    to_float8,
+)
 from shotstream.model.parts import ModelParts, random_parts
 from shotstream.model.quantized import replace_linears
 from shotstream.train.presets import TINY
@@ -108,3 +117,60 @@ def test_where_it_cannot_be_is_refused(
     monkeypatch.setattr(fp8, "cuda_capability", lambda _: capability)
     with pytest.raises(InputError, match=message):
         to_float8(model(dim, dtype))
+
+
+def flash_attn_func(
+    q: Tensor, k: Tensor, v: Tensor, *, q_descale: Tensor, k_descale: Tensor, v_descale: Tensor
+) -> Tensor:
+    """What FlashAttention 3 has for 8-bit floats, in plain torch: scales of [b, heads], a result in bfloat16."""
+    assert {tensor.dtype for tensor in (q, k, v)} == {torch.float8_e4m3fn}
+    rows = [
+        tensor.float() * scale[:, None, :, None] for tensor, scale in ((q, q_descale), (k, k_descale), (v, v_descale))
+    ]
+    return attend(*rows).bfloat16()
+
+
+@torch.inference_mode()
+def test_attention_is_that_of_the_rounded() -> None:
+    q, k, v = random(2, 6, 3, 16), random(2, 9, 3, 16), random(2, 9, 3, 16)
+    v[:, :, 1] *= 100
+
+    def rounded(tokens: Tensor) -> Tensor:
+        scale = tokens.float().abs().amax((1, 3), keepdim=True) / 448
+        return (tokens / scale).to(torch.float8_e4m3fn).float() * scale
+
+    got = attend_in_float8(flash_attn_func)(q, k, v)
+    assert torch.equal(got, attend(rounded(q), rounded(k), rounded(v)).bfloat16())
+    exact = attend(q.float(), k.float(), v.float())
+    for head in range(3):
+        loss = relative_error(got[:, :, head].float(), exact[:, :, head])
+        assert 0.005 < loss < 0.06, "a head with large values does not cost the others theirs"
+    several = attend_in_float8(lambda *given, **scales: (flash_attn_func(*given, **scales), None))
+    assert torch.equal(several(q, k, v), got)
+
+
+def test_self_attention_alone_is_in_8_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fp8, "cuda_capability", lambda _: (9, 0))
+    monkeypatch.setattr(fp8, "flash_attention_3", lambda: flash_attn_func)
+    parts = model()
+    before = first_velocity(parts)
+    made = attention_to_float8(parts)
+    assert 0 < relative_error(first_velocity(made), before) < 0.05
+    assert all(block.cross_attn.attend is attend for block in made.transformer.blocks)
+    assert made.lossy == (ATTENTION_LABEL,)
+    assert made.fingerprint != parts.fingerprint
+    assert to_float8(made).lossy == (ATTENTION_LABEL, LABEL)
+
+
+def test_attention_in_8_bits_is_refused_where_it_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fp8, "cuda_capability", lambda _: None)
+    with pytest.raises(
+        InputError, match=r"expected .* capability 9.0 for attention in 8 bits, got no CUDA device; leave"
+    ):
+        attention_to_float8(model())
+    monkeypatch.setattr(fp8, "cuda_capability", lambda _: (8, 9))
+    with pytest.raises(InputError, match=r"got 8.9; leave out --fp8-attention"):
+        attention_to_float8(model())
+    monkeypatch.setattr(fp8, "cuda_capability", lambda _: (9, 0))
+    with pytest.raises(InputError, match=r"expected FlashAttention 3 \(flash_attn_interface\), which is not installed"):
+        attention_to_float8(model())

@@ -88,10 +88,8 @@ def run(args: argparse.Namespace) -> int:
             text_device=text_device,
             decoder=args.decoder,
         )
-        asked = Running(
-            compiled=args.compile, graphs=args.graphs, fp8=args.fp8, steps=args.steps, attention=args.attention
-        )
-        exact = first_velocity(parts) if args.fp8 else None
+        asked = Running(args.compile, args.graphs, args.fp8, args.fp8_attention, args.steps, args.attention)
+        exact = first_velocity(parts) if args.fp8 or args.fp8_attention else None
         whole = first_chunk(parts) if args.steps is not None else None
         parts = make_ready(parts, asked)
         velocity_error = None if exact is None else relative_error(first_velocity(parts), exact)

@@ -31,7 +31,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "--graphs", action="store_true", help="record a chunk's work as CUDA graphs in the first shot; CUDA only"
     )
     parser.add_argument(
-        "--fp8", action="store_true", help="multiply in 8-bit floats: faster, but lossy; CUDA from capability 8.9 on"
+        "--fp8", action="store_true", help="linear maps in 8-bit floats: faster, but lossy; CUDA from capability 8.9 on"
+    )
+    parser.add_argument(
+        "--fp8-attention",
+        action="store_true",
+        help="self-attention in 8-bit floats: faster, but lossy; with FlashAttention 3, which is for capability 9.0",
     )
     parser.add_argument(
         "--steps", type=int, metavar="N", help="fewer steps a chunk: faster, but lossy (default: the model's)"
@@ -56,6 +61,7 @@ def open_asked(args: argparse.Namespace) -> "Model":
         compiled=args.compile,
         graphs=args.graphs,
         fp8=args.fp8,
+        fp8_attention=args.fp8_attention,
         steps=args.steps,
         decoder=args.decoder,
     )

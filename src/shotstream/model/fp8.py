@@ -1,12 +1,18 @@
-"""Linear maps in 8-bit floats: lossy, off by default.
+"""Linear maps and self-attention in 8-bit floats: lossy, off by default, each asked for by itself.
 
 Weights are kept as float8_e4m3fn with a scale for each output channel, and activations get a scale for each token when
 they come, so that the largest value of either becomes the largest that there is. Source: torchao's rowwise float8
 inference (the recipe), `torch.nn.functional.scaled_mm` (the product).
+
+Queries, keys and values get a scale for each head. What is remembered is kept in 16 bits and rounded at every
+attention, so that a cache is what it was. Source: FlashAttention-3 (arXiv 2407.08608, section 3.3), whose package does
+the attention; its rotation of queries and keys against outliers is left out, because both come normalised here.
 """
 
 import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +21,12 @@ from torch import Tensor, nn
 from torch.nn.functional import ScalingType
 
 from shotstream.core.errors import InputError
+from shotstream.model.attention import Attend
 from shotstream.model.device import cuda_capability
+from shotstream.model.kernels import FA3_CAPABILITY, flash_attention_3
 from shotstream.model.parts import ModelParts
 from shotstream.model.quantized import replace_linears
+from shotstream.model.transformer import Block
 
 FLOAT8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FLOAT8).max
@@ -26,6 +35,7 @@ STEP = 16
 """Widths that the product takes are multiples of this."""
 CAPABILITY = (8, 9)
 LABEL = "fp8: products of the transformer's blocks are made of 8-bit floats"
+ATTENTION_LABEL = "fp8 attention: self-attention is made of 8-bit floats"
 
 
 class Float8Linear(nn.Module):
@@ -79,5 +89,51 @@ def to_float8(parts: ModelParts) -> ModelParts:
         dtype = str(weight.dtype).removeprefix("torch.")
         raise InputError(f"expected a model in bfloat16 to make 8 bits of, got {dtype}; leave out --fp8")
     replace_linears(parts.transformer, Float8Linear)
-    mark = hashlib.blake2b(f"{parts.fingerprint}/fp8".encode(), digest_size=16).hexdigest()
-    return replace(parts, fingerprint=mark, lossy=(*parts.lossy, LABEL))
+    return _another(parts, "fp8", LABEL)
+
+
+def attend_in_float8(flash: Callable[..., Tensor | tuple[Tensor, ...]]) -> Attend:
+    """Attention of queries, keys and values that are rounded to 8 bits, with a scale for each sample and head.
+
+    `flash` is FlashAttention 3's function; what it returns is in bfloat16.
+    """
+
+    def attend(
+        q: Float[Tensor, "b n heads d"], k: Float[Tensor, "b m heads d"], v: Float[Tensor, "b m heads d"]
+    ) -> Float[Tensor, "b n heads d"]:
+        (q, q_scale), (k, k_scale), (v, v_scale) = (quantise_heads(tensor) for tensor in (q, k, v))
+        out = flash(q, k, v, q_descale=q_scale, k_descale=k_scale, v_descale=v_scale)
+        return out if isinstance(out, Tensor) else out[0]
+
+    return attend
+
+
+def quantise_heads(tokens: Float[Tensor, "b n heads d"]) -> tuple[Tensor, Float[Tensor, "b heads"]]:
+    """Tokens as 8-bit floats, and the float32 scale that each head of a sample is to be multiplied by."""
+    scale = tokens.abs().amax((1, 3)).float().clamp(min=LEAST_SCALE) / LARGEST
+    return (tokens / scale[:, None, :, None]).to(FLOAT8), scale
+
+
+def attention_to_float8(parts: ModelParts) -> ModelParts:
+    """The model with its self-attention, in place, in 8 bits; captions are read as before. It is another model.
+
+    Raises:
+        InputError: the device is of another capability than FlashAttention 3 is made for, or the package is missing.
+    """
+    capability = cuda_capability(parts.transformer.patch_embedding.weight.device)
+    if capability != FA3_CAPABILITY:
+        wanted = ".".join(map(str, FA3_CAPABILITY))
+        got = "no CUDA device" if capability is None else ".".join(map(str, capability))
+        raise InputError(
+            f"expected a CUDA device of capability {wanted} for attention in 8 bits, got {got}; "
+            "leave out --fp8-attention"
+        )
+    attend = attend_in_float8(flash_attention_3())
+    for block in cast("Iterable[Block]", parts.transformer.blocks):
+        block.self_attn.attend = attend
+    return _another(parts, "fp8-attention", ATTENTION_LABEL)
+
+
+def _another(parts: ModelParts, mark: str, label: str) -> ModelParts:
+    fingerprint = hashlib.blake2b(f"{parts.fingerprint}/{mark}".encode(), digest_size=16).hexdigest()
+    return replace(parts, fingerprint=fingerprint, lossy=(*parts.lossy, label))

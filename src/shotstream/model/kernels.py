@@ -28,6 +28,7 @@ PACKAGES: Mapping[str, str] = MappingProxyType({"fa3": "flash_attn_interface", "
 KERNELS = (*PACKAGES, "cudnn", "torch")
 AUTO = "auto"
 HEAD_DIM_STEP, MAX_HEAD_DIM = 8, 256
+FA3_CAPABILITY = (9, 0)
 CUDNN_FIRST = [
     SDPBackend.CUDNN_ATTENTION,
     SDPBackend.FLASH_ATTENTION,
@@ -95,8 +96,21 @@ def from_package(function: Callable[..., Tensor | tuple[Tensor, ...]]) -> Attend
     return flash
 
 
+def flash_attention_3() -> Callable[..., Tensor | tuple[Tensor, ...]]:
+    """The function of FlashAttention 3's package.
+
+    Raises:
+        InputError: it is not installed, or broken.
+    """
+    module = PACKAGES["fa3"]
+    if find_spec(module) is None:
+        raise InputError(f"expected FlashAttention 3 ({module}), which is not installed; install it")
+    function: Callable[..., Tensor | tuple[Tensor, ...]] = _imported(module).flash_attn_func
+    return function
+
+
 def _runs(name: str, capability: tuple[int, int], installed: Iterable[str]) -> bool:
-    return name in installed and (name == "fa2" or capability == (9, 0))
+    return name in installed and (name == "fa2" or capability == FA3_CAPABILITY)
 
 
 def _imported(package: str) -> Any:

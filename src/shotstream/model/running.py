@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from shotstream.model.compiled import compile_blocks
-from shotstream.model.fp8 import to_float8
+from shotstream.model.fp8 import attention_to_float8, to_float8
 from shotstream.model.graphs import CudaRecorder, Graphs
 from shotstream.model.kernels import AUTO, pick_kernel
 from shotstream.model.parts import ModelParts
@@ -12,12 +12,14 @@ from shotstream.model.parts import ModelParts
 @dataclass(frozen=True)
 class Running:
     """What is asked for: compiled blocks (`model.compiled`), CUDA graphs (`model.graphs`), an attention by name
-    (`model.kernels`), and what is lossy: 8-bit floats (`model.fp8`) and fewer steps than the model was made for.
+    (`model.kernels`), and what is lossy: linear maps and attention in 8-bit floats (`model.fp8`), and fewer steps than
+    the model was made for.
     """
 
     compiled: bool = False
     graphs: bool = False
     fp8: bool = False
+    fp8_attention: bool = False
     steps: int | None = None
     attention: str = AUTO
 
@@ -33,6 +35,8 @@ def make_ready(parts: ModelParts, running: Running) -> ModelParts:
     transformer.use(pick_kernel(weight.device, weight.dtype, head_dim, running.attention))
     if running.fp8:
         parts = to_float8(parts)
+    if running.fp8_attention:
+        parts = attention_to_float8(parts)
     if running.steps is not None:
         parts = with_steps(parts, running.steps)
     if running.compiled:
