@@ -156,8 +156,9 @@ def test_the_captions_that_are_counted_are_those_that_are_read(monkeypatch: pyte
     with Story(parts, "G. ") as story:
         for caption in ("a", "b", "c"):
             expected = read_captions(parts, story, "G. ", caption)
+            read.clear()
             list(story.shot(caption, 1))
-            assert (encoded[-1], read[-1]) == (expected[-1], len(expected))
+            assert (encoded[-1], sum(read)) == (expected[-1], len(expected))
     assert expected == encoded == ["G. shot0:a", "G. shot1:b", "G. shot2:c"], "each is encoded once"
 
 

@@ -78,16 +78,13 @@ class CachedForward:
         _, staged = self._forward(clean.detach(), 0.0, captions, placement, plan)
         self._cache.commit(staged)
 
-    @torch.no_grad()
-    def remember_context(self, text: Float[Tensor, "b s l e"], layout: ShotLayout) -> None:
+    def remember_context(self, captions: Captions, layout: ShotLayout) -> None:
         """Fills the context part of an empty cache (the paper's global cache), where the context has one.
 
-        Of `text` only captions that the context attends to are read: but for a story's first shot, this needs to know
-        nothing of the shot that is to come.
+        `captions` are those that the context attends to; but for a story's first shot, nothing need be known of the
+        shot that is to come.
         """
         if self.in_front:
-            described = layout.context.captions
-            captions = self.read(text[:, : int(described.max()) + 1])
             self.remember(self._context, captions, self.place(layout.context))
 
     def _forward(

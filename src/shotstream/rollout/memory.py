@@ -79,7 +79,7 @@ class StoryMemory:
         cache = self._empty_cache()
         with self._clock("prefill"):
             forward = CachedForward(self._parts.transformer, cache, known.latents, guidance, negative, self.recorded)
-            forward.remember_context(text, layout)
+            forward.remember_context(forward.read(text), layout)
         self._prepared = tuple(self._history.branch), cast, known
 
     def remember(self, text: str, cast: int) -> tuple[Remembered, KVCache | None]:

@@ -43,6 +43,11 @@ class ShotInputs:
     negative: Float[Tensor, "b 1 l e"] | None = None
 
     @property
+    def context_text(self) -> Float[Tensor, "b s l e"]:
+        """The captions that the context attends to, in their order."""
+        return self.text[:, : int(self.layout.context.captions.max()) + 1]
+
+    @property
     def own_text(self) -> Float[Tensor, "b 1 l e"]:
         """The new shot's caption of every sample."""
         rows = self.layout.target.captions[:, 0]
@@ -96,9 +101,11 @@ class ShotRollout:
         self._steered = False
         self._latents_made = 0
         with clock("prefill"):
-            if not cache.latents:
-                self._forward.remember_context(inputs.text, inputs.layout)
             self._text = self._forward.read(inputs.own_text)
+            if not cache.latents:
+                alone = inputs.text.shape[1] == 1
+                captions = self._text if alone else self._forward.read(inputs.context_text)
+                self._forward.remember_context(captions, inputs.layout)
 
     @property
     def chunks_left(self) -> int:

@@ -88,6 +88,8 @@ STORYWORLD = Preset(
         sampler=SamplerConfig("euler", num_steps=12, shift=3.0, guidance=2.5),
     ),
     student=SamplerConfig("few_step", shift=3.0),
+    base=BaseTraining(pictures=PoolConfig(latents=128, batches=1200, pictures=True, seed=1)),
+    shots=PoolConfig(batches=2400, chunks=(1, 2, 4, 7), chunk_shares=(0.25, 0.45, 0.2, 0.1), seed=1),
     teacher=TeacherTraining(
         LoopConfig(steps=6000, ema_decay=0.999, sample_every_steps=2000),
         OptimizerConfig(5e-4, matrices="muon"),
