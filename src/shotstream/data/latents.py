@@ -31,9 +31,9 @@ IDENTITY_FILE = "pool.json"
 class PoolConfig:
     """What a pool holds: `batches` batches of about `latents` latents a part, whatever the length of their shots.
 
-    Shots of `chunks` chunks come with probability `chunk_shares`. A batch serves `steps_a_batch` steps in turn; after
-    the last batch the first comes again. `seed` decides all of it. With `pictures`, a sample is one frame of a shot,
-    alone, and the lengths of shots say nothing.
+    Shots of `chunks` chunks come with probability `chunk_shares`. A batch serves `steps_a_batch` steps in turn, with as
+    many samples each; after the last batch the first comes again. `seed` decides all of it. With `pictures`, a sample
+    is one frame of a shot, alone, and the lengths of shots say nothing.
     """
 
     latents: int = 192
@@ -169,7 +169,8 @@ class LatentPool:
             seeds = rng.integers(2**60, size=(self._parts, config.latents))[part]
             return [self._source.draw_picture(_generator("picture-sample", seed)) for seed in seeds]
         chunks = int(rng.choice(config.chunks, p=config.chunk_shares))
-        count = max(config.steps_a_batch, config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS))
+        each = config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS) // config.steps_a_batch
+        count = config.steps_a_batch * max(1, each)
         seeds = rng.integers(2**60, size=(self._parts, count))[part]
         return [self._source.draw(_generator("shot-sample", seed), chunks) for seed in seeds]
 

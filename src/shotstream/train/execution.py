@@ -21,6 +21,9 @@ from shotstream.core.errors import InputError
 from shotstream.model.transformer import Transformer
 from shotstream.train.settings import ExecutionConfig
 
+COMPILED_SHAPES = 32
+"""How many shapes of a batch are compiled: every length of a shot is one, with one caption and with several."""
+
 
 class Execution:
     """The processes of one run and what they compute on. A process is `rank` of `processes`."""
@@ -91,6 +94,7 @@ class Execution:
         """The network as whole forwards call it: compiled where that is asked for."""
         if not self.config.compile:
             return network
+        torch._dynamo.config.recompile_limit = COMPILED_SHAPES
         compiled = torch.compile(network, dynamic=False)
 
         def call(latents: Tensor, timesteps: Tensor, text: Tensor, *others: Any, **named: Any) -> Tensor:
