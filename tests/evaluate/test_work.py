@@ -21,6 +21,11 @@ from shotstream.train.presets import STORYWORLD, TINY
 TERA = 1e12
 H200_FLOPS = 790 * TERA
 STEPS = 4
+ENLARGED = [(384, 192, 120 * 208, 2), (384, 192, 240 * 416, 4), (192, 96, 480 * 832, 4)]
+"""Channels in and out, pixels, and frames a latent, of what the published decoder enlarges before it convolves."""
+SAVED = sum(2 * 9 * i * o * pixels * frames for i, o, pixels, frames in ENLARGED) * 5 / 9 / TERA
+SAVED_FIRST = sum(2 * 9 * i * o * pixels for i, o, pixels, _ in ENLARGED) * 5 / 9 / TERA
+"""A first latent is one frame."""
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +56,18 @@ def test_what_the_published_model_does_once_a_shot_and_once_a_chunk(wan: ShotWor
     assert tera(wan.of("text")) == pytest.approx(4.85, abs=0.01)
     assert tera(wan.of("prefill")) == pytest.approx(40.4, abs=0.3)
     first, *later = (tera(tally_work(chunk, "decode")) for chunk in wan.chunks)
-    assert later == pytest.approx([40.65] * 6, abs=0.01)
-    assert first == pytest.approx(4.35 + 2 * 13.55, abs=0.01)
+    assert later == pytest.approx([40.65 - 3 * SAVED] * 6, abs=0.01)
+    assert first == pytest.approx(4.35 - SAVED_FIRST + 2 * (13.55 - SAVED), abs=0.01)
     commits = [tera(tally_work(chunk, "commit")) for chunk in wan.chunks]
     steps = [tera(tally_work(chunk, "denoise")) / STEPS for chunk in wan.chunks]
     assert commits == pytest.approx([0, *steps[:-1]]), "the last chunk is never committed"
 
 
-def test_a_tiny_decoder_has_a_25th_of_the_work(wan: ShotWork) -> None:
+def test_a_tiny_decoder_has_a_24th_of_the_work(wan: ShotWork) -> None:
     tiny = shot_work(replace(WAN_1_3B, tiny_decoder=TinyDecoderConfig()), captions=1)
     first, *later = (tera(tally_work(chunk, "decode")) for chunk in tiny.chunks)
     assert later == pytest.approx([1.581] * 6, abs=0.001)
-    assert tera(wan.of("decode")) / tera(tiny.of("decode")) == pytest.approx(25.1, abs=0.1)
+    assert tera(wan.of("decode")) / tera(tiny.of("decode")) == pytest.approx(23.9, abs=0.1)
     assert first < later[0], "three of the first four frames are left out before they are grown"
     assert {part: tera(work) for part, work in tiny.parts.items() if part != "decode"} == {
         part: tera(work) for part, work in wan.parts.items() if part != "decode"
@@ -70,7 +75,9 @@ def test_a_tiny_decoder_has_a_25th_of_the_work(wan: ShotWork) -> None:
 
 
 def test_the_floor_of_the_published_way(wan: ShotWork) -> None:
-    """It runs every convolution in time over zeros for a single frame, and a clean pass that nothing reads."""
+    """It runs every convolution in time over zeros for a single frame, enlarges before it convolves, and makes a clean
+    pass that nothing reads.
+    """
     counter = WorkCounter()
     with torch.device("meta"):
         encoder = WanVAE(WanVAEConfig()).encoder
@@ -81,7 +88,8 @@ def test_the_floor_of_the_published_way(wan: ShotWork) -> None:
     assert context == pytest.approx(16.3, abs=0.2)
     last_clean = tera(tally_work(wan.chunks[-1], "denoise")) / STEPS
     ours = sum(tera(work) for work in wan.parts.values())
-    theirs = ours - tera(wan.of("context")) + context + last_clean
+    enlarging = SAVED_FIRST + 20 * SAVED
+    theirs = ours - tera(wan.of("context")) + context + last_clean + enlarging
     assert frames_of_chunks(7) * H200_FLOPS / TERA / theirs == pytest.approx(39.7, abs=0.1)
     assert frames_of_chunks(7) * H200_FLOPS / TERA / (theirs - last_clean) == pytest.approx(41.0, abs=0.1)
 

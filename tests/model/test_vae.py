@@ -269,3 +269,12 @@ def test_published_configurations(config: WanVAEConfig) -> None:
 def test_other_configurations_are_refused(key: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         wan_vae_config({**DIFFUSERS, key: value})
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 7), (1, 1)])
+def test_a_picture_is_convolved_as_if_it_had_been_enlarged(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    layer, x = vae_layers.EnlargingConv2d(6, 4, 3).double(), torch.randn(2, 6, height, width, dtype=torch.float64)
+    doubled = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    torch.testing.assert_close(layer(x), torch.nn.functional.conv2d(doubled, layer.weight, layer.bias, padding=1))
+    assert layer(x).is_contiguous(memory_format=torch.channels_last)

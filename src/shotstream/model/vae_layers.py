@@ -169,6 +169,29 @@ class Downsample(nn.Module):
         return pass_first_by(lambda rest: time_conv(rest, state), x)
 
 
+class EnlargingConv2d(nn.Conv2d):
+    """A 3x3 convolution of the picture with every pixel doubled, computed on the picture as it is.
+
+    Of nine taps on doubled pixels, those that meet the same pixel are added up beforehand: four 2x2 convolutions are
+    left, one for each place in a doubled pixel, with 16 products a pixel of the small picture instead of 36.
+    """
+
+    TAPS = ((slice(0, 1), slice(1, 3)), (slice(0, 2), slice(2, 3)))
+    """Which of three taps meet the first and the second of two pixels, on the even and on the odd places."""
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k y x"]:
+        n, _, h, w = x.shape
+        shape = (n, self.out_channels, 2 * h, 2 * w)
+        out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        for down, rows in enumerate(self.TAPS):
+            taps = torch.stack([self.weight[:, :, row].sum(2) for row in rows], 2)
+            for right, columns in enumerate(self.TAPS):
+                filters = torch.stack([taps[..., column].sum(3) for column in columns], 3)
+                seen = F.pad(x, (1 - right, right, 1 - down, down))
+                out[:, :, down::2, right::2] = F.conv2d(seen, filters, self.bias)
+        return out
+
+
 class Upsample(nn.Module):
     """Doubles height and width, halves the channels and, where it is temporal, doubles the frames after the first.
 
@@ -177,9 +200,8 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int, *, temporal: bool) -> None:
         super().__init__()
-        self.resample = nn.Sequential(
-            nn.Upsample(scale_factor=2, mode="nearest-exact"), nn.Conv2d(channels, channels // 2, 3, padding=1)
-        )
+        # the published sequence enlarges first, so that the weights are those of its second layer
+        self.resample = nn.Sequential(nn.Identity(), EnlargingConv2d(channels, channels // 2, 3))
         self.time_conv = CausalConv3d(channels, 2 * channels, (3, 1, 1)) if temporal else None
 
     def forward(self, x: Float[Tensor, "b c f h w"], state: StreamState | None) -> Float[Tensor, "b k g y x"]:
