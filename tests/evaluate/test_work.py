@@ -54,7 +54,7 @@ def test_one_forward_of_the_published_model(wan: ShotWork) -> None:
 
 def test_what_the_published_model_does_once_a_shot_and_once_a_chunk(wan: ShotWork) -> None:
     assert tera(wan.of("text")) == pytest.approx(4.85, abs=0.01)
-    assert tera(wan.of("prefill")) == pytest.approx(40.4, abs=0.3)
+    assert tera(wan.of("prefill")) == pytest.approx(40.4, abs=0.4), "with a caption's keys for context and shot each"
     first, *later = (tera(tally_work(chunk, "decode")) for chunk in wan.chunks)
     assert later == pytest.approx([40.65 - 3 * SAVED] * 6, abs=0.01)
     assert first == pytest.approx(4.35 - SAVED_FIRST + 2 * (13.55 - SAVED), abs=0.01)

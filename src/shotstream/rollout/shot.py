@@ -103,8 +103,7 @@ class ShotRollout:
         with clock("prefill"):
             self._text = self._forward.read(inputs.own_text)
             if not cache.latents:
-                alone = inputs.text.shape[1] == 1
-                captions = self._text if alone else self._forward.read(inputs.context_text)
+                captions = self._forward.read(inputs.context_text)  # apart, so that every process reads as often
                 self._forward.remember_context(captions, inputs.layout)
 
     @property
