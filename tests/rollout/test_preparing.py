@@ -113,6 +113,7 @@ def test_nothing_is_prepared_where_it_cannot_be_known(
     described_by_the_target = random_parts(replace(tiny_config(), captions="target"))
     for story in (
         Story(parts, "a story.", context="relevant"),
+        Story(parts, "a story.", context="none"),
         Story(parts, "a story.", sampler=whole),
         Story(described_by_the_target, "a story."),
     ):

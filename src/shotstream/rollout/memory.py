@@ -57,8 +57,9 @@ class StoryMemory:
         self._parts, self._history, self._size = parts, history, size
         self._sampler, self._read, self._clock = sampler, read, clock
         self._select = make_selector(context, caption_vector(parts.text_encoder))
-        known_before = context in SELECTORS and parts.config.captions == "per_shot"
-        self._foreseeable = known_before and sampler.order == "chunks"
+        known_before = context in SELECTORS and context != "none"  # a context of nothing attends to the new caption
+        own_captions, by_chunks = parts.config.captions == "per_shot", sampler.order == "chunks"
+        self._foreseeable = known_before and own_captions and by_chunks
         self._cache: KVCache | None = None
         self.recorded: RecordedForward | None = None
         self._prepared: tuple[tuple[int, ...], int, Remembered] | None = None
