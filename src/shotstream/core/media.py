@@ -25,7 +25,8 @@ Frames: TypeAlias = UInt8[np.ndarray, "n h w 3"]
 _BT709 = 1
 _X264_OPTIONS = {"crf": "16", "preset": "fast", "x264-params": "stitchable=1:mbtree=0"}
 """stitchable: files can be joined. No mbtree: on some processors x264's makes other bits of the same frames."""
-_FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "g": "1", "context": "0"}
+_FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "g": "1", "context": "0", "slices": "16"}
+"""slices: as many threads may share a frame."""
 
 
 @dataclass(frozen=True)

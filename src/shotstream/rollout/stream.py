@@ -127,17 +127,27 @@ class Story:
 
     @property
     def can_prepare(self) -> bool:
-        """Whether `prepare` would do something now."""
-        return (self._current is None or self._current.finished) and self._memory.can_prepare
+        """Whether `prepare` would do something now that needs no caption."""
+        return not self._making and self._memory.can_prepare
 
     @torch.inference_mode()
-    def prepare(self) -> None:
-        """Reads what the next shot will remember, in time that nobody waits for: its first frames then come sooner.
+    def prepare(self, text: str | None = None) -> None:
+        """Does ahead what the next shot would wait for, in time that nobody waits for: its first frames come sooner.
 
-        They are the same frames. Nothing happens before a story's first shot, while a shot is being made, or where
-        what is remembered may depend on the caption to come. It is in vain if the story goes elsewhere first, or gets
-        another member of the cast.
+        They are the same frames. What the next shot will remember is read, but not before a story's first shot, while
+        a shot is being made, or where what is remembered may depend on the caption to come. That is in vain if the
+        story goes elsewhere first, or gets another member of the cast.
+
+        Args:
+            text: a caption that may come, because somebody is writing it: it is encoded for the next shot, and while a
+                shot is being made for steering that one, too. Of captions that do not come the latest few are kept.
+
+        Raises:
+            InputError: the caption is empty.
         """
+        if text is not None:
+            with self._clock("text"):
+                self._reader.prepare(self._read_as(check_text(text, "a caption that may come")))
         if self.can_prepare:
             self._memory.prepare()
 
@@ -200,7 +210,9 @@ class Story:
 
     def close(self) -> None:
         """Frees the cache, and removes a temporary history."""
-        self._memory.close(unused=self._current is None or self._current.finished)
+        self._memory.close(unused=not self._making)
+        if self._current is not None:
+            self._current.forget()
         self._current = None
         self.history.close()
 
@@ -230,6 +242,16 @@ class Story:
         if cache is None:
             return WholeShotRollout(transformer, inputs, noise, sampler, self._clock)
         return ShotRollout(transformer, cache, inputs, noise, sampler, self._clock, forward=recorded)
+
+    @property
+    def _making(self) -> bool:
+        return self._current is not None and not self._current.finished
+
+    def _read_as(self, text: str) -> list[str]:
+        """All that would be read of a caption that comes now, whether for a new shot or for the one being made."""
+        made = len(self.history)
+        captions = [self._compose(index, text) for index in ((made, made + 1) if self._making else (made,))]
+        return [*captions, text] if self._memory.by_caption else captions
 
     def _compose(self, index: int, text: str) -> str:
         return compose_caption(self._global, index, text)

@@ -36,8 +36,9 @@ class Origin:
 class Shot(Iterator[Frames]):
     """A shot being made: each `next` gives the frames of one chunk, uint8 `[n, h, w, 3]`.
 
-    Between two chunks it can be steered or cut. It joins the story's history when frames are asked for after its last
-    ones, when it is cut, or when the next shot begins: the last frames do not wait for the disk.
+    Between two chunks it can be steered or cut. Its frames are encoded for the history while the next ones are made.
+    It joins the history when frames are asked for after its last ones, when it is cut, or when the next shot begins:
+    the last frames do not wait for the disk.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Shot(Iterator[Frames]):
         self._rollout: Iterator[Tensor] | None = rollout
         self._decoder, self._history = decoder, history
         self._steers: dict[int, str] = {}
-        self._frames, self._pixels = FrameStore(), FrameStore()
+        self._film, self._pixels = history.film(), FrameStore()
 
     @property
     def finished(self) -> bool:
@@ -74,7 +75,7 @@ class Shot(Iterator[Frames]):
             self.cut()
             raise StopIteration
         frames, pixels = self._decoder.push(latents)
-        self._frames.add(torch.from_numpy(frames))
+        self._film.add(frames)
         self._pixels.add(pixels[0])
         self.chunks += 1
         return frames
@@ -103,11 +104,19 @@ class Shot(Iterator[Frames]):
         if self._rollout is None:
             return
         self._rollout = None
-        if self.chunks:
-            with self._clock("history"):
-                self._history.add(self._finished())
-        self._frames.close()
+        if not self.chunks:
+            self._film.abandon()
+            return
+        with self._clock("history"):
+            self._history.add(self._finished())
         self._pixels.close()
+
+    def forget(self) -> None:
+        """Ends the shot as if it had never been begun."""
+        if self._rollout is not None:
+            self._rollout = None
+            self._film.abandon()
+            self._pixels.close()
 
     def _finished(self) -> FinishedShot:
         steers = tuple(Steer(at, text) for at, text in self._steers.items() if at < self.chunks)
@@ -116,7 +125,7 @@ class Shot(Iterator[Frames]):
             self._origin.text,
             self._origin.seed,
             self.chunks,
-            (self._frames[index].numpy() for index in range(len(self._frames))),
+            self._film,
             self._key_frames(steers),
             steers,
             self._origin.cast,

@@ -21,7 +21,8 @@ from safetensors.numpy import save
 
 from shotstream.core.errors import InputError
 from shotstream.core.files import make_directory, remove_partials, write_bytes
-from shotstream.core.media import Frame, Frames, VideoWriter, check_frames, read_video
+from shotstream.core.filming import Film
+from shotstream.core.media import Frame, Frames, check_frames, read_video
 from shotstream.core.pictures import write_png
 from shotstream.core.spec import FPS
 from shotstream.story.cast import fit_picture
@@ -44,7 +45,8 @@ from shotstream.story.tree import StoryTree, Take
 class FinishedShot:
     """A shot as it was made: `caption` is the text it began with, `seed` that of its noise.
 
-    `frames` are uint8 `[n, h, w, 3]`, in one piece or several. `key_frames` has, by frame, the float32 pixels
+    `frames` are uint8 `[n, h, w, 3]`, in one piece or several, or on their way to disk already (`History.film`).
+    `key_frames` has, by frame, the float32 pixels
     `[3, h, w]` in [-1, 1] of all frames that may become context. `steers` and `cast` are as in `Take`.
     """
 
@@ -52,7 +54,7 @@ class FinishedShot:
     caption: str
     seed: int
     chunks: int
-    frames: Frames | Iterable[Frames]
+    frames: Frames | Iterable[Frames] | Film
     key_frames: Mapping[int, NDArray[np.float32]]
     steers: tuple[Steer, ...] = ()
     cast: int = 0
@@ -188,6 +190,10 @@ class History:
         """The exact key frames of a shot."""
         return self.shot_file(shot_index).with_suffix(".safetensors")
 
+    def film(self) -> Film:
+        """The lossless video of the next shot, to be filled while the shot is made, and then to be added with it."""
+        return Film(self.shot_file(len(self)), FPS)
+
     def add(self, shot: FinishedShot) -> None:
         """Appends a shot to the branch that the story stands on. It is kept whole or not at all.
 
@@ -197,9 +203,8 @@ class History:
         if shot.index != len(self):
             raise InputError(f"expected shot {len(self)} of the story, got shot {shot.index}; add shots in order")
         path, exact = self.shot_file(shot.index), self.key_frames_file(shot.index)
-        with VideoWriter(path, FPS, lossless=True) as writer:
-            for frames in shot.frames:
-                writer.add(self._check_size(frames))
+        film = shot.frames if isinstance(shot.frames, Film) else self.film().extend(map(self._check_size, shot.frames))
+        length_frames = film.finish()
         write_bytes(exact, save({str(frame): np.ascontiguousarray(p) for frame, p in shot.key_frames.items()}))
         tree = self.tree
         take = Take(
@@ -209,7 +214,7 @@ class History:
             shot.caption,
             shot.seed,
             shot.chunks,
-            writer.frames,
+            length_frames,
             hash_file(path),
             hash_file(exact),
             shot.steers,
