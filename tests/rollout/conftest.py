@@ -48,3 +48,12 @@ def tiny_config() -> Callable[..., ModelConfig]:
 @pytest.fixture(scope="session")
 def parts() -> ModelParts:
     return random_parts(_tiny_config())
+
+
+@pytest.fixture
+def encoded(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the text encoder is asked for."""
+    asked: list[str] = []
+    encode = parts.text_encoder.encode
+    monkeypatch.setattr(parts.text_encoder, "encode", lambda captions: asked.extend(captions) or encode(captions))
+    return asked

@@ -1,4 +1,4 @@
-"""Preparing a shot ahead of its caption: the same frames, sooner, whatever the story does in between."""
+"""Preparing a shot before it is asked for: the same frames, sooner, whatever the story does in between."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from shotstream.core.clock import Part
+from shotstream.core.errors import InputError
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.parts import ModelParts, random_parts
 from shotstream.rollout.stream import Story
@@ -72,6 +73,48 @@ def test_what_is_prepared_is_not_done_again(parts: ModelParts, monkeypatch: pyte
         make(story, TEXTS[1])
         assert "context" not in clock.noted
         assert set(forwards) == {3}, "only chunks are computed"
+
+
+@pytest.mark.parametrize("context", ["dynamic", "relevant"])
+def test_of_a_caption_that_was_written_before_nothing_is_left_to_encode(
+    context: str, parts: ModelParts, encoded: list[str]
+) -> None:
+    with Story(parts, "a story.", context=context) as plain, Story(parts, "a story.", context=context) as ahead:
+        for text in TEXTS:
+            for written in (text[:4], text[:6], text):
+                ahead.prepare(written)
+            encoded.clear()
+            frames = make(ahead, text, 2)
+            assert not [caption for caption in encoded if text in caption]
+            assert np.array_equal(frames, make(plain, text, 2))
+
+
+def test_what_is_written_while_a_shot_is_made_may_steer_it_or_follow_it(parts: ModelParts, encoded: list[str]) -> None:
+    def tell(story: Story, written: bool) -> list[np.ndarray]:
+        shot = story.shot(TEXTS[0], 3)
+        if written:
+            story.prepare(TEXTS[2])
+        frames = [next(shot)]
+        encoded.clear()
+        shot.steer(TEXTS[2])
+        frames += [*shot, *story.shot(TEXTS[2], 1)]
+        assert (encoded == []) == written
+        return frames
+
+    with Story(parts, "a story.") as plain, Story(parts, "a story.") as ahead:
+        pairs = zip(tell(plain, False), tell(ahead, True), strict=True)
+        assert all(np.array_equal(one, other) for one, other in pairs)
+        ahead.shot(TEXTS[0])
+        ahead.prepare(TEXTS[1])
+        encoded.clear()
+        next(ahead.shot(TEXTS[1]))
+        assert encoded == [], "a shot without a chunk is forgotten, and has not counted"
+
+
+def test_a_caption_is_prepared_only_where_it_is_one(parts: ModelParts, encoded: list[str]) -> None:
+    with Story(parts, "a story.") as story, pytest.raises(InputError, match="a caption that may come"):
+        story.prepare(" ")
+    assert encoded == []
 
 
 def test_a_story_that_goes_elsewhere_is_not_misled(parts: ModelParts) -> None:

@@ -12,15 +12,6 @@ from shotstream.rollout.stream import Story
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def encoded(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the text encoder is asked for."""
-    asked: list[str] = []
-    encode = parts.text_encoder.encode
-    monkeypatch.setattr(parts.text_encoder, "encode", lambda captions: asked.extend(captions) or encode(captions))
-    return asked
-
-
 def test_kept_rows_are_those_that_are_made_anew(parts: ModelParts, encoded: list[str]) -> None:
     reader = CaptionReader(parts.text_encoder, CPU)
     for captions in (["a fox"], ["an owl", "a fox"], ["a fox", "a fox", "a cat"]):
@@ -37,6 +28,24 @@ def test_only_the_latest_are_kept(parts: ModelParts, encoded: list[str], monkeyp
         reader.read([caption])
     assert encoded == ["a", "b", "c", "b"], "of a and b, b had been read longer ago when c came"
     assert reader.read(["a", "b", "c"]).shape[0] == 3, "a shot may read more than are kept"
+
+
+def test_drafts_are_encoded_once_and_push_nothing_out(
+    parts: ModelParts, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "KEPT_CAPTIONS", 1)
+    monkeypatch.setattr(reading, "KEPT_DRAFTS", 2)
+    reader = CaptionReader(parts.text_encoder, CPU)
+    reader.read(["said"])
+    reader.prepare(["a", "ab", "a", "abc", "said"])
+    assert encoded == ["said", "a", "ab", "abc"]
+    encoded.clear()
+    assert torch.equal(reader.read(["said", "a", "abc"]), parts.text_encoder.encode(["said", "a", "abc"]))
+    assert encoded == ["said", "a", "abc"], "by the test alone: a was written again after ab, and what was said stays"
+    encoded.clear()
+    reader.read(["ab"])
+    assert encoded == ["ab"], "only the latest are kept"
+    assert not reader._drafts, "what was said is no draft any more"
 
 
 def test_a_story_has_the_same_frames(parts: ModelParts, encoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

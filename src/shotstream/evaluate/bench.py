@@ -209,7 +209,7 @@ def read_captions(parts: ModelParts, story: Story, global_caption: str, text: st
     if parts.config.captions == "target":
         return [own]
     past = story.history.past
-    select = make_selector(parts.config.context, caption_vector(parts.text_encoder))
+    select = make_selector(parts.config.context, caption_vector(parts.text_encoder.encode))
     shots = dict.fromkeys(frame.shot for frame in select(past, text, CONTEXT_LATENTS))
     return [*(compose_caption(global_caption, shot, past[shot].caption) for shot in shots), own]
 

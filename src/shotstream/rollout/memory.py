@@ -40,7 +40,8 @@ class Remembered:
 class StoryMemory:
     """What the next shot of a story remembers, and the cache that all its shots use in turn.
 
-    The cache is made once, so memory does not grow with the number of shots or their length.
+    The cache is made once, so memory does not grow with the number of shots or their length. `by_caption` says whether
+    a shot's own caption is read by itself, to choose what it remembers.
     """
 
     def __init__(
@@ -56,8 +57,9 @@ class StoryMemory:
         """The memory of a story with that history; `context` names which past frames are remembered."""
         self._parts, self._history, self._size = parts, history, size
         self._sampler, self._read, self._clock = sampler, read, clock
-        self._select = make_selector(context, caption_vector(parts.text_encoder))
-        known_before = context in SELECTORS and context != "none"  # a context of nothing attends to the new caption
+        self._select = make_selector(context, caption_vector(lambda captions: read(captions)[0]))
+        self.by_caption = context not in SELECTORS
+        known_before = not self.by_caption and context != "none"  # a context of nothing attends to the new caption
         own_captions, by_chunks = parts.config.captions == "per_shot", sampler.order == "chunks"
         self._foreseeable = known_before and own_captions and by_chunks
         self._cache: KVCache | None = None

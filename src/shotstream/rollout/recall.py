@@ -10,7 +10,6 @@ from torch import Tensor
 
 from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.model.codec import to_pixels
-from shotstream.model.text import TextEncoder
 from shotstream.story.captions import compose_caption
 from shotstream.story.cast import CAST_SHOT, cast_as_shots, cast_share
 from shotstream.story.context import ContextSelector, FrameRef
@@ -62,13 +61,13 @@ def recall(history: History, select: ContextSelector, text: str, cast: int) -> R
     )
 
 
-def caption_vector(encoder: TextEncoder) -> Callable[[str], np.ndarray]:
+def caption_vector(encode: Callable[[Sequence[str]], Float[Tensor, "s l d"]]) -> Callable[[str], np.ndarray]:
     """How near captions are is measured between these: the mean of a caption's rows, each caption read once."""
     known: dict[str, np.ndarray] = {}
 
     def embed(caption: str) -> np.ndarray:
         if caption not in known:
-            rows = encoder.encode([caption])[0].float()
+            rows = encode([caption])[0].float()
             known[caption] = rows[rows.any(-1)].mean(0).cpu().numpy()
         return known[caption]
 
