@@ -2,6 +2,11 @@
 
 import copy
 import errno
+import fcntl
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,7 +130,7 @@ def test_a_file_that_was_written_is_read_whole_or_by_rows(networks: Networks, tm
     save_batch(path, batch, extra=torch.arange(3))
     there, more = load_batch(path, slice(1, None))
     assert more["extra"].tolist() == [1, 2]
-    assert torch.equal(there.target, batch.target[1:].bfloat16().float())
+    assert torch.equal(there.target, batch.target[1:].bfloat16())
     assert torch.equal(there.layout.captions, batch.layout.captions[1:])
 
 
@@ -170,3 +175,33 @@ def test_a_pool_may_begin_at_another_of_its_batches(networks: Networks, tmp_path
     assert equal(turned(0), plain(CONFIG.steps_a_batch))
     assert equal(turned(CONFIG.steps_a_batch), plain(0))
     assert equal(turned.whole(0), plain.whole(0))
+
+
+@contextmanager
+def filled_elsewhere(directory: Path) -> Iterator[None]:
+    with (directory / latents.LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_beside_a_process_that_fills_the_pool_steps_draw_on_what_is_there(networks: Networks, tmp_path: Path) -> None:
+    config = replace(CONFIG, batches=4, steps_a_batch=1)
+    pool, full = (LatentPool(tmp_path / name, config, WORLD, *networks) for name in ("pool", "full"))
+    for number in range(2):
+        pool.make(number)
+    with filled_elsewhere(tmp_path / "pool"):
+        assert [equal(pool(step), full(step % 2)) for step in range(4)] == [True] * 4
+        with pytest.raises(InputError, match="is being filled by another process"):
+            pool.fill(1, lambda _: None)
+    assert not (tmp_path / "pool" / "00002.safetensors").exists()
+    assert equal(pool(3), full(3)), "nobody fills it any more"
+
+
+def test_a_pool_with_nothing_in_it_waits_for_the_process_that_fills_it(networks: Networks, tmp_path: Path) -> None:
+    pool = LatentPool(tmp_path, CONFIG, WORLD, *networks)
+    with filled_elsewhere(tmp_path), ThreadPoolExecutor(1) as other:
+        asked = other.submit(pool, 0)
+        time.sleep(3 * latents.POLL_S)
+        assert not asked.done()
+        save_batch(tmp_path / "00000.safetensors", encode_samples(latents.Draws(CONFIG, WORLD, 1)(0), *networks))
+        assert len(asked.result(timeout=10).target)

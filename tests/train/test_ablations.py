@@ -49,7 +49,7 @@ def test_another_seed_tells_other_stories_in_stage_2(opened: Opened) -> None:
 
 def test_a_model_without_memory_is_trained_and_told_without_one(opened: Opened) -> None:
     run = opened("none", "model.context=none", without=("latents", "trajectories"))
-    batch = run.shots(1)(0)
+    batch = run.shots(1)(0).to(run.execution.device)
     assert batch.context.shape[1] == 6
     assert not batch.context.any()
     assert not run.build("stage2").inputs(1, 0).context.any(), "the second shot of a story"

@@ -44,7 +44,7 @@ def norm(network: nn.Module) -> float:
 def test_the_teacher_trains_on_the_flow_matching_loss(finished: Path, lively: Lively, label: str) -> None:
     run = open_run(finished, lively(f"teacher.context_timestep={label}"))
     stage, config, step = run.build("teacher"), run.preset.teacher, 3
-    batch, network = run.shots(1)(step, 0), stage.state.trained[NETWORK].network
+    batch, network = run.shots(1)(step, 0).to(run.execution.device), stage.state.trained[NETWORK].network
     text = drop_text(batch.text, config.no_text_share, "teacher-text", step, 0)
     sigmas = training_sigmas(config.shift)
     index = torch.randint(len(sigmas), (len(batch.target),), generator=generator("teacher-levels", step, 0))

@@ -34,7 +34,8 @@ def test_the_states_are_those_of_the_teacher_sampled_whole(finished: Path, livel
     run = Run(finished, lively(), Execution(torch.device("cpu")))
     teacher = run.model("teacher").transformer
     batch, more = load_batch(finished / "trajectories" / "00001.safetensors")
-    assert torch.equal(batch.target, run.shots(1).whole(1).target)
+    batch = batch.to(run.execution.device)
+    assert torch.equal(batch.target, run.shots(1).whole(1).target.float())
     layout = ShotLayout(batch.layout[:6], batch.layout[6:], ())
     sampler = Sampler.from_config(run.sampler("teacher"))
     assert (sampler.order, len(sampler.sigmas), sampler.guidance) == ("whole", 9, TINY.trajectories.guidance)

@@ -1,13 +1,16 @@
 """`shotstream train`: the stages of the recipe, each resumable, and the model they make."""
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from shotstream.cli.progress import StageProgress
 
+SAMPLES = "samples"
 STAGE_HELP = {
+    SAMPLES: "make what base, teacher and stage 1 draw on; they may be trained beside it, and draw on what is there",
     "codec": "fit the codec's linear maps, then train its refinement",
     "text": "train the text encoder on captions",
     "base": "train the causal transformer by flow matching: pictures, then shots with their context",
@@ -41,7 +44,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def _command(stages: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = stages.add_parser(name, help=text)
-    parser.add_argument("--preset", default="storyworld", help="storyworld, tiny or wan-1.3b (default storyworld)")
+    parser.add_argument(
+        "--preset", default="storyworld", help="storyworld, storyworld-card, tiny or wan-1.3b (default storyworld)"
+    )
     parser.add_argument("--run", type=Path, dest="directory", metavar="DIR", help="default: runs/PRESET")
     parser.add_argument(
         "--set", action="append", default=[], dest="changes", metavar="FIELD=VALUE", help="change a field of the preset"
@@ -54,6 +59,9 @@ def _command(stages: Any, name: str, run: Any, text: str) -> argparse.ArgumentPa
 
 def _train(args: argparse.Namespace) -> int:
     run = _open(args)
+    if args.stage == SAMPLES:
+        _fill(run, "base", args.workers or os.cpu_count() or 1)
+        return 0
     try:
         for stage in run.stages() if args.stage == "all" else (args.stage,):
             if args.workers:
@@ -161,8 +169,7 @@ def _fill(run: Any, stage: str, workers: int) -> None:
     """Makes what a stage draws on ahead of it."""
     if stage in ("codec", "text", "init", "stage2"):
         return
-    pools = [run.shots(1 if stage == "trajectories" else run.loop(stage).parts)]
-    pools += [run.pictures()] if stage == "base" else []
-    for pool in pools:
+    pools = [run.pictures()] if stage == "base" else []
+    for pool in [*pools, run.shots(1 if stage == "trajectories" else run.loop(stage).parts)]:
         with StageProgress("samples", pool.files, shown=run.execution.main) as progress:
             pool.fill(workers, lambda done, progress=progress: progress.report(done, {}))

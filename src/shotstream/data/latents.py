@@ -1,10 +1,15 @@
 """Latents and text embeddings of training shots, made once and kept on disk."""
 
+import fcntl
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +27,14 @@ from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.data.samples import ShotSample, ShotSource, as_pixels, stack_layouts
 from shotstream.model.codec import Codec
+from shotstream.model.device import send
 from shotstream.model.text import TextEncoder, trim_padding
 
-IDENTITY_FILE = "pool.json"
+IDENTITY_FILE, LOCK_FILE = "pool.json", "filling.lock"
+POLL_S = 0.1
+"""How often it is looked whether another process has made a batch."""
+JOBS_A_WORKER = 2
+"""Batches that are drawn ahead of the one that is encoded."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +74,9 @@ class Batch:
     layout: FrameLayout
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on another device; the layout stays on the host."""
-        return Batch(self.context.to(device), self.target.to(device), self.text.to(device), self.layout)
+        """The same in float32 on another device, which need not be waited for; the layout stays on the host."""
+        context, target, text = (send(value, device).float() for value in (self.context, self.target, self.text))
+        return Batch(context, target, text, self.layout)
 
 
 def save_batch(path: Path, batch: Batch, **more: Tensor) -> None:
@@ -82,15 +93,43 @@ def save_batch(path: Path, batch: Batch, **more: Tensor) -> None:
 
 
 def load_batch(path: Path, rows: slice = slice(None)) -> tuple[Batch, dict[str, Tensor]]:
-    """Some of the samples of a batch written by `save_batch`, and whatever else was written."""
+    """Some of the samples of a batch written by `save_batch`, in bfloat16, and whatever else was written."""
     stored = {name: value[rows] for name, value in load_file(path).items()}
     layout = FrameLayout(*(stored.pop(name) for name in ("positions", "shots", "captions")))
-    context, target, text = (stored.pop(name).float() for name in ("context", "target", "text"))
+    context, target, text = (stored.pop(name) for name in ("context", "target", "text"))
     return Batch(context, target, text, layout), stored
 
 
+@dataclass(frozen=True)
+class Draws:
+    """The samples of a pool's files before they are encoded; in all parts of a batch shots have one length."""
+
+    config: PoolConfig
+    source: ShotSource
+    parts: int
+
+    def __call__(self, number: int) -> list[ShotSample]:
+        config, source, (batch, part) = self.config, self.source, divmod(number, self.parts)
+        rng = np.random.default_rng(derive_seed("batch", config.seed, batch))
+        if config.pictures:
+            seeds = rng.integers(2**60, size=(self.parts, config.latents))[part]
+            return [source.draw_picture(_generator("picture-sample", seed)) for seed in seeds]
+        chunks = int(rng.choice(config.chunks, p=config.chunk_shares))
+        each = config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS) // config.steps_a_batch
+        count = config.steps_a_batch * max(1, each)
+        seeds = rng.integers(2**60, size=(self.parts, count))[part]
+        return [source.draw(_generator("shot-sample", seed), chunks) for seed in seeds]
+
+    def pickled(self, number: int) -> bytes:
+        """The same for another process, in one piece: torch would hand over every tensor as an open file."""
+        return pickle.dumps(self(number))
+
+
 class LatentPool:
-    """Training samples by step and part. What is not on disk yet is made when it is asked for, or ahead by `fill`."""
+    """Training samples by step and part. What is not on disk yet is made when it is asked for, or ahead by `fill`.
+
+    Training may run beside another process that fills the pool: it then draws on what is there so far, in turn.
+    """
 
     def __init__(
         self,
@@ -119,8 +158,9 @@ class LatentPool:
         Raises:
             InputError: the directory belongs to another pool.
         """
-        self._directory, self._config, self._source, self._parts = make_directory(directory), config, source, parts
+        self._directory, self._config, self._parts = make_directory(directory), config, parts
         self._codec, self._encoder, self._device, self._begin = codec, encoder, device, begin
+        self._draws, self._there = Draws(config, source, parts), 0
         identity: dict[str, object] = {
             "config": to_dict(config),
             "source": dict(source.identity),
@@ -131,9 +171,12 @@ class LatentPool:
         claim(directory / IDENTITY_FILE, self.identity)
 
     def __call__(self, step: int, part: int = 0) -> Batch:
-        """The samples of one part of a step: a pure function of the pool, the step and the part."""
+        """The samples of one part of a step: a pure function of the pool, the step and the part.
+
+        While another process fills the pool, it depends on how far that is as well.
+        """
         number, turn = divmod(step, self._config.steps_a_batch)
-        path = self.make((number + self._begin) % self._config.batches * self._parts + part)
+        path = self.make((number + self._begin) % self._batches() * self._parts + part)
         return load_batch(path, slice(turn, None, self._config.steps_a_batch))[0]
 
     @property
@@ -146,33 +189,69 @@ class LatentPool:
         return load_batch(self.make(number))[0]
 
     def make(self, number: int) -> Path:
-        """The file of one part of one batch, made if it is not there."""
-        path = self._directory / f"{number:05d}.safetensors"
+        """The file of one part of one batch, made if it is not there and nobody else is making it."""
+        path = self._path(number)
+        while not path.exists() and self._is_filled_elsewhere():
+            time.sleep(POLL_S)
         if not path.exists():
-            save_batch(path, encode_samples(self._draw(number), self._codec, self._encoder, self._device))
+            self._encode(path, self._draws(number))
         return path
 
     def fill(self, workers: int, watch: Callable[[int], None]) -> None:
-        """Makes all batches, on `workers` processes; `watch` is told how many files are done."""
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, spawn, _one_thread) as processes:
-            jobs = [processes.submit(self.make, number) for number in range(self.files)]
-            for done, job in enumerate(as_completed(jobs), start=1):
-                job.result()
-                watch(done)
+        """Makes all batches in their order: drawn on `workers` processes, encoded by this one.
 
-    def _draw(self, number: int) -> list[ShotSample]:
-        """The samples of a file: those of one batch have shots of one length in all parts."""
-        config, (batch, part) = self._config, divmod(number, self._parts)
-        rng = np.random.default_rng(derive_seed("batch", config.seed, batch))
-        if config.pictures:
-            seeds = rng.integers(2**60, size=(self._parts, config.latents))[part]
-            return [self._source.draw_picture(_generator("picture-sample", seed)) for seed in seeds]
-        chunks = int(rng.choice(config.chunks, p=config.chunk_shares))
-        each = config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS) // config.steps_a_batch
-        count = config.steps_a_batch * max(1, each)
-        seeds = rng.integers(2**60, size=(self._parts, count))[part]
-        return [self._source.draw(_generator("shot-sample", seed), chunks) for seed in seeds]
+        Args:
+            workers: how many.
+            watch: told how many files are done after each.
+
+        Raises:
+            InputError: another process is filling the pool.
+        """
+        with self._filling(), ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as processes:
+            missing = iter([number for number in range(self.files) if not self._path(number).exists()])
+            drawn: deque[tuple[int, Future[bytes]]] = deque()
+            for number in range(self.files):
+                while len(drawn) < JOBS_A_WORKER * workers and (following := next(missing, None)) is not None:
+                    drawn.append((following, processes.submit(self._draws.pickled, following)))
+                if drawn and drawn[0][0] == number:
+                    self._encode(self._path(number), pickle.loads(drawn.popleft()[1].result()))
+                watch(number + 1)
+
+    def _encode(self, path: Path, samples: Sequence[ShotSample]) -> None:
+        save_batch(path, encode_samples(samples, self._codec, self._encoder, self._device))
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"{number:05d}.safetensors"
+
+    def _batches(self) -> int:
+        """How many batches steps draw on: all, or those that a process which fills the pool has made, at least one."""
+        if self._there < self.files and self._is_filled_elsewhere():
+            self.make(0)
+            while self._there < self.files and self._path(self._there).exists():
+                self._there += 1
+            return max(1, self._there // self._parts)
+        return self._config.batches
+
+    @contextmanager
+    def _filling(self) -> Iterator[None]:
+        """Holds the lock that says so; the system lets go of it when the process ends, however it does."""
+        with (self._directory / LOCK_FILE).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"{self._directory} is being filled by another process; wait for it") from None
+            yield
+
+    def _is_filled_elsewhere(self) -> bool:
+        path = self._directory / LOCK_FILE
+        if not path.exists():
+            return False
+        with path.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
 
 @torch.no_grad()
@@ -180,12 +259,12 @@ def encode_samples(
     samples: Sequence[ShotSample], codec: Codec, encoder: TextEncoder, device: torch.device | str = "cpu"
 ) -> Batch:
     """Samples of one length as latents and text embeddings; what is missing of a context is zeros."""
-    target = codec.encode(as_pixels([sample.target for sample in samples]).to(device))
+    target = codec.encode(as_pixels([sample.target for sample in samples], device))
     layout = stack_layouts([sample.layout for sample in samples])
     context = target.new_zeros(len(samples), layout.latents - target.shape[1], *target.shape[2:])
-    for row, sample in zip(context, samples, strict=True):
-        if sample.context is not None:
-            row[:] = codec.encode_frames(as_pixels([sample.context]).to(device))[0]
+    remembered = {row: sample.context for row, sample in enumerate(samples) if sample.context is not None}
+    if remembered:
+        context[list(remembered)] = codec.encode_frames(as_pixels(list(remembered.values()), device))
     return Batch(context, target, encode_captions([sample.captions for sample in samples], encoder), layout)
 
 
@@ -227,7 +306,3 @@ def hash_tensors(tensors: Iterable[Tensor]) -> str:
 
 def _generator(purpose: str, seed: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(purpose, int(seed)))
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)

@@ -128,6 +128,8 @@ def stack_layouts(layouts: Sequence[FrameLayout]) -> FrameLayout:
     )
 
 
-def as_pixels(frames: Sequence[UInt8[np.ndarray, "f h w c"]]) -> Float[Tensor, "b f c h w"]:
-    """Clips of equal length as pixels in [-1, 1]."""
-    return torch.from_numpy(np.stack(frames)).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+def as_pixels(
+    frames: Sequence[UInt8[np.ndarray, "f h w c"]], device: torch.device | str = "cpu"
+) -> Float[Tensor, "b f c h w"]:
+    """Clips of equal length as pixels in [-1, 1] on a device, to which they are moved as bytes."""
+    return torch.from_numpy(np.stack(frames)).to(device).permute(0, 1, 4, 2, 3).float() / 127.5 - 1

@@ -1,4 +1,4 @@
-"""The transformer's blocks compiled, for inference; what is compiled is kept on disk for the next start.
+"""The transformer's blocks compiled, for inference and training; what is compiled is kept on disk for the next start.
 
 Compiled are the pieces of a block around its attentions (`model.transformer.Block.PIECES`). Their shapes are those of
 a chunk and of the context: the seven windows of a shot, its captions and all layers share them.
@@ -25,8 +25,10 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shotstream" / "compiled"
 
 
-def compile_blocks(transformer: Transformer) -> None:
+def compile_blocks(transformer: Transformer, *, dynamic: bool = False) -> None:
     """Compiles the blocks of a transformer, in place, when they are first run with tensors of a new shape.
+
+    `dynamic`: once for all sizes of a batch and lengths of a sequence, of which training has many.
 
     Raises:
         InputError: torch cannot compile here.
@@ -35,7 +37,7 @@ def compile_blocks(transformer: Transformer) -> None:
     os.environ[CACHE_VARIABLE] = str(cache_directory())
     for block in transformer.blocks:
         for piece in Block.PIECES:
-            setattr(block, piece, torch.compile(getattr(cast(Block, block), piece), dynamic=False))
+            setattr(block, piece, torch.compile(getattr(cast(Block, block), piece), dynamic=dynamic))
 
 
 def stop_compiling() -> None:

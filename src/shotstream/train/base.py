@@ -8,7 +8,6 @@ with many steps and guidance; distillation makes a student of it.
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -34,14 +33,15 @@ class BaseStage(Stage):
         self, network: Transformer, pictures: LatentPool, shots: LatentPool, config: BaseTraining, execution: Execution
     ) -> None:
         self._network, self._pictures, self._shots, self._config = network, pictures, shots, config
-        self._device, self._call = execution.device, execution.callable(network)
+        self._device, self._batch = execution.device, execution.ahead(self._read)
         trained = Trained(network, config.optimizer, config.loop.steps)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        pool = self._pictures if self._on_pictures(step) else self._shots
-        batch = pool(step, part).to(self._device)
-        return forced_flow_matching_loss(self._call, self._network, batch, self._config, step, part)
+        return forced_flow_matching_loss(self._network, self._batch(step, part), self._config, step, part)
+
+    def _read(self, step: int, part: int) -> Batch:
+        return (self._pictures if self._on_pictures(step) else self._shots)(step, part).to(self._device)
 
     def _on_pictures(self, step: int) -> bool:
         """Whether a step is on pictures: the same for all its parts."""
@@ -58,13 +58,12 @@ def chunk_sigmas(batch: int, chunks: int, config: BaseTraining, draw: torch.Gene
 
 
 def forced_flow_matching_loss(
-    call: Callable[..., Tensor], network: Transformer, batch: Batch, config: BaseTraining, step: int, part: int = 0
+    network: Transformer, batch: Batch, config: BaseTraining, step: int, part: int = 0
 ) -> Float[Tensor, ""]:
     """Mean squared error of the velocity over the noisy latents, weighted by noise level.
 
     Args:
-        call: the network, or a compiled form of it.
-        network: what places layouts.
+        network: the one that is trained.
         batch: one part of a batch, on the network's device.
         config: the noise.
         step: decides, with `part`, which captions are dropped, the noise and its levels.
@@ -81,7 +80,7 @@ def forced_flow_matching_loss(
     plan = block_causal_plan(before, chunks)
     unsaid = config.history_noise * torch.rand(sigmas.shape, generator=draw).to(sigmas.device)
     noisy = given.join(add_noise(batch.target, noise, torch.where(sigmas > 0, sigmas, unsaid)))
-    velocity = call(noisy, timesteps, given.text, given.placement, plan=plan)[:, before:]
+    velocity = network(noisy, timesteps, given.text, given.placement, plan=plan)[:, before:]
     error = (velocity.float() - (noise - batch.target)).square().mean((2, 3, 4))
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
     return (error * weight).sum() / (sigmas > 0).sum()

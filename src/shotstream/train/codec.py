@@ -5,7 +5,9 @@ the decoder has, is still being trained.
 """
 
 import math
+import multiprocessing
 from collections.abc import Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -13,9 +15,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from shotstream.core.rng import derive_seed
+from shotstream.data.latents import JOBS_A_WORKER
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.block_codec import BLOCK_FRAMES, FIRST, LATER, BlockCodec, to_blocks
+from shotstream.train.draws import generator, normal
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.settings import CodecTraining
 from shotstream.train.state import Trained, TrainState
@@ -32,15 +36,39 @@ LATENT_NOISE = 0.1
 class CodecStage(Stage):
     """The refinement of a codec whose linear maps are fitted and stay as they are."""
 
-    def __init__(self, codec: BlockCodec, config: CodecTraining) -> None:
+    def __init__(self, codec: BlockCodec, config: CodecTraining, device: torch.device) -> None:
         for linear in (codec.analysis, codec.synthesis):
             linear.requires_grad_(False)
-        self._codec, self._batch, self._parts = codec, config.batch, config.loop.parts
+        self._codec, self._device, self._parts = codec.to(device), device, config.loop.parts
+        self._rendered = RenderedClips(config.batch, config.workers)
         trained = Trained(codec, config.optimizer, config.loop.steps)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        return refinement_loss(self._codec, step * self._parts + part, self._batch)
+        number = step * self._parts + part
+        return refinement_loss(self._codec, as_pixels(self._rendered(number), self._device), number)
+
+
+class RenderedClips:
+    """Batches of clips by number, the following ones rendered ahead on other processes where there are any."""
+
+    def __init__(self, batch: int, workers: int) -> None:
+        self._batch, self._ahead = batch, JOBS_A_WORKER * workers
+        self._processes = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers else None
+        self._coming: dict[int, Future[list[np.ndarray]]] = {}
+
+    def __call__(self, number: int) -> list[np.ndarray]:
+        if self._processes is None:
+            return sample_clips(number, self._batch)
+        for place in range(number, number + self._ahead):
+            if place not in self._coming:
+                self._coming[place] = self._processes.submit(sample_clips, place, self._batch)
+        return self._coming.pop(number).result()
+
+
+def sample_clips(number: int, batch: int) -> list[np.ndarray]:
+    """The clips of a batch."""
+    return [sample_clip(seed) for seed in range(number * batch, (number + 1) * batch)]
 
 
 def sample_clip(seed: int, frames: int = CLIP_FRAMES) -> np.ndarray:
@@ -83,14 +111,12 @@ def fit_linear(codec: BlockCodec, clip_count: int) -> None:
         nn.init.zeros_(parameter)
 
 
-def refinement_loss(codec: BlockCodec, seed: int, batch: int) -> Float[Tensor, ""]:
+def refinement_loss(codec: BlockCodec, pixels: Float[Tensor, "b f c h w"], seed: int) -> Float[Tensor, ""]:
     """Mean squared error of decoded clips, with noise on the latents; only the refinement gets gradient."""
-    pixels = clips(range(seed * batch, (seed + 1) * batch))
     with torch.no_grad():
         latents = codec.encode(pixels)
-    generator = torch.Generator().manual_seed(derive_seed("codec-noise", seed))
-    strength = LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, 1, generator=generator)
-    decoded = codec.decode(latents + strength * torch.randn(latents.shape, generator=generator))
+    strength = LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, 1, generator=generator("codec-noise", seed))
+    decoded = codec.decode(latents + strength.to(pixels.device) * normal(latents, "codec-noise", seed))
     return (decoded - pixels).square().mean()
 
 

@@ -156,10 +156,10 @@ class Stage1(DistillStage):
         execution: Execution,
     ) -> None:
         super().__init__(networks, student, config, execution)
-        self._shots = shots
+        self._batch = execution.ahead(lambda step, part: shots(step, part).to(execution.device))
 
     def inputs(self, step: int, part: int) -> ShotInputs:
-        batch = self._shots(step, part).to(self._execution.device)
+        batch = self._batch(step, part)
         remembered = batch.context.shape[1]
         layout = ShotLayout(batch.layout[:remembered], batch.layout[remembered:], ())
         return ShotInputs(batch.context, batch.text, layout)

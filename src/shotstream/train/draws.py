@@ -1,4 +1,7 @@
-"""Random numbers of training, as functions of where they are used: the same on any number of processes."""
+"""Random numbers of training, as functions of where they are used: the same on any number of processes.
+
+What is small is drawn on the CPU. Noise is drawn where it is needed, so that another kind of device has other noise.
+"""
 
 import torch
 from jaxtyping import Float
@@ -14,7 +17,8 @@ def generator(*where: str | int) -> torch.Generator:
 
 def normal(like: Tensor, *where: str | int) -> Float[Tensor, "..."]:
     """Standard normal noise of the shape, and on the device, of `like`; float32."""
-    return torch.randn(like.shape, generator=generator(*where)).to(like.device)
+    draw = torch.Generator(like.device).manual_seed(derive_seed("train", *where))
+    return torch.randn(like.shape, generator=draw, device=like.device)
 
 
 def chosen(count: int, *where: str | int) -> int:

@@ -7,22 +7,24 @@ optimisers, autocast or FSDP's policy does arithmetic in bfloat16. One process n
 import functools
 import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Generic, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.utils.checkpoint import checkpoint
 
 from shotstream.core.errors import InputError
+from shotstream.model.compiled import compile_blocks
 from shotstream.model.transformer import Transformer
 from shotstream.train.settings import ExecutionConfig
 
-COMPILED_SHAPES = 32
-"""How many shapes of a batch are compiled: every length of a shot is one, with one caption and with several."""
+T = TypeVar("T")
+COMPILED_FORMS = 32
+"""How many forms of a piece of a block may be compiled: with and without gradient, of one latent and of several."""
 
 
 class Execution:
@@ -71,6 +73,7 @@ class Execution:
     def place(self, network: Transformer) -> None:
         """Moves a network that is trained to the device, and shares it out among the processes."""
         network.to(self.device)
+        self._compile(network)
         if self.config.checkpoint_activations:
             for block in network.blocks:
                 block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
@@ -79,7 +82,13 @@ class Execution:
     def place_frozen(self, network: Transformer) -> None:
         """The same for one that stays as it is: it rests in the precision of the arithmetic."""
         network.eval().requires_grad_(False).to(self.device, torch.bfloat16 if self.bfloat16 else None)
+        self._compile(network)
         self._shard(network)
+
+    def _compile(self, network: Transformer) -> None:
+        if self.config.compile:
+            torch._dynamo.config.recompile_limit = COMPILED_FORMS
+            compile_blocks(network, dynamic=True)
 
     def _shard(self, network: Transformer) -> None:
         if self.processes == 1:
@@ -90,19 +99,12 @@ class Execution:
             fully_shard(part, mesh=mesh, mp_policy=policy)
             register_fsdp_forward_method(part, "read_text")
 
-    def callable(self, network: nn.Module) -> Callable[..., Tensor]:
-        """The network as whole forwards call it: compiled where that is asked for."""
-        if not self.config.compile:
-            return network
-        torch._dynamo.config.recompile_limit = COMPILED_SHAPES
-        compiled = torch.compile(network, dynamic=False)
+    def ahead(self, read: Callable[[int, int], T]) -> Callable[[int, int], T]:
+        """What reads a step's part; on CUDA the next step's are read while this one is computed.
 
-        def call(latents: Tensor, timesteps: Tensor, text: Tensor, *others: Any, **named: Any) -> Tensor:
-            if text.shape[1] > 1:  # the number of captions stays open, the lengths of shots are few
-                torch._dynamo.mark_dynamic(text, 1)
-            return compiled(latents, timesteps, text, *others, **named)
-
-        return call
+        On a CPU there is nothing to gain: a second thread that computes would slow the first.
+        """
+        return Ahead(read) if self.device.type == "cuda" else read
 
     def arithmetic(self) -> AbstractContextManager[None]:
         """The precision that forwards run in."""
@@ -124,3 +126,18 @@ class Execution:
         """Until all processes are here."""
         if self.processes > 1:
             dist.barrier()
+
+
+class Ahead(Generic[T]):
+    """Reads a step's part; that of the next step is then read on a thread of its own."""
+
+    def __init__(self, read: Callable[[int, int], T]) -> None:
+        self._read, self._thread = read, ThreadPoolExecutor(1, "ahead")
+        self._coming: dict[tuple[int, int], Future[T]] = {}
+
+    def __call__(self, step: int, part: int) -> T:
+        self._coming = {place: future for place, future in self._coming.items() if place[0] >= step}
+        for place in ((step, part), (step + 1, part)):
+            if place not in self._coming:
+                self._coming[place] = self._thread.submit(self._read, *place)
+        return self._coming[step, part].result()

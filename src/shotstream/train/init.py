@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from shotstream.data.latents import Batch
+from shotstream.model.device import send
 from shotstream.model.transformer import Transformer
 from shotstream.train.draws import generator
 from shotstream.train.execution import Execution
@@ -20,15 +22,18 @@ class InitStage(Stage):
         self, network: Transformer, trajectories: TrajectoryStore, config: InitTraining, execution: Execution
     ) -> None:
         self._network, self._trajectories = network, trajectories
-        self._device, self._call = execution.device, execution.callable(network)
-        self._parts = config.loop.parts
+        self._device, self._parts = execution.device, config.loop.parts
+        self._batch = execution.ahead(self._read)
         trained = Trained(network, config.optimizer, config.loop.steps)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        batch, states, timesteps = self._trajectories.read(step * self._parts + part)
-        batch = batch.to(self._device)
+        batch, states, timesteps = self._batch(step, part)
         draw = generator("init-states", step, part)
         index = torch.randint(len(timesteps), batch.target.shape[:2], generator=draw).to(self._device)
         given = Conditions.of(self._network, batch.context, batch.text, batch.layout)
-        return trajectory_loss(self._call, states.to(self._device), timesteps.to(self._device), index, given)
+        return trajectory_loss(self._network, states, timesteps, index, given)
+
+    def _read(self, step: int, part: int) -> tuple[Batch, Tensor, Tensor]:
+        batch, states, timesteps = self._trajectories.read(step * self._parts + part)
+        return batch.to(self._device), send(states, self._device).float(), timesteps.to(self._device)

@@ -6,7 +6,7 @@ training" (2025), so that rates found for AdamW hold. PyTorch's own works in bfl
 that took as long as half a training step, this takes a tenth of one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -41,21 +41,23 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     alike.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in alike.items():
-                updates = orthogonal(torch.stack([self._direction(parameter) for parameter in parameters]))
+                updates = orthogonal(torch.stack(self._directions(parameters)))
                 scale = ADAMW_RMS * max(shape) ** 0.5
-                for parameter, update in zip(parameters, updates, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(_shard(update.to(parameter.dtype), parameter), alpha=-group["lr"] * scale)
+                own = [_shard(update.to(one.dtype), one) for one, update in zip(parameters, updates, strict=True)]
+                weights: list[Tensor] = list(parameters)
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+                torch._foreach_add_(weights, own, alpha=-group["lr"] * scale)
 
-    def _direction(self, parameter: nn.Parameter) -> Float[Tensor, "m n"]:
-        """Nesterov's momentum of one whole matrix, in float32."""
-        gradient, state = parameter.grad, self.state[parameter]
-        assert gradient is not None
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        momentum = state["momentum"].lerp_(gradient, 1 - MOMENTUM)
-        ahead = gradient.lerp(momentum, MOMENTUM)
-        return (ahead.full_tensor() if isinstance(ahead, DTensor) else ahead).float()
+    def _directions(self, parameters: Sequence[nn.Parameter]) -> list[Float[Tensor, "m n"]]:
+        """Nesterov's momentum of whole matrices, in float32."""
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+        return [(one.full_tensor() if isinstance(one, DTensor) else one).float() for one in ahead]
 
 
 def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:

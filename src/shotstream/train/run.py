@@ -237,7 +237,7 @@ class Run:
         codec = _block_codec(self.preset.model)
         if not find_checkpoints(self.directory / "codec"):
             fit_linear(codec, self.preset.codec.fit_clips)
-        return CodecStage(codec, self.preset.codec)
+        return CodecStage(codec, self.preset.codec, self.execution.device)
 
     def _text_stage(self) -> Stage:
         tokenizer = learn_tokenizer(self.directory / "text", self.preset.model.text_encoder, self.preset.text)

@@ -53,7 +53,7 @@ class ExecutionConfig:
     """What the arithmetic runs in. `bfloat16` keeps weights and optimisers in float32.
 
     `auto` is bfloat16 on CUDA and float32 elsewhere. `checkpoint_activations` computes each block again in the
-    backward pass instead of keeping what it made. `compile` compiles networks that are called in one forward.
+    backward pass instead of keeping what it made. `compile` compiles blocks as inference does (`model.compiled`).
     """
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -79,12 +79,16 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class CodecTraining:
-    """The codec: clips for the closed-form fit, then clips a part of the refinement."""
+    """The codec: clips for the closed-form fit, then clips a part of the refinement.
+
+    They are rendered by `workers` processes ahead of the steps; 0: by the one that trains.
+    """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, ema_decay=0.998))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-3, weight_decay=0.0))
     fit_clips: int = 2000
     batch: int = 12
+    workers: int = 0
 
 
 @dataclass(frozen=True)

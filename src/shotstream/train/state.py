@@ -110,8 +110,8 @@ class TrainState:
         """Moves the average towards the weights."""
         decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))
         weights = self.trained[self.averaged].network.state_dict() if self.ema else {}
-        for name, average in self.ema.items():
-            average.lerp_(weights[name].float(), 1 - decay)
+        if weights:
+            torch._foreach_lerp_(list(self.ema.values()), [weights[name].float() for name in self.ema], 1 - decay)
 
     def save(self, directory: Path, execution: Execution, keep: int) -> None:
         """Writes a checkpoint whole or not at all, and removes all but the latest `keep`.

@@ -18,21 +18,21 @@ class TeacherStage(Stage):
     """Flow matching on the next shot, all of it at one noise level, with the context clean beside it."""
 
     def __init__(self, network: Transformer, shots: LatentPool, config: TeacherTraining, execution: Execution) -> None:
-        self._network, self._shots, self._config = network, shots, config
-        self._device, self._call = execution.device, execution.callable(network)
+        self._network, self._config, self._device = network, config, execution.device
+        self._batch = execution.ahead(lambda step, part: shots(step, part).to(execution.device))
         self._sigmas = training_sigmas(config.shift)
         self._weights = training_weights(self._sigmas)
         trained = Trained(network, config.optimizer, config.loop.steps)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        config, batch = self._config, self._shots(step, part).to(self._device)
+        config, batch = self._config, self._batch(step, part)
         text = drop_text(batch.text, config.no_text_share, "teacher-text", step, part)
         levels = generator("teacher-levels", step, part)
         index = torch.randint(len(self._sigmas), (len(batch.target),), generator=levels)
         timestep, weight = (values[index].to(self._device) for values in (self._sigmas, self._weights))
         return flow_matching_loss(
-            self._call,
+            self._network,
             batch.target,
             normal(batch.target, "teacher-noise", step, part),
             timestep * TRAIN_TIMESTEPS,

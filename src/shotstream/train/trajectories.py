@@ -99,7 +99,7 @@ class TrajectoryStore:
             raise InputError(f"{path} is missing; run 'shotstream train trajectories' to its end first")
         batch, more = load_batch(path)
         timesteps = torch.tensor([self._sampler.sigmas[step] for step in self._kept]) * TRAIN_TIMESTEPS
-        return batch, more[STATES].float(), timesteps
+        return batch, more[STATES], timesteps
 
     def _states(self, teacher: Transformer, batch: Batch, number: int) -> Float[Tensor, "b k f c h w"]:
         remembered = batch.context.shape[1]
