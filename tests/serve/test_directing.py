@@ -98,7 +98,7 @@ def test_at_rest_the_next_shot_is_prepared(serve: Any) -> None:
             plain = worker._prepare
             worker._prepare = lambda story, turn: prepared.append(story) or plain(story, turn)
             if not prepare:
-                worker._resting = lambda: None
+                worker._next_ahead = lambda: None
             name = studio.begin(seed=3)
             for text in ("It walks.", "It eats."):
                 assert studio.command(name, type="shot", text=text, chunks=1).status_code == 200

@@ -10,7 +10,7 @@ from shotstream.core.errors import InputError
 from shotstream.serve.packing import pack_chunk, pack_takes
 from shotstream.serve.protocol import FrameKey, FramePacket, Hello, Message, Problem, Queued
 from shotstream.serve.refusals import RefusedError
-from shotstream.serve.session import AnyCommand, Chunk
+from shotstream.serve.session import AnyCommand, Chunk, check_caption
 from shotstream.serve.settings import Limits
 from shotstream.serve.viewers import RECENT_FRAMES, Channel, Viewer
 from shotstream.serve.worker import Worker
@@ -81,6 +81,18 @@ class House:
         channel = await self._opened(story)
         with self._holding(channel):
             channel.working = await asyncio.wrap_future(self._worker.apply(story, command))
+
+    def draft(self, story: str, text: str) -> None:
+        """Tells of a caption that is being written; nothing is opened for it, and nobody waits until it is read.
+
+        Raises:
+            InputError: it can be no caption, or the story is not open.
+        """
+        check_caption(text, self._limits)
+        channel = self.channels.get(story)
+        if channel is None or not channel.opened.done():
+            raise RefusedError("conflict", "expected a story that is open, got one that is not; watch it first")
+        self._worker.draft(story, text)
 
     async def shut(self, story: str) -> None:
         """Closes a story and sends its viewers away."""

@@ -77,8 +77,16 @@ class Switch(_Command):
     takes: Annotated[list[Count], Field(max_length=10_000)]
 
 
-Command = Annotated[MakeShot | SteerShot | CutShot | Rewind | Switch, Field(discriminator="type")]
-_COMMAND: TypeAdapter[MakeShot | SteerShot | CutShot | Rewind | Switch] = TypeAdapter(Command)
+class DraftCaption(_Command):
+    """A caption that is being written and may come: it is read ahead when nothing else is to be made."""
+
+    type: Literal["draft"]
+    text: Text
+
+
+Spoken = MakeShot | SteerShot | CutShot | Rewind | Switch | DraftCaption
+Command = Annotated[Spoken, Field(discriminator="type")]
+_COMMAND: TypeAdapter[Spoken] = TypeAdapter(Command)
 
 
 class ShotView(Message):
@@ -197,7 +205,7 @@ class FramePacket:
         return cls(story.hex(), FrameKey(shot, take, index), time_ms, data[_HEADER.size :])
 
 
-def read_command(text: str | bytes) -> MakeShot | SteerShot | CutShot | Rewind | Switch:
+def read_command(text: str | bytes) -> Spoken:
     """A command from its JSON.
 
     Raises:

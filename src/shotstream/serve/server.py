@@ -12,7 +12,7 @@ from shotstream.serve.director import Director
 from shotstream.serve.disk import check_space
 from shotstream.serve.exports import clear
 from shotstream.serve.house import House
-from shotstream.serve.protocol import MakeShot
+from shotstream.serve.protocol import DraftCaption, MakeShot
 from shotstream.serve.refusals import RefusedError
 from shotstream.serve.session import AnyCommand
 from shotstream.serve.settings import Settings
@@ -33,7 +33,7 @@ class Server:
         self.director = Director.from_environment()
         self.copying = threading.BoundedSemaphore(COPIES)
 
-    async def carry_out(self, story: str, command: AnyCommand) -> None:
+    async def carry_out(self, story: str, command: AnyCommand | DraftCaption) -> None:
         """Carries out a command in a story; what makes more of it needs room on the disk.
 
         Raises:
@@ -42,7 +42,10 @@ class Server:
         await asyncio.to_thread(self.store.get, story)
         if isinstance(command, MakeShot):
             await asyncio.to_thread(check_space, self.store.data, self.settings.limits)
-        await self.house.apply(story, command)
+        if isinstance(command, DraftCaption):
+            self.house.draft(story, command.text)
+        else:
+            await self.house.apply(story, command)
 
 
 def server_of(connection: HTTPConnection) -> Server:

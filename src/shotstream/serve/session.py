@@ -127,9 +127,9 @@ class Session:
         self._show(shot, frames)
         return len(frames)
 
-    def prepare(self) -> None:
-        """Reads ahead what the next shot will remember."""
-        self.story.prepare()
+    def prepare(self, draft: str | None = None) -> None:
+        """Reads ahead what the next shot will remember, and a caption that is being written."""
+        self.story.prepare(draft)
 
     def apply(self, command: AnyCommand) -> bool:
         """Carries out a command between two chunks; returns whether there is something to make now.
@@ -182,7 +182,7 @@ class Session:
 
     def _check_limits(self, command: MakeShot) -> None:
         limits = self._limits
-        self._check_text(command.text)
+        check_caption(command.text, limits)
         longest = limits.chunks if command.extend else MAX_CHUNKS
         if command.chunks > longest:
             raise RefusedError(
@@ -193,20 +193,14 @@ class Session:
         if command.queue and len(self._queue) >= limits.queued_shots:
             raise RefusedError("full", f"expected at most {limits.queued_shots} shots in the queue; wait for some")
 
-    def _check_text(self, text: str) -> None:
-        most = self._limits.text
-        if len(text) > most:
-            raise RefusedError("too_large", f"expected at most {most} characters, got {len(text)}; shorten it")
-        check_text(text, "a caption")
-
     def _add_cast(self, command: AddCast) -> None:
-        self._check_text(command.caption)
+        check_caption(command.caption, self._limits)
         if len(self.story.history.cast) >= self._limits.cast:
             raise RefusedError("full", f"expected a cast of at most {self._limits.cast}; begin another story")
         self.story.add_cast(command.image, command.caption)
 
     def _steer(self, text: str) -> None:
-        self._check_text(text)
+        check_caption(text, self._limits)
         self._catch_up()
         if self._shot is None or self._work is None:
             raise RefusedError("conflict", "expected a shot that is being made, got none; begin a shot")
@@ -299,3 +293,10 @@ class Session:
         )
         queue = [plan.text for plan in self._queue]
         self._publish(State(branch=list(history.branch), frames=sum(history.lengths), work=now, queue=queue))
+
+
+def check_caption(text: str, limits: Limits) -> None:
+    """Raises an InputError for what can be no caption here: it is empty, or too long."""
+    if len(text) > limits.text:
+        raise RefusedError("too_large", f"expected at most {limits.text} characters, got {len(text)}; shorten it")
+    check_text(text, "a caption")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shotstream.api import Model
-from shotstream.serve.protocol import FrameKey, Problem
+from shotstream.serve.protocol import FrameKey, MakeShot, Problem, SteerShot
 from shotstream.serve.refusals import RefusedError, code_of, message_of
 from shotstream.serve.session import AnyCommand, FinishedTake, Publish, Session
 from shotstream.serve.settings import Limits
@@ -53,7 +53,8 @@ class Worker:
     """Runs sessions. Its methods may be called from any thread; what they return is a future.
 
     Between two chunks it carries out every command that has come; then the story whose turn is longest ago has its next
-    chunk made, if one is wanted. Where none is, a story at rest has what its next shot will remember read ahead.
+    chunk made, if one is wanted. Where none is, something is read ahead: a caption that is being written, and what the
+    next shot of a story at rest will remember; unless that would be likely to make the next chunk late.
     """
 
     def __init__(self, open_model: Callable[[], Model], store: Store, limits: Limits) -> None:
@@ -64,7 +65,8 @@ class Worker:
         self._store, self._limits = store, limits
         self._inbox: queue.Queue[_Job | None] = queue.Queue(limits.pending_commands)
         self._turns: dict[str, _Turn] = {}
-        self._count = 0
+        self._drafts: dict[str, str] = {}
+        self._count, self._reading_s = 0, 0.0
         self._thread = threading.Thread(target=self._run, name="shotstream-worker")
         self._thread.start()
 
@@ -82,7 +84,18 @@ class Worker:
 
     def apply(self, story: str, command: AnyCommand) -> "Future[bool]":
         """Carries out a command in an open story; the result is `Session.apply`'s."""
+        if isinstance(command, MakeShot | SteerShot):
+            self._drafts.pop(story, None)  # what was being written has been said
         return self._submit(lambda: self._session(story).apply(command))
+
+    def draft(self, story: str, text: str) -> None:
+        """Has a caption that is being written in an open story read ahead, in place of one before that is not read yet.
+
+        However many come, they take no place among the commands that wait.
+        """
+        self._drafts[story] = text
+        if self._inbox.empty():
+            self._submit(lambda: None)  # wakes a thread that waits for commands
 
     def finished_after(self, story: str, place: FrameKey) -> "Future[list[FinishedTake]]":
         """What an open story has finished from a frame on; the result is `Session.finished_after`'s."""
@@ -116,8 +129,8 @@ class Worker:
             turn = self._next_turn()
             if turn is not None:
                 self._step(*turn)
-            elif resting := self._resting():
-                self._prepare(*resting)
+            elif ahead := self._next_ahead():
+                self._prepare(*ahead)
         for story in list(self._turns):
             self._close(story)
 
@@ -134,8 +147,11 @@ class Worker:
 
     def _wait_s(self) -> float | None:
         """How long nothing is to be done: seconds, or None for as long as no command comes."""
-        if self._resting():
-            return 0.0
+        return 0.0 if self._next_ahead() else self._spare_s
+
+    @property
+    def _spare_s(self) -> float | None:
+        """How long nothing is to be made."""
         dues = [due for turn in self._turns.values() if (due := turn.session.due_s) is not None]
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 
@@ -148,8 +164,13 @@ class Worker:
         ]
         return min(wanting, key=lambda one: one[1].last, default=None)
 
-    def _resting(self) -> tuple[str, _Turn] | None:
-        return next(((story, turn) for story, turn in self._turns.items() if turn.session.can_prepare), None)
+    def _next_ahead(self) -> tuple[str, _Turn] | None:
+        """A story that has something to read ahead, while there is more time for that than it took the last time."""
+        spare_s = self._spare_s
+        if spare_s is not None and spare_s <= self._reading_s:
+            return None
+        turns = self._turns.items()
+        return next(((name, turn) for name, turn in turns if name in self._drafts or turn.session.can_prepare), None)
 
     def _step(self, story: str, turn: _Turn) -> None:
         self._count += 1
@@ -164,8 +185,9 @@ class Worker:
     def _prepare(self, story: str, turn: _Turn) -> None:
         start = time.monotonic()
         with self._guarding(story, turn):
-            turn.session.prepare()
-            self.tally.busy_s += time.monotonic() - start
+            turn.session.prepare(self._drafts.pop(story, None))
+            self._reading_s = time.monotonic() - start
+            self.tally.busy_s += self._reading_s
 
     @contextmanager
     def _guarding(self, story: str, turn: _Turn) -> Iterator[None]:
@@ -190,6 +212,7 @@ class Worker:
         return self._turns[story].session
 
     def _close(self, story: str) -> None:
+        self._drafts.pop(story, None)
         turn = self._turns.pop(story, None)
         if turn is not None:
             turn.session.close()
