@@ -36,6 +36,8 @@ export function makeDirecting(store, send, told) {
     queue: (text, { chunks, seed }) => command({ ...shotOf(text, chunks, seed), queue: true }),
     /** Another caption for the shot in the making. @param {string} text */
     steer: (text) => instruct({ type: "steer", text }),
+    /** A caption that is being written, to be read ahead; where it is not, nothing is lost. @param {string} text */
+    draft: (text) => store.get().story && send({ type: "draft", text }).catch(() => {}),
     /** Ends the shot in the making. */
     cut: () => command({ type: "cut" }),
     /** Another take of a shot, with another seed. @param {import("./takes.js").Take} take */

@@ -6,6 +6,8 @@ import { makeUnknown } from "./words.js";
 
 const DEFAULT_CHUNKS = 3;
 const MOST_CHUNKS = 70;
+/** A pause in writing after which the server is told of the text. */
+const DRAFT_MS = 150;
 
 /**
  * Makes the prompt line.
@@ -25,10 +27,12 @@ export function makePrompt(store, directing, say) {
     id: "seed", inputMode: "numeric", autocomplete: "off", placeholder: "story’s own", maxLength: 16,
   });
   const unknown = makeUnknown(store);
+  const draft = makeDraft(directing.draft);
   const changed = () => {
     field.style.height = "auto";
     field.style.height = `${field.scrollHeight}px`;
     unknown.check(field.value);
+    draft(field.value.trim());
   };
   const write = (text) => {
     field.value = text;
@@ -135,6 +139,15 @@ function makeLength(store) {
     inSeconds,
   );
   return { root, chunks: () => (field.checkValidity() ? field.valueAsNumber : null) };
+}
+
+/** Tells of a text once it has stood still for a moment, unless it is empty. @param {(text: string) => void} tell */
+function makeDraft(tell) {
+  let timer;
+  return (text) => {
+    clearTimeout(timer);
+    if (text) timer = setTimeout(tell, DRAFT_MS, text);
+  };
 }
 
 /** A seed; null where there is none, undefined where it is no seed. @param {string} text */
