@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -84,8 +84,7 @@ def build(
     ):
         load_into(network, state, f"{states.source} ({part})", where, dtype)
         network.eval()
-    if has_little_memory(torch.device(device)):
-        spare_memory(codec)
+    suit(codec, torch.device(device))
     mark = fingerprint(states.config, states.files)
     lossy = _lossy(states.config)
     return ModelParts(states.config, transformer, cast(Codec, codec), text_encoder, states.source, mark, lossy)
@@ -110,13 +109,12 @@ def random_parts(
     """
     check_fit(config, config.name)
     device = torch.device(device)
-    with torch.random.fork_rng(device_type="cuda" if device.type == "cpu" else device.type), device:
+    with torch.random.fork_rng(device_type="cuda" if device.type == "cpu" else device.type), device, born_in(dtype):
         torch.manual_seed(seed)
         transformer, codec, text_encoder = networks(config, tokenizer, text_device)
         for network, where in ((transformer, device), (codec, device), (text_encoder, text_device or device)):
             network.to(device=where, dtype=dtype).eval()
-    if has_little_memory(device):
-        spare_memory(codec)
+    suit(codec, device)
     mark = hashlib.blake2b(f"{_config_text(config)}/{seed}".encode(), digest_size=16).hexdigest()
     return ModelParts(
         config,
@@ -128,6 +126,17 @@ def random_parts(
         _lossy(config),
         trained=False,
     )
+
+
+@contextmanager
+def born_in(dtype: torch.dtype) -> Iterator[None]:
+    """Networks made meanwhile have their weights in `dtype` from the start: a large one would not fit twice."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def check_fit(config: ModelConfig, where: str) -> None:
@@ -168,6 +177,22 @@ def networks(
     with nullcontext() if text_device is None else torch.device(text_device):
         text_encoder = TextEncoder(config.text_encoder, tokenizer or byte_tokenizer())
     return Transformer(config.transformer), _codec(config), text_encoder
+
+
+def suit(codec: nn.Module, device: torch.device) -> None:
+    """Makes a codec fit for the device that it is on, in place. The numbers stay the same but for rounding."""
+    if has_little_memory(device):
+        spare_memory(codec)
+    if device.type == "cuda":
+        channels_last(codec)
+
+
+def channels_last(codec: nn.Module) -> None:
+    """Lays filters out as the pictures and videos are that they meet, so that nobody turns them at every call."""
+    for layer in codec.modules():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d):
+            layout = torch.channels_last if isinstance(layer, nn.Conv2d) else torch.channels_last_3d
+            layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
 
 
 def spare_memory(codec: nn.Module) -> None:

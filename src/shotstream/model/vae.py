@@ -25,8 +25,8 @@ from shotstream.model.vae_layers import (
     CausalConv3d,
     Chain,
     Downsample,
+    NormedConv,
     ResidualBlock,
-    RMSNorm,
     StreamState,
     Upsample,
     number_slots,
@@ -63,10 +63,6 @@ def _middle(channels: int) -> Chain:
     return Chain([ResidualBlock(channels, channels), AttentionBlock(channels), ResidualBlock(channels, channels)])
 
 
-def _head(channels: int, out_channels: int) -> Chain:
-    return Chain([RMSNorm(channels), nn.SiLU(inplace=True), CausalConv3d(channels, out_channels, (3, 3, 3))])
-
-
 def _residuals(channels: int, out_channels: int, blocks: int) -> list[nn.Module]:
     return [ResidualBlock(channels if block == 0 else out_channels, out_channels) for block in range(blocks)]
 
@@ -85,7 +81,7 @@ class Encoder(nn.Module):
                 layers.append(Downsample(out_channels, temporal=config.temporal_downsample[level]))
         self.downsamples = Chain(layers)
         self.middle = _middle(widths[-1])
-        self.head = _head(widths[-1], 2 * config.z_dim)
+        self.head = NormedConv(widths[-1], 2 * config.z_dim)
 
     def forward(self, x: Float[Tensor, "b c f h w"], state: StreamState | None) -> Float[Tensor, "b k t y x"]:
         x = self.downsamples(self.conv1(x, state), state)
@@ -107,7 +103,7 @@ class Decoder(nn.Module):
             if level < len(temporal_upsample):
                 layers.append(Upsample(out_channels, temporal=temporal_upsample[level]))
         self.upsamples = Chain(layers)
-        self.head = _head(widths[-1], 3)
+        self.head = NormedConv(widths[-1], 3)
 
     def forward(self, x: Float[Tensor, "b k t y x"], state: StreamState) -> Float[Tensor, "b c f h w"]:
         x = self.middle(self.conv1(x, state), state)
@@ -136,8 +132,12 @@ class WanVAE(nn.Module):
         self.latent_channels, self.pixels_a_pass = config.z_dim, PIXELS_A_PASS
         # Kept as bits, so that a cast of the module leaves them float32, and never on the meta device: no checkpoint
         # holds them.
-        self.register_buffer("mean_bits", torch.tensor(mean, device="cpu").view(torch.int32), persistent=False)
-        self.register_buffer("std_bits", torch.tensor(std, device="cpu").view(torch.int32), persistent=False)
+        self.register_buffer(
+            "mean_bits", torch.tensor(mean, dtype=torch.float32, device="cpu").view(torch.int32), persistent=False
+        )
+        self.register_buffer(
+            "std_bits", torch.tensor(std, dtype=torch.float32, device="cpu").view(torch.int32), persistent=False
+        )
         self.encoder = Encoder(config)
         self.conv1 = nn.Conv3d(2 * config.z_dim, 2 * config.z_dim, 1)
         self.conv2 = nn.Conv3d(config.z_dim, config.z_dim, 1)

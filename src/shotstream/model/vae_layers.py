@@ -4,13 +4,19 @@ Video is `b c f h w` in channels-last memory. A layer that looks back in time is
 `x` is a single frame with nothing before it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from shotstream.model.device import cuda_capability
+
+FUSED_CAPABILITY = (8, 0)
+"""From which on `model.vae_kernels` convolve in half precision."""
 
 
 @dataclass
@@ -52,8 +58,21 @@ class CausalConv3d(nn.Conv3d):
         self.slot = -1  # the place of this layer's history in a state; given out by `number_slots`
 
     def forward(  # type: ignore[override]
-        self, x: Float[Tensor, "b c f h w"], state: StreamState | None
+        self,
+        x: Float[Tensor, "b c f h w"],
+        state: StreamState | None,
+        norm: "RMSNorm | None" = None,
+        added: Float[Tensor, "b k g y x"] | None = None,
     ) -> Float[Tensor, "b k g y x"]:
+        """The convolution of `x`, or of its SiLU after `norm`, plus what is `added`."""
+        if self._fuses(x, state):
+            return self._fused(x, state, norm, added)
+        if norm is not None:
+            x = F.silu(norm(x), inplace=True)
+        made = self._convolved(x, state)
+        return made if added is None else added + made
+
+    def _convolved(self, x: Float[Tensor, "b c f h w"], state: StreamState | None) -> Float[Tensor, "b k g y x"]:
         if state is None:
             assert x.shape[2] == 1, "without a state, a clip is one frame"
             return F.conv2d(x[:, :, 0], self.weight[:, :, -1], self.bias, padding=self.padding[1:]).unsqueeze(2)
@@ -62,6 +81,44 @@ class CausalConv3d(nn.Conv3d):
             x = torch.cat([past, x], dim=2)
             past.copy_(x[:, :, -self.history_frames :])
         return super().forward(x).contiguous(memory_format=torch.channels_last_3d)
+
+    def _fuses(self, x: Tensor, state: StreamState | None) -> bool:
+        one_clip, plain = state is None or len(x) == 1, self.stride == (1, 1, 1) and self.kernel_size != (1, 1, 1)
+        return one_clip and plain and fuses(x)
+
+    def _fused(
+        self, x: Tensor, state: StreamState | None, norm: "RMSNorm | None", added: Tensor | None
+    ) -> Float[Tensor, "b k f h w"]:
+        from shotstream.model.vae_kernels import product, stage
+
+        past = None if state is None else rows(state.past(self.slot, x, self.history_frames))
+        border, (batch, _, _, height, width) = self.kernel_size[1] // 2, x.shape
+        gamma = None if norm is None else norm.gamma.flatten()
+        staged = stage(rows(x), past, gamma, border)
+        if past is not None:
+            past.copy_(staged[-len(past) :, border : border + height, border : border + width])
+        weight = self.weight[:, :, -1:] if state is None else self.weight
+        out = x.new_empty(batch * x.shape[2], height, width, self.out_channels)
+        taps = (weight.shape[2], weight.shape[3], weight.shape[4])
+        product(staged, filters(weight), self.bias, None if added is None else rows(added), out, taps)
+        return out.unflatten(0, (batch, -1)).movedim(-1, 1)
+
+
+def fuses(x: Tensor) -> bool:
+    """Whether kernels of `model.vae_kernels` can compute convolutions of `x`."""
+    if not x.is_cuda or x.dtype not in (torch.bfloat16, torch.float16) or x.shape[1] % 16 or torch.is_grad_enabled():
+        return False
+    return (cuda_capability(x.device) or (0, 0)) >= FUSED_CAPABILITY and find_spec("triton") is not None
+
+
+def rows(x: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b_f h w c"]:
+    """Video as its frames' rows of channels, one clip after the other."""
+    return x.movedim(1, -1).contiguous().flatten(0, 1)
+
+
+def filters(weight: Float[Tensor, "k c *taps"]) -> Float[Tensor, "1 k taps_c"]:
+    """Each filter as one row of taps and channels."""
+    return weight.movedim(1, -1).flatten(1)[None].contiguous()
 
 
 def number_slots(network: nn.Module) -> int:
@@ -109,18 +166,29 @@ class Chain(nn.ModuleList):
         return x
 
 
+class NormedConv(nn.ModuleList):
+    """Norm, SiLU and convolution."""
+
+    def __init__(self, channels: int, out_channels: int) -> None:
+        super().__init__([RMSNorm(channels), nn.SiLU(), CausalConv3d(channels, out_channels, (3, 3, 3))])
+
+    def forward(self, x: Float[Tensor, "b c f h w"], state: StreamState | None) -> Float[Tensor, "b k f h w"]:
+        norm, _, conv = self
+        return conv(x, state, norm)
+
+
 class ResidualBlock(nn.Module):
     """Twice norm, SiLU and convolution, added to the input."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
-        self.residual = Chain(
+        self.residual = nn.ModuleList(
             [
                 RMSNorm(channels),
-                nn.SiLU(inplace=True),
+                nn.SiLU(),
                 CausalConv3d(channels, out_channels, (3, 3, 3)),
                 RMSNorm(out_channels),
-                nn.SiLU(inplace=True),
+                nn.SiLU(),
                 nn.Identity(),  # dropout in training of the published model
                 CausalConv3d(out_channels, out_channels, (3, 3, 3)),
             ]
@@ -129,7 +197,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c f h w"], state: StreamState | None) -> Float[Tensor, "b k f h w"]:
         skipped = x if self.shortcut is None else self.shortcut(x, state)
-        return skipped + self.residual(x, state)
+        norm1, _, conv1, norm2, _, _, conv2 = self.residual
+        return conv2(conv1(x, state, norm1), state, norm2, skipped)
 
 
 class AttentionBlock(nn.Module):
@@ -183,13 +252,31 @@ class EnlargingConv2d(nn.Conv2d):
         n, _, h, w = x.shape
         shape = (n, self.out_channels, 2 * h, 2 * w)
         out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        for down, rows in enumerate(self.TAPS):
-            taps = torch.stack([self.weight[:, :, row].sum(2) for row in rows], 2)
-            for right, columns in enumerate(self.TAPS):
-                filters = torch.stack([taps[..., column].sum(3) for column in columns], 3)
-                seen = F.pad(x, (1 - right, right, 1 - down, down))
-                out[:, :, down::2, right::2] = F.conv2d(seen, filters, self.bias)
+        if fuses(x):
+            from shotstream.model.vae_kernels import product, stage
+
+            staged = stage(x.movedim(1, -1).contiguous(), None, None, 1)
+            product(
+                staged,
+                torch.cat([filters(small) for small in self._filters()]),
+                self.bias,
+                None,
+                out.movedim(1, -1),
+                (1, 2, 2),
+            )
+            return out
+        for place, small in enumerate(self._filters()):
+            down, right = divmod(place, 2)
+            seen = F.pad(x, (1 - right, right, 1 - down, down))
+            out[:, :, down::2, right::2] = F.conv2d(seen, small, self.bias)
         return out
+
+    def _filters(self) -> Iterator[Float[Tensor, "k c 2 2"]]:
+        """The filters of the four places in a doubled pixel, row by row."""
+        for down in self.TAPS:
+            taps = torch.stack([self.weight[:, :, row].sum(2) for row in down], 2)
+            for right in self.TAPS:
+                yield torch.stack([taps[..., column].sum(3) for column in right], 3)
 
 
 class Upsample(nn.Module):
@@ -215,5 +302,5 @@ class Upsample(nn.Module):
         return pairs.movedim(-2, 2).flatten(1, 2).movedim(-1, 1)
 
 
-LOOKS_BACK = (CausalConv3d, ResidualBlock, Downsample, Upsample)
+LOOKS_BACK = (CausalConv3d, NormedConv, ResidualBlock, Downsample, Upsample)
 """The layers that a chain hands the state to."""

@@ -1,0 +1,240 @@
+"""Convolutions of the VAE on CUDA, with the norm before and the sum after them, in Triton.
+
+A convolution here is two kernels. The first *stages* its input: history and present frames side by side, normed and
+activated, with a border of zeros, as rows of channels `[(t + f) (h + 2) (w + 2), c]`. In that layout every tap is the
+same matrix of rows, some rows further on, so that the second kernel is a matrix product whose inner axis runs over taps
+and channels, without a test for the border; it adds the bias and what the result is added to. Products are in the
+dtype of the weights with sums in float32, and each value of the result is summed in the same order however many frames
+come in a call. Enlarging is the same product with two taps a side, for each of four places in a doubled pixel.
+
+Filters are read as they lie in channels-last memory, where each is one row of taps and channels.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from jaxtyping import Float
+from torch import Tensor
+
+EPS = 1e-24
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What one program computes: `rows` pixels of `columns` and `rest` more channels, `depth` products at once."""
+
+    rows: int
+    columns: int
+    rest: int = 0
+    depth: int = 64
+    warps: int = 8
+    stages: int = 4
+
+
+TILES = {96: Tile(256, 64, 32), 192: Tile(128, 128, 64), 384: Tile(256, 128)}
+"""By the channels of the result; the fastest of those tried on a card of compute capability 9.0."""
+SMALLEST = Tile(128, 16, warps=4)
+WIDER = Tile(128, 128)
+
+
+def tile_of(channels: int) -> Tile:
+    """How a result of that many channels is computed."""
+    return TILES.get(channels, SMALLEST if channels <= SMALLEST.columns else WIDER)
+
+
+def stage(
+    x: Float[Tensor, "f h w c"], past: Float[Tensor, "t h w c"] | None, gamma: Float[Tensor, "c"] | None, border: int
+) -> Float[Tensor, "t_f h_p w_p c"]:
+    """Past and present frames in a border of zeros; of the present ones, RMS norm and SiLU where `gamma` is given."""
+    frames, height, width, channels = x.shape
+    before = 0 if past is None else len(past)
+    shape = (before + frames, height + 2 * border, width + 2 * border, channels)
+    staged = torch.empty(shape, dtype=x.dtype, device=x.device)
+    rows, lanes = staged.numel() // channels, triton.next_power_of_2(channels)
+    block = max(1, 4096 // lanes)
+    _stage[(triton.cdiv(rows, block),)](
+        x,
+        x if past is None else past,
+        x if gamma is None else gamma,
+        staged,
+        rows,
+        before,
+        height,
+        width,
+        channels,
+        BORDER=border,
+        NORM=gamma is not None,
+        EPS=EPS,
+        LANES=lanes,
+        ROWS=block,
+        num_warps=4,
+    )
+    return staged
+
+
+def product(
+    staged: Float[Tensor, "t_f h_p w_p c"],
+    filters: Float[Tensor, "p k taps_c"],
+    bias: Float[Tensor, "k"] | None,
+    added: Float[Tensor, "f y x k"] | None,
+    out: Float[Tensor, "f y x k"],
+    taps: tuple[int, int, int],
+    tile: Tile | None = None,
+) -> Float[Tensor, "f y x k"]:
+    """Fills `out` with the products of staged rows and filters, plus bias and `added`.
+
+    There is one set of filters, or one for each of the four places in a doubled pixel.
+    """
+    sides = {1: 1, 4: 2}[len(filters)]
+    channels_out = filters.shape[1]
+    tile = tile or tile_of(channels_out)
+    frames, height, width = out.shape[0], out.shape[1] // sides, out.shape[2] // sides
+    pixels, columns = frames * height * width, tile.columns + tile.rest
+    _product[(triton.cdiv(pixels, tile.rows) * triton.cdiv(channels_out, columns), len(filters))](
+        staged,
+        filters,
+        filters if bias is None else bias,
+        out if added is None else added,
+        out,
+        pixels,
+        height,
+        width,
+        staged.shape[2],
+        staged.shape[1] * staged.shape[2],
+        CHANNELS=staged.shape[3],
+        OUT=channels_out,
+        TAPS_Y=taps[1],
+        TAPS_X=taps[2],
+        INNER=filters.shape[2],
+        SIDES=sides,
+        BIAS=bias is not None,
+        ADD=added is not None,
+        ROWS=tile.rows,
+        COLUMNS=tile.columns,
+        REST=tile.rest,
+        DEPTH=tile.depth,
+        num_warps=tile.warps,
+        num_stages=tile.stages,
+    )
+    return out
+
+
+@triton.jit
+def _stage(  # type: ignore[no-untyped-def]
+    x,
+    past,
+    gamma,
+    staged,
+    rows,
+    before,
+    height,
+    width,
+    channels,
+    BORDER: tl.constexpr,
+    NORM: tl.constexpr,
+    EPS: tl.constexpr,
+    LANES: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    lane = tl.arange(0, LANES)
+    across, down = width + 2 * BORDER, height + 2 * BORDER
+    at_x, at_y, frame = row % across - BORDER, row // across % down - BORDER, row // (across * down)
+    inside = (row < rows) & (at_x >= 0) & (at_x < width) & (at_y >= 0) & (at_y < height)
+    pixel = at_y * width + at_x
+    held = lane < channels
+    new, old = inside & (frame >= before), inside & (frame < before)
+    from_x = ((frame - before) * height * width + pixel).to(tl.int64)[:, None] * channels + lane[None, :]
+    value = tl.load(x + from_x, mask=new[:, None] & held[None, :], other=0.0)
+    if NORM:
+        exact = value.to(tl.float32)
+        scale = tl.rsqrt(tl.sum(exact * exact, 1) / channels + EPS)
+        exact = exact * scale[:, None] * tl.load(gamma + lane, mask=held, other=0.0).to(tl.float32)[None, :]
+        value = (exact * tl.sigmoid(exact)).to(value.dtype)
+    from_past = (frame * height * width + pixel).to(tl.int64)[:, None] * channels + lane[None, :]
+    value += tl.load(past + from_past, mask=old[:, None] & held[None, :], other=0.0)
+    to = row.to(tl.int64)[:, None] * channels + lane[None, :]
+    tl.store(staged + to, value, mask=(row < rows)[:, None] & held[None, :])
+
+
+@triton.jit
+def _product(  # type: ignore[no-untyped-def]
+    staged,
+    filters,
+    bias,
+    added,
+    out,
+    pixels,
+    height,
+    width,
+    line,
+    plane,
+    CHANNELS: tl.constexpr,
+    OUT: tl.constexpr,
+    TAPS_Y: tl.constexpr,
+    TAPS_X: tl.constexpr,
+    INNER: tl.constexpr,
+    SIDES: tl.constexpr,
+    BIAS: tl.constexpr,
+    ADD: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    REST: tl.constexpr,
+    DEPTH: tl.constexpr,
+):
+    whole: tl.constexpr = INNER % DEPTH == 0 and OUT % (COLUMNS + REST) == 0
+    parts: tl.constexpr = (OUT + COLUMNS + REST - 1) // (COLUMNS + REST)
+    place = tl.program_id(1)
+    odd_y, odd_x = place // SIDES, place % SIDES
+    first = tl.program_id(0) % parts * (COLUMNS + REST)
+    row = tl.program_id(0) // parts * ROWS + tl.arange(0, ROWS)
+    pixel = tl.minimum(row, pixels - 1)
+    at_x, at_y, frame = pixel % width, pixel // width % height, pixel // (width * height)
+    start = frame * plane + (at_y + odd_y) * line + at_x + odd_x
+    seen = staged + start[:, None] * CHANNELS
+    column, other = first + tl.arange(0, COLUMNS), first + COLUMNS + tl.arange(0, REST if REST else 16)
+    filters += place * OUT * INNER
+    total = tl.zeros((ROWS, COLUMNS), tl.float32)
+    more = tl.zeros((ROWS, REST if REST else 16), tl.float32)
+    for at in range(0, INNER, DEPTH):
+        inner = at + tl.arange(0, DEPTH)
+        tap, channel = inner // CHANNELS, inner % CHANNELS
+        tap_t, tap_y, tap_x = tap // (TAPS_X * TAPS_Y), tap // TAPS_X % TAPS_Y, tap % TAPS_X
+        further = (tap_t * plane + tap_y * line + tap_x) * CHANNELS + channel
+        if INNER % DEPTH:
+            value = tl.load(seen + further[None, :], mask=(inner < INNER)[None, :], other=0.0)
+        else:
+            value = tl.load(seen + further[None, :])
+        total = tl.dot(value, _taps(filters, inner, column, INNER, OUT, whole), total, input_precision="ieee")
+        if REST:
+            more = tl.dot(value, _taps(filters, inner, other, INNER, OUT, whole), more, input_precision="ieee")
+    to_y, to_x = at_y * SIDES + odd_y, at_x * SIDES + odd_x
+    to = ((frame * height * SIDES + to_y) * width * SIDES + to_x)[:, None] * OUT
+    _finish(total, bias, added, out, to, row < pixels, column, OUT, BIAS, ADD)
+    if REST:
+        _finish(more, bias, added, out, to, row < pixels, other, OUT, BIAS, ADD)
+
+
+@triton.jit
+def _taps(  # type: ignore[no-untyped-def]
+    filters, inner, column, INNER: tl.constexpr, OUT: tl.constexpr, WHOLE: tl.constexpr
+):
+    places = filters + column[None, :] * INNER + inner[:, None]
+    if WHOLE:
+        return tl.load(places)
+    else:  # noqa: RET505 (to the compiler one of them is not there)
+        return tl.load(places, mask=(inner < INNER)[:, None] & (column < OUT)[None, :], other=0.0)
+
+
+@triton.jit
+def _finish(  # type: ignore[no-untyped-def]
+    total, bias, added, out, to, real, column, OUT: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr
+):
+    mask = real[:, None] & (column < OUT)[None, :]
+    if BIAS:
+        total += tl.load(bias + column, mask=column < OUT, other=0.0).to(tl.float32)[None, :]
+    if ADD:
+        total += tl.load(added + to + column[None, :], mask=mask, other=0.0).to(tl.float32)
+    tl.store(out + to + column[None, :], total.to(out.dtype.element_ty), mask=mask)
