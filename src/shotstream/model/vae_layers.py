@@ -17,6 +17,8 @@ from shotstream.model.device import cuda_capability
 
 FUSED_CAPABILITY = (8, 0)
 """From which on `model.vae_kernels` convolve in half precision."""
+MOST_VALUES = 2**29
+"""That they take at once: they count in 32 bits, and what they stage or make is up to three times as large."""
 
 
 @dataclass
@@ -106,7 +108,9 @@ class CausalConv3d(nn.Conv3d):
 
 def fuses(x: Tensor) -> bool:
     """Whether kernels of `model.vae_kernels` can compute convolutions of `x`."""
-    if not x.is_cuda or x.dtype not in (torch.bfloat16, torch.float16) or x.shape[1] % 16 or torch.is_grad_enabled():
+    if not x.is_cuda or x.dtype not in (torch.bfloat16, torch.float16) or torch.is_grad_enabled():
+        return False
+    if x.shape[1] % 16 or x.numel() > MOST_VALUES:
         return False
     return (cuda_capability(x.device) or (0, 0)) >= FUSED_CAPABILITY and find_spec("triton") is not None
 
