@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
 from shotstream.story.context import SELECTORS, ContextSelector, FrameRef, Passage, PastShot, spread
 
-Embed = Callable[[str], NDArray[np.float32]]
+Embed = Callable[[str], np.ndarray]
 """A caption as one vector."""
 RELEVANT = "relevant"
 SELECTOR_NAMES = (*SELECTORS, RELEVANT)
@@ -57,7 +56,7 @@ class Relevant:
         return [newest, *sorted(older, key=order)]
 
 
-def cosine(a: Float[NDArray[np.float32], "d"], b: Float[NDArray[np.float32], "d"]) -> float:
+def cosine(a: Float[np.ndarray, "d"], b: Float[np.ndarray, "d"]) -> float:
     """How alike two directions are, -1 to 1; 0 where one is none."""
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / length if length else 0.0
