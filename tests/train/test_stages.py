@@ -22,7 +22,7 @@ from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import BlockCodecConfig
 from shotstream.model.transformer import Transformer
 from shotstream.train.adapters import merge_adapters
-from shotstream.train.base import chunk_sigmas, forced_flow_matching_loss, initialise
+from shotstream.train.base import chunk_sigmas, forced_flow_matching_loss, initialise, motion_weights
 from shotstream.train.codec import fit_linear, psnr, sample_clip
 from shotstream.train.execution import Execution
 from shotstream.train.presets import PRESETS, TINY, Preset, get_preset
@@ -188,6 +188,19 @@ def test_earlier_chunks_are_sometimes_clean_and_the_last_never() -> None:
     assert float((sigmas[:, :2] == 0).float().mean()) == pytest.approx(TINY.base.clean_share, abs=0.03)
     assert bool((sigmas[:, 2] > 0).all())
     assert bool(((sigmas >= 0) & (sigmas <= 1)).all())
+
+
+def test_places_weigh_as_much_as_they_move_and_one_in_the_mean() -> None:
+    still = torch.randn(2, 1, 4, 6, 8, generator=torch.Generator().manual_seed(0)).repeat(1, 6, 1, 1, 1)
+    assert bool((motion_weights(still, 4.0) == 1).all())
+    moving = still.clone()
+    moving[:, 3:, :, 2, 3] += 1.0
+    weights = motion_weights(moving, 4.0)
+    assert torch.allclose(weights.mean((1, 2, 3)), torch.ones(2))
+    assert bool((weights[:, 2:4, 2, 3] == weights.max()).all()), "before and after the change"
+    assert float(weights.max() / weights.min()) == pytest.approx(16)
+    assert bool((motion_weights(moving, 1.0) == 1).all())
+    assert bool((motion_weights(moving[:, :1], 4.0) == 1).all())
 
 
 def test_chunks_that_are_said_to_be_clean_are_so_but_for_a_little_noise(run: Run) -> None:

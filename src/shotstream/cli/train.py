@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shotstream.cli.progress import StageProgress
+from shotstream.core.errors import InputError
 
 SAMPLES = "samples"
 STAGE_HELP = {
@@ -34,6 +35,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         stage.add_argument("--steps", type=int, help="length of the stage, over whose end the rate falls")
         stage.add_argument("--workers", type=int, metavar="N", help="make all samples first, on that many processes")
         stage.add_argument("--board", action="store_true", help="write TensorBoard's event files too")
+    adopt = _command(stages, "adopt", _adopt, "begin a run with the stages that a model stands for")
+    adopt.add_argument("stages", nargs="*", metavar="STAGE", help="codec, text, base to train on (default: all three)")
+    adopt.add_argument("--model", default="storyworld", metavar="M", help="as for generate (default storyworld)")
     _command(
         stages, "probe", _probe, "time one step of every stage with random weights: what does the preset cost here?"
     )
@@ -70,6 +74,16 @@ def _train(args: argparse.Namespace) -> int:
                 break
     finally:
         run.execution.close()
+    return 0
+
+
+def _adopt(args: argparse.Namespace) -> int:
+    from shotstream.train.run import PRETRAINED_STAGES
+
+    for name in args.stages:
+        if name not in PRETRAINED_STAGES:
+            raise InputError(f"expected stages of {', '.join(PRETRAINED_STAGES)}, got '{name}'")
+    _open(args).adopt(args.model, [name for name in PRETRAINED_STAGES if name in args.stages or not args.stages])
     return 0
 
 

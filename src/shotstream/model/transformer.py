@@ -45,7 +45,7 @@ class Placement:
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm over all heads' channels together, computed in float32."""
+    """Root-mean-square norm over all heads' channels together, computed in float32; the result has the dtype of `x`."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
-        return F.rms_norm(x.float(), self.weight.shape, None, self.eps).to(x.dtype) * self.weight
+        return F.rms_norm(x.float(), self.weight.shape, None, self.eps).to(x.dtype) * self.weight.to(x.dtype)
 
 
 class Attention(nn.Module):

@@ -23,18 +23,17 @@ EPS = 1e-24
 
 @dataclass(frozen=True)
 class Tile:
-    """What one program computes: `rows` pixels of `columns` and `rest` more channels, `depth` products at once."""
+    """What one program computes: `rows` pixels of `columns` channels, `depth` products at once."""
 
     rows: int
     columns: int
-    rest: int = 0
     depth: int = 64
     warps: int = 8
     stages: int = 4
 
 
-TILES = {96: Tile(256, 64, 32), 192: Tile(128, 128, 64), 384: Tile(256, 128)}
-"""By the channels of the result; the fastest of those tried on a card of compute capability 9.0."""
+TILES = {96: Tile(256, 128), 192: Tile(128, 256, stages=3), 384: Tile(256, 128)}
+"""By the channels of the result; the fastest of those tried on an H100."""
 SMALLEST = Tile(128, 16, warps=4)
 WIDER = Tile(128, 128)
 
@@ -91,8 +90,8 @@ def product(
     channels_out = filters.shape[1]
     tile = tile or tile_of(channels_out)
     frames, height, width = out.shape[0], out.shape[1] // sides, out.shape[2] // sides
-    pixels, columns = frames * height * width, tile.columns + tile.rest
-    _product[(triton.cdiv(pixels, tile.rows) * triton.cdiv(channels_out, columns), len(filters))](
+    pixels = frames * height * width
+    _product[(triton.cdiv(pixels, tile.rows) * triton.cdiv(channels_out, tile.columns), len(filters))](
         staged,
         filters,
         filters if bias is None else bias,
@@ -113,7 +112,6 @@ def product(
         ADD=added is not None,
         ROWS=tile.rows,
         COLUMNS=tile.columns,
-        REST=tile.rest,
         DEPTH=tile.depth,
         num_warps=tile.warps,
         num_stages=tile.stages,
@@ -181,23 +179,20 @@ def _product(  # type: ignore[no-untyped-def]
     ADD: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
-    REST: tl.constexpr,
     DEPTH: tl.constexpr,
 ):
-    whole: tl.constexpr = INNER % DEPTH == 0 and OUT % (COLUMNS + REST) == 0
-    parts: tl.constexpr = (OUT + COLUMNS + REST - 1) // (COLUMNS + REST)
+    whole: tl.constexpr = INNER % DEPTH == 0 and OUT % COLUMNS == 0
+    parts: tl.constexpr = (OUT + COLUMNS - 1) // COLUMNS
     place = tl.program_id(1)
     odd_y, odd_x = place // SIDES, place % SIDES
-    first = tl.program_id(0) % parts * (COLUMNS + REST)
     row = tl.program_id(0) // parts * ROWS + tl.arange(0, ROWS)
     pixel = tl.minimum(row, pixels - 1)
     at_x, at_y, frame = pixel % width, pixel // width % height, pixel // (width * height)
     start = frame * plane + (at_y + odd_y) * line + at_x + odd_x
     seen = staged + start[:, None] * CHANNELS
-    column, other = first + tl.arange(0, COLUMNS), first + COLUMNS + tl.arange(0, REST if REST else 16)
+    column = tl.program_id(0) % parts * COLUMNS + tl.arange(0, COLUMNS)
     filters += place * OUT * INNER
     total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    more = tl.zeros((ROWS, REST if REST else 16), tl.float32)
     for at in range(0, INNER, DEPTH):
         inner = at + tl.arange(0, DEPTH)
         tap, channel = inner // CHANNELS, inner % CHANNELS
@@ -207,32 +202,15 @@ def _product(  # type: ignore[no-untyped-def]
             value = tl.load(seen + further[None, :], mask=(inner < INNER)[None, :], other=0.0)
         else:
             value = tl.load(seen + further[None, :])
-        total = tl.dot(value, _taps(filters, inner, column, INNER, OUT, whole), total, input_precision="ieee")
-        if REST:
-            more = tl.dot(value, _taps(filters, inner, other, INNER, OUT, whole), more, input_precision="ieee")
+        taps = filters + column[None, :] * INNER + inner[:, None]
+        if whole:
+            factor = tl.load(taps)
+        else:
+            factor = tl.load(taps, mask=(inner < INNER)[:, None] & (column < OUT)[None, :], other=0.0)
+        total = tl.dot(value, factor, total, input_precision="ieee")
     to_y, to_x = at_y * SIDES + odd_y, at_x * SIDES + odd_x
     to = ((frame * height * SIDES + to_y) * width * SIDES + to_x)[:, None] * OUT
-    _finish(total, bias, added, out, to, row < pixels, column, OUT, BIAS, ADD)
-    if REST:
-        _finish(more, bias, added, out, to, row < pixels, other, OUT, BIAS, ADD)
-
-
-@triton.jit
-def _taps(  # type: ignore[no-untyped-def]
-    filters, inner, column, INNER: tl.constexpr, OUT: tl.constexpr, WHOLE: tl.constexpr
-):
-    places = filters + column[None, :] * INNER + inner[:, None]
-    if WHOLE:
-        return tl.load(places)
-    else:  # noqa: RET505 (to the compiler one of them is not there)
-        return tl.load(places, mask=(inner < INNER)[:, None] & (column < OUT)[None, :], other=0.0)
-
-
-@triton.jit
-def _finish(  # type: ignore[no-untyped-def]
-    total, bias, added, out, to, real, column, OUT: tl.constexpr, BIAS: tl.constexpr, ADD: tl.constexpr
-):
-    mask = real[:, None] & (column < OUT)[None, :]
+    mask = (row < pixels)[:, None] & (column < OUT)[None, :]
     if BIAS:
         total += tl.load(bias + column, mask=column < OUT, other=0.0).to(tl.float32)[None, :]
     if ADD:

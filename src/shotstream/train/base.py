@@ -10,6 +10,7 @@ with many steps and guidance; distillation makes a student of it.
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -81,9 +82,26 @@ def forced_flow_matching_loss(
     unsaid = config.history_noise * torch.rand(sigmas.shape, generator=draw).to(sigmas.device)
     noisy = given.join(add_noise(batch.target, noise, torch.where(sigmas > 0, sigmas, unsaid)))
     velocity = network(noisy, timesteps, given.text, given.placement, plan=plan)[:, before:]
-    error = (velocity.float() - (noise - batch.target)).square().mean((2, 3, 4))
+    error = (velocity.float() - (noise - batch.target)).square().mean(2)
+    error = (error * motion_weights(batch.target, config.motion_weight)).mean((2, 3))
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
     return (error * weight).sum() / (sigmas > 0).sum()
+
+
+def motion_weights(target: Float[Tensor, "b f c h w"], most: float) -> Float[Tensor, "b f h w"]:
+    """Weights of places in latents, 1 in the mean of a sample: more where latents change in time, up to `most` before.
+
+    The best prediction of a place does not depend on its weight; how soon it is learnt does. Whoever walks covers a few
+    hundredths of a picture, and a plain mean hardly sees it. Places weigh as the root of their change over the
+    sample's mean change, between 1 / `most` and `most`; `most` 1, and single latents, weigh all places alike.
+    """
+    if most == 1 or target.shape[1] == 1:
+        return target.new_ones(*target.shape[:2], *target.shape[3:])
+    step = (target[:, 1:] - target[:, :-1]).square().mean(2)
+    change = torch.maximum(F.pad(step, (0, 0, 0, 0, 1, 0)), F.pad(step, (0, 0, 0, 0, 0, 1)))
+    relative = change / change.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    weights = relative.sqrt().clamp(1 / most, most)
+    return weights / weights.mean((1, 2, 3), keepdim=True)
 
 
 def initialise(transformer: Transformer) -> None:

@@ -1,6 +1,6 @@
 """A run: one directory, one preset, and the stages in it, each of which reads what those before it have made."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +36,7 @@ from shotstream.train.settings import LoopConfig
 from shotstream.train.state import find_checkpoints, read_weights
 from shotstream.train.stories import Stage2
 from shotstream.train.teacher import TeacherStage, choose_trained
-from shotstream.train.text import ENCODER, TextStage, learn_tokenizer
+from shotstream.train.text import ENCODER, TOKENIZER_FILE, TextStage, learn_tokenizer
 from shotstream.train.trajectories import TrajectoryStore
 
 STAGES = ("codec", "text", "base", "teacher", "trajectories", "init", "stage1", "stage2")
@@ -90,6 +90,44 @@ class Run:
             "stage2": self._stage2,
         }
         return builders[stage]()
+
+    def adopt(self, source: str, stages: Sequence[str] = PRETRAINED_STAGES) -> None:
+        """Begins the run with another model: its codec and text encoder are done, the base trains on from its weights.
+
+        Args:
+            source: of a model of this shape, as `shotstream.open` reads it.
+            stages: those of codec, text and base that are taken from it.
+
+        Raises:
+            InputError: there is no such model, it has another shape, or the run has such a stage.
+        """
+        from shotstream.model.zoo import open_parts
+
+        parts, preset = open_parts(source, "cpu", torch.float32), self.preset
+        for stage, what in zip(PRETRAINED_STAGES, ("block_codec", "text_encoder", "transformer"), strict=True):
+            theirs, ours = to_dict(getattr(parts.config, what)), to_dict(getattr(preset.model, what))
+            if stage in stages and find_checkpoints(self.directory / stage):
+                raise InputError(f"{self.directory} has a {stage} already; name another run")
+            if stage in stages and theirs != ours:
+                other = ", ".join(
+                    f"model.{what}.{key}={theirs.get(key)}" for key in ours if theirs.get(key) != ours[key]
+                )
+                raise InputError(f"{source} has another {what}; set {other}, or take other stages than {stage}")
+        if "text" in stages:
+            assert parts.text_encoder.tokenizer is not None, "a model that is opened reads captions"
+            parts.text_encoder.tokenizer.save(str(make_directory(self.directory / "text") / TOKENIZER_FILE))
+        taken: dict[str, Callable[[], Stage]] = {
+            "codec": lambda: CodecStage(cast(BlockCodec, parts.codec), preset.codec, torch.device("cpu")),
+            "text": lambda: TextStage(parts.text_encoder, preset.text),
+            "base": self._base_stage,
+        }
+        for name in stages:
+            built = taken[name]()
+            if name == "base":
+                built.state.begin(parts.transformer.state_dict())
+            else:
+                built.state.step = self.loop(name).steps
+            built.state.save(self.directory / name, self.execution, 1)
 
     def make_trajectories(self, watch: Callable[[int], None], minutes: float | None = None) -> bool:
         """The stage that trains nothing: the teacher's trajectories, those not made yet; returns whether all are.

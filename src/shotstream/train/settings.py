@@ -110,7 +110,8 @@ class BaseTraining:
     `shift` moves noise levels towards noise. Levels below `full_weight_sigma` weigh less, as their square: an error of
     the clean estimate counts there as it does at that level. `clean_share` of the chunks before a shot's last are left
     clean but for unsaid noise of a level up to `history_noise`, so that what was made before need not be perfect;
-    `no_text_share` of the samples lose their captions.
+    `no_text_share` of the samples lose their captions. Places where latents change in time weigh up to `motion_weight`
+    times as much as in a plain mean, and others down to its inverse.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=15000, ema_decay=0.999))
@@ -124,6 +125,7 @@ class BaseTraining:
     full_weight_sigma: float = 0.3
     clean_share: float = 0.5
     history_noise: float = 0.25
+    motion_weight: float = 1.0
     no_text_share: float = 0.1
 
 

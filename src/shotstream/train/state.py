@@ -106,6 +106,13 @@ class TrainState:
         self.memory: dict[int, dict[str, Tensor]] = {}
 
     @torch.no_grad()
+    def begin(self, weights: Mapping[str, Tensor]) -> None:
+        """Other weights for the network whose average is kept, and for the average."""
+        network = self.trained[self.averaged].network
+        network.load_state_dict(weights)
+        self.ema = {name: value.detach().clone().float() for name, value in network.state_dict().items() if self.ema}
+
+    @torch.no_grad()
     def average(self) -> None:
         """Moves the average towards the weights."""
         decay = min(self.ema_decay, (1 + self.step) / (10 + self.step))

@@ -1,0 +1,66 @@
+"""A run that begins with another model, and the recipe for one card in a small world."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from shotstream.cli import main
+from shotstream.model.zoo import open_parts
+from shotstream.train.execution import Execution
+from shotstream.train.presets import Preset
+from shotstream.train.run import PRETRAINED_STAGES, Run
+from shotstream.train.state import find_checkpoints
+
+Command = Callable[..., list[str]]
+SCRIPT = Path(__file__).parents[2] / "recipes" / "storyworld" / "card.sh"
+
+
+@pytest.fixture(scope="module")
+def model(finished: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("adopted") / "model"
+    assert main([*command("export", finished), "-o", str(directory), "--stage", "base"]) == 0
+    return directory
+
+
+def test_the_base_trains_on_from_the_models_weights(
+    model: Path, command: Command, lively: Callable[..., Preset], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert main([*command("adopt", run), "--model", str(model)]) == 0
+    opened = Run(run, lively(), Execution(torch.device("cpu")))
+    theirs = opened.weights("base")
+    parts = open_parts(str(model), "cpu", torch.float32)
+    assert all(torch.equal(theirs[name], value) for name, value in parts.transformer.state_dict().items())
+    assert opened.encoder.encode(["a fox"])[0].equal(parts.text_encoder.encode(["a fox"])[0])
+    assert main(command("base", run)) == 0
+    trained = opened.weights("base")
+    assert not all(torch.equal(trained[name], theirs[name]) for name in theirs)
+
+
+def test_stages_can_be_taken_alone_and_no_stage_twice(
+    model: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    wider = ("model.transformer.ffn_dim=64",)
+    assert main([*command("adopt", run, changes=wider), "--model", str(model)]) == 2
+    assert "has another transformer; set model.transformer.ffn_dim=48" in capsys.readouterr().err
+    assert main([*command("adopt", run, "codec", "text", changes=wider), "--model", str(model)]) == 0
+    assert [stage for stage in PRETRAINED_STAGES if find_checkpoints(run / stage)] == ["codec", "text"]
+    assert main([*command("adopt", run, "text"), "--model", str(model)]) == 2
+    assert "has a text already" in capsys.readouterr().err
+    assert main([*command("adopt", run, "teacher"), "--model", str(model)]) == 2
+    assert "expected stages of codec, text, base" in capsys.readouterr().err
+
+
+def test_the_recipe_for_one_card_runs_every_stage_beside_the_making_of_samples(model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    own = {"PRESET": "tiny", "RUN": str(run), "WORKERS": "1", "ADOPT": str(model), "BASE": "1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([str(SCRIPT), "--device", "cpu"], env=os.environ | own | {"PATH": path}, check=True, timeout=300)
+    assert find_checkpoints(run / "stage2")
+    assert len(list((run / "latents" / "shots").glob("*.safetensors"))) == 2
