@@ -253,6 +253,17 @@ def test_one_caption_for_all_is_a_shortcut_and_no_more(network: Transformer) -> 
 
 
 @torch.no_grad()
+def test_latents_that_share_the_last_caption_read_it_together_and_as_they_would_alone(network: Transformer) -> None:
+    layouts = [frame_layout(range(6), [0] * 6, row) for row in ([0, 1, 2, 2, 2, 2], [2, 2, 0, 1, 1, 1])]
+    both = FrameLayout(*(torch.cat(rows) for rows in zip(*(vars(one).values() for one in layouts), strict=True)))
+    placement = network.place(both, SIZE)
+    assert (placement.caption, placement.alone) == (None, 3)
+    x, t = latents(6, batch=2), torch.full((2, 6), 300.0, dtype=torch.float64)
+    together, alone = (network(x, t, captions(2), replace(placement, alone=count)) for count in (3, 5))
+    torch.testing.assert_close(together, alone)
+
+
+@torch.no_grad()
 def test_a_batch_of_stories_is_each_story_alone(network: Transformer, layout: FrameLayout) -> None:
     other = shot_layout(3, (0, 1, 1, 2, 2, 2), CONTEXT, 2 * CHUNK)
     layouts = [layout, replace(other.context + other.target, captions=layout.captions.flip(1))]

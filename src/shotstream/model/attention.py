@@ -7,11 +7,13 @@ is block-causal attention.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Queries, keys and values to what is seen, [b, n, heads, d] each; `attend`, or another kernel of the same."""
@@ -68,5 +70,26 @@ def attend_by_plan(
     def tokens(latents: slice) -> slice:
         return slice(latents.start * tokens_per_latent, latents.stop * tokens_per_latent)
 
-    parts = [kernel(q[:, tokens(g.queries)], k[:, tokens(g.keys)], v[:, tokens(g.keys)]) for g in plan]
-    return torch.cat(parts, 1)
+    queries, keys = [tokens(group.queries) for group in plan], [tokens(group.keys) for group in plan]
+    parts = zip(*(pieces(x, of) for x, of in ((q, queries), (k, keys), (v, keys))), strict=True)
+    return torch.cat([kernel(*part) for part in parts], 1)
+
+
+def pieces(x: Float[Tensor, "b n ..."], slices: Sequence[slice]) -> tuple[Float[Tensor, "b m ..."], ...]:
+    """`x[:, s]` for every slice. Their gradients are added up in one tensor; torch would make a whole one of each."""
+    return _Pieces.apply(x, *slices)
+
+
+class _Pieces(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *slices: slice) -> tuple[Tensor, ...]:
+        ctx.shape, ctx.slices = x.shape, slices
+        return tuple(x[:, own] for own in slices)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        total = gradients[0].new_zeros(ctx.shape)
+        for own, gradient in zip(ctx.slices, gradients, strict=True):
+            total[:, own] += gradient
+        return total, *(None for _ in ctx.slices)

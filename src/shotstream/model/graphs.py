@@ -7,7 +7,7 @@ over both. All belong to one thread. Source: torch's notes on CUDA graphs (stati
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -57,7 +57,7 @@ class Inputs:
         """The inputs of a forward whose latents all attend to one caption, which becomes the only one."""
         assert placement.caption is not None, "one caption for all latents"
         caption = slice(placement.caption, placement.caption + 1)
-        own = Placement(placement.rotary, 0, torch.zeros_like(placement.captions), placement.shots)
+        own = replace(placement, caption=0, captions=torch.zeros_like(placement.captions))
         return cls(latents, timesteps, own, [(k[:, caption], v[:, caption]) for k, v in text])
 
     @property
@@ -82,7 +82,7 @@ class Inputs:
         place = self.placement
         rotary = Rotary(_own(place.rotary.cos), _own(place.rotary.sin))
         shots = None if place.shots is None else _own(place.shots)
-        placement = Placement(rotary, place.caption, place.captions, shots)
+        placement = replace(place, rotary=rotary, shots=shots)
         return Inputs(_own(self.latents), _own(self.timesteps), placement, [(_own(k), _own(v)) for k, v in self.text])
 
     def take(self, given: "Inputs") -> None:

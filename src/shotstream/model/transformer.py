@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from shotstream.core.spec import tokens_per_latent
 from shotstream.core.types import FrameLayout
 from shotstream.model.activation import TanhGELU
-from shotstream.model.attention import Attend, Group, attend, attend_by_plan
+from shotstream.model.attention import Attend, Group, attend, attend_by_plan, pieces
 from shotstream.model.cache import CacheShape, KVCache, Staged
 from shotstream.model.config import EMBEDDED_SHOTS, TransformerConfig
 from shotstream.model.device import send
@@ -34,13 +34,15 @@ TextKeys = list[tuple[Tensor, Tensor]]
 class Placement:
     """A layout made ready for latents of one size: rotary tables, and the caption of every latent.
 
-    `caption` is the one all latents attend to, or None where they differ and `captions` says which. `shots` is every
-    latent's row of the shot embedding, None for a network without one.
+    `caption` is the one all latents attend to, or None where they differ and `captions` says which: the first `alone`
+    latents each have their own, all after them share the last one's. `shots` is every latent's row of the shot
+    embedding, None for a network without one.
     """
 
     rotary: Rotary
     caption: int | None
     captions: Int[Tensor, "b f"]
+    alone: int
     shots: Int[Tensor, "b f"] | None
 
 
@@ -102,14 +104,20 @@ class CrossAttention(Attention):
         """What the tokens read, before the output projection."""
         k, v = text
         if placement.caption is not None:
-            out = self.attend(q, k[:, placement.caption], v[:, placement.caption])
-        else:
-            batch, latents = placement.captions.shape
-            rows = placement.captions + k.shape[1] * torch.arange(batch, device=k.device)[:, None]
-            k, v = (t.flatten(0, 1).index_select(0, rows.flatten()) for t in (k, v))
-            out = self.attend(q.unflatten(1, (latents, -1)).flatten(0, 1), k, v)
-            out = out.unflatten(0, (batch, latents)).flatten(1, 2)
-        return out.flatten(2)
+            return self.attend(q, k[:, placement.caption], v[:, placement.caption]).flatten(2)
+        (batch, latents), alone = placement.captions.shape, placement.alone
+        rows = placement.captions + k.shape[1] * torch.arange(batch, device=k.device)[:, None]
+        k, v = k.flatten(0, 1), v.flatten(0, 1)
+        front = alone * (q.shape[1] // latents)
+        own, shared = pieces(q, (slice(0, front), slice(front, None)))
+        seen = []
+        if alone:
+            of = rows[:, :alone].flatten()
+            own = own.unflatten(1, (alone, -1)).flatten(0, 1)
+            out = self.attend(own, k.index_select(0, of), v.index_select(0, of))
+            seen.append(out.unflatten(0, (batch, alone)).flatten(1, 2))
+        seen.append(self.attend(shared, k.index_select(0, rows[:, -1]), v.index_select(0, rows[:, -1])))
+        return torch.cat(seen, 1).flatten(2)
 
 
 class Block(nn.Module):
@@ -214,7 +222,9 @@ class Transformer(nn.Module):
         first = int(layout.captions[0, 0])
         caption = first if bool((layout.captions == first).all()) else None
         shots = None if self.shot_embedding is None else send(layout.shots.clamp(max=EMBEDDED_SHOTS - 1), device)
-        return Placement(rotary, caption, send(layout.captions, device), shots)
+        differing = (layout.captions != layout.captions[:, -1:]).any(0).nonzero()
+        alone = int(differing.max()) + 1 if len(differing) else 0
+        return Placement(rotary, caption, send(layout.captions, device), alone, shots)
 
     def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
         """Cross-attention keys and values of s captions, to be used for a whole shot."""

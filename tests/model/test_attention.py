@@ -1,0 +1,43 @@
+"""Attention by a plan: the gradient of what several groups see."""
+
+import torch
+from torch import Tensor
+
+from shotstream.model.attention import attend, attend_by_plan, block_causal_plan, pieces
+
+
+def sliced(x: Tensor, slices: list[slice]) -> list[Tensor]:
+    return [x[:, one] for one in slices]
+
+
+def test_pieces_and_their_gradient_are_those_of_slices() -> None:
+    slices = [slice(0, 2), slice(0, 5), slice(3, 7)]
+    one = torch.randn(2, 8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    other = one.detach().clone().requires_grad_()
+    for x, taken in ((one, pieces(one, slices)), (other, sliced(other, slices))):
+        assert [part.shape[1] for part in taken] == [2, 5, 4]
+        sum((part.square() * (index + 1)).sum() for index, part in enumerate(taken)).backward()
+        assert x.grad is not None
+    assert torch.allclose(one.grad, other.grad, rtol=0, atol=1e-12)
+    assert not one.grad[:, 7].any(), "what nothing sees has none"
+
+
+def test_a_plan_has_the_gradient_of_its_groups_one_by_one() -> None:
+    plan, tokens = block_causal_plan(2, (1, 1)), 3
+    draw = torch.Generator().manual_seed(1)
+    q, k, v = (torch.randn(2, 12, 2, 4, dtype=torch.float64, generator=draw).requires_grad_() for _ in range(3))
+    attend_by_plan(q, k, v, plan, tokens).square().sum().backward()
+    found = [x.grad for x in (q, k, v)]
+    for x in (q, k, v):
+        x.grad = None
+    groups = [(slice(0, 6), slice(0, 6)), (slice(6, 9), slice(0, 9)), (slice(9, 12), slice(0, 12))]
+    sum(attend(q[:, a], k[:, b], v[:, b]).square().sum() for a, b in groups).backward()
+    assert all(torch.allclose(x.grad, there, rtol=0, atol=1e-12) for x, there in zip((q, k, v), found, strict=True))
+
+
+def test_nothing_is_copied_where_no_gradient_is_recorded() -> None:
+    x = torch.randn(1, 6, 2)
+    with torch.inference_mode():
+        first, second = pieces(x, [slice(0, 2), slice(2, 6)])
+    assert first.data_ptr() == x.data_ptr()
+    assert second.data_ptr() == x[:, 2:].data_ptr()
