@@ -60,6 +60,28 @@ def test_a_table_has_every_figure_of_every_model_and_the_differences() -> None:
     assert any(line.startswith(f"| {DISTANCE} |") for line in lines)
 
 
+def by_stories(rights: list[int], **asked: object) -> Report:
+    """The report of a model that has so many of four species right in each story."""
+    stories = tuple({"species": Share(right, 4)} for right in rights)
+    scores = Scores({"species": Share(sum(rights), 4 * len(rights))}, {}, {}, (), Cuts(), (), stories)
+    return Report.of(scores, {"stories": len(rights), "shots": 4, **asked})
+
+
+def test_models_that_told_the_same_stories_are_compared_story_by_story(tmp_path: Path) -> None:
+    easy, hard = [4, 1] * 10, [3, 0] * 10  # one less in every story but the first
+    hard[0] = 4
+    one, other = by_stories(easy), by_stories(hard, wording="people")
+    write_report(tmp_path / "one.json", one)
+    assert read_report(tmp_path / "one.json") == one
+    columns = [Column.of("one", [one]), Column.of("other", [other])]
+    assert "| -23.8 (-26.2 to -21.3) |" in compare(columns)
+    elsewhere = Column.of("other", [by_stories(hard, shots=5)])
+    assert "| -23.8 (-37.7 to -8.3) |" in compare([columns[0], elsewhere]), "independent"
+    seeds = pool([one, other])
+    assert seeds.by_story[0]["species"] == Share(8, 8)
+    assert pool([one, by_stories(hard[:10])]).by_story == ()
+
+
 def test_a_chart_is_a_picture_by_itself_with_a_bar_for_every_figure() -> None:
     columns = [Column.of("a<b", [report(8)]), Column.of("b", [report(0)])]
     root = ET.fromstring(comparison_chart(columns))

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from shotstream.evaluate.estimates import Estimate, Share, in_points, mean_estimate, ratio_estimate
+from shotstream.evaluate.estimates import (
+    Estimate,
+    Share,
+    in_points,
+    mean_estimate,
+    paired_difference,
+    ratio_estimate,
+)
 
 
 def test_the_interval_holds_the_rate_and_shrinks() -> None:
@@ -41,3 +48,30 @@ def test_a_ratio_is_of_all_and_its_interval_holds_it_as_often_as_promised() -> N
         found = ratio_estimate(list(zip((0.7 * true + rng.normal(0, 0.05, 40)).tolist(), true.tolist(), strict=True)))
         held += found.low <= 0.7 <= found.high
     assert 0.90 < held / 400 < 0.98
+
+
+def told(rng: np.random.Generator, hard: np.ndarray, chance: float) -> list[Share]:
+    """Four answers a story, right with a chance that is less for a hard story."""
+    return [Share(int(right), 4) for right in rng.binomial(4, np.clip(chance - hard, 0, 1))]
+
+
+def test_a_paired_difference_holds_the_true_one_as_often_as_promised_and_is_narrower() -> None:
+    rng, held, narrower = np.random.default_rng(0), 0, []
+    for _ in range(400):
+        hard = rng.choice([0.0, 0.6], 50)
+        one, other = told(rng, hard, 0.9), told(rng, hard, 0.8)
+        paired = paired_difference(one, other)
+        assert paired is not None
+        held += paired.low <= 0.1 <= paired.high
+        apart = sum(one, Share(0, 0)).estimate.minus(sum(other, Share(0, 0)).estimate)
+        assert paired.value == pytest.approx(apart.value)
+        narrower.append((paired.high - paired.low) / (apart.high - apart.low))
+    assert 0.92 <= held / 400 <= 0.98
+    assert np.median(narrower) < 1
+
+
+def test_a_paired_difference_needs_stories_that_differ() -> None:
+    right = [Share(4, 4)] * 20
+    assert paired_difference(right, right) is None
+    assert paired_difference(right[:5], [Share(2, 4)] * 5) is None
+    assert paired_difference([Share(0, 0)] * 20, right) is None

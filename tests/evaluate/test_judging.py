@@ -76,6 +76,7 @@ def test_a_story_that_decays_is_worse_in_its_second_half() -> None:
     first, second = scores.halves["place"]
     assert (first, second.total) == (Share(2, 2), 3)
     assert scores.visible["place"] == first + second
+    assert [told["place"] for told in scores.by_story] == [first + second]
     assert np.mean(scores.by_shot[:2]) > np.mean(scores.by_shot[2:]) + 0.2
 
 

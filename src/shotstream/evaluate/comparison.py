@@ -6,8 +6,8 @@ from html import escape
 
 from shotstream.core.errors import InputError
 from shotstream.evaluate.charts import WIDTH, svg
-from shotstream.evaluate.estimates import Estimate, in_points
-from shotstream.evaluate.reports import Report, pool
+from shotstream.evaluate.estimates import Estimate, Share, in_points, paired_difference
+from shotstream.evaluate.reports import Report, pool, same_stories
 
 STYLE = """
 svg { --ink: #1d2126; --soft: #5c636c; --line: #d0cec6; font: 13px system-ui, sans-serif; }
@@ -43,8 +43,8 @@ class Column:
 def compare(columns: Sequence[Column]) -> str:
     """A table in Markdown: a figure a row, its 95% interval, and how far each model is from the first, in points.
 
-    Where a model has several reports, the least and the greatest of them follow in brackets. The differences take the
-    models' stories to be independent; where all told the same ones, the true intervals are narrower.
+    Where a model has several reports, the least and the greatest of them follow in brackets. Differences of shares are
+    paired story by story where both told the same ones; all others take what was told to be independent.
 
     Raises:
         InputError: fewer than two models, or more than can be told apart.
@@ -57,7 +57,7 @@ def compare(columns: Sequence[Column]) -> str:
     figures = [one.whole.figures for one in columns]
     for name in figures[0]:
         cells = [_cell(one, of.get(name), name) for one, of in zip(columns, figures, strict=True)]
-        cells += [in_points(of[name].minus(figures[0][name])) if name in of else "" for of in figures[1:]]
+        cells += [_difference(one.whole, first.whole, name) for one in others]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
@@ -99,6 +99,17 @@ def _asked(column: Column) -> str:
     runs = f", {len(column.reports)} runs" if len(column.reports) > 1 else ""
     wording = f", {asked['wording']}" if asked.get("wording") else ""
     return f"{asked.get('stories')}{shots}{wording}{runs}"
+
+
+def _difference(one: Report, other: Report, name: str) -> str:
+    """A figure of one report less that of another, in points."""
+    if name not in one.figures:
+        return ""
+    paired = None
+    if same_stories(one, other) and any(name in story for story in one.by_story):
+        none = Share(0, 0)
+        paired = paired_difference(*([story.get(name, none) for story in of.by_story] for of in (one, other)))
+    return in_points(paired or one.figures[name].minus(other.figures[name]))
 
 
 def _cell(column: Column, figure: Estimate | None, name: str) -> str:

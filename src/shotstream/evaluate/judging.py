@@ -38,7 +38,7 @@ class Scores:
     `visible` and `kept` are shares of shots right by trait; `kept` is of hidden traits seen before. `halves` has both
     again, the latter as `kept: trait`, for the first and the second half of the shots of every story (the middle one
     of an odd number belongs to the second). `by_shot` has the share of visible traits that are right in the first shot
-    of every story, in the second of every one that has it, and so on.
+    of every story, in the second of every one that has it, and so on; `by_story` the shares of every story by name.
     """
 
     visible: Mapping[str, Share]
@@ -47,6 +47,7 @@ class Scores:
     by_shot: tuple[tuple[float, ...], ...]
     cuts: Cuts
     walks: tuple[Walk, ...]
+    by_story: tuple[Mapping[str, Share], ...] = ()
 
 
 def held_out_stories(count: int, first: int = 0, shots: int | None = None) -> list[Story]:
@@ -90,22 +91,25 @@ class _Tally:
 
     halves: tuple[_Answers, _Answers] = field(default_factory=lambda: (_Answers(list), _Answers(list)))
     by_shot: list[list[float]] = field(default_factory=list)
+    by_story: list[Mapping[str, Share]] = field(default_factory=list)
     cuts: Cuts = field(default_factory=Cuts)
     walks: list[Walk] = field(default_factory=list)
 
     def add(self, judge: Judge, made: JudgedStory) -> None:
-        readings = [judge.read(frames) for frames in made.shots]
+        readings, told = [judge.read(frames) for frames in made.shots], _Answers(list)
         for index, kept in enumerate(score_memory(readings, made.story)):
             scores = score_shot(readings[index], made.story, index)
             visible = {trait: right for trait, right in scores.items() if trait not in HIDDEN_TRAITS}
             later = index > 0 and 2 * index >= len(readings) - 1
             for name, right in (*visible.items(), *((KEPT + trait, right) for trait, right in kept.items())):
                 self.halves[later][name].append(right)
+                told[name].append(right)
             if index == len(self.by_shot):
                 self.by_shot.append([])
             self.by_shot[index].append(sum(visible.values()) / len(visible))
             if walk := measure_walk(judge, readings[index], made.shots[index], made.story, index):
                 self.walks.append(walk)
+        self.by_story.append({name: Share.of(answers) for name, answers in told.items()})
         self.cuts += judge_cuts(made.shots)
 
     def scores(self) -> Scores:
@@ -119,4 +123,5 @@ class _Tally:
             tuple(map(tuple, self.by_shot)),
             self.cuts,
             tuple(self.walks),
+            tuple(self.by_story),
         )

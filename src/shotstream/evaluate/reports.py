@@ -26,7 +26,7 @@ class Report:
 
     `shares` are of right answers; `means` have a value a story, `ratios` (made, true) a shot. `halves` are the shares
     of traits in the first and in the second half of stories. `by_shot` has for every story as long as that the share of
-    traits that are right in its first shot, its second, and so on.
+    traits that are right in its first shot, its second, and so on; `by_story` the shares of every story by name.
     """
 
     asked: Mapping[str, Any]
@@ -35,6 +35,7 @@ class Report:
     ratios: Mapping[str, Pairs]
     halves: Mapping[str, tuple[Share, Share]]
     by_shot: tuple[tuple[float, ...], ...]
+    by_story: tuple[Mapping[str, Share], ...] = ()
 
     @classmethod
     def of(cls, scores: Scores, asked: Mapping[str, Any]) -> "Report":
@@ -48,6 +49,7 @@ class Report:
             {DISTANCE: tuple((walk.made, walk.true) for walk in scores.walks)},
             scores.halves,
             scores.by_shot,
+            scores.by_story,
         )
 
     @property
@@ -81,16 +83,27 @@ class Report:
 
 
 def pool(reports: Sequence[Report]) -> Report:
-    """Several reports as one of all their stories; it has what was asked of the first."""
+    """Several reports as one of all their stories; it has what was asked of the first.
+
+    Where all told as many stories these are the same ones, and `by_story` has each with the answers of all reports.
+    """
     first = reports[0]
+    alike = all(same_stories(first, one) for one in reports)
     return Report(
         first.asked,
-        _merge((one.shares for one in reports), lambda shares: sum(shares, Share(0, 0))),
+        _merge((one.shares for one in reports), _sum),
         _merge((one.means for one in reports), lambda values: sum(values, ())),
         _merge((one.ratios for one in reports), lambda pairs: sum(pairs, ())),
         _merge((one.halves for one in reports), _add_halves),
         tuple(sum(shots, ()) for shots in zip(*(one.by_shot for one in reports), strict=False)),
+        tuple(_merge(told, _sum) for told in zip(*(one.by_story for one in reports), strict=True)) if alike else (),
     )
+
+
+def same_stories(one: Report, other: Report) -> bool:
+    """Whether two reports are of the same stories: as many of as many shots, which begin at the same seed."""
+    asked = [(report.asked.get("stories"), report.asked.get("shots"), len(report.by_story)) for report in (one, other)]
+    return asked[0] == asked[1] and bool(one.by_story)
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -107,6 +120,7 @@ def write_report(path: Path, report: Report) -> None:
         "ratios": {name: _known(figures.get(name)) | {"pairs": pairs} for name, pairs in report.ratios.items()},
         "walk_gap": report.walk_gap if report.walks else None,
         "halves": {name: [_share(share) for share in both] for name, both in report.halves.items()},
+        "by_story": [{name: [share.right, share.total] for name, share in story.items()} for story in report.by_story],
         "by_shot": [_known(mean_estimate(values)) | {"values": values} for values in report.by_shot],
     }
     write_json(path, data)
@@ -127,6 +141,7 @@ def read_report(path: Path) -> Report:
             {name: tuple((made, true) for made, true in ratio["pairs"]) for name, ratio in data["ratios"].items()},
             {name: (_read_share(a), _read_share(b)) for name, (a, b) in data["halves"].items()},
             tuple(tuple(shot["values"]) for shot in data["by_shot"]),
+            tuple({name: Share(*share) for name, share in story.items()} for story in data.get("by_story", ())),
         )
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
@@ -141,6 +156,10 @@ def _merge(maps: Iterable[Mapping[str, Value]], join: Any) -> dict[str, Value]:
         for name, value in one.items():
             found.setdefault(name, []).append(value)
     return {name: join(values) for name, values in found.items()}
+
+
+def _sum(shares: Sequence[Share]) -> Share:
+    return sum(shares, Share(0, 0))
 
 
 def _add_halves(halves: Sequence[tuple[Share, Share]]) -> tuple[Share, Share]:
