@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from shotstream.model.rotary import SHOT_PHASE, make_rotary, rotary_angles, rotate, time_turn
+from shotstream.model.rotary import SHOT_PHASE, join_axes, make_rotary, rotary_angles, rotate, time_turn
 from shotstream.story.layout import frame_layout
 
 CPU = torch.device("cpu")
@@ -13,7 +13,8 @@ CPU = torch.device("cpu")
 def angles(positions: list[int], shots: list[int], grid: tuple[int, int] = (2, 3), head_dim: int = 128) -> Tensor:
     """[frames, rows, columns, channels]"""
     layout = frame_layout(positions, shots, shots)
-    return rotary_angles(layout.positions, layout.shots, grid, head_dim)[0].unflatten(0, (len(positions), *grid))
+    every = join_axes(*rotary_angles(layout.positions, layout.shots, grid, head_dim))
+    return every[0].unflatten(0, (len(positions), *grid))
 
 
 def frequency(channel: int, channels: int) -> float:
@@ -47,7 +48,7 @@ def test_a_shot_adds_one_phase_to_every_temporal_channel_and_to_no_other() -> No
 
 def test_tokens_run_frame_by_frame_row_by_row() -> None:
     layout = frame_layout([4, 5], [0, 0], [0, 0])
-    flat = rotary_angles(layout.positions, layout.shots, (2, 3), 12)[0]
+    flat = join_axes(*rotary_angles(layout.positions, layout.shots, (2, 3), 12))[0]
     assert flat.shape == (12, 6)
     assert flat[:, 0].tolist() == [4.0] * 6 + [5.0] * 6
     assert flat[:, 2].tolist() == [0.0, 0.0, 0.0, 1.0, 1.0, 1.0] * 2

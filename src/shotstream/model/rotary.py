@@ -5,7 +5,6 @@ angle of channel j at position p of shot k is p w_j + k theta: the shot adds a p
 frames at the same position of different shots differ (paper: RoPE discontinuity).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,15 +27,32 @@ class Rotary:
     sin: Float[Tensor, "b n 1 c"]
 
 
+Axes = tuple[Float[Tensor, "b f 1 1 t"], Float[Tensor, "1 1 h 1 s"], Float[Tensor, "1 1 1 w s"]]
+
+
 def rotary_angles(
     positions: Int[Tensor, "b f"],
     shots: Int[Tensor, "b f"],
     grid: tuple[int, int],
     head_dim: int,
     shot_phase: float = SHOT_PHASE,
+) -> Axes:
+    """The angles that follow from a token's time, from its row and from its column, in float64."""
+    rows, columns = grid
+    channels = head_dim // 2
+    third = channels // 3
+    time = positions.double()[..., None] * _frequencies(channels - 2 * third) + shots.double()[..., None] * shot_phase
+    height = torch.arange(rows, dtype=torch.float64)[:, None] * _frequencies(third)
+    width = torch.arange(columns, dtype=torch.float64)[:, None] * _frequencies(third)
+    return time[:, :, None, None], height[None, None, :, None], width[None, None, None]
+
+
+def join_axes(
+    time: Float[Tensor, "b f 1 1 t"], height: Float[Tensor, "1 1 h 1 s"], width: Float[Tensor, "1 1 1 w s"]
 ) -> Float[Tensor, "b n c"]:
-    """Angles in float64 of all tokens, frame by frame, row by row; c = head_dim / 2."""
-    return _join(_axis_angles(positions, shots, grid, head_dim, shot_phase))
+    """What each axis says of a token, side by side, for all tokens, frame by frame, row by row; c = head_dim / 2."""
+    shape = (*time.shape[:2], height.shape[2], width.shape[3])
+    return torch.cat([part.expand(*shape, part.shape[-1]) for part in (time, height, width)], -1).flatten(1, 3)
 
 
 def make_rotary(
@@ -48,7 +64,7 @@ def make_rotary(
 ) -> Rotary:
     """The rotary tables of latents of that height and width, in float32 on `device`."""
     grid = (latent_size[0] // PATCH[1], latent_size[1] // PATCH[2])
-    return _tables(_axis_angles(layout.positions, layout.shots, grid, head_dim, shot_phase), device)
+    return _tables(rotary_angles(layout.positions, layout.shots, grid, head_dim, shot_phase), device)
 
 
 def time_turn(positions: int, head_dim: int, device: torch.device) -> Rotary:
@@ -56,7 +72,7 @@ def time_turn(positions: int, head_dim: int, device: torch.device) -> Rotary:
 
     Rotations about the same axes add up, so that turning a key is the same as having made it at its new position.
     """
-    return _tables(_axis_angles(torch.tensor([[positions]]), torch.zeros(1, 1), (1, 1), head_dim, SHOT_PHASE), device)
+    return _tables(rotary_angles(torch.tensor([[positions]]), torch.zeros(1, 1), (1, 1), head_dim), device)
 
 
 def rotate(x: Float[Tensor, "b n heads d"], rotary: Rotary) -> Float[Tensor, "b n heads d"]:
@@ -73,41 +89,12 @@ def rotate(x: Float[Tensor, "b n heads d"], rotary: Rotary) -> Float[Tensor, "b 
     return torch.stack(parts, -1).flatten(-2).to(x.dtype)
 
 
-Axes = tuple[Float[Tensor, "b f 1 1 t"], Float[Tensor, "1 1 h 1 s"], Float[Tensor, "1 1 1 w s"]]
-
-
-def _axis_angles(
-    positions: Int[Tensor, "b f"], shots: Int[Tensor, "b f"], grid: tuple[int, int], head_dim: int, shot_phase: float
-) -> Axes:
-    """The angles that follow from each token's time, from its row and from its column, in float64."""
-    rows, columns = grid
-    channels = head_dim // 2
-    third = channels // 3
-    time = positions.double()[..., None] * _frequencies(channels - 2 * third) + shots.double()[..., None] * shot_phase
-    height = torch.arange(rows, dtype=torch.float64)[:, None] * _frequencies(third)
-    width = torch.arange(columns, dtype=torch.float64)[:, None] * _frequencies(third)
-    return time[:, :, None, None], height[None, None, :, None], width[None, None, None]
-
-
-def _join(axes: Axes) -> Float[Tensor, "b n c"]:
-    """What each axis says of a token, side by side, for all tokens."""
-    time, height, width = axes
-    shape = (*time.shape[:2], height.shape[2], width.shape[3])
-    return torch.cat([part.expand(*shape, part.shape[-1]) for part in axes], -1).flatten(1, 3)
-
-
 def _tables(axes: Axes, device: torch.device) -> Rotary:
     """Cosine and sine of each axis are computed on the host in float64, and joined for all tokens on the device."""
-    time, height, width = axes
-
-    def table(of: Callable[[Tensor], Tensor]) -> Float[Tensor, "b n 1 c"]:
-        return _join((_sent(of(time), device), _sent(of(height), device), _sent(of(width), device)))[:, :, None]
-
-    return Rotary(table(torch.cos), table(torch.sin))
-
-
-def _sent(values: Tensor, device: torch.device) -> Tensor:
-    return send(values.float(), device)
+    cos, sin = (
+        join_axes(*(send(of(axis).float(), device) for axis in axes))[:, :, None] for of in (torch.cos, torch.sin)
+    )
+    return Rotary(cos, sin)
 
 
 def _frequencies(channels: int) -> Float[Tensor, "c"]:
