@@ -108,6 +108,9 @@ def small(**changes: object) -> ModelConfig:
 
 CASES = {
     "guided Euler": small(),
+    "Euler, guided in the middle": small(
+        sampler=SamplerConfig("euler", num_steps=4, shift=3.0, guidance=2.0, guided=(0.6, 0.95))
+    ),
     "few steps": small(sampler=SamplerConfig(steps=(1000.0, 500.0, 250.0))),
     "a whole shot at once": small(sampler=SamplerConfig("euler", num_steps=2, order="whole", guidance=2.0)),
     "one caption": small(captions="target"),

@@ -35,6 +35,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--steps", type=int, metavar="N", help="integration steps, for models sampled so")
     parser.add_argument("--guidance", type=float, metavar="G", help="guidance, for models sampled so")
     parser.add_argument(
+        "--guided", type=float, nargs=2, metavar=("LOW", "HIGH"), help="guidance at noise levels between these alone"
+    )
+    parser.add_argument(
         "--context", metavar="C", help=f"what is remembered: {', '.join(SELECTOR_NAMES)} (default: the model's)"
     )
     parser.add_argument(
@@ -71,7 +74,7 @@ def _run(args: argparse.Namespace) -> int:
     stories = held_out_stories(args.stories, shots=args.shots)
     source = _render(stories) if args.truth else _generate(args, stories)
     scores = judge_stories(Judge.load(), track(source, "judging", args.stories, transient=True), keep)
-    names = ("model", "context", "stories", "shots", "wording", "steps", "guidance")
+    names = ("model", "context", "stories", "shots", "wording", "steps", "guidance", "guided")
     asked = {name: getattr(args, name) for name in names}
     report = Report.of(scores, asked | ({"model": "truth", "wording": None} if args.truth else {}))
     _show(report)
@@ -94,6 +97,9 @@ def _check(args: argparse.Namespace) -> None:
     for name in ("stories", "shots"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise InputError(f"expected --{name} of at least 1, got {value}")
+    if args.guided is not None and not 0 <= args.guided[0] <= args.guided[1] <= 1:
+        low, high = args.guided
+        raise InputError(f"expected --guided LOW HIGH with 0 <= LOW <= HIGH <= 1, got {low:g} {high:g}")
 
 
 def _show(report: "Report") -> None:
@@ -129,7 +135,8 @@ def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]
     from shotstream.evaluate.judging import make_story
 
     model = shotstream.open(args.model, device=args.device)
-    asked = {"num_steps": args.steps, "guidance": args.guidance}
+    guided = None if args.guided is None else tuple(args.guided)
+    asked = {"num_steps": args.steps, "guidance": args.guidance, "guided": guided}
     changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     sampler = replace(model.config.sampler, **changes)
     options = {"sampler": sampler, "context": args.context, "wording": args.wording}

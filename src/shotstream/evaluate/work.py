@@ -68,6 +68,11 @@ class ShotWork:
         tallies = (_grown(mine, theirs, layers) for mine, theirs in zip(self._tallies, two._tallies, strict=True))
         return ShotWork(next(tallies), tuple(tallies))
 
+    def with_steps(self, more: "ShotWork") -> "ShotWork":
+        """The same shot with the steps that another one has besides its own."""
+        both = zip(self.chunks, more.chunks, strict=True)
+        return ShotWork(self.begin, tuple(_with_steps(mine, theirs) for mine, theirs in both))
+
     @property
     def _tallies(self) -> tuple[Tally, ...]:
         return (self.begin, *self.chunks)
@@ -87,6 +92,10 @@ def tally_work(tally: Tally, *parts: Part, kind: Kind | None = None) -> Work:
 def sum_work(works: Iterator[Work]) -> Work:
     """All of them together."""
     return reduce(Work.__add__, works, Work())
+
+
+def _with_steps(one: Tally, more: Tally) -> Tally:
+    return {key: work + (more[key] if key[0] == "denoise" else Work()) for key, work in one.items()}
 
 
 def _grown(one: Tally, two: Tally, layers: int) -> Tally:
@@ -194,9 +203,11 @@ def _shot_work(
         if remembers:
             with counter("context"):
                 codec.encode_frames(no_values(CONTEXT_LATENTS, 3, config.video.height, config.video.width))
-        sampler = Sampler.from_config(config.sampler)
-        rollout = begin_shot(config, transformer, one_step(sampler), chunks, captions, counter)
-        return _count(rollout, codec, counter, sampler.forwards)
+        sampler, counted = Sampler.from_config(config.sampler), []
+        for sigma, steps in _kinds_of_step(sampler):
+            rollout = begin_shot(config, transformer, one_step(sampler, sigma), chunks, captions, counter)
+            counted.append(_count(rollout, codec, counter, steps))
+        return reduce(ShotWork.with_steps, counted)
 
 
 def _count(rollout: Iterator[Tensor], codec: Codec, counter: WorkCounter, steps: int) -> ShotWork:
@@ -208,9 +219,17 @@ def _count(rollout: Iterator[Tensor], codec: Codec, counter: WorkCounter, steps:
     return ShotWork(begin, tuple(made))
 
 
-def one_step(sampler: Sampler) -> Sampler:
-    """The same sampler with its first step alone; every step does the same."""
-    return replace(sampler, kind="few_step", sigmas=sampler.sigmas[:1])
+def _kinds_of_step(sampler: Sampler) -> list[tuple[float, int]]:
+    """A noise level of every kind of step, and how many steps of that kind there are: guided ones, and others."""
+    kinds: dict[float, list[float]] = {}
+    for sigma in sampler.sigmas[: sampler.forwards]:
+        kinds.setdefault(sampler.guidance_at(sigma), []).append(sigma)
+    return [(levels[0], len(levels)) for levels in kinds.values()]
+
+
+def one_step(sampler: Sampler, sigma: float = 1.0) -> Sampler:
+    """The same sampler with one step alone, from that noise level; all steps of a kind do the same."""
+    return replace(sampler, kind="few_step", sigmas=(sigma,))
 
 
 def begin_shot(

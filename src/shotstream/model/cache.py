@@ -156,9 +156,10 @@ class Staged:
         buffer = self.cache._buffer[layer]
         if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
             return self._join(layer, 0, k, start, end), self._join(layer, 1, v, start, end)
-        buffer[0, :, start:stop] = k
-        buffer[1, :, start:stop] = v
-        return buffer[0, :, :end], buffer[1, :, :end]
+        rows = len(k)  # of a guided shot's two branches, the first may go alone
+        buffer[0, :rows, start:stop] = k
+        buffer[1, :rows, start:stop] = v
+        return buffer[0, :rows, :end], buffer[1, :rows, :end]
 
     def _join(self, layer: int, which: int, new: Tensor, start: int, end: int) -> Tensor:
         """The memory with `new` in its place, and with the gradient of what earlier forwards had in theirs.

@@ -12,7 +12,7 @@ Indicator = Literal["phase", "none", "learned"]
 Injection = Literal["frame", "channel"]
 DESIGN_CHOICES = ("context", "captions", "indicator", "injection")
 """Fields that hold a choice the paper ablates; their defaults are the paper's."""
-UNSAID = (*DESIGN_CHOICES, "tiny_decoder")
+UNSAID = (*DESIGN_CHOICES, "tiny_decoder", "guided")
 """Fields that a config.json need not have: at its default, such a field leaves a model's fingerprint as it is."""
 EMBEDDED_SHOTS = 16
 """Shots that a learned indicator tells apart; later ones take the embedding of the last."""
@@ -120,8 +120,10 @@ class SamplerConfig:
 
     `few_step`: predict the clean chunk, re-noise it with fresh noise to the next of `steps` (nominal timesteps,
     shifted by `shift`); for distilled models. `euler`: integrate the velocity over `num_steps` equal nominal steps;
-    for models that are not distilled. `guidance` 1 means none. `order`: chunk by chunk over the cache, or the
-    whole shot at once in both directions, which is the teacher's way, where `context_timestep` labels the context.
+    for models that are not distilled. `guidance` 1 means none; steps from noise levels outside of `guided` have none
+    either, and cost half (Kynkäänniemi et al. 2024, Applying Guidance in a Limited Interval). `order`: chunk by chunk
+    over the cache, or the whole shot at once in both directions, which is the teacher's way, where `context_timestep`
+    labels the context.
     """
 
     kind: Literal["few_step", "euler"] = "few_step"
@@ -131,6 +133,7 @@ class SamplerConfig:
     guidance: float = 1.0
     order: Literal["chunks", "whole"] = "chunks"
     context_timestep: ContextTimestep = "target"
+    guided: tuple[float, float] = (0.0, 1.0)
 
     @property
     def count(self) -> int:

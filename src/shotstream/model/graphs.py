@@ -112,6 +112,7 @@ class RecordedForward:
         """As `Transformer.forward`; what is returned is the caller's."""
         assert staged.cache is self.cache, "a recording knows one cache"
         plain = bool(plan) or placement.caption is None or staged.latents != CHUNK_LATENTS or torch.is_grad_enabled()
+        plain = plain or len(latents) != self.cache.shape.batch
         if not (plain or isinstance(text, Tensor)):
             given = Inputs.of(latents, timesteps, text, placement)
             if self._buffers is None or self._buffers.shapes == given.shapes:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.codec import Codec
-from shotstream.model.config import UNSAID, BlockCodecConfig, ModelConfig, TransformerConfig
+from shotstream.model.config import UNSAID, BlockCodecConfig, ModelConfig, SamplerConfig, TransformerConfig
 from shotstream.model.device import has_little_memory
 from shotstream.model.graphs import Graphs
 from shotstream.model.text import TextEncoder
@@ -229,7 +229,8 @@ def _block_codec(config: ModelConfig) -> BlockCodecConfig:
 def _config_text(config: ModelConfig) -> str:
     """The configuration as text for a hash; what a config.json need not say counts where it is not the default."""
     plain = to_dict(config)
-    for kind, values in ((ModelConfig, plain), (TransformerConfig, plain["transformer"])):
+    usual = {ModelConfig: plain, TransformerConfig: plain["transformer"], SamplerConfig: plain["sampler"]}
+    for kind, values in usual.items():
         for name in values.keys() & set(UNSAID):
             if values[name] == getattr(kind, name):
                 del values[name]

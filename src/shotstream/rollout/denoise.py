@@ -24,8 +24,8 @@ class Sampler:
     """A ladder of noise levels and the way down it.
 
     `few_step` visits `sigmas` and re-noises its clean estimate with fresh noise in between (reference: section 3).
-    `euler` follows the velocity from each level to the next, the last of which is 0. `order` and `context_timestep`
-    are as in `SamplerConfig`.
+    `euler` follows the velocity from each level to the next, the last of which is 0. `order`, `context_timestep` and
+    `guided` are as in `SamplerConfig`.
     """
 
     kind: Literal["few_step", "euler"]
@@ -33,13 +33,20 @@ class Sampler:
     guidance: float = 1.0
     order: Literal["chunks", "whole"] = "chunks"
     context_timestep: ContextTimestep = "target"
+    guided: tuple[float, float] = (0.0, 1.0)
 
     @classmethod
     def from_config(cls, config: SamplerConfig) -> "Sampler":
         """The sampler that a model's configuration asks for."""
         few = config.kind == "few_step"
         sigmas = few_step_sigmas(config.steps, config.shift) if few else euler_sigmas(config.num_steps, config.shift)
-        return cls(config.kind, tuple(sigmas), config.guidance, config.order, config.context_timestep)
+        way = (config.guidance, config.order, config.context_timestep, config.guided)
+        return cls(config.kind, tuple(sigmas), *way)
+
+    def guidance_at(self, sigma: float) -> float:
+        """The guidance of a step from that noise level; 1 is none."""
+        low, high = self.guided
+        return self.guidance if low <= sigma <= high else 1.0
 
     @property
     def forwards(self) -> int:

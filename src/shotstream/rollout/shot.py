@@ -125,7 +125,7 @@ class ShotRollout:
         placement = self._forward.place(self._layout[self._latents_made : self._latents_made + CHUNK_LATENTS])
 
         def predict(x: Tensor, sigma: float) -> Tensor:
-            return self._forward.velocity(x, sigma, self._text, placement)
+            return self._forward.velocity(x, sigma, self._text, placement, self._sampler.guidance_at(sigma))
 
         with self._clock("denoise"):
             latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop)

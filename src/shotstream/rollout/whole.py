@@ -17,7 +17,7 @@ from shotstream.rollout.shot import ShotInputs
 
 def see_both_ways(transformer: Transformer, inputs: ShotInputs, sampler: Sampler) -> Predict:
     """The velocity of a whole shot's latents, guided as `sampler` says; `inputs.negative` None means zeros."""
-    guidance, context_timestep = sampler.guidance, sampler.context_timestep
+    context_timestep = sampler.context_timestep
     layout = inputs.layout.context + inputs.layout.target
     negative = torch.zeros_like(inputs.text) if inputs.negative is None else inputs.negative.expand_as(inputs.text)
     given, without = (
@@ -27,7 +27,7 @@ def see_both_ways(transformer: Transformer, inputs: ShotInputs, sampler: Sampler
     def predict(x: Float[Tensor, "b f c h w"], sigma: float) -> Float[Tensor, "b f c h w"]:
         timestep = x.new_full((len(x),), sigma * TRAIN_TIMESTEPS)
         velocity = predict_velocity(transformer, x, timestep, given, context_timestep).to(x.dtype)
-        if guidance == 1:
+        if (guidance := sampler.guidance_at(sigma)) == 1:
             return velocity
         unguided = predict_velocity(transformer, x, timestep, without, context_timestep).to(x.dtype)
         return unguided + guidance * (velocity - unguided)
