@@ -67,7 +67,7 @@ def test_weights_of_another_choice_are_refused_by_its_name(
 
 def test_a_config_that_says_nothing_of_the_choices_means_the_papers(tiny: Any) -> None:
     plain = to_dict(tiny.parts.config)
-    for part in (plain, plain["transformer"]):
+    for part in (plain, plain["transformer"], plain["sampler"]):
         for name in part.keys() & set(UNSAID):
             del part[name]
     assert from_dict(ModelConfig, plain, "config.json") == tiny.parts.config
