@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The figures of docs/performance.md on this machine's card, one command each; a part that fails does not stop the others.
-# Writes OUT (runs/figures). Expect five minutes of an H100, a third of them loading, compiling and recording.
+# Writes OUT (runs/figures). How long it takes on a card has not been measured yet.
 #   REFERENCE a checkout of the published code (left out without one)    MODEL (tiny: to see that it works)    DEVICE
 set -uo pipefail
 out=${OUT:-runs/figures} model=${MODEL:-wan-1.3b} device=${DEVICE:-cuda}

@@ -19,11 +19,8 @@ SMALL = WanVAEConfig(dim=16, z_dim=16, dim_mult=(1, 2, 2, 2), num_res_blocks=1)
 
 
 def both(monkeypatch: pytest.MonkeyPatch, run) -> tuple[torch.Tensor, torch.Tensor]:
-    plain = vae_layers.fuses
     if INTERPRETED:
         monkeypatch.setattr(vae_layers, "fuses", lambda x: not x.shape[1] % 16)
-    else:
-        monkeypatch.setattr(vae_layers, "fuses", plain)
     fused = run()
     monkeypatch.setattr(vae_layers, "fuses", lambda _: False)
     return fused, run()

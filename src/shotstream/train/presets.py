@@ -163,7 +163,7 @@ STORYWORLD_CARD = replace(
     stage1=replace(STORYWORLD.stage1, **_card_distillation(400)),
     stage2=replace(STORYWORLD.stage2, **_card_distillation(150), stories=48, lora=LoraConfig(rank=0)),
 )
-"""The same model on one large card, in minutes: large batches, samples made on the host's cores beside it."""
+"""The same model on one large card: large batches, samples made on the host's cores beside it."""
 
 _FEW = LoopConfig(steps=2, log_every_steps=1, ema_decay=0.9)
 _PICTURES = PoolConfig(latents=4, batches=1, pictures=True)
