@@ -100,7 +100,7 @@ def model() -> Model:
     return Model(random_parts(PRESETS["tiny"].model))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(model, tmp_path_factory.mktemp("data")) as server:
         yield server
@@ -130,7 +130,7 @@ def open_browser(path: str) -> Iterator[Browser]:
             browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = find_chromium()
     if path is None:
