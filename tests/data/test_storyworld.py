@@ -141,6 +141,19 @@ def test_the_past_is_withheld_as_often_as_it_should(monkeypatch: pytest.MonkeyPa
     assert all(sample_shot(seed, 1, first_share=1.0).context is None for seed in range(20))
 
 
+def test_pairs_are_drawn_as_often_as_asked() -> None:
+    def pairs(share: float) -> float:
+        source = StoryWorldShots(pair_share=share)
+        picked = [source._pick(np.random.default_rng(seed)) for seed in range(800)]
+        return float(np.mean([len(story.shots[shot].cast) > 1 for story, shot in picked]))
+
+    left_alone, often, always = pairs(0.0), pairs(0.5), pairs(1.0)
+    assert 0.2 < left_alone < 0.35
+    assert often == pytest.approx(0.5 + 0.5 * left_alone, abs=0.08)
+    assert always == 1.0
+    assert StoryWorldShots().identity != StoryWorldShots(pair_share=0.5).identity
+
+
 def test_samples_come_from_training_stories(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 

@@ -33,7 +33,8 @@ class StoryWorldShots:
 
     `context` names the selector of what is remembered, `captions` says what it attends to (`story.layout.shot_layout`);
     `first_share` is how often a shot is the first of its story, without a past; `people_share` of the captions are
-    worded as people do. A shot is shown as it would go on where it is shorter than the sample that is asked for.
+    worded as people do. `pair_share` of the samples are of shots that show two characters, which are the hardest, and
+    the others of any. A shot is shown as it would go on where it is shorter than the sample that is asked for.
 
     Raises:
         InputError: there is no such selector.
@@ -43,6 +44,7 @@ class StoryWorldShots:
     captions: CaptionChoice = "per_shot"
     first_share: float = 0.15
     people_share: float = PEOPLE_SHARE
+    pair_share: float = 0.0
 
     def __post_init__(self) -> None:
         get_selector(self.context)
@@ -52,13 +54,24 @@ class StoryWorldShots:
         return {"source": "storyworld", "version": WORLD_VERSION} | asdict(self)
 
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
-        story = sample_story(int(rng.integers(TRAINING_SEEDS)))
-        shot = 0 if rng.random() < self.first_share else int(rng.integers(1, len(story.shots)))
+        story, shot = self._pick(rng, self.first_share)
         return shot_of_story(story, shot, chunks, rng, self.context, self.captions, self.people_share)
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
-        story = sample_story(int(rng.integers(TRAINING_SEEDS)))
-        return cut_picture(_Rendered(story, rng, self.people_share), int(rng.integers(len(story.shots))))
+        story, shot = self._pick(rng)
+        return cut_picture(_Rendered(story, rng, self.people_share), shot)
+
+    def _pick(self, rng: np.random.Generator, first_share: float | None = None) -> tuple[Story, int]:
+        """A story and one of its shots: the first so often, or where None is said any as often as another."""
+        wants_pair = self.pair_share > 0 and rng.random() < self.pair_share
+        while True:
+            story = sample_story(int(rng.integers(TRAINING_SEEDS)))
+            if first_share is None:
+                shot = int(rng.integers(len(story.shots)))
+            else:
+                shot = 0 if rng.random() < first_share else int(rng.integers(1, len(story.shots)))
+            if not wants_pair or len(story.shots[shot].cast) > 1:
+                return story, shot
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)), shots=shots)

@@ -159,7 +159,7 @@ class Run:
         if source.kind == "storyworld":
             from shotstream.data.storyworld import StoryWorldShots
 
-            return StoryWorldShots(model.context, model.captions)
+            return StoryWorldShots(model.context, model.captions, pair_share=source.pair_share)
         from shotstream.data.manifest import ManifestShots, read_manifest
 
         manifest = read_manifest(Path(source.manifest), skip_bad=source.skip_bad)

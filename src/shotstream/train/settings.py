@@ -65,12 +65,14 @@ class ExecutionConfig:
 class SourceConfig:
     """Where shots come from: StoryWorld, or the CSV of a manifest in the published layout.
 
-    `skip_bad` leaves out rows of a manifest that cannot be used, and counts them.
+    `pair_share` of StoryWorld's samples are of shots that show two characters, the others of any. `skip_bad` leaves out
+    rows of a manifest that cannot be used, and counts them.
     """
 
     kind: Literal["storyworld", "manifest"] = "storyworld"
     manifest: str = ""
     skip_bad: bool = False
+    pair_share: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.kind == "manifest") != bool(self.manifest):
