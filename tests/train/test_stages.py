@@ -27,8 +27,9 @@ from shotstream.train.codec import fit_linear, psnr, sample_clip
 from shotstream.train.execution import Execution
 from shotstream.train.presets import PRESETS, TINY, Preset, get_preset
 from shotstream.train.run import RECIPE_FILE, STAGES, Run
-from shotstream.train.text import TRAIT_SIZES, trait_targets
+from shotstream.train.text import ABSENT, TRAIT_SIZES, trait_targets
 from shotstream.world.stories import sample_story
+from shotstream.world.traits import COLOURS, SPECIES
 
 Contents = Callable[[Path], dict[str, Tensor]]
 Command = Callable[..., list[str]]
@@ -243,6 +244,14 @@ def test_trait_targets_are_within_their_sizes() -> None:
             targets = trait_targets(story, shot)
             assert len(targets) == len(TRAIT_SIZES)
             assert all(0 <= target < size for target, size in zip(targets, TRAIT_SIZES, strict=True))
+
+
+def test_the_last_traits_are_those_of_who_is_in_the_shot_in_order() -> None:
+    for story in map(sample_story, range(20)):
+        for shot in range(len(story.shots)):
+            first, second = trait_targets(story, shot)[-4:-2], trait_targets(story, shot)[-2:]
+            cast = [[SPECIES.index(one.species) + 1, COLOURS.index(one.colour) + 1] for one in story.cast_of(shot)]
+            assert [first, second] == (cast if len(cast) == 2 else [*cast, [ABSENT, ABSENT]])
 
 
 def test_clips_are_a_function_of_their_seed() -> None:

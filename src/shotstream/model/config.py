@@ -119,11 +119,11 @@ class SamplerConfig:
     """How a chunk is denoised.
 
     `few_step`: predict the clean chunk, re-noise it with fresh noise to the next of `steps` (nominal timesteps,
-    shifted by `shift`); for distilled models. `euler`: integrate the velocity over `num_steps` equal nominal steps;
-    for models that are not distilled. `guidance` 1 means none; steps from noise levels outside of `guided` have none
-    either, and cost half (Kynkäänniemi et al. 2024, Applying Guidance in a Limited Interval). `order`: chunk by chunk
-    over the cache, or the whole shot at once in both directions, which is the teacher's way, where `context_timestep`
-    labels the context.
+    shifted by `shift`); for distilled models, and for half trained ones, whose mistakes fresh noise covers and an
+    integral adds up. `euler`: integrate the velocity over `num_steps` equal nominal steps. `guidance` 1 means none;
+    steps from noise levels outside of `guided` have none either, and cost half (Kynkäänniemi et al. 2024, Applying
+    Guidance in a Limited Interval). `order`: chunk by chunk over the cache, or the whole shot at once in both
+    directions, which is the teacher's way, where `context_timestep` labels the context.
     """
 
     kind: Literal["few_step", "euler"] = "few_step"

@@ -1,4 +1,4 @@
-"""From noise to one clean chunk: the few-step sampler of distilled models, and Euler integration for all others."""
+"""From noise to one clean chunk: by clean estimates and fresh noise in turn, or by Euler integration."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

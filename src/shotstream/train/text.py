@@ -1,7 +1,8 @@
 """The embedded text encoder: it learns to read StoryWorld's traits out of captions, and is frozen after that.
 
-Reading is asked of small attention heads over the encoder's rows, one a trait, which are thrown away: what remains in
-the rows is what a transformer's cross-attention can find.
+Reading is asked of small attention heads over the encoder's rows, which are thrown away: what remains in the rows is
+what a transformer's cross-attention can find. A transformer does not know beforehand whom a caption names, so two of
+the heads ask for the first and the second one in the shot, whoever that is, and read species and colour in one place.
 """
 
 from pathlib import Path
@@ -30,47 +31,54 @@ TOKENIZER_FILE = "tokenizer.json"
 ENCODER = "encoder."
 """What the names of the encoder's weights begin with in the reader's."""
 ABSENT = 0
-"""Target of a species that a caption does not name; named ones count from 1."""
+"""Target of who is not there; species and colours of those who are count from 1."""
+MOST_IN_A_SHOT = 2
 
 
 def trait_targets(story: Story, shot: int) -> list[int]:
-    """What a caption says, as class numbers: place, time, framing, camera, action; then for every species its colour
-    in the story (0: not in it) and whether it is in the shot."""
+    """What a caption says, as class numbers, in the order of `QUERY_CLASSES`: place, time, framing, camera, action; for
+    every species its colour in the story; for every species whether it is in the shot; then species and colour of the
+    first in the shot, and of the second."""
     scene = story.shots[shot]
     targets = [PLACES.index(story.place), TIMES.index(story.time), FRAMINGS.index(scene.framing)]
     targets += [CAMERAS.index(scene.camera), ACTIONS.index(scene.action)]
     colours = {one.species: COLOURS.index(one.colour) + 1 for one in story.characters}
-    cast = {one.species for one in story.cast_of(shot)}
-    return [*targets, *(colours.get(kind, ABSENT) for kind in SPECIES), *(int(kind in cast) for kind in SPECIES)]
+    cast = story.cast_of(shot)
+    seen = {one.species for one in cast}
+    targets += [colours.get(kind, ABSENT) for kind in SPECIES]
+    targets += [int(kind in seen) for kind in SPECIES]
+    for one in cast:
+        targets += [SPECIES.index(one.species) + 1, colours[one.species]]
+    return targets + [ABSENT, ABSENT] * (MOST_IN_A_SHOT - len(cast))
 
 
-TRAIT_SIZES = (
-    len(PLACES),
-    len(TIMES),
-    len(FRAMINGS),
-    len(CAMERAS),
-    len(ACTIONS),
-    *(len(COLOURS) + 1,) * len(SPECIES),
-    *(2,) * len(SPECIES),
+QUERY_CLASSES = (
+    *((size,) for size in (len(PLACES), len(TIMES), len(FRAMINGS), len(CAMERAS), len(ACTIONS))),
+    *((len(COLOURS) + 1,),) * len(SPECIES),
+    *((2,),) * len(SPECIES),
+    *((len(SPECIES) + 1, len(COLOURS) + 1),) * MOST_IN_A_SHOT,
 )
+"""For every query how many classes the traits have that are read with it."""
+TRAIT_SIZES = tuple(size for sizes in QUERY_CLASSES for size in sizes)
 
 
 class TraitReader(nn.Module):
-    """One attention query and one classifier a trait, over the rows of a caption."""
+    """Attention queries over the rows of a caption, and a classifier for each trait that one of them reads."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         super().__init__()
         self.encoder = encoder
         dim = encoder.config.dim
-        self.queries = nn.Parameter(torch.randn(len(TRAIT_SIZES), dim) * dim**-0.5)
-        self.heads = nn.ModuleList(nn.Linear(dim, size) for size in TRAIT_SIZES)
+        self.queries = nn.Parameter(torch.randn(len(QUERY_CLASSES), dim) * dim**-0.5)
+        self.heads = nn.ModuleList(nn.Linear(dim, sum(sizes)) for sizes in QUERY_CLASSES)
 
     def forward(self, ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> list[Float[Tensor, "s classes"]]:
         """Scores of every trait's classes."""
         rows = self.encoder(ids, mask)
         weights = (rows @ self.queries.T).masked_fill(mask[:, :, None] == 0, -torch.inf).softmax(1)
-        read = torch.einsum("slt,sld->tsd", weights, rows)
-        return [head(one) for head, one in zip(self.heads, read, strict=True)]
+        read = torch.einsum("slq,sld->qsd", weights, rows)
+        scores = (head(one).split(sizes, -1) for head, one, sizes in zip(self.heads, read, QUERY_CLASSES, strict=True))
+        return [trait for of_query in scores for trait in of_query]
 
 
 class TextStage(Stage):
