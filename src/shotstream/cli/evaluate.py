@@ -32,8 +32,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("--stories", type=int, default=50, metavar="N", help="how many unseen stories (default 50)")
     parser.add_argument("--shots", type=int, metavar="N", help="shots a story (default: 2 to 5)")
     parser.add_argument("--truth", action="store_true", help="score true renders instead of a model's")
-    parser.add_argument("--steps", type=int, metavar="N", help="integration steps, for models sampled so")
-    parser.add_argument("--guidance", type=float, metavar="G", help="guidance, for models sampled so")
+    parser.add_argument("--steps", type=int, metavar="N", help="steps a chunk (of a fixed ladder: fewer)")
+    parser.add_argument("--guidance", type=float, metavar="G", help="guidance (1: none)")
     parser.add_argument(
         "--guided", type=float, nargs=2, metavar=("LOW", "HIGH"), help="guidance at noise levels between these alone"
     )
@@ -136,9 +136,12 @@ def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]
 
     model = shotstream.open(args.model, device=args.device)
     guided = None if args.guided is None else tuple(args.guided)
-    asked = {"num_steps": args.steps, "guidance": args.guidance, "guided": guided}
+    asked = {"guidance": args.guidance, "guided": guided}
     changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     sampler = replace(model.config.sampler, **changes)
+    if args.steps is not None:
+        few = sampler.kind == "few_step"
+        sampler = sampler.fewer(args.steps) if few else replace(sampler, num_steps=args.steps)
     options = {"sampler": sampler, "context": args.context, "wording": args.wording}
     return (make_story(model, story, seed=seed, **options) for seed, story in enumerate(stories))
 
