@@ -94,7 +94,7 @@ def _check(args: argparse.Namespace) -> None:
         check_selector(args.context)
     if args.truth and args.wording != WORDINGS[0]:
         raise InputError(f"expected --truth without captions, got --wording {args.wording}; leave one of them out")
-    for name in ("stories", "shots"):
+    for name in ("stories", "shots", "steps"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise InputError(f"expected --{name} of at least 1, got {value}")
     if args.guided is not None and not 0 <= args.guided[0] <= args.guided[1] <= 1:
@@ -135,13 +135,14 @@ def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]
     from shotstream.evaluate.judging import make_story
 
     model = shotstream.open(args.model, device=args.device)
-    guided = None if args.guided is None else tuple(args.guided)
-    asked = {"guidance": args.guidance, "guided": guided}
-    changes: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    sampler = replace(model.config.sampler, **changes)
+    sampler = model.config.sampler
     if args.steps is not None:
         few = sampler.kind == "few_step"
         sampler = sampler.fewer(args.steps) if few else replace(sampler, num_steps=args.steps)
+    if args.guidance is not None:
+        sampler = replace(sampler, guidance=args.guidance)
+    if args.guided is not None:
+        sampler = replace(sampler, guided=tuple(args.guided))
     options = {"sampler": sampler, "context": args.context, "wording": args.wording}
     return (make_story(model, story, seed=seed, **options) for seed, story in enumerate(stories))
 
