@@ -20,6 +20,7 @@ from shotstream.story.context import select_dynamic
 from shotstream.world.captions import unknown_words
 from shotstream.world.render import render_frames
 from shotstream.world.stories import sample_story
+from shotstream.world.traits import ACTIONS, MOVING_ACTIONS
 
 
 class Draws:
@@ -152,6 +153,18 @@ def test_pairs_are_drawn_as_often_as_asked() -> None:
     assert often == pytest.approx(0.5 + 0.5 * left_alone, abs=0.08)
     assert always == 1.0
     assert StoryWorldShots().identity != StoryWorldShots(pair_share=0.5).identity
+
+
+def test_shots_that_move_are_drawn_as_often_as_asked() -> None:
+    def moving(**shares: float) -> float:
+        source = StoryWorldShots(**shares)
+        picked = [source._pick(np.random.default_rng(seed)) for seed in range(800)]
+        return float(np.mean([story.shots[shot].action in MOVING_ACTIONS for story, shot in picked]))
+
+    natural = len(MOVING_ACTIONS) / len(ACTIONS)
+    assert moving() == pytest.approx(natural, abs=0.06)
+    assert moving(moving_share=0.5) == pytest.approx(0.5 + 0.5 * natural, abs=0.06)
+    assert moving(moving_share=1.0, pair_share=1.0) == 1.0
 
 
 def test_samples_come_from_training_stories(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,14 @@
 import torch
 from torch import Tensor
 
-from shotstream.model.attention import attend, attend_by_plan, block_causal_plan, pieces
+from shotstream.model.attention import (
+    Group,
+    attend,
+    attend_by_plan,
+    block_causal_plan,
+    pieces,
+    teacher_forcing_plan,
+)
 
 
 def sliced(x: Tensor, slices: list[slice]) -> list[Tensor]:
@@ -33,6 +40,30 @@ def test_a_plan_has_the_gradient_of_its_groups_one_by_one() -> None:
     groups = [(slice(0, 6), slice(0, 6)), (slice(6, 9), slice(0, 9)), (slice(9, 12), slice(0, 12))]
     sum(attend(q[:, a], k[:, b], v[:, b]).square().sum() for a, b in groups).backward()
     assert all(torch.allclose(x.grad, there, rtol=0, atol=1e-12) for x, there in zip((q, k, v), found, strict=True))
+
+
+def test_keys_in_several_pieces_are_seen_together_and_have_their_gradient() -> None:
+    draw = torch.Generator().manual_seed(2)
+    q, k, v = (torch.randn(1, 4, 2, 4, dtype=torch.float64, generator=draw).requires_grad_() for _ in range(3))
+    plan = (Group(slice(0, 3), (slice(0, 3),)), Group(slice(3, 4), (slice(0, 1), slice(3, 4))))
+    seen = attend_by_plan(q, k, v, plan, 1)
+    seen[:, 3].sum().backward()
+    assert torch.allclose(seen[:, 3:], attend(q[:, 3:], k[:, [0, 3]], v[:, [0, 3]]), rtol=0, atol=1e-12)
+    assert v.grad is not None
+    assert v.grad[0, :, 0, 0].ne(0).tolist() == [True, False, False, True]
+
+
+def test_teacher_forcing_shows_noisy_chunks_the_clean_ones_before_them() -> None:
+    def seen(context: int, chunks: int) -> list[list[int]]:
+        plan = teacher_forcing_plan(context, chunks, 2)
+        places = range(context + 2 * (2 * chunks - 1))
+        assert [place for group in plan for place in places[group.queries]] == list(places), "each asks once, in order"
+        return [[place for own in group.keys for place in places[own]] for group in plan]
+
+    assert seen(1, 2) == [[0], [0, 1, 2], [0, 3, 4], [0, 1, 2, 5, 6]]
+    assert seen(0, 2) == [[0, 1], [2, 3], [0, 1, 4, 5]]
+    assert seen(0, 1) == [[0, 1]]
+    assert seen(1, 1) == [[0], [0, 1, 2]]
 
 
 def test_nothing_is_copied_where_no_gradient_is_recorded() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from shotstream.core.errors import InputError
 from shotstream.core.types import FrameLayout
 from shotstream.model import attention, cache, rotary, transformer
-from shotstream.model.attention import block_causal_plan
+from shotstream.model.attention import block_causal_plan, teacher_forcing_plan
 from shotstream.model.cache import KVCache
 from shotstream.model.config import TransformerConfig
 from shotstream.model.schedule import clean_from_velocity
@@ -176,6 +176,26 @@ def test_the_cache_equals_the_block_causal_sequence(network: Transformer, layout
 
 
 @torch.no_grad()
+def test_teacher_forcing_equals_the_cache(network: Transformer, layout: FrameLayout) -> None:
+    clean, noisy = latents(), latents(2 * CHUNK, seed=3)
+    remembered = CONTEXT + CHUNK
+    sequence = torch.cat([clean[:, :remembered], noisy], 1)
+    times = torch.cat([timesteps(0)[:, :remembered], timesteps(700)[:, CONTEXT:]], 1)
+    placement = network.place(layout[:remembered] + layout[CONTEXT:], SIZE)
+    forced = network(sequence, times, captions(), placement, plan=teacher_forcing_plan(CONTEXT, 2, CHUNK))
+    memory, begin = network.new_cache(1, SIZE, CONTEXT + 2 * CHUNK, CONTEXT), 0
+    for chunk, end in enumerate((CONTEXT, CONTEXT + CHUNK)):
+        staged = memory.stage(end - begin)
+        placement = network.place(layout[begin:end], SIZE)
+        network(clean[:, begin:end], timesteps(0)[:, begin:end], captions(), placement, staged)
+        memory.commit(staged)
+        own, begin = slice(chunk * CHUNK, (chunk + 1) * CHUNK), end
+        placement = network.place(layout[CONTEXT:][own], SIZE)
+        cached = network(noisy[:, own], timesteps(700)[:, CONTEXT:][:, own], captions(), placement, memory.stage(CHUNK))
+        torch.testing.assert_close(cached, forced[:, remembered:][:, own])
+
+
+@torch.no_grad()
 def test_denoising_leaves_the_memory_as_it_is(network: Transformer, layout: FrameLayout) -> None:
     x = latents()
     memory = remembering(network, x, layout)
@@ -233,7 +253,7 @@ def test_captions_read_once_are_the_captions(network: Transformer, layout: Frame
 @torch.no_grad()
 def test_each_latent_attends_to_its_own_caption(network: Transformer, layout: FrameLayout) -> None:
     """In groups that do not see each other, the caption of one shot is nothing to the other."""
-    plan = (*block_causal_plan(CONTEXT, ()), attention.Group(slice(CONTEXT, 12), slice(CONTEXT, 12)))
+    plan = (*block_causal_plan(CONTEXT, ()), attention.Group(slice(CONTEXT, 12), (slice(CONTEXT, 12),)))
     placement = network.place(layout, SIZE)
     text = captions()
     one = network(latents(), timesteps(700), text, placement, plan=plan)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from shotstream.core.types import FrameLayout
+from shotstream.data.samples import stack_layouts
 from shotstream.story.layout import frame_layout, shot_layout
 
 
@@ -66,6 +67,8 @@ def test_layouts_are_cut_joined_and_repeated() -> None:
     assert rows(layout[1:]) == ([1, 2], [6, 7], [0, 1])
     assert rows(layout[:1] + layout[1:]) == rows(layout)
     assert torch.equal(layout.expand(2).shots, torch.tensor([[5, 6, 7]] * 2))
+    several = stack_layouts([layout, frame_layout([0, 1, 2], [8, 8, 8], [0, 0, 1])])
+    assert several.expand(4).shots[:, 0].tolist() == [5, 8, 5, 8]
 
 
 def test_a_context_of_another_size_is_our_own_mistake() -> None:

@@ -16,16 +16,20 @@ from shotstream.cli import main
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
+from shotstream.data.latents import Batch
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import BlockCodecConfig
 from shotstream.model.transformer import Transformer
+from shotstream.rollout.denoise import Sampler
 from shotstream.train.adapters import merge_adapters
-from shotstream.train.base import chunk_sigmas, forced_flow_matching_loss, initialise, motion_weights
+from shotstream.train.base import BaseStage, forced_flow_matching_loss, initialise, motion_weights
 from shotstream.train.codec import fit_linear, psnr, sample_clip
 from shotstream.train.execution import Execution
-from shotstream.train.presets import PRESETS, TINY, Preset, get_preset
+from shotstream.train.loop import NETWORK
+from shotstream.train.presets import PRESETS, STORYWORLD, TINY, Preset, get_preset
+from shotstream.train.rollouts import resampled_history
 from shotstream.train.run import RECIPE_FILE, STAGES, Run
 from shotstream.train.text import ABSENT, TRAIT_SIZES, trait_targets
 from shotstream.world.stories import sample_story
@@ -177,18 +181,12 @@ def test_the_loss_is_of_noisy_latents_only_and_a_function_of_the_step(run: Run) 
     torch.manual_seed(0)
     transformer = Transformer(TINY.model.transformer)
     initialise(transformer)
-    losses = [float(forced_flow_matching_loss(transformer, batch, TINY.base, step).detach()) for step in (5, 5, 6)]
+    losses = [
+        float(forced_flow_matching_loss(transformer, batch, None, TINY.base, step).detach()) for step in (5, 5, 6)
+    ]
     assert losses[0] == losses[1] != losses[2]
     variance = float(batch.target.square().mean()) + 1  # a head that predicts nothing errs by noise - x0
     assert losses[0] == pytest.approx(variance, rel=0.3)
-
-
-def test_earlier_chunks_are_sometimes_clean_and_the_last_never() -> None:
-    sigmas = chunk_sigmas(2000, 3, TINY.base, torch.Generator().manual_seed(0))
-    assert sigmas.shape == (2000, 3)
-    assert float((sigmas[:, :2] == 0).float().mean()) == pytest.approx(TINY.base.clean_share, abs=0.03)
-    assert bool((sigmas[:, 2] > 0).all())
-    assert bool(((sigmas >= 0) & (sigmas <= 1)).all())
 
 
 def test_places_weigh_as_much_as_they_move_and_one_in_the_mean() -> None:
@@ -204,27 +202,68 @@ def test_places_weigh_as_much_as_they_move_and_one_in_the_mean() -> None:
     assert bool((motion_weights(moving[:, :1], 4.0) == 1).all())
 
 
-def test_chunks_that_are_said_to_be_clean_are_so_but_for_a_little_noise(run: Run) -> None:
-    batch = next(batch for batch in map(run.shots(1), range(20)) if batch.target.shape[1] > CHUNK_LATENTS)
-    transformer, seen = Transformer(TINY.model.transformer), []
+@pytest.fixture
+def long_batch(run: Run) -> Batch:
+    """Shots of more than one chunk."""
+    batches = (batch.to(run.execution.device) for batch in map(run.shots(1), range(20)))
+    return next(batch for batch in batches if batch.target.shape[1] > CHUNK_LATENTS)
 
-    def note(_: object, given: tuple[Tensor, ...]) -> None:
-        noisy, timesteps, *_rest = given
-        seen.append((noisy[:, CONTEXT_LATENTS:], timesteps[:, CONTEXT_LATENTS:]))
 
-    transformer.register_forward_pre_hook(note)
-
+def test_the_past_is_said_to_be_clean_and_has_a_little_noise(long_batch: Batch) -> None:
+    batch, seen = long_batch, []
+    transformer = Transformer(TINY.model.transformer)
+    transformer.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
     errors = []
     for history_noise in (0.0, 0.25):
-        forced_flow_matching_loss(
-            transformer, batch, replace(TINY.base, clean_share=1.0, history_noise=history_noise), 0
+        forced_flow_matching_loss(transformer, batch, None, replace(TINY.base, history_noise=history_noise), 0)
+        sequence, timesteps = seen[-1]
+        clean = sequence.shape[1] - batch.target.shape[1]
+        assert torch.equal(sequence[:, :CONTEXT_LATENTS], batch.context)
+        assert bool((timesteps[:, :clean] == 0).all())
+        assert bool((timesteps[:, clean:] > 0).all())
+        errors.append(
+            float((sequence[:, CONTEXT_LATENTS:clean] - batch.target[:, : clean - CONTEXT_LATENTS]).abs().max())
         )
-        noisy, timesteps = seen[-1]
-        assert bool((timesteps[:, :CHUNK_LATENTS] == 0).all())
-        assert bool((timesteps[:, -CHUNK_LATENTS:] > 0).all())
-        errors.append(float((noisy - batch.target)[:, :CHUNK_LATENTS].abs().max()))
     assert errors[0] == 0
     assert 0.1 < errors[1] < 0.25 * (5 + float(batch.target.abs().max()))
+
+
+def test_a_past_of_its_own_follows_the_truth_as_near_as_its_level(run: Run, long_batch: Batch) -> None:
+    sampler, network = Sampler.from_config(STORYWORLD.model.sampler), run.build("base").state.trained[NETWORK].network
+
+    def made(batch: Batch, highest: float, step: int = 0) -> Tensor:
+        assert isinstance(network, Transformer)
+        return resampled_history(network, batch, sampler, highest, run.execution, step)
+
+    true = long_batch.target[:, :-CHUNK_LATENTS]
+    near, far = made(long_batch, 0.0), made(long_batch, 1.0)
+    assert near.shape == far.shape == true.shape
+    assert not near.requires_grad
+    assert 0 < float((near - true).square().mean()) < float((far - true).square().mean())
+    assert torch.equal(near, made(long_batch, 0.0))
+    last = long_batch.target.clone()
+    last[:, -CHUNK_LATENTS:] += 1
+    assert torch.equal(near, made(replace(long_batch, target=last), 0.0)), "what is to be learnt is not seen"
+    assert not torch.equal(near, made(long_batch, 0.0, 1))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_base_sees_its_own_past_as_often_as_asked(run: Run, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, bool]] = []
+
+    def note(_network: Transformer, batch: Batch, history: Tensor | None, *_: object) -> Tensor:
+        given.append((batch.target.shape[1], history is not None))
+        return torch.zeros(())
+
+    monkeypatch.setattr("shotstream.train.base.forced_flow_matching_loss", note)
+    config = replace(TINY.base, picture_steps=0, resampled_share=share)
+    network = run.build("base").state.trained[NETWORK].network
+    assert isinstance(network, Transformer)
+    stage = BaseStage(network, run.pictures(), run.shots(1), TINY.model.sampler, config, run.execution)
+    for step in range(12):
+        stage.loss(NETWORK, step, 0)
+    assert {own for latents, own in given if latents > CHUNK_LATENTS} == {share == 1.0}
+    assert not any(own for latents, own in given if latents <= CHUNK_LATENTS), "there is no past before a first chunk"
 
 
 def test_the_fitted_codec_reconstructs_and_gives_a_still_picture_one_code() -> None:

@@ -38,7 +38,6 @@ class FrameLayout:
         )
 
     def expand(self, batch: int) -> "FrameLayout":
-        """The same layout for `batch` samples."""
-        return FrameLayout(
-            self.positions.expand(batch, -1), self.shots.expand(batch, -1), self.captions.expand(batch, -1)
-        )
+        """The same layout for `batch` samples; that of several, one after the other, for several times as many."""
+        times = batch // len(self.positions)
+        return FrameLayout(self.positions.repeat(times, 1), self.shots.repeat(times, 1), self.captions.repeat(times, 1))

@@ -18,6 +18,7 @@ from shotstream.world.captions import global_caption, shot_caption
 from shotstream.world.render import render_frames
 from shotstream.world.scene import WORLD_VERSION, Story
 from shotstream.world.stories import sample_story
+from shotstream.world.traits import MOVING_ACTIONS
 from shotstream.world.wording import people_captions
 
 TRAINING_SEEDS = 2**30
@@ -33,8 +34,9 @@ class StoryWorldShots:
 
     `context` names the selector of what is remembered, `captions` says what it attends to (`story.layout.shot_layout`);
     `first_share` is how often a shot is the first of its story, without a past; `people_share` of the captions are
-    worded as people do. `pair_share` of the samples are of shots that show two characters, which are the hardest, and
-    the others of any. A shot is shown as it would go on where it is shorter than the sample that is asked for.
+    worded as people do. `pair_share` of the samples are of shots that show two characters, and `moving_share` of shots
+    whose action moves the whole body, which are the hardest; the others are of any. A shot is shown as it would go on
+    where it is shorter than the sample that is asked for.
 
     Raises:
         InputError: there is no such selector.
@@ -45,6 +47,7 @@ class StoryWorldShots:
     first_share: float = 0.15
     people_share: float = PEOPLE_SHARE
     pair_share: float = 0.0
+    moving_share: float = 0.0
 
     def __post_init__(self) -> None:
         get_selector(self.context)
@@ -64,13 +67,15 @@ class StoryWorldShots:
     def _pick(self, rng: np.random.Generator, first_share: float | None = None) -> tuple[Story, int]:
         """A story and one of its shots: the first so often, or where None is said any as often as another."""
         wants_pair = self.pair_share > 0 and rng.random() < self.pair_share
+        wants_motion = self.moving_share > 0 and rng.random() < self.moving_share
         while True:
             story = sample_story(int(rng.integers(TRAINING_SEEDS)))
             if first_share is None:
                 shot = int(rng.integers(len(story.shots)))
             else:
                 shot = 0 if rng.random() < first_share else int(rng.integers(1, len(story.shots)))
-            if not wants_pair or len(story.shots[shot].cast) > 1:
+            has_pair, moves = len(story.shots[shot].cast) > 1, story.shots[shot].action in MOVING_ACTIONS
+            if (has_pair or not wants_pair) and (moves or not wants_motion):
                 return story, shot
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:

@@ -2,11 +2,13 @@
 
 No mask is ever built. A plan is a list of groups: in a group, every token of some query latents sees every token of
 some key latents. One group of everything is bidirectional attention; one group a chunk, each seeing a longer prefix,
-is block-causal attention.
+is block-causal attention. With clean copies of the chunks in front, and each noisy one seeing itself and the clean ones
+before it, it is teacher forcing.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -21,27 +23,42 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Group:
-    """Query latents and the key latents they see, as slices into the sequence of latents."""
+    """Query latents and the key latents they see, as slices into the sequence of latents; those of keys are joined."""
 
     queries: slice
-    keys: slice
+    keys: tuple[slice, ...]
 
 
 def block_causal_plan(context_latents: int, chunk_latents: Sequence[int]) -> tuple[Group, ...]:
     """The context sees itself; each chunk sees the context, the chunks before it, and itself."""
-    groups = [Group(slice(0, context_latents), slice(0, context_latents))] if context_latents else []
+    groups = [Group(slice(0, context_latents), (slice(0, context_latents),))] if context_latents else []
     start = context_latents
     for latents in chunk_latents:
-        groups.append(Group(slice(start, start + latents), slice(0, start + latents)))
+        groups.append(Group(slice(start, start + latents), (slice(0, start + latents),)))
         start += latents
     return tuple(groups)
+
+
+def teacher_forcing_plan(context_latents: int, chunks: int, chunk_latents: int) -> tuple[Group, ...]:
+    """The context, all chunks but the last as they are remembered, then all chunks noisy: each sees what was before it.
+
+    A noisy chunk sees the context, the remembered chunks before it, and itself, as at inference over a cache.
+    """
+    remembered = block_causal_plan(context_latents, [chunk_latents] * (chunks - 1))
+    begin = context_latents + chunk_latents * (chunks - 1)
+    noisy = []
+    for chunk in range(chunks):
+        own = slice(begin + chunk * chunk_latents, begin + (chunk + 1) * chunk_latents)
+        before = context_latents + chunk * chunk_latents
+        noisy.append(Group(own, (slice(0, before), own) if before else (own,)))
+    return (*remembered, *noisy)
 
 
 def recommit_plan(remembered_latents: int, latents: int, chunk_latents: int) -> tuple[Group, ...]:
     """Latents behind what a cache remembers, in chunks: each sees the memory, the chunks before it, and itself."""
     starts = range(0, latents, chunk_latents)
     return tuple(
-        Group(slice(start, start + chunk_latents), slice(0, remembered_latents + start + chunk_latents))
+        Group(slice(start, start + chunk_latents), (slice(0, remembered_latents + start + chunk_latents),))
         for start in starts
     )
 
@@ -70,8 +87,14 @@ def attend_by_plan(
     def tokens(latents: slice) -> slice:
         return slice(latents.start * tokens_per_latent, latents.stop * tokens_per_latent)
 
-    queries, keys = [tokens(group.queries) for group in plan], [tokens(group.keys) for group in plan]
-    parts = zip(*(pieces(x, of) for x, of in ((q, queries), (k, keys), (v, keys))), strict=True)
+    queries, keys = [tokens(group.queries) for group in plan], [tokens(own) for group in plan for own in group.keys]
+
+    def seen(x: Tensor) -> list[Tensor]:
+        parts = iter(pieces(x, keys))
+        own = [list(islice(parts, len(group.keys))) for group in plan]
+        return [torch.cat(several, 1) if len(several) > 1 else several[0] for several in own]
+
+    parts = zip(pieces(q, queries), seen(k), seen(v), strict=True)
     return torch.cat([kernel(*part) for part in parts], 1)
 
 

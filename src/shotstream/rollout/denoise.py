@@ -1,7 +1,7 @@
 """From noise to one clean chunk: by clean estimates and fresh noise in turn, or by Euler integration."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -47,6 +47,12 @@ class Sampler:
         """The guidance of a step from that noise level; 1 is none."""
         low, high = self.guided
         return self.guidance if low <= sigma <= high else 1.0
+
+    def rest(self, start: int) -> "Sampler":
+        """The way from the level of step `start` on; without guidance where none of its steps is guided."""
+        sigmas = self.sigmas[start:]
+        guided = any(self.guidance_at(sigma) != 1 for sigma in sigmas[: self.forwards - start])
+        return replace(self, sigmas=sigmas, guidance=self.guidance if guided else 1.0)
 
     @property
     def forwards(self) -> int:

@@ -1,10 +1,10 @@
 """The first causal model: flow matching on pictures, then on the next shot, block-causal, with its context.
 
 Single pictures come first: a picture costs a sixteenth of a shot, and what a word looks like can be learnt from it.
-Then pictures and shots are mixed, and every chunk of a shot gets a noise level of its own (diffusion forcing); the
-chunks before it and the context are what it sees. A share of the earlier chunks is said to be clean, as they are at
-inference, and nearly is: a model that trusts its past to the last pixel copies its own mistakes. The result is sampled
-with many steps and guidance; distillation makes a student of it.
+Then pictures and shots are mixed, and every chunk of a shot gets a noise level of its own. It sees the context and the
+chunks before it, which are said to be clean, as at inference (teacher forcing); but a model that has only ever seen a
+true past copies its own mistakes from chunk to chunk. So the past is noised a little, or made by the model itself
+(`train.rollouts.resampled_history`). The result is sampled with guidance; distillation makes a student of it.
 """
 
 import math
@@ -16,30 +16,44 @@ from torch import Tensor, nn
 
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, LatentPool
-from shotstream.model.attention import block_causal_plan
+from shotstream.model.attention import teacher_forcing_plan
+from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import MIN_SIGMA, TRAIN_TIMESTEPS, add_noise, shift_sigma
 from shotstream.model.transformer import Transformer
+from shotstream.rollout.denoise import Sampler
 from shotstream.train.draws import drop_text, generator, normal
 from shotstream.train.execution import Execution
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.losses import Conditions
+from shotstream.train.rollouts import resampled_history
 from shotstream.train.settings import BaseTraining
 from shotstream.train.state import Trained, TrainState
 
 
 class BaseStage(Stage):
-    """Flow matching under the block-causal plan."""
+    """Flow matching under the plan of teacher forcing, after a past that is true, or the network's own."""
 
     def __init__(
-        self, network: Transformer, pictures: LatentPool, shots: LatentPool, config: BaseTraining, execution: Execution
+        self,
+        network: Transformer,
+        pictures: LatentPool,
+        shots: LatentPool,
+        sampler: SamplerConfig,
+        config: BaseTraining,
+        execution: Execution,
     ) -> None:
         self._network, self._pictures, self._shots, self._config = network, pictures, shots, config
+        self._sampler, self._execution = Sampler.from_config(sampler), execution
         self._device, self._batch = execution.device, execution.ahead(self._read)
         trained = Trained(network, config.optimizer, config.loop.steps)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        return forced_flow_matching_loss(self._network, self._batch(step, part), self._config, step, part)
+        batch, history = self._batch(step, part), None
+        if batch.target.shape[1] > CHUNK_LATENTS and self._has_own_past(step):
+            level = self._config.resampled_level
+            history = resampled_history(self._network, batch, self._sampler, level, self._execution, step, part)
+        return forced_flow_matching_loss(self._network, batch, history, self._config, step, part)
 
     def _read(self, step: int, part: int) -> Batch:
         return (self._pictures if self._on_pictures(step) else self._shots)(step, part).to(self._device)
@@ -49,43 +63,51 @@ class BaseStage(Stage):
         drawn = float(torch.rand((), generator=generator("base-kind", step)))
         return step < self._config.picture_steps or drawn < self._config.picture_share
 
-
-def chunk_sigmas(batch: int, chunks: int, config: BaseTraining, draw: torch.Generator) -> Float[Tensor, "b chunks"]:
-    """A noise level a chunk. A share of the chunks before a shot's last is clean (0)."""
-    sigmas = shift_sigma(torch.rand(batch, chunks, generator=draw), config.shift).clamp(min=MIN_SIGMA)
-    clean = torch.rand(batch, chunks, generator=draw) < config.clean_share
-    clean[:, -1] = False
-    return sigmas.masked_fill(clean, 0.0)
+    def _has_own_past(self, step: int) -> bool:
+        """Whether chunks see a past that the network made: the same for all parts of a step."""
+        return float(torch.rand((), generator=generator("base-past", step))) < self._config.resampled_share
 
 
 def forced_flow_matching_loss(
-    network: Transformer, batch: Batch, config: BaseTraining, step: int, part: int = 0
+    network: Transformer,
+    batch: Batch,
+    history: Float[Tensor, "b f c h w"] | None,
+    config: BaseTraining,
+    step: int,
+    part: int = 0,
 ) -> Float[Tensor, ""]:
     """Mean squared error of the velocity over the noisy latents, weighted by noise level.
 
     Args:
         network: the one that is trained.
         batch: one part of a batch, on the network's device.
+        history: all chunks but the last as they are remembered; None: the true ones, with a little noise.
         config: the noise.
         step: decides, with `part`, which captions are dropped, the noise and its levels.
     """
     count, latents = batch.target.shape[:2]
-    chunks = [min(CHUNK_LATENTS, latents)] * math.ceil(latents / CHUNK_LATENTS)
+    chunks, each = math.ceil(latents / CHUNK_LATENTS), min(CHUNK_LATENTS, latents)
     draw = generator("base-levels", step, part)
-    sigmas = chunk_sigmas(count, len(chunks), config, draw).repeat_interleave(chunks[0], 1).to(batch.target.device)
+    sigmas = shift_sigma(torch.rand(count, chunks, generator=draw), config.shift).clamp(min=MIN_SIGMA)
+    sigmas = sigmas.repeat_interleave(each, 1).to(batch.target.device)
+    if history is None:
+        past = batch.target[:, : latents - each]
+        levels = config.history_noise * torch.rand(count, chunks - 1, generator=draw).repeat_interleave(each, 1)
+        history = add_noise(past, normal(past, "base-history", step, part), levels.to(past.device))
     noise = normal(batch.target, "base-noise", step, part)
     text = drop_text(batch.text, config.no_text_share, "base-text", step, part)
-    given = Conditions.of(network, batch.context, text, batch.layout)
-    before = given.in_front
-    timesteps = torch.cat([sigmas.new_zeros(count, before), sigmas], 1) * TRAIN_TIMESTEPS
-    plan = block_causal_plan(before, chunks)
-    unsaid = config.history_noise * torch.rand(sigmas.shape, generator=draw).to(sigmas.device)
-    noisy = given.join(add_noise(batch.target, noise, torch.where(sigmas > 0, sigmas, unsaid)))
-    velocity = network(noisy, timesteps, given.text, given.placement, plan=plan)[:, before:]
+    before = batch.context.shape[1]
+    layout = batch.layout[: before + history.shape[1]] + batch.layout[before:]
+    given = Conditions.of(network, batch.context, text, layout)
+    sequence = given.join(torch.cat([history, add_noise(batch.target, noise, sigmas)], 1))
+    clean = sequence.shape[1] - latents
+    timesteps = torch.cat([sigmas.new_zeros(count, clean), sigmas * TRAIN_TIMESTEPS], 1)
+    plan = teacher_forcing_plan(given.in_front, chunks, each)
+    velocity = network(sequence, timesteps, given.text, given.placement, plan=plan)[:, clean:]
     error = (velocity.float() - (noise - batch.target)).square().mean(2)
     error = (error * motion_weights(batch.target, config.motion_weight)).mean((2, 3))
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
-    return (error * weight).sum() / (sigmas > 0).sum()
+    return (error * weight).mean()
 
 
 def motion_weights(target: Float[Tensor, "b f c h w"], most: float) -> Float[Tensor, "b f h w"]:

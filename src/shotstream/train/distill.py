@@ -15,11 +15,10 @@ from torch import Tensor
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import LatentPool
 from shotstream.model.config import SamplerConfig
-from shotstream.model.injection import latents_in_front
 from shotstream.model.schedule import TRAIN_TIMESTEPS, shift_sigma
 from shotstream.model.transformer import Transformer
 from shotstream.rollout.denoise import Sampler
-from shotstream.rollout.shot import ShotInputs, ShotRollout
+from shotstream.rollout.shot import ShotInputs
 from shotstream.story.layout import ShotLayout
 from shotstream.train.draws import chosen, generator, normal
 from shotstream.train.execution import Execution
@@ -32,6 +31,7 @@ from shotstream.train.losses import (
     distribution_matching_loss,
     flow_matching_loss,
 )
+from shotstream.train.rollouts import roll_out
 from shotstream.train.settings import DistillTraining
 from shotstream.train.state import Trained, TrainState
 
@@ -82,23 +82,13 @@ class DistillStage(Stage):
 
     def roll_out(self, inputs: ShotInputs, stop: int | None, *where: str | int) -> Float[Tensor, "b f c h w"]:
         """The shot that the generator makes: the clean estimate of step `stop` of every chunk, or of the last step."""
-        network, context = self._networks.generator, inputs.context
-        pinned = latents_in_front(network.config.injection, context.shape[1])
-        cache = network.new_cache(
-            len(context),
-            (context.shape[-2], context.shape[-1]),
-            pinned + inputs.layout.target.latents,
-            pinned,
-            straight_through=self._config.straight_through,
-            dtype=torch.bfloat16 if self._execution.bfloat16 else None,
-        )
-
-        chunk_like = context[:, :1].expand(-1, CHUNK_LATENTS, -1, -1, -1)
+        chunk_like = inputs.context[:, :1].expand(-1, CHUNK_LATENTS, -1, -1, -1)
 
         def noise(chunk: int, step: int) -> Tensor:
             return normal(chunk_like, self.name, *where, chunk, step)
 
-        return torch.cat(list(ShotRollout(network, cache, inputs, noise, self._sampler, stop=stop)), 1)
+        generator, through = self._networks.generator, self._config.straight_through
+        return roll_out(generator, inputs, noise, self._sampler, self._execution, stop, straight_through=through)
 
     def _generator_loss(self, inputs: ShotInputs, step: int, part: int) -> Float[Tensor, ""]:
         config, networks = self._config, self._networks

@@ -159,7 +159,8 @@ class Run:
         if source.kind == "storyworld":
             from shotstream.data.storyworld import StoryWorldShots
 
-            return StoryWorldShots(model.context, model.captions, pair_share=source.pair_share)
+            shares = {"pair_share": source.pair_share, "moving_share": source.moving_share}
+            return StoryWorldShots(model.context, model.captions, **shares)
         from shotstream.data.manifest import ManifestShots, read_manifest
 
         manifest = read_manifest(Path(source.manifest), skip_bad=source.skip_bad)
@@ -288,7 +289,7 @@ class Run:
         initialise(network)
         self.execution.place(network)
         shots = self.shots(self.loop("base").parts)
-        return BaseStage(network, self.pictures(), shots, self.preset.base, self.execution)
+        return BaseStage(network, self.pictures(), shots, self.preset.model.sampler, self.preset.base, self.execution)
 
     def _teacher_stage(self) -> Stage:
         network = self._network(self.weights("base"))

@@ -65,14 +65,16 @@ class ExecutionConfig:
 class SourceConfig:
     """Where shots come from: StoryWorld, or the CSV of a manifest in the published layout.
 
-    `pair_share` of StoryWorld's samples are of shots that show two characters, the others of any. `skip_bad` leaves out
-    rows of a manifest that cannot be used, and counts them.
+    `pair_share` of StoryWorld's samples are of shots that show two characters, `moving_share` of shots whose action
+    moves the whole body, the others of any. `skip_bad` leaves out rows of a manifest that cannot be used, and counts
+    them.
     """
 
     kind: Literal["storyworld", "manifest"] = "storyworld"
     manifest: str = ""
     skip_bad: bool = False
     pair_share: float = 0.0
+    moving_share: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.kind == "manifest") != bool(self.manifest):
@@ -110,10 +112,12 @@ class BaseTraining:
     Of the steps after that, a share of `picture_share` is on pictures still.
 
     `shift` moves noise levels towards noise. Levels below `full_weight_sigma` weigh less, as their square: an error of
-    the clean estimate counts there as it does at that level. `clean_share` of the chunks before a shot's last are left
-    clean but for unsaid noise of a level up to `history_noise`, so that what was made before need not be perfect;
-    `no_text_share` of the samples lose their captions. Places where latents change in time weigh up to `motion_weight`
-    times as much as in a plain mean, and others down to its inverse.
+    the clean estimate counts there as it does at that level. In a share of `resampled_share` of the steps a chunk sees
+    those before it as the model itself makes them from noisy ones, of a level of its sampler up to `resampled_level`;
+    in the others the true ones with unsaid noise of a level up to `history_noise`: what was made before need not be
+    perfect. `no_text_share` of the samples lose their
+    captions. Places where latents change in time weigh up to `motion_weight` times as much as in a plain mean, and
+    others down to its inverse.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=15000, ema_decay=0.999))
@@ -125,7 +129,8 @@ class BaseTraining:
     pictures: PoolConfig = field(default_factory=lambda: PoolConfig(latents=128, batches=800, pictures=True))
     shift: float = 3.0
     full_weight_sigma: float = 0.3
-    clean_share: float = 0.5
+    resampled_share: float = 0.5
+    resampled_level: float = 0.9
     history_noise: float = 0.25
     motion_weight: float = 1.0
     no_text_share: float = 0.1

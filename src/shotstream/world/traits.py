@@ -25,6 +25,8 @@ TIMES: tuple[Time, ...] = get_args(Time)
 FRAMINGS: tuple[Framing, ...] = get_args(Framing)
 CAMERAS: tuple[Camera, ...] = get_args(Camera)
 ACTIONS: tuple[Action, ...] = get_args(Action)
+MOVING_ACTIONS: tuple[Action, ...] = ("walk left", "walk right", "jump", "dance")
+"""Those that move the whole body."""
 
 SLOTS = ("left", "centre", "right")
 """Where landmarks stand, seen from the middle of the place."""
