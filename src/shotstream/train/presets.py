@@ -86,9 +86,7 @@ STORYWORLD = Preset(
         text_encoder=TextEncoderConfig(
             vocab_size=640, dim=128, attention_dim=128, ffn_dim=256, num_heads=4, num_layers=3, text_len=96
         ),
-        sampler=SamplerConfig(
-            "few_step", (1000.0, 833.0, 667.0, 500.0, 333.0, 167.0), shift=3.0, guidance=2.5, guided=(0.7, 1.0)
-        ),
+        sampler=SamplerConfig("few_step", shift=3.0, guidance=2.5, guided=(0.85, 1.0)),
     ),
     source=SourceConfig(pair_share=0.5),
     student=SamplerConfig("few_step", shift=3.0),
