@@ -19,7 +19,6 @@ from shotstream.model.schedule import TRAIN_TIMESTEPS, shift_sigma
 from shotstream.model.transformer import Transformer
 from shotstream.rollout.denoise import Sampler
 from shotstream.rollout.shot import ShotInputs
-from shotstream.story.layout import ShotLayout
 from shotstream.train.draws import chosen, generator, normal
 from shotstream.train.execution import Execution
 from shotstream.train.loop import Stage
@@ -31,7 +30,7 @@ from shotstream.train.losses import (
     distribution_matching_loss,
     flow_matching_loss,
 )
-from shotstream.train.rollouts import roll_out
+from shotstream.train.rollouts import roll_out, shot_inputs
 from shotstream.train.settings import DistillTraining
 from shotstream.train.state import Trained, TrainState
 
@@ -149,7 +148,4 @@ class Stage1(DistillStage):
         self._batch = execution.ahead(lambda step, part: shots(step, part).to(execution.device))
 
     def inputs(self, step: int, part: int) -> ShotInputs:
-        batch = self._batch(step, part)
-        remembered = batch.context.shape[1]
-        layout = ShotLayout(batch.layout[:remembered], batch.layout[remembered:], ())
-        return ShotInputs(batch.context, batch.text, layout)
+        return shot_inputs(self._batch(step, part))

@@ -1,5 +1,7 @@
 """What a network that is trained makes of a shot over a cache of its own: the rollout of inference, in training."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -14,6 +16,12 @@ from shotstream.rollout.shot import ChunkNoise, ShotInputs, ShotRollout
 from shotstream.story.layout import ShotLayout
 from shotstream.train.draws import chosen, normal
 from shotstream.train.execution import Execution
+
+
+def shot_inputs(batch: Batch) -> ShotInputs:
+    """What the shots of a batch are made from; what an unguided branch would read is left open."""
+    before = batch.context.shape[1]
+    return ShotInputs(batch.context, batch.text, ShotLayout(batch.layout[:before], batch.layout[before:], ()))
 
 
 def roll_out(
@@ -65,8 +73,7 @@ def resampled_history(
 
     One after the other they are noised to one of the sampler's levels, the same for all, and denoised from there on
     after what was made of those before. From too high a level other chunks come out, after which the true ones do not
-    follow.
-    Source: Resampling Forcing (arXiv 2512.15702).
+    follow. Source: Resampling Forcing (arXiv 2512.15702).
 
     Args:
         network: of now; no gradient is recorded.
@@ -76,9 +83,9 @@ def resampled_history(
         execution: the precision of the cache.
         step: decides the level, and with `part` the noise.
     """
-    before, history = batch.context.shape[1], batch.target[:, :-CHUNK_LATENTS]
-    layout = ShotLayout(batch.layout[:before], batch.layout[before : before + history.shape[1]], ())
-    inputs = ShotInputs(batch.context, batch.text, layout, torch.zeros_like(batch.text[:, :1]))
+    history = batch.target[:, :-CHUNK_LATENTS]
+    earlier = replace(batch, target=history, layout=batch.layout[: batch.layout.latents - CHUNK_LATENTS])
+    inputs = replace(shot_inputs(earlier), negative=torch.zeros_like(batch.text[:, :1]))
     last = sampler.forwards - 1
     first = next((place for place, sigma in enumerate(sampler.sigmas[:last]) if sigma <= highest), last)
     way = sampler.rest(first + chosen(last + 1 - first, "resampled-level", step))

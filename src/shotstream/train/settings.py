@@ -115,9 +115,8 @@ class BaseTraining:
     the clean estimate counts there as it does at that level. In a share of `resampled_share` of the steps a chunk sees
     those before it as the model itself makes them from noisy ones, of a level of its sampler up to `resampled_level`;
     in the others the true ones with unsaid noise of a level up to `history_noise`: what was made before need not be
-    perfect. `no_text_share` of the samples lose their
-    captions. Places where latents change in time weigh up to `motion_weight` times as much as in a plain mean, and
-    others down to its inverse.
+    perfect. `no_text_share` of the samples lose their captions. Places where latents change in time weigh up to
+    `motion_weight` times as much as in a plain mean, and others down to its inverse.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=15000, ema_decay=0.999))

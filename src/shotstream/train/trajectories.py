@@ -14,12 +14,11 @@ from shotstream.model.config import ContextTimestep, SamplerConfig
 from shotstream.model.schedule import TRAIN_TIMESTEPS, euler_sigmas
 from shotstream.model.transformer import Transformer
 from shotstream.rollout.denoise import Sampler
-from shotstream.rollout.shot import ShotInputs
 from shotstream.rollout.whole import see_both_ways
-from shotstream.story.layout import ShotLayout
 from shotstream.train.draws import normal
 from shotstream.train.execution import Execution
 from shotstream.train.loop import StopRequest
+from shotstream.train.rollouts import shot_inputs
 from shotstream.train.settings import Trajectories
 
 STATES, IDENTITY_FILE = "states", "trajectories.json"
@@ -102,9 +101,7 @@ class TrajectoryStore:
         return batch, more[STATES], timesteps
 
     def _states(self, teacher: Transformer, batch: Batch, number: int) -> Float[Tensor, "b k f c h w"]:
-        remembered = batch.context.shape[1]
-        layout = ShotLayout(batch.layout[:remembered], batch.layout[remembered:], ())
-        predict = see_both_ways(teacher, ShotInputs(batch.context, batch.text, layout), self._sampler)
+        predict = see_both_ways(teacher, shot_inputs(batch), self._sampler)
         states = self._sampler.integrate(predict, normal(batch.target, "trajectory", number))
         return torch.stack([state for step, state in enumerate(states) if step in self._kept], 1)
 
