@@ -1,5 +1,10 @@
-"""What a prediction is conditioned on, and the prediction in both directions: the teacher's way to see a shot."""
+"""What a prediction is conditioned on, and two ways to see a whole shot at once.
 
+In both directions, which is the teacher's; or every chunk after what is remembered of those before it, which is the
+student's with a past that is known.
+"""
+
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,9 +12,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.core.types import FrameLayout
+from shotstream.model.attention import teacher_forcing_plan
 from shotstream.model.config import ContextTimestep, Injection
 from shotstream.model.injection import join_context, latents_in_front, sequence_layout
+from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import Placement, Transformer
 
 Network = Callable[..., Tensor]
@@ -65,3 +73,33 @@ def predict_velocity(
     before = before if context_timestep == "target" else torch.zeros_like(before)
     latents, all_labels = conditions.join(noisy), torch.cat([before, labels], 1)
     return network(latents, all_labels, conditions.text, conditions.placement)[:, conditions.in_front :]
+
+
+def predict_forced_velocity(
+    network: Transformer,
+    noisy: Float[Tensor, "b f c h w"],
+    sigmas: Float[Tensor, "b f"],
+    history: Float[Tensor, "b p c h w"],
+    context: Float[Tensor, "b n c h w"],
+    text: Float[Tensor, "b s l e"],
+    layout: FrameLayout,
+) -> Float[Tensor, "b f c h w"]:
+    """Velocity of the target latents, each chunk after the context and the clean chunks before it (teacher forcing).
+
+    Args:
+        network: of any injection.
+        noisy: whole chunks, or one picture.
+        sigmas: the noise level of every latent.
+        history: all chunks but the last as they are remembered.
+        context: clean.
+        text: captions in the order of the layout.
+        layout: of context and target, for every sample.
+    """
+    latents, before = noisy.shape[1], context.shape[1]
+    chunks, each = math.ceil(latents / CHUNK_LATENTS), min(CHUNK_LATENTS, latents)
+    given = Conditions.of(network, context, text, layout[: before + history.shape[1]] + layout[before:])
+    sequence = given.join(torch.cat([history, noisy], 1))
+    clean = sequence.shape[1] - latents
+    timesteps = torch.cat([sigmas.new_zeros(len(sigmas), clean), sigmas * TRAIN_TIMESTEPS], 1)
+    plan = teacher_forcing_plan(given.in_front, chunks, each)
+    return network(sequence, timesteps, given.text, given.placement, plan=plan)[:, clean:]

@@ -16,15 +16,14 @@ from torch import Tensor, nn
 
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, LatentPool
-from shotstream.model.attention import teacher_forcing_plan
+from shotstream.model.conditions import predict_forced_velocity
 from shotstream.model.config import SamplerConfig
-from shotstream.model.schedule import MIN_SIGMA, TRAIN_TIMESTEPS, add_noise, shift_sigma
+from shotstream.model.schedule import MIN_SIGMA, add_noise, shift_sigma
 from shotstream.model.transformer import Transformer
 from shotstream.rollout.denoise import Sampler
 from shotstream.train.draws import drop_text, generator, normal
 from shotstream.train.execution import Execution
 from shotstream.train.loop import NETWORK, Stage
-from shotstream.train.losses import Conditions
 from shotstream.train.rollouts import resampled_history
 from shotstream.train.settings import BaseTraining
 from shotstream.train.state import Trained, TrainState
@@ -96,14 +95,8 @@ def forced_flow_matching_loss(
         history = add_noise(past, normal(past, "base-history", step, part), levels.to(past.device))
     noise = normal(batch.target, "base-noise", step, part)
     text = drop_text(batch.text, config.no_text_share, "base-text", step, part)
-    before = batch.context.shape[1]
-    layout = batch.layout[: before + history.shape[1]] + batch.layout[before:]
-    given = Conditions.of(network, batch.context, text, layout)
-    sequence = given.join(torch.cat([history, add_noise(batch.target, noise, sigmas)], 1))
-    clean = sequence.shape[1] - latents
-    timesteps = torch.cat([sigmas.new_zeros(count, clean), sigmas * TRAIN_TIMESTEPS], 1)
-    plan = teacher_forcing_plan(given.in_front, chunks, each)
-    velocity = network(sequence, timesteps, given.text, given.placement, plan=plan)[:, clean:]
+    noisy, context = add_noise(batch.target, noise, sigmas), batch.context
+    velocity = predict_forced_velocity(network, noisy, sigmas, history, context, text, batch.layout)
     error = (velocity.float() - (noise - batch.target)).square().mean(2)
     error = (error * motion_weights(batch.target, config.motion_weight)).mean((2, 3))
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
