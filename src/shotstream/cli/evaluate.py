@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,13 @@ from rich.table import Table
 
 import shotstream
 from shotstream.core.errors import InputError
-from shotstream.core.files import write_bytes
+from shotstream.core.files import write_bytes, write_json
+from shotstream.story.context import SELECTORS, get_selector
 from shotstream.story.relevance import SELECTOR_NAMES, check_selector
 from shotstream.world.wording import WORDINGS
 
 if TYPE_CHECKING:
+    from shotstream.evaluate.denoising import StoryErrors
     from shotstream.evaluate.reports import Report
 
 SHEET_STORIES = 20
@@ -25,7 +27,7 @@ SHEET_STORIES = 20
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `evaluate` with its `compare`."""
+    """Adds `evaluate` with its `compare` and `errors`."""
     parser = subparsers.add_parser("evaluate", help="score a model by StoryWorld's judge on unseen stories")
     parser.add_argument("--model", default="storyworld", metavar="M")
     parser.add_argument("--device", default="auto", metavar="D")
@@ -48,15 +50,32 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores as JSON")
     parser.set_defaults(run=_run)
-    comparing = parser.add_subparsers(metavar="compare").add_parser(
-        "compare", help="several scores side by side, with differences"
-    )
+    kinds = parser.add_subparsers(metavar="compare, errors")
+    comparing = kinds.add_parser("compare", help="several scores side by side, with differences")
     comparing.add_argument(
         "scores", nargs="+", metavar="[NAME=]FILE[,FILE]", help="JSON of --json; files of one model are pooled"
     )
     comparing.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the table (default: show it)")
     comparing.add_argument("--chart", type=Path, metavar="SVG", help="write a picture of it")
     comparing.set_defaults(run=_compare)
+    _add_errors_parser(kinds)
+
+
+def _add_errors_parser(kinds: "argparse._SubParsersAction[Any]") -> None:
+    parser = kinds.add_parser("errors", help="errors of clean latents predicted from noise, after the true past")
+    parser.add_argument("models", nargs="*", default=["storyworld"], metavar="[NAME=]M", help="models, side by side")
+    parser.add_argument("--device", default="auto", metavar="D")
+    parser.add_argument("--stories", type=int, default=50, metavar="N", help="how many unseen stories (default 50)")
+    parser.add_argument(
+        "--contexts",
+        nargs="+",
+        default=[None],
+        metavar="C",
+        help=f"what is remembered, side by side: {', '.join(SELECTORS)} (default: the model's)",
+    )
+    parser.add_argument("--levels", type=float, nargs="+", metavar="L", help="noise levels above 0, up to 1")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the errors as JSON")
+    parser.set_defaults(run=_errors)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -164,3 +183,59 @@ def _compare(args: argparse.Namespace) -> int:
     if args.chart:
         write_bytes(args.chart, comparison_chart(columns).encode())
     return 0
+
+
+def _errors(args: argparse.Namespace) -> int:
+    from shotstream.evaluate.denoising import LEVELS, StoryErrors, denoising_errors
+    from shotstream.evaluate.estimates import FEW_STORIES
+    from shotstream.evaluate.judging import held_out_stories
+
+    levels = args.levels or LEVELS
+    if not all(0 < level <= 1 for level in levels):
+        raise InputError(f"expected --levels above 0, up to 1, got {' '.join(f'{level:g}' for level in levels)}")
+    if args.stories < FEW_STORIES:
+        raise InputError(f"expected --stories of at least {FEW_STORIES} to tell their spread, got {args.stories}")
+    for context in filter(None, args.contexts):
+        get_selector(context)
+    found: dict[str, list[StoryErrors]] = {}
+    stories = held_out_stories(args.stories)
+    for name, path, context in _columns(args):
+        model = shotstream.open(path, device=args.device)
+        found[name] = list(track(denoising_errors(model, stories, levels, context), name, len(stories), transient=True))
+    _show_errors(found, levels)
+    if args.json:
+        columns = {name: [one.as_data() for one in errors] for name, errors in found.items()}
+        write_json(args.json, {"levels": list(levels), "stories": args.stories, "columns": columns})
+    return 0
+
+
+def _columns(args: argparse.Namespace) -> list[tuple[str, str, str | None]]:
+    """The name of every column, its model, and what is remembered.
+
+    Raises:
+        InputError: two have one name.
+    """
+    columns = []
+    for word in args.models:
+        name, _, path = word.rpartition("=")
+        model = name or (path if len(args.models) > 1 else "")
+        columns += [(", ".join(filter(None, (model, context))) or path, path, context) for context in args.contexts]
+    names = [name for name, _, _ in columns]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"expected a name of its own for every column, got {twice} twice; write NAME=M for models")
+    return columns
+
+
+def _show_errors(found: "Mapping[str, Sequence[StoryErrors]]", levels: Sequence[float]) -> None:
+    """The errors by noise level and chunk, and how far each column is from the first."""
+    from shotstream.evaluate.denoising import CHUNKS, error_difference, error_estimate
+    from shotstream.evaluate.estimates import in_points
+
+    (name, first), *others = found.items()
+    table = Table("noise level", "chunk", name, *(f"{other}, less {name}" for other, _ in others))
+    table.title = f"errors of clean latents in {len(first)} unseen stories, of their variance"
+    for place, level in enumerate(levels):
+        for chunk in range(CHUNKS):
+            differences = [in_points(error_difference(errors, first, place, chunk), 2) for _, errors in others]
+            table.add_row(f"{level:g}", str(chunk + 1), str(error_estimate(first, place, chunk)), *differences)
+    Console().print(table)

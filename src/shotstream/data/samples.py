@@ -94,14 +94,15 @@ def cut_shot(
     shot: int,
     chunks: int,
     selector: ContextSelector,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
     captions: CaptionChoice = "per_shot",
 ) -> ShotSample:
     """Shot `shot` of a story as a sample of `chunks` chunks.
 
-    `rng` decides whether its past is withheld; `captions` what the context attends to (`story.layout.shot_layout`).
+    `rng` decides whether its past is withheld, None: it is not; `captions` what the context attends to
+    (`story.layout.shot_layout`).
     """
-    forget = rng.random() < NO_CONTEXT_SHARE
+    forget = rng is not None and rng.random() < NO_CONTEXT_SHARE
     past, own = footage.shots[:shot], footage.shots[shot].caption
     references = [] if forget else selector(past, own, CONTEXT_LATENTS)
     placed = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents_of_chunks(chunks), captions)

@@ -101,12 +101,15 @@ def shot_of_story(
     story: Story,
     shot: int,
     chunks: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator | None,
     context: str = "dynamic",
     captions: CaptionChoice = "per_shot",
     people_share: float = PEOPLE_SHARE,
 ) -> ShotSample:
-    """Shot `shot` of a story as a sample, its captions worded by `rng`, its context chosen by that selector."""
+    """Shot `shot` of a story as a sample, its captions worded by `rng`, its context chosen by that selector.
+
+    Without `rng` nothing is left to chance: the captions are the grammar's plainest, and no past is withheld.
+    """
     return cut_shot(_Rendered(story, rng, people_share), shot, chunks, get_selector(context), rng, captions)
 
 
@@ -131,7 +134,7 @@ class _Rendered:
     """The footage of a story; a selector reads plain captions, the samples' are worded by `rng`."""
 
     story: Story
-    rng: np.random.Generator
+    rng: np.random.Generator | None
     people_share: float
 
     @property
@@ -148,4 +151,6 @@ class _Rendered:
         return render_frames(self.story, shot, range(frames))
 
     def caption(self, shot: int) -> str:
+        if self.rng is None:
+            return compose_caption(global_caption(self.story), shot, shot_caption(self.story, shot))
         return caption_of(self.story, shot, self.rng, self.people_share)
