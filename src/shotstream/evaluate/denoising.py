@@ -1,8 +1,7 @@
 """How well a model sees through noise: latents of unseen shots, predicted after their true past.
 
 One forward over latents that are known, not a rollout. Two models, or two ways to remember, meet the same shots and the
-same noise, so that small differences show in a few stories, where a judge of videos would need hundreds. What a model
-makes of its own past it does not show.
+same noise, so that small differences show in a few stories. What a model makes of its own past it does not show.
 """
 
 from collections.abc import Iterator, Sequence

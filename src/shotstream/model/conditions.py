@@ -4,7 +4,6 @@ In both directions, which is the teacher's; or every chunk after what is remembe
 student's with a past that is known.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import teacher_forcing_plan
 from shotstream.model.config import ContextTimestep, Injection
@@ -88,7 +86,7 @@ def predict_forced_velocity(
 
     Args:
         network: of any injection.
-        noisy: whole chunks, or one picture.
+        noisy: chunks of one length, or one picture.
         sigmas: the noise level of every latent.
         history: all chunks but the last as they are remembered.
         context: clean.
@@ -96,10 +94,10 @@ def predict_forced_velocity(
         layout: of context and target, for every sample.
     """
     latents, before = noisy.shape[1], context.shape[1]
-    chunks, each = math.ceil(latents / CHUNK_LATENTS), min(CHUNK_LATENTS, latents)
+    each = latents - history.shape[1]
     given = Conditions.of(network, context, text, layout[: before + history.shape[1]] + layout[before:])
     sequence = given.join(torch.cat([history, noisy], 1))
     clean = sequence.shape[1] - latents
     timesteps = torch.cat([sigmas.new_zeros(len(sigmas), clean), sigmas * TRAIN_TIMESTEPS], 1)
-    plan = teacher_forcing_plan(given.in_front, chunks, each)
+    plan = teacher_forcing_plan(given.in_front, latents // each, each)
     return network(sequence, timesteps, given.text, given.placement, plan=plan)[:, clean:]
