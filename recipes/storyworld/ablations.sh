@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # What the paper ablates: which frames are remembered, what tells shots apart, and the stages of distillation.
 # Reads codec, text and latents of a run (RUN); for the stages its teacher and init too. Every model of a group has the
-# same steps, in every seed. Writes a run a model and seed, scores, and a table and a chart a group, into OUT.
+# same steps, in every seed. Writes a run a model and seed, scores, and tables and a chart a group, into OUT.
 # Can be stopped and run again. Arguments are changes of the preset for all of them: FIELD=VALUE.
 #   WHAT which of "context indicator stages" (all)    SEEDS "0 1"    BASE_STEPS, DISTILL_STEPS steps of a model
-#   STORIES, SHOTS what is scored    PRESET, DEVICE
+#   ADOPT a model of this shape whose weights the bases train on from, instead of beginning afresh with pictures
+#   STORIES, SHOTS what the judge scores (0 stories: nothing)    ERROR_STORIES where bases predict from noise (50)
+#   PRESET, DEVICE
 # To see that it works, in minutes: PRESET=tiny RUN=runs/tiny BASE_STEPS=3 DISTILL_STEPS=2 STORIES=1 SHOTS=2
 set -euo pipefail
 run=$(realpath "${RUN:-runs/storyworld}") out=${OUT:-runs/ablations} seeds=${SEEDS:-0 1}
-base_steps=${BASE_STEPS:-6000} distill_steps=${DISTILL_STEPS:-2000} device=${DEVICE:-auto}
+base_steps=${BASE_STEPS:-6000} distill_steps=${DISTILL_STEPS:-2000} device=${DEVICE:-auto} stories=${STORIES:-50}
+picture_steps=$((base_steps / 3))
+[[ -n ${ADOPT:-} ]] && picture_steps=0
 every=(--preset "${PRESET:-storyworld}" --device "$device")
 for change in "$@"; do every+=(--set "$change"); done
 mkdir -p "$out/scores"
@@ -23,12 +27,13 @@ train() { # STAGE DIR ARGUMENT...
     shotstream train "$1" --run "$2" "${every[@]}" "${@:3}"
 }
 
-score() { # NAME SEED ARGUMENT...: exports a model and scores it, once
+score() { # NAME SEED ARGUMENT...: exports a model and lets the judge score it, once
     local dir=$out/$1-$2 scores=$out/scores/$1-$2.json
     [[ -e $scores ]] && return
     rm -rf "$dir/model"
     train export "$dir" "${@:3}" -o "$dir/model"
-    shotstream evaluate --model "$dir/model" --device "$device" --stories "${STORIES:-50}" --shots "${SHOTS:-5}" \
+    ((stories)) || return 0
+    shotstream evaluate --model "$dir/model" --device "$device" --stories "$stories" --shots "${SHOTS:-5}" \
         --sheet "$dir/sheet.png" --json "$scores"
 }
 
@@ -41,7 +46,8 @@ base() { # NAME CONTEXT INDICATOR
             mkdir -p "$out/latents-$2"
             ln -sfn "$out/latents-$2" "$dir/latents"
         fi
-        train base "$dir" "${choice[@]}" --steps "$base_steps" --set base.picture_steps=$((base_steps / 3))
+        [[ -z ${ADOPT:-} || -e $dir/base ]] || train adopt "$dir" "${choice[@]}" base --model "$ADOPT"
+        train base "$dir" "${choice[@]}" --steps "$base_steps" --set base.picture_steps="$picture_steps"
         score "$1" "$seed" "${choice[@]}"
     done
 }
@@ -57,7 +63,17 @@ distilled() { # NAME STEPS_OF_STAGE_1 STEPS_OF_STAGE_2: a stage of 0 steps is le
     done
 }
 
+errors() { # GROUP NAME...: what each seed's models predict from noise after the true past, less the first
+    for seed in $seeds; do
+        local models=() table=$out/$1-errors-$seed
+        for name in "${@:2}"; do models+=("$name=$out/$name-$seed/model"); done
+        shotstream evaluate errors "${models[@]}" --device "$device" --stories "${ERROR_STORIES:-50}" \
+            --json "$table.json" | tee "$table.txt"
+    done
+}
+
 compare() { # GROUP NAME...: the first is the paper's choice
+    ((stories)) || return 0
     local columns=()
     for name in "${@:2}"; do
         local files=()
@@ -72,6 +88,7 @@ context() {
     base no-context none phase
     base first first phase
     base first_last first_last phase
+    errors context dynamic no-context first first_last
     compare context dynamic no-context first first_last
 }
 
@@ -79,6 +96,7 @@ indicator() {
     base dynamic dynamic phase
     base no-indicator dynamic none
     base learned dynamic learned
+    errors indicator dynamic no-indicator learned
     compare indicator dynamic no-indicator learned
 }
 

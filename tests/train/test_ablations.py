@@ -62,8 +62,8 @@ def test_a_model_without_memory_is_trained_and_told_without_one(opened: Opened) 
 
 
 @pytest.fixture
-def commands(tmp_path: Path) -> list[list[str]]:
-    """The words of every command that the script would give."""
+def say(tmp_path: Path) -> Callable[..., list[list[str]]]:
+    """The words of every command that the script would give, with other variables if any."""
     said = tmp_path / "said"
     stand_in = tmp_path / "bin" / "shotstream"
     stand_in.parent.mkdir()
@@ -71,8 +71,18 @@ def commands(tmp_path: Path) -> list[list[str]]:
     stand_in.chmod(0o755)
     where = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "RUN": str(tmp_path), "OUT": str(tmp_path / "out")}
     sizes = {"PRESET": "tiny", "BASE_STEPS": "6", "DISTILL_STEPS": "4", "SEEDS": "0 1"}
-    subprocess.run([SCRIPT, "shots.latents=27"], env={**os.environ, **where, **sizes}, check=True)
-    return [line.split("\t") for line in said.read_text().splitlines()]
+
+    def run(**others: str) -> list[list[str]]:
+        subprocess.run([SCRIPT, "shots.latents=27"], env={**os.environ, **where, **sizes, **others}, check=True)
+        return [line.split("\t") for line in said.read_text().splitlines()]
+
+    return run
+
+
+@pytest.fixture
+def commands(say: Callable[..., list[list[str]]]) -> list[list[str]]:
+    """Those of all groups."""
+    return say()
 
 
 def test_the_script_gives_every_model_of_a_group_the_same_steps(commands: list[list[str]]) -> None:
@@ -98,9 +108,28 @@ def test_the_script_gives_every_model_of_a_group_the_same_steps(commands: list[l
 
 def test_the_script_compares_every_seed_of_every_model(commands: list[list[str]]) -> None:
     compared = [words for words in commands if words[:2] == ["evaluate", "compare"]]
-    scored = {words[words.index("--json") + 1] for words in commands if words[0] == "evaluate" and "--json" in words}
+    scored = {words[words.index("--json") + 1] for words in commands if words[:2] == ["evaluate", "--model"]}
     files = [
         column.split("=")[1].split(",") for words in compared for column in build_parser().parse_args(words).scores
     ]
     assert {len(seeds) for seeds in files} == {2}
     assert {file for seeds in files for file in seeds} == scored
+
+
+def test_the_script_compares_predictions_of_one_seed(commands: list[list[str]]) -> None:
+    asked = [build_parser().parse_args(words) for words in commands if words[:2] == ["evaluate", "errors"]]
+    assert {(args.json.name, args.models[0].partition("=")[0]) for args in asked} == {
+        (f"{group}-errors-{seed}.json", "dynamic") for group in ("context", "indicator") for seed in (0, 1)
+    }
+    assert all(f"-{args.json.stem[-1]}/model" in model for args in asked for model in args.models)
+
+
+def test_the_script_trains_a_models_bases_on_and_leaves_the_judge_out(say: Callable[..., list[list[str]]]) -> None:
+    said = say(WHAT="indicator", ADOPT="storyworld", STORIES="0")
+    given = [build_parser().parse_args(words) for words in said if words[0] == "train"]
+    order = [words[1] for words in said if words[0] == "train" and any("learned-0" in word for word in words)]
+    assert order == ["adopt", "base", "export"]
+    assert {args.model for args in given if args.stage == "adopt"} == {"storyworld"}
+    trained = {get_preset(args.preset, args.changes).base.picture_steps for args in given if args.stage == "base"}
+    assert trained == {0}
+    assert not [words for words in said if words[0] == "evaluate" and words[1] != "errors"]

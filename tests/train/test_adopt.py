@@ -42,6 +42,23 @@ def test_the_base_trains_on_from_the_models_weights(
     assert not all(torch.equal(trained[name], theirs[name]) for name in theirs)
 
 
+def test_what_tells_shots_apart_may_be_another_when_a_base_trains_on(
+    model: Path, command: Command, lively: Callable[..., Preset], tmp_path: Path
+) -> None:
+    def adopted(run: Path, source: Path, indicator: str) -> tuple[dict[str, torch.Tensor], Path]:
+        changes, out = (f"model.transformer.indicator={indicator}",), run / "model"
+        assert main([*command("adopt", run, changes=changes), "--model", str(source)]) == 0
+        assert main(command("base", run, changes=changes)) == 0
+        assert main([*command("export", run, changes=changes), "-o", str(out), "--stage", "base"]) == 0
+        return Run(run, lively(*changes), Execution(torch.device("cpu"))).weights("base"), out
+
+    learned, exported = adopted(tmp_path / "learned", model, "learned")
+    assert "shot_embedding" in learned
+    assert open_parts(str(exported), "cpu", torch.float32).config.transformer.indicator == "learned"
+    back, _ = adopted(tmp_path / "back", exported, "none")
+    assert learned.keys() - back.keys() == {"shot_embedding"}
+
+
 def test_stages_can_be_taken_alone_and_no_stage_twice(
     model: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

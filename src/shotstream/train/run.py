@@ -95,7 +95,7 @@ class Run:
         """Begins the run with another model: its codec and text encoder are done, the base trains on from its weights.
 
         Args:
-            source: of a model of this shape, as `shotstream.open` reads it.
+            source: of a model of this shape, as `shotstream.open` reads it; what tells shots apart may be another.
             stages: those of codec, text and base that are taken from it.
 
         Raises:
@@ -106,6 +106,8 @@ class Run:
         parts, preset = open_parts(source, "cpu", torch.float32), self.preset
         for stage, what in zip(PRETRAINED_STAGES, ("block_codec", "text_encoder", "transformer"), strict=True):
             theirs, ours = to_dict(getattr(parts.config, what)), to_dict(getattr(preset.model, what))
+            if what == "transformer":
+                theirs["indicator"] = ours["indicator"]
             if stage in stages and find_checkpoints(self.directory / stage):
                 raise InputError(f"{self.directory} has a {stage} already; name another run")
             if stage in stages and theirs != ours:
@@ -124,7 +126,7 @@ class Run:
         for name in stages:
             built = taken[name]()
             if name == "base":
-                built.state.begin(parts.transformer.state_dict())
+                built.state.begin(self._network(parts.transformer.state_dict()).state_dict())
             else:
                 built.state.step = self.loop(name).steps
             built.state.save(self.directory / name, self.execution, 1)
@@ -330,11 +332,13 @@ class Run:
         return merge_adapters(weights, lora) if stage == "stage2" and lora.rank else weights
 
     def _network(self, weights: dict[str, Tensor]) -> Transformer:
-        """A transformer to train, in float32; weights of a frame network may begin one that carries channels."""
+        """A transformer to train, in float32, from weights of one that may have another indicator or no channels."""
         torch.manual_seed(self.preset.seed)  # of a learned indicator, and of adapters that are added next
         network = Transformer(self.preset.model.transformer)
         channels = network.patch_embedding.weight.shape[1]
         state = weights if weights[EMBEDDING].shape[1] == channels else begin_channels(weights)
+        if network.shot_embedding is None:
+            state = {name: value for name, value in state.items() if name != "shot_embedding"}
         missing, unexpected = network.load_state_dict(state, strict=False)
         assert not unexpected, unexpected
         assert set(missing) <= {"shot_embedding"}, missing
