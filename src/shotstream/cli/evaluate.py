@@ -13,7 +13,7 @@ from rich.table import Table
 
 import shotstream
 from shotstream.core.errors import InputError
-from shotstream.core.files import write_bytes, write_json
+from shotstream.core.files import check_target, write_bytes, write_json
 from shotstream.story.context import SELECTORS, get_selector
 from shotstream.story.relevance import SELECTOR_NAMES, check_selector
 from shotstream.world.wording import WORDINGS
@@ -97,18 +97,19 @@ def _run(args: argparse.Namespace) -> int:
     asked = {name: getattr(args, name) for name in names}
     report = Report.of(scores, asked | ({"model": "truth", "wording": None} if args.truth else {}))
     _show(report)
+    if args.json:
+        write_report(args.json, report)
     if sheet:
         from shotstream.core.pictures import write_png
         from shotstream.evaluate.samples import story_sheet
 
         write_png(args.sheet, story_sheet(sheet))
-    if args.json:
-        write_report(args.json, report)
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raises InputError for what cannot be asked."""
+    """Raises InputError for what cannot be asked, or not be written."""
+    _check_targets(args.json, args.sheet)
     if args.context is not None:
         check_selector(args.context)
     if args.truth and args.wording != WORDINGS[0]:
@@ -119,6 +120,12 @@ def _check(args: argparse.Namespace) -> None:
     if args.guided is not None and not 0 <= args.guided[0] <= args.guided[1] <= 1:
         low, high = args.guided
         raise InputError(f"expected --guided LOW HIGH with 0 <= LOW <= HIGH <= 1, got {low:g} {high:g}")
+
+
+def _check_targets(*paths: Path | None) -> None:
+    """Raises InputError, before there is any work to lose, where one of these files cannot be written."""
+    for path in filter(None, paths):
+        check_target(path)
 
 
 def _show(report: "Report") -> None:
@@ -170,6 +177,7 @@ def _compare(args: argparse.Namespace) -> int:
     from shotstream.evaluate.comparison import Column, compare, comparison_chart
     from shotstream.evaluate.reports import read_report
 
+    _check_targets(args.output, args.chart)
     columns = []
     for word in args.scores:
         name, _, files = word.rpartition("=")
@@ -190,6 +198,7 @@ def _errors(args: argparse.Namespace) -> int:
     from shotstream.evaluate.estimates import FEW_STORIES
     from shotstream.evaluate.judging import held_out_stories
 
+    _check_targets(args.json)
     levels = args.levels or LEVELS
     if not all(0 < level <= 1 for level in levels):
         raise InputError(f"expected --levels above 0, up to 1, got {' '.join(f'{level:g}' for level in levels)}")

@@ -1,0 +1,48 @@
+"""`shotstream evaluate` as a command: what is written, and what is said before there is any work to lose."""
+
+from pathlib import Path
+
+import pytest
+
+import shotstream
+from shotstream.cli import main
+
+
+def fail(*_: object, **__: object) -> None:
+    raise AssertionError("work before the check")
+
+
+@pytest.mark.parametrize("missing", [True, False], ids=["no directory", "a directory"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("--json",),
+        ("--sheet",),
+        ("--truth", "--json"),
+        ("errors", "--json"),
+        ("compare", "a.json", "b.json", "-o"),
+        ("compare", "a.json", "b.json", "--chart"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_written_is_said_before_the_work(
+    command: tuple[str, ...],
+    missing: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("evaluate.judging.held_out_stories", "evaluate.reports.read_report"):
+        monkeypatch.setattr(f"shotstream.{name}", fail)
+    monkeypatch.setattr(shotstream, "open", fail)
+    path = tmp_path / "none" / "file" if missing else tmp_path
+    assert main(["evaluate", *command, str(path)]) == 2
+    assert f"cannot write {path}" in capsys.readouterr().err
+
+
+def test_scores_are_kept_where_the_sheet_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shotstream.core.pictures.write_png", fail)
+    words = ["evaluate", "--truth", "--stories", "1", "--shots", "1", "--json", str(tmp_path / "scores.json")]
+    with pytest.raises(AssertionError):
+        main([*words, "--sheet", str(tmp_path / "sheet.png")])
+    assert (tmp_path / "scores.json").exists()
