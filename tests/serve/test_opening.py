@@ -10,11 +10,13 @@ from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from shotstream.api import Model
+from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_chunks
 from shotstream.serve.app import make_app
 from shotstream.serve.run import listen, serve_model
 from shotstream.serve.settings import Settings
+from shotstream.serve.store import Store
 
 
 def test_a_server_that_opens_its_model_says_so(model: Model, tmp_path: Path) -> None:
@@ -48,6 +50,19 @@ def test_a_model_that_cannot_be_opened_ends_the_server(tmp_path: Path) -> None:
     settings = Settings(tmp_path / "data", port=0)
     with listen(settings) as listening, pytest.raises(InputError, match="no such model"):
         asyncio.run(asyncio.wait_for(serve_model(open_model, settings, listening, lambda _: None), 30))
+
+
+def test_stories_belong_to_one_server_at_a_time(
+    model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with TestClient(make_app(lambda: model, Settings(tmp_path))):
+        assert main(["serve", "--data", str(tmp_path), "--port", "0"]) == 2
+        said = capsys.readouterr()
+        assert said.err == (
+            f"shotstream: another server uses the stories in {tmp_path}; stop it or give another --data\n"
+        )
+        assert said.out == ""
+    Store(tmp_path).close()
 
 
 def test_one_thread_opens_the_model_and_computes_with_it(model: Model, tmp_path: Path) -> None:

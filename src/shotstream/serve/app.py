@@ -38,17 +38,19 @@ _log = logging.getLogger(__name__)
 
 
 def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
-    """The application. It answers as soon as it is started, and opens its model meanwhile.
+    """The application: it has the stories from now on until it ends, and opens its model once it is started.
 
-    `app.state.server` is None until then, and `app.state.opening` the task of it, which fails where there is no model.
+    It answers meanwhile: `app.state.server` is None so long, and `app.state.opening` the task, which fails where there
+    is no model.
 
     Raises:
-        InputError: the directory of the stories cannot be used (as it starts).
+        InputError: the directory of the stories cannot be used, or another server uses it.
     """
+    store = Store(settings.data)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store, app.state.server = await asyncio.to_thread(Store, settings.data), None
+        app.state.server = None
         app.state.opening = asyncio.create_task(_open(app, open_model, settings, store))
         try:
             yield

@@ -19,7 +19,7 @@ def serve(open_model: Callable[[], Model], settings: Settings, started: Callable
     """Serves until it is interrupted; `started` is told the address once it answers.
 
     Raises:
-        InputError: there is no such model, or the address cannot be taken.
+        InputError: there is no such model, or the address or the stories cannot be taken.
     """
     listening = listen(settings)
     try:
@@ -59,7 +59,7 @@ async def serve_model(
     """Serves a model at a socket until the process is told to stop.
 
     Raises:
-        InputError: the model cannot be opened.
+        InputError: the model cannot be opened, or the stories cannot be had.
     """
     app = make_app(open_model, settings)
     config = uvicorn.Config(

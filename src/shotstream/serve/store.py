@@ -5,6 +5,7 @@ function of what made it, so the database keeps just that (`Work`), written befo
 it again after a crash. WAL with full synchronisation: what was committed is there after a power cut too.
 """
 
+import fcntl
 import json
 import re
 import secrets
@@ -15,14 +16,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from shotstream.core.config import from_dict, to_dict
+from shotstream.core.errors import InputError
 from shotstream.core.files import make_directory, writing
 from shotstream.serve.refusals import RefusedError
 from shotstream.story.script import Steer
 
 DATABASE = "stories.sqlite3"
+CLAIM = "server.lock"
 _ID = re.compile(r"[0-9a-f]{16}")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stories (
@@ -101,28 +104,31 @@ def new_id() -> str:
 
 
 class Store:
-    """The stories of a server. May be used from any thread."""
+    """The stories of a server, which nobody else may use meanwhile. May be used from any thread."""
 
     def __init__(self, data: Path) -> None:
         """Opens the stories in a directory, or begins one.
 
         Raises:
-            InputError: it cannot be written.
+            InputError: it cannot be written, or another server uses it.
         """
         self.data = make_directory(data)
         self._lock = threading.Lock()
+        self._claim = _claim(data)
         with writing(data):
             try:
                 self._database = sqlite3.connect(data / DATABASE, check_same_thread=False, isolation_level=None)
                 for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", _SCHEMA):
                     self._database.execute(statement)
             except sqlite3.Error as error:
+                self._claim.close()
                 raise OSError(str(error)) from error
 
     def close(self) -> None:
-        """Ends the use of the database."""
+        """Ends the use of the stories; another server may have them."""
         with self._lock:
             self._database.close()
+            self._claim.close()
 
     def directory(self, story: str) -> Path:
         """Where the shots of a story lie."""
@@ -186,6 +192,21 @@ class Store:
                 yield
         except sqlite3.OperationalError as error:
             raise RefusedError("full", f"cannot write the database ({error}); free some space") from error
+
+
+def _claim(data: Path) -> IO[bytes]:
+    """Keeps every other server out of a directory until it is closed, or the process is gone however it ends."""
+    with writing(data):
+        file = (data / CLAIM).open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise InputError(f"another server uses the stories in {data}; stop it or give another --data") from error
+        except OSError:
+            file.close()
+            raise
+    return file
 
 
 def _row(values: tuple[Any, ...]) -> StoryRow:
