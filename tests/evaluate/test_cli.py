@@ -6,6 +6,7 @@ import pytest
 
 import shotstream
 from shotstream.cli import main
+from shotstream.cli.evaluate import _named
 
 
 def fail(*_: object, **__: object) -> None:
@@ -46,3 +47,26 @@ def test_scores_are_kept_where_the_sheet_fails(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(AssertionError):
         main([*words, "--sheet", str(tmp_path / "sheet.png")])
     assert (tmp_path / "scores.json").exists()
+
+
+@pytest.mark.parametrize("kind", [("errors",), ("compare", "a.json", "b.json")])
+@pytest.mark.parametrize("option", ["--stories", "--steps", "--json"])
+def test_options_in_front_of_a_kind_are_not_lost_unsaid(
+    kind: tuple[str, ...], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", option, "12", *kind])
+    assert f"expected the options of {kind[0]} behind its name, got {option} in front" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "rest"),
+    [
+        ("runs/lr=1e-4/x", "", "runs/lr=1e-4/x"),
+        ("slow=runs/lr=1e-4/x", "slow", "runs/lr=1e-4/x"),
+        ("slow=a.json,b.json", "slow", "a.json,b.json"),
+        ("storyworld", "", "storyworld"),
+    ],
+)
+def test_paths_may_have_equals_signs(word: str, name: str, rest: str) -> None:
+    assert _named(word) == (name, rest)

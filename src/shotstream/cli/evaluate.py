@@ -26,6 +26,17 @@ SHEET_STORIES = 20
 """A sheet shows the first so many stories."""
 
 
+class _Kinds(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """Commands with options of their own, which stand behind their names: those in front would be lost."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *rest: Any) -> None:
+        given = [name for name, value in vars(namespace).items() if value != parser.get_default(name)]
+        if given:
+            kind, options = values[0], ", ".join(f"--{name}" for name in given)
+            parser.error(f"expected the options of {kind} behind its name, got {options} in front of it")
+        super().__call__(parser, namespace, values, *rest)
+
+
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Adds `evaluate` with its `compare` and `errors`."""
     parser = subparsers.add_parser("evaluate", help="score a model by StoryWorld's judge on unseen stories")
@@ -50,7 +61,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the scores as JSON")
     parser.set_defaults(run=_run)
-    kinds = parser.add_subparsers(metavar="compare, errors")
+    kinds = parser.add_subparsers(metavar="compare, errors", action=_Kinds)
     comparing = kinds.add_parser("compare", help="several scores side by side, with differences")
     comparing.add_argument(
         "scores", nargs="+", metavar="[NAME=]FILE[,FILE]", help="JSON of --json; files of one model are pooled"
@@ -180,7 +191,7 @@ def _compare(args: argparse.Namespace) -> int:
     _check_targets(args.output, args.chart)
     columns = []
     for word in args.scores:
-        name, _, files = word.rpartition("=")
+        name, files = _named(word)
         paths = [Path(path) for path in files.split(",")]
         columns.append(Column.of(name or paths[0].stem, [read_report(path) for path in paths]))
     table = compare(columns)
@@ -191,6 +202,12 @@ def _compare(args: argparse.Namespace) -> int:
     if args.chart:
         write_bytes(args.chart, comparison_chart(columns).encode())
     return 0
+
+
+def _named(word: str) -> tuple[str, str]:
+    """NAME and what it names, of [NAME=]REST; a name has no slash, so that paths may have "=" in them."""
+    name, equals, rest = word.partition("=")
+    return (name, rest) if equals and "/" not in name else ("", word)
 
 
 def _errors(args: argparse.Namespace) -> int:
@@ -226,7 +243,7 @@ def _columns(args: argparse.Namespace) -> list[tuple[str, str, str | None]]:
     """
     columns = []
     for word in args.models:
-        name, _, path = word.rpartition("=")
+        name, path = _named(word)
         model = name or (path if len(args.models) > 1 else "")
         columns += [(", ".join(filter(None, (model, context))) or path, path, context) for context in args.contexts]
     names = [name for name, _, _ in columns]
