@@ -282,6 +282,34 @@ def test_nine_in_a_row_do_not(tmp_path: Path) -> None:
     assert sum(row["skipped_updates"] for row in rows(tmp_path) if "skipped_updates" in row) == len(bad)
 
 
+class Pair(Line):
+    """Two of them, of which the first is averaged; `bad` ones of them are spoilt at every step."""
+
+    def __init__(self, config: LoopConfig, bad: str) -> None:
+        super().__init__(config)
+        self._networks, self._bad = {name: nn.Linear(4, 2) for name in ("generator", "critic")}, bad
+        trained = {name: Trained(one, OPTIMIZER, config.steps) for name, one in self._networks.items()}
+        self.state = TrainState(trained, config.ema_decay)
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:
+        self.network = self._networks[network]
+        return super().loss(network, step, part) * (float("nan") if network == self._bad else 1.0)
+
+
+@pytest.mark.parametrize("bad", ["generator", "critic"])
+def test_one_network_of_two_is_never_spoilt_for_long(tmp_path: Path, bad: str) -> None:
+    with pytest.raises(InputError, match=f"loss of {bad} was not finite 10 times in a row at step 9"):
+        Pair(LoopConfig(30), bad).run(tmp_path)
+
+
+@pytest.mark.parametrize(("bad", "moves"), [("critic", True), ("generator", False)])
+def test_the_average_follows_its_network_whatever_the_other_does(tmp_path: Path, bad: str, moves: bool) -> None:
+    pair = Pair(replace(CONFIG, steps=1), bad)
+    before = {name: value.clone() for name, value in pair.state.ema.items()}
+    pair.run(tmp_path)
+    assert [not torch.equal(value, before[name]) for name, value in pair.state.ema.items()] == [moves] * len(before)
+
+
 def test_the_rate_rises_stays_and_falls() -> None:
     trained = Trained(nn.Linear(1, 1), OptimizerConfig(lr=1.0, warmup_steps=10, decay_share=0.5), 100)
     rates = [trained.rate(step) for step in range(101)]

@@ -4,7 +4,7 @@ import math
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -68,7 +68,8 @@ def train(
     Returns whether the last step is done. SIGTERM saves and returns False.
 
     Raises:
-        InputError: a loss was not finite ten times in a row, a checkpoint is of other networks, or the disk is full.
+        InputError: a network's loss was not finite ten times in a row, a checkpoint is of other networks, or the disk
+            is full.
     """
     state, parts = stage.state, execution.own_parts(config.parts)
     checkpoints = find_checkpoints(make_directory(directory))
@@ -131,7 +132,8 @@ def _step(stage: Stage, own: Sequence[int], parts: int, execution: Execution, wa
             loss += float(share.detach())
         loss, trained = execution.total([loss])[0], state.trained[name]
         norm = trained.update(state.step) if math.isfinite(loss) else trained.skip()
-        moved = watch.add(name, loss, norm) and (moved or name == state.averaged)
+        if watch.add(name, loss, norm) and name == state.averaged:
+            moved = True
     for part in own:
         stage.remember(state.step, part)
     state.step += 1
@@ -152,25 +154,26 @@ class _Watch:
 
     def __init__(self, stage: Stage, figures: Figures, execution: Execution) -> None:
         self._state, self._figures, self._execution = stage.state, figures, execution
-        self._bad = 0
+        self._bad: Counter[str] = Counter()
         self._begin()
 
     def add(self, name: str, loss: float, norm: float) -> bool:
-        """An update's loss and gradient norm; returns whether they are finite.
+        """Loss and gradient norm of a network's update; returns whether they are finite.
 
         Raises:
-            InputError: it is the tenth in a row that is not finite.
+            InputError: it is that network's tenth in a row that is not finite.
         """
         if math.isfinite(norm) and math.isfinite(loss):
-            self._bad = 0
+            self._bad[name] = 0
             self._seen[f"{name}/loss"].append(loss)
             self._seen[f"{name}/gradient_norm"].append(norm)
             return True
-        self._bad += 1
+        self._bad[name] += 1
         self._skipped += 1
-        if self._bad >= MAX_BAD_STEPS:
-            where = f"{self._bad} times in a row at step {self._state.step}"
-            raise InputError(f"the loss was not finite {where}; lower the rate, or go back to an older checkpoint")
+        if self._bad[name] >= MAX_BAD_STEPS:
+            where = f"{self._bad[name]} times in a row at step {self._state.step}"
+            advice = "lower the rate, or go back to an older checkpoint"
+            raise InputError(f"the loss of {name} was not finite {where}; {advice}")
         return False
 
     def write(self) -> None:
