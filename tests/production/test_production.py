@@ -156,6 +156,14 @@ def test_a_killed_process_and_a_damaged_shot_cost_only_what_they_hit(model, make
     assert_same(outputs, whole)
 
 
+def test_another_script_touches_nothing_of_a_damaged_story(model, whole):
+    (whole.shots / "shot-001.mkv").write_bytes(b"damaged")
+    before = {path.name: path.read_bytes() for path in whole.shots.iterdir()}
+    with pytest.raises(InputError, match="shot 3, text: "):
+        run(model, replace(SCRIPT, shots=(*SCRIPT.shots[:2], ScriptShot("It eats.", 2))), whole, seed=1, mode="resume")
+    assert {path.name: path.read_bytes() for path in whole.shots.iterdir()} == before
+
+
 def test_going_on_with_a_finished_story_makes_nothing(model, make_model, outputs, whole):
     run(model, SCRIPT, outputs, seed=1)
     again = make_model()

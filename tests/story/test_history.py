@@ -50,7 +50,7 @@ def test_every_frame_of_every_shot_is_read_back_exactly(tmp_path, temporary):
 
 def test_a_story_is_found_again(story):
     history = History.open_or_create(IDENTITY, story)
-    assert (history.lengths, history.dropped) == ([9, 21, 9], 0)
+    assert history.lengths == [9, 21, 9]
     assert [record.caption for record in history.records] == ["text 0", "text 1", "text 2"]
     history.add(shot(3))
     assert np.array_equal(History.open(story).frames(3), shot(3).frames)
@@ -58,18 +58,36 @@ def test_a_story_is_found_again(story):
 
 @pytest.mark.parametrize("kind", ["mkv", "safetensors"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
-def test_from_a_damaged_shot_on_all_are_dropped(story, damage, kind):
+def test_from_a_damaged_shot_on_all_are_set_aside_and_none_is_lost(story, damage, kind, caplog):
+    (story / "shot-001.mp4").write_bytes(b"to look at")
+    before = {path.name: path.read_bytes() for path in story.iterdir()}
     path = story / f"shot-001.{kind}"
-    data = bytearray(path.read_bytes())
+    whole = path.read_bytes()
+    data = bytearray(whole)
     data[len(data) // 2] ^= 1
     if damage == "remove":
         path.unlink()
     else:
         path.write_bytes(data if damage == "flip" else data[:-100])
-    history = History.open(story)
-    assert (history.lengths, history.dropped) == ([9], 2)
-    assert names(story) == ["shot-000.mkv", "shot-000.safetensors", "story.json"]
-    assert History.open(story).dropped == 0
+    assert History.open(story).lengths == [9]
+    assert names(story) == ["set-aside-000", "shot-000.mkv", "shot-000.safetensors", "story.json"]
+    assert [record.getMessage().split(": ")[-1] for record in caplog.records] == [f"2, in {story / 'set-aside-000'}"]
+    caplog.clear()
+    assert History.open(story).lengths == [9]
+    assert not caplog.records
+    path.write_bytes(whole)
+    for put_back in (story / "set-aside-000").iterdir():
+        if put_back.name != path.name:
+            put_back.replace(story / put_back.name)
+    assert {path.name: path.read_bytes() for path in story.iterdir() if path.is_file()} == before
+    assert History.open(story).lengths == [9, 21, 9]
+
+
+def test_what_was_set_aside_is_never_replaced(story):
+    for number in range(2):
+        (story / "shot-002.mkv").write_bytes(b"damaged")
+        History.open(story).add(shot(2))
+        assert (story / f"set-aside-{number:03d}" / "shot-002.mkv").read_bytes() == b"damaged"
 
 
 def test_a_killed_process_leaves_the_shots_before(story):
@@ -113,6 +131,7 @@ def test_a_shot_that_cannot_be_written_is_not_kept(story, monkeypatch, step):
     ],
 )
 def test_another_story_is_refused_and_left_alone(story, change, message):
+    (story / "shot-001.mkv").write_bytes(b"damaged")
     before = names(story)
     with pytest.raises(InputError, match=message):
         History.open_or_create(StoryIdentity(**(vars(IDENTITY) | change)), story)
@@ -145,7 +164,7 @@ def test_a_shot_has_several_takes_and_none_is_lost(story):
     again = History.open(story)
     again.switch((0, 1, 1))
     assert np.array_equal(again.frames(1), shot(1, 3).frames)
-    assert (again.dropped, again.lengths) == (0, [9, 33, 45])
+    assert again.lengths == [9, 33, 45]
 
 
 def test_a_damaged_take_takes_along_only_what_goes_on_from_it(story):
@@ -155,11 +174,12 @@ def test_a_damaged_take_takes_along_only_what_goes_on_from_it(story):
     history.add(shot(2, 4))
     (story / "shot-001.take-1.mkv").write_bytes(b"damaged")
     history = History.open(story)
-    assert (history.dropped, history.branch) == (2, (0,))
+    assert history.branch == (0,)
     assert [branch.takes for branch in history.tree.branches()] == [(0, 0, 0)]
     history.switch((0, 0, 0))
     assert history.lengths == [9, 21, 9]
     assert not list(story.glob("*take-1*"))
+    assert len(list(story.glob("set-aside-000/*"))) == 5
 
 
 def test_a_branch_that_cannot_be_written_is_not_stood_on(story, monkeypatch):
@@ -181,7 +201,7 @@ def test_a_story_of_version_1_is_a_tree_with_one_branch(story):
     ]
     (story / "story.json").write_text(json.dumps({"version": 1, "identity": data["identity"], "shots": line}))
     history = History.open_or_create(IDENTITY, story)
-    assert (history.lengths, history.dropped) == ([9, 21, 9], 0)
+    assert history.lengths == [9, 21, 9]
     assert [branch.takes for branch in history.tree.branches()] == [(0, 0, 0)]
     history.add(shot(3))
     assert json.loads((story / "story.json").read_text())["version"] == 2

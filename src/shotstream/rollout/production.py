@@ -22,7 +22,7 @@ from shotstream.story.captions import compose_caption
 from shotstream.story.cast import CAST_SHOT, fit_picture
 from shotstream.story.files import remove_story
 from shotstream.story.history import History
-from shotstream.story.record import RECORD_FILE
+from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.script import Script, ScriptShot
 
 Mode = Literal["new", "resume", "overwrite"]
@@ -129,8 +129,9 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
     outputs.check(mode)
     if mode == "overwrite" and outputs.shots.is_dir():
         _remove_shots(outputs.shots)
+    elif (outputs.shots / RECORD_FILE).exists():
+        _check_same_script(read_record(outputs.shots / RECORD_FILE), script, outputs.shots)
     with begin(outputs.shots) as story:
-        _check_same_script(story.history, script, outputs.shots)
         _make_cast(story, script)
         for index, shot in enumerate(script.shots):
             _make_shot(story, index, shot, _shot_video(story.history, index), watch)
@@ -182,26 +183,26 @@ def _make_cast(story: Story, script: Script) -> None:
             story.add_cast(image, entry.caption)
 
 
-def _check_same_script(history: History, script: Script, directory: Path) -> None:
-    """Raises InputError where the shots that exist are not the script's first ones."""
-    records = history.records
-    if len(records) > len(script.shots):
+def _check_same_script(record: StoryRecord, script: Script, directory: Path) -> None:
+    """Raises InputError where the shots that are written down, damaged or not, are not the script's first ones."""
+    takes = record.tree.current
+    if len(takes) > len(script.shots):
         raise InputError(
-            f"{directory} holds {len(records)} shots, the story has {len(script.shots)}; use --overwrite to begin anew"
+            f"{directory} holds {len(takes)} shots, the story has {len(script.shots)}; use --overwrite to begin anew"
         )
-    there_cast, here_cast = [[entry.caption for entry in cast] for cast in (history.cast, script.cast)]
-    if there_cast != (here_cast if records else here_cast[: len(there_cast)]):
+    there_cast, here_cast = [[entry.caption for entry in cast] for cast in (record.cast, script.cast)]
+    if there_cast != (here_cast if takes else here_cast[: len(there_cast)]):
         raise InputError(
             f"{directory} holds another story (cast: {there_cast} there, {here_cast} here); "
             "use --overwrite to begin anew"
         )
-    for number, (record, shot) in enumerate(zip(records, script.shots, strict=False), start=1):
+    for number, (take, shot) in enumerate(zip(takes, script.shots, strict=False), start=1):
         for what, there, here in (
-            ("text", record.caption, shot.text),
-            ("chunks", record.chunks, shot.chunks),
-            ("seed", record.seed, history.identity.seed if shot.seed is None else shot.seed),
-            ("cast", record.cast, len(script.cast) if shot.cast is None else shot.cast),
-            ("steer", record.steers, shot.steer),
+            ("text", take.caption, shot.text),
+            ("chunks", take.chunks, shot.chunks),
+            ("seed", take.seed, record.identity.seed if shot.seed is None else shot.seed),
+            ("cast", take.cast, len(script.cast) if shot.cast is None else shot.cast),
+            ("steer", take.steers, shot.steer),
         ):
             if there != here:
                 raise InputError(

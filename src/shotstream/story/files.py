@@ -1,11 +1,13 @@
 """Where the takes and the cast of a story lie in its directory, and whether they are as they were written."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-from shotstream.core.files import writing
-from shotstream.story.record import RECORD_FILE, CastMember
+from shotstream.core.files import make_directory, writing
+from shotstream.story.record import RECORD_FILE, CastMember, StoryRecord, write_record
 from shotstream.story.tree import Take
 
 
@@ -42,10 +44,24 @@ class StoryFiles:
         """Whether a member of the cast is there as it was written."""
         return _is(self.cast(number), member.sha256)
 
-    def remove(self, take: Take) -> None:
-        """Removes what is left of a take."""
-        for file in (self.video, self.key_frames):
-            file(take.shot, take.take).unlink(missing_ok=True)
+    def set_aside(self, takes: Iterable[Take], record: StoryRecord) -> Path:
+        """Moves all files of some takes, whatever their kind, into a new directory `set-aside-NNN`; returns it.
+
+        The record that names them goes with them: whoever has the missing files puts all of it back, and the story is
+        as it was.
+
+        Raises:
+            InputError: they cannot be moved.
+        """
+        names = (self.directory / f"set-aside-{number:03d}" for number in count())
+        aside = make_directory(next(path for path in names if not path.exists()))
+        write_record(aside / RECORD_FILE, record)
+        stems = {self.video(take.shot, take.take).stem for take in takes}
+        with writing(aside):
+            for path in sorted(self.directory.iterdir()):
+                if path.stem in stems:
+                    path.rename(aside / path.name)
+        return aside
 
 
 def hash_file(path: Path) -> str:

@@ -4,9 +4,11 @@ A directory holds one `shot-NNN.mkv` a shot, `shot-NNN.safetensors` with the exa
 ones that can become context, which 8 bits a channel would change), and `story.json`, which says what made them. Further
 takes of a shot are `shot-NNN.take-N.mkv`, members of the cast `cast-NNN.png`. A take counts once `story.json` names it,
 which also says on which branch the story stands: a process killed at any moment leaves the takes before it and the
-branch it was on. Nothing of a frame stays in memory: a story may have any number of shots.
+branch it was on. Nothing of a frame stays in memory: a story may have any number of shots. Takes of which a file is
+missing or damaged are set aside with all that goes on from them, in `set-aside-NNN`; nothing is removed.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +41,8 @@ from shotstream.story.record import (
 )
 from shotstream.story.script import Steer
 from shotstream.story.tree import StoryTree, Take
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,6 @@ class History:
         temporary: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
         self.directory = directory
-        self.dropped = 0
         self._files = StoryFiles(directory)
         self._record = record
         self._temporary = temporary
@@ -102,18 +105,14 @@ class History:
 
     @classmethod
     def open(cls, directory: str | Path) -> Self:
-        """The story in a directory. Missing or damaged takes and all that goes on from them are dropped (`dropped`).
+        """The story in a directory. Missing or damaged takes and all that goes on from them are set aside, and said.
 
         Raises:
-            InputError: there is no story, its record cannot be read, or a member of its cast is missing or damaged.
+            InputError: there is no story, its record cannot be read, a member of its cast is missing or damaged, or
+                takes cannot be set aside.
         """
         path = Path(directory)
-        record = read_record(path / RECORD_FILE)
-        remove_partials(path)
-        history = cls(path, record)
-        history._check_cast()
-        history._drop_damaged()
-        return history
+        return cls._opened(path, read_record(path / RECORD_FILE))
 
     @classmethod
     def open_or_create(cls, identity: StoryIdentity, directory: str | Path | None = None) -> Self:
@@ -124,10 +123,19 @@ class History:
         """
         if directory is None or not (Path(directory) / RECORD_FILE).exists():
             return cls.create(identity, directory)
-        history = cls.open(directory)
-        difference = identity.difference(history.identity)
+        path = Path(directory)
+        record = read_record(path / RECORD_FILE)
+        difference = identity.difference(record.identity)
         if difference:
             raise InputError(f"{directory} holds another story ({difference}); make it anew or use another directory")
+        return cls._opened(path, record)
+
+    @classmethod
+    def _opened(cls, path: Path, record: StoryRecord) -> Self:
+        remove_partials(path)
+        history = cls(path, record)
+        history._check_cast()
+        history._set_damaged_aside()
         return history
 
     @property
@@ -289,17 +297,20 @@ class History:
             )
         return frames
 
-    def _drop_damaged(self) -> None:
-        """Forgets takes whose files are not as they were written, with all that goes on from them."""
+    def _set_damaged_aside(self) -> None:
+        """Goes on without takes whose files are not as they were written, and without all that goes on from them."""
         before = self.tree
         tree = before.without(take for take in before.takes if not self._files.holds(take))
         stale = [take for take in before.takes if take not in tree.takes]
-        self.dropped = len(stale)
         if not stale:
             return
+        aside = self._files.set_aside(stale, self._record)
         self._write(replace(self._record, tree=tree))
-        for take in stale:
-            self._files.remove(take)
+        _log.warning(
+            "takes set aside, because a file of theirs or of one before is missing or damaged: %d, in %s",
+            len(stale),
+            aside,
+        )
 
     def _check_cast(self) -> None:
         for number, member in enumerate(self.cast):
