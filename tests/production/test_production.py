@@ -226,10 +226,11 @@ def test_a_video_without_its_shots_is_not_gone_on_with(model, outputs):
 
 
 def test_overwriting_begins_anew_and_leaves_other_files(model, whole):
-    (whole.shots / "notes.txt").touch()
+    for name in ("notes.txt", "shot-000-mine.mp4"):
+        (whole.shots / name).touch()
     shorter = Script("An owl.", (ScriptShot("It flies.", 1),))
     assert run(model, shorter, whole, seed=3, mode="overwrite") == probe_video(whole.video).frames == 9
-    assert files(whole.shots) == ["notes.txt", *FIRST_TWO[:3], "story.json"]
+    assert files(whole.shots) == ["notes.txt", "shot-000-mine.mp4", *FIRST_TWO[:3], "story.json"]
 
 
 def test_frames_and_gif(model, tmp_path):
@@ -244,9 +245,16 @@ def test_frames_and_gif(model, tmp_path):
         Outputs(tmp_path / "new.mp4", None, outputs.gif).check("new")
     with pytest.raises(InputError, match="frames is not empty"):
         Outputs(tmp_path / "new.mp4", outputs.frames).check("new")
+    with pytest.raises(InputError, match="frames is not empty"):
+        Outputs(tmp_path / "new.mp4", outputs.frames).check("resume")
+    Outputs(outputs.video, outputs.frames).check("resume")
+    (outputs.frames / "frame-of-mine.png").touch()
+    (outputs.frames / "frame-001.png").touch()
     shorter = Script("An owl.", (ScriptShot("It flies.", 1),))
     run(model, shorter, outputs, seed=1, mode="overwrite")
-    assert len(list(outputs.frames.iterdir())) == len(read_video(outputs.gif)) == 9
+    ours = [f"frame-{number:05d}.png" for number in range(9)]
+    assert files(outputs.frames) == sorted([*ours, "frame-001.png", "frame-of-mine.png"])
+    assert len(read_video(outputs.gif)) == 9
 
 
 def test_too_long_captions_are_named(model):

@@ -243,9 +243,11 @@ def test_the_cast_is_kept_in_the_storys_size_and_found_again(story):
 
 
 def test_a_story_is_removed_and_nothing_else(story):
-    (story / "notes.txt").touch()
+    others = ["cast-000-sketch.png", "notes.txt", "shot-000-mine.mkv", "shot-1.mkv"]
+    for name in others:
+        (story / name).touch()
     remove_story(story)
-    assert names(story) == ["notes.txt"]
+    assert names(story) == others
 
 
 def test_shots_come_in_order_in_the_right_size(story):

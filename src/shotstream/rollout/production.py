@@ -4,6 +4,7 @@ Beside `out.mp4` stands `out.shots/` with, for every finished shot, `shot-NNN.mp
 (the story's history), and `story.json`.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,12 +21,14 @@ from shotstream.model.text import TruncationReport
 from shotstream.rollout.stream import Story
 from shotstream.story.captions import compose_caption
 from shotstream.story.cast import CAST_SHOT, fit_picture
-from shotstream.story.files import remove_story
+from shotstream.story.files import TAKE_NAME, remove_story
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.script import Script, ScriptShot
 
 Mode = Literal["new", "resume", "overwrite"]
+_FRAME_FILE = re.compile(r"frame-\d{5,}\.png", re.ASCII)
+_SHOT_FILE = re.compile(rf"{TAKE_NAME}\.mp4", re.ASCII)
 
 
 class Watcher(Protocol):
@@ -89,7 +92,7 @@ class Outputs:
         if self.frames and self.frames.exists():
             if not self.frames.is_dir():
                 raise InputError(f"cannot write frames into {self.frames}: it is a file; name a directory")
-            if mode == "new" and any(self.frames.iterdir()):
+            if mode != "overwrite" and not begun and any(self.frames.iterdir()):
                 raise InputError(f"{self.frames} is not empty; --overwrite replaces the frames in it")
 
 
@@ -214,7 +217,7 @@ def _check_same_script(record: StoryRecord, script: Script, directory: Path) -> 
 def _write_extras(history: History, outputs: Outputs) -> None:
     if outputs.frames:
         make_directory(outputs.frames)
-        _remove(outputs.frames, "frame-*.png")
+        _remove(outputs.frames, _FRAME_FILE)
         pictures = (frame for frames in history.all_frames() for frame in frames)
         for number, frame in enumerate(pictures):
             write_png(outputs.frames / f"frame-{number:05d}.png", frame)
@@ -224,13 +227,14 @@ def _write_extras(history: History, outputs: Outputs) -> None:
 
 def _remove_shots(directory: Path) -> None:
     remove_story(directory)
-    _remove(directory, "shot-[0-9][0-9][0-9]*.mp4")
+    _remove(directory, _SHOT_FILE)
 
 
-def _remove(directory: Path, pattern: str) -> None:
+def _remove(directory: Path, name: re.Pattern[str]) -> None:
     with writing(directory):
-        for path in directory.glob(pattern):
-            path.unlink()
+        for path in directory.iterdir():
+            if name.fullmatch(path.name):
+                path.unlink()
 
 
 def _shot_video(history: History, index: int) -> Path:

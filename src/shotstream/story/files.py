@@ -1,6 +1,7 @@
 """Where the takes and the cast of a story lie in its directory, and whether they are as they were written."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
@@ -9,6 +10,10 @@ from pathlib import Path
 from shotstream.core.files import make_directory, writing
 from shotstream.story.record import RECORD_FILE, CastMember, StoryRecord, write_record
 from shotstream.story.tree import Take
+
+TAKE_NAME = r"shot-\d{3,}(\.take-\d+)?"
+"""What the files of a take are called, as a pattern, up to the suffix."""
+_STORY_FILE = re.compile(rf"{TAKE_NAME}\.(mkv|safetensors)|cast-\d{{3,}}\.png", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,10 @@ def remove_story(directory: Path) -> None:
     Raises:
         InputError: they cannot be removed.
     """
-    patterns = ("shot-[0-9][0-9][0-9]*.mkv", "shot-[0-9][0-9][0-9]*.safetensors", "cast-[0-9][0-9][0-9]*.png")
     with writing(directory):
-        for path in (directory / RECORD_FILE, *(path for pattern in patterns for path in directory.glob(pattern))):
-            path.unlink(missing_ok=True)
+        for path in directory.iterdir():
+            if path.name == RECORD_FILE or _STORY_FILE.fullmatch(path.name):
+                path.unlink()
 
 
 def _is(path: Path, sha256: str) -> bool:
