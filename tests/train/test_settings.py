@@ -90,6 +90,35 @@ def test_a_loop_counts_from_one(name: str) -> None:
         LoopConfig(**({"steps": 3} | {name: 0}))
 
 
+DEEPER = "model.transformer.num_layers=2"
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "message"),
+    [
+        ("teacher", DEEPER, "goes on with has another shape: expected blocks.1."),
+        ("stage2", DEEPER, "goes on with has another shape: expected blocks.1."),
+        ("base", "model.block_codec.latent_channels=8", "the codec of"),
+        ("base", "model.text_encoder.dim=32", "the text encoder of"),
+        ("teacher", "model.transformer.in_dim=8", "expected patch_embedding.weight of shape [32, 8, 1, 2, 2]"),
+    ],
+)
+def test_another_shape_than_that_of_the_stages_before_is_one_line(
+    copy: Copy, capsys: pytest.CaptureFixture[str], stage: str, change: str, message: str
+) -> None:
+    assert train(copy("run", stage), stage, change) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "give the --preset and the --set that it was made with" in error
+    assert error.count("\n") == 1
+
+
+def test_another_preset_is_one_line(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--run", str(finished), "--device", "cpu", "-o", str(tmp_path / "model")]
+    assert main(["train", "export", *words]) == 2
+    assert f"the stage2 of {finished} has another shape" in capsys.readouterr().err
+
+
 def test_some_stages_run_alone(tmp_path: Path) -> None:
     several = Execution(torch.device("cpu"))
     several.processes = 2

@@ -118,6 +118,34 @@ def test_any_stage_can_be_exported_as_it_is_sampled(
         assert [len(frames) for frames in story.shot("wide shot: it walks left.", 1)] == [9]
 
 
+def test_export_leaves_the_run_as_it_is(copy: Copy, command: Command, tmp_path: Path) -> None:
+    run = copy("run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    changed = command("export", run, changes=("teacher.loop.steps=9",))
+    assert main([*changed, "-o", str(tmp_path / "model"), "--stage", "base"]) == 0
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_stage_without_a_model_is_not_exported(
+    finished: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for stage in ("codec", "trajectories", "stag1"):
+        assert main([*command("export", finished), "-o", str(tmp_path / "model"), "--stage", stage]) == 2
+        assert f"expected a stage of stage2, stage1, init, teacher, base to export, got '{stage}'" in (
+            capsys.readouterr().err
+        )
+
+
+def test_adapters_are_merged_and_trained_on_as_they_were(
+    copy: Copy, lively: Lively, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, execution = copy("run"), Execution(torch.device("cpu"))
+    one, other = (Run(run, lively(*changes), execution) for changes in ((), ("stage2.lora.alpha=64",)))
+    assert all(torch.equal(value, other.weights("stage2")[name]) for name, value in one.weights("stage2").items())
+    assert main(command("stage2", run, changes=("stage2.lora.alpha=64",))) == 2
+    assert "stage2 was made with another alpha" in capsys.readouterr().err
+
+
 def test_export_never_overwrites(
     finished: Path, exported: Path, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +180,7 @@ def test_export_of_nothing_says_what_comes_first(
 ) -> None:
     assert main([*command("export", tmp_path / "new"), "-o", str(tmp_path / "model")]) == 2
     assert "run 'shotstream train base' first" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest() -> None:

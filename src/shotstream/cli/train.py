@@ -63,6 +63,7 @@ def _command(stages: Any, name: str, run: Any, text: str) -> argparse.ArgumentPa
 
 def _train(args: argparse.Namespace) -> int:
     run = _open(args)
+    run.begin()
     if args.stage == SAMPLES:
         _fill(run, "base", args.workers or os.cpu_count() or 1)
         return 0
@@ -83,7 +84,9 @@ def _adopt(args: argparse.Namespace) -> int:
     for name in args.stages:
         if name not in PRETRAINED_STAGES:
             raise InputError(f"expected stages of {', '.join(PRETRAINED_STAGES)}, got '{name}'")
-    _open(args).adopt(args.model, [name for name in PRETRAINED_STAGES if name in args.stages or not args.stages])
+    run = _open(args)
+    run.begin()
+    run.adopt(args.model, [name for name in PRETRAINED_STAGES if name in args.stages or not args.stages])
     return 0
 
 

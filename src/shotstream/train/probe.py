@@ -117,7 +117,7 @@ def probe(preset: Preset, execution: Execution, directory: Path, watch: Callable
     Args:
         preset: what is probed; its stages start from random weights.
         execution: where.
-        directory: an empty place for the run's recipe.
+        directory: an empty place for what a stage keeps beside its checkpoints.
         watch: told each stage's cost.
     """
     changed = replace(preset, pretrained="", stage2=replace(preset.stage2, start="init"))

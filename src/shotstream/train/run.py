@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from shotstream.core.config import to_dict
+from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.files import make_directory, write_json
 from shotstream.data.latents import LatentPool, PoolConfig, claim, hash_tensors
@@ -21,6 +21,7 @@ from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.directory import write_directory
 from shotstream.model.injection import EMBEDDING, begin_channels
 from shotstream.model.parts import ModelParts
+from shotstream.model.tensors import read_json
 from shotstream.model.text import TextEncoder
 from shotstream.model.tokenizer import read_tokenizer
 from shotstream.model.transformer import Transformer
@@ -32,8 +33,8 @@ from shotstream.train.execution import Execution
 from shotstream.train.init import InitStage
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.presets import Preset
-from shotstream.train.settings import LoopConfig
-from shotstream.train.state import find_checkpoints, read_weights
+from shotstream.train.settings import LoopConfig, LoraConfig
+from shotstream.train.state import find_checkpoints, load_weights, read_weights
 from shotstream.train.stories import Stage2
 from shotstream.train.teacher import TeacherStage, choose_trained
 from shotstream.train.text import ENCODER, TOKENIZER_FILE, TextStage, learn_tokenizer
@@ -44,7 +45,7 @@ PRETRAINED_STAGES = ("codec", "text", "base")
 """What a pretrained model stands in for."""
 MODEL_STAGES = ("stage2", "stage1", "init", "teacher", "base")
 """Stages that leave a transformer, the best first; the teacher makes shots whole."""
-RECIPE_FILE = "recipe.json"
+RECIPE_FILE, ADAPTERS_FILE = "recipe.json", "adapters.json"
 BATCHES_A_SEED, STORIES_A_SEED = 101, 10**6
 """How far on in the pools, and in the stories of stage 2, the next seed begins."""
 
@@ -53,14 +54,18 @@ class Run:
     """What the stages of one run read and write under one directory."""
 
     def __init__(self, directory: Path, preset: Preset, execution: Execution) -> None:
-        """A run in `directory`, made where it is missing; the preset is written into it.
+        """A run in `directory`; nothing is made or written yet."""
+        self.directory, self.preset, self.execution = directory, preset, execution
+
+    def begin(self) -> None:
+        """Makes the directory where it is missing, and writes into it the preset by which stages are made from now on.
 
         Raises:
-            InputError: the directory cannot be made.
+            InputError: it cannot be made.
         """
-        self.directory, self.preset, self.execution = make_directory(directory), preset, execution
-        if execution.main:
-            write_json(directory / RECIPE_FILE, to_dict(preset))
+        make_directory(self.directory)
+        if self.execution.main:
+            write_json(self.directory / RECIPE_FILE, to_dict(self.preset))
 
     def stages(self) -> tuple[str, ...]:
         """The stages of this run in order."""
@@ -174,7 +179,7 @@ class Run:
         if self._pretrained is not None:
             return self._pretrained.codec
         codec = _block_codec(self.preset.model)
-        codec.load_state_dict(read_weights(self.directory / "codec", NETWORK))
+        load_weights(codec, read_weights(self.directory / "codec", NETWORK), f"the codec of {self.directory}")
         return codec.eval().requires_grad_(False).to(self.execution.device)
 
     @cached_property
@@ -185,7 +190,7 @@ class Run:
         state = read_weights(self.directory / "text", NETWORK)
         encoder = TextEncoder(self.preset.model.text_encoder, read_tokenizer(self.directory / "text"))
         own = {name.removeprefix(ENCODER): value for name, value in state.items() if name.startswith(ENCODER)}
-        encoder.load_state_dict(own)
+        load_weights(encoder, own, f"the text encoder of {self.directory}")
         return encoder.eval().requires_grad_(False).to(self.execution.device)
 
     def weights(self, stage: str) -> dict[str, Tensor]:
@@ -225,7 +230,7 @@ class Run:
         if self._pretrained is not None:
             config = replace(self._pretrained.config, transformer=config.transformer, sampler=config.sampler)
         transformer = Transformer(config.transformer)
-        transformer.load_state_dict(weights or self.weights(stage))
+        load_weights(transformer, weights or self.weights(stage), f"the {stage} of {self.directory}")
         transformer.to(self.execution.device).eval()
         return ModelParts(config, transformer, self.codec, self.encoder, str(self.directory), "")
 
@@ -237,11 +242,13 @@ class Run:
         return self._merged(stage, whole)
 
     def export(self, stage: str, directory: Path) -> None:
-        """Writes the model that a stage has made, in bfloat16, as a directory of ours.
+        """Writes the model that a stage has made, in bfloat16, as a directory of ours; the run stays as it is.
 
         Raises:
-            InputError: a stage is missing, or the directory is not empty.
+            InputError: the stage leaves no model, one is missing or of another shape, or the directory is not empty.
         """
+        if stage not in MODEL_STAGES:
+            raise InputError(f"expected a stage of {', '.join(MODEL_STAGES)} to export, got '{stage}'")
         write_directory(self.model(stage), directory, torch.bfloat16)
 
     @cached_property
@@ -323,25 +330,30 @@ class Run:
                 add_adapters(network, settings.lora)
             self.execution.place(network)
         networks = Networks(generator, critic, self._frozen(teacher))
+        claim(make_directory(self.directory / "stage2") / ADAPTERS_FILE, to_dict(settings.lora))
         source, codec, encoder = self.source, self.codec, self.encoder
         first = preset.seed * STORIES_A_SEED
         return Stage2(networks, source, codec, encoder, preset.model, preset.student, settings, self.execution, first)
 
     def _merged(self, stage: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        lora = self.preset.stage2.lora
-        return merge_adapters(weights, lora) if stage == "stage2" and lora.rank else weights
+        if stage != "stage2":
+            return weights
+        path = self.directory / stage / ADAPTERS_FILE
+        lora = from_dict(LoraConfig, read_json(path), str(path)) if path.exists() else self.preset.stage2.lora
+        return merge_adapters(weights, lora) if lora.rank else weights
 
     def _network(self, weights: dict[str, Tensor]) -> Transformer:
         """A transformer to train, in float32, from weights of one that may have another indicator or no channels."""
         torch.manual_seed(self.preset.seed)  # of a learned indicator, and of adapters that are added next
-        network = Transformer(self.preset.model.transformer)
-        channels = network.patch_embedding.weight.shape[1]
-        state = weights if weights[EMBEDDING].shape[1] == channels else begin_channels(weights)
+        shape = self.preset.model.transformer
+        network = Transformer(shape)
+        begins = shape.injection == "channel" and weights[EMBEDDING].shape[1] == shape.in_dim
+        state = begin_channels(weights) if begins else dict(weights)
         if network.shot_embedding is None:
-            state = {name: value for name, value in state.items() if name != "shot_embedding"}
-        missing, unexpected = network.load_state_dict(state, strict=False)
-        assert not unexpected, unexpected
-        assert set(missing) <= {"shot_embedding"}, missing
+            state.pop("shot_embedding", None)
+        else:
+            state.setdefault("shot_embedding", network.shot_embedding.detach().clone())
+        load_weights(network, state, f"the transformer that {self.directory} goes on with")
         return network
 
     def _frozen(self, weights: dict[str, Tensor]) -> Transformer:

@@ -155,7 +155,9 @@ class TrainState:
         """
         stored = stored_tensors(path)
         state = self._tensors()
-        _check_same(path, {name: value.shape for name, value in _flat(state)}, stored)
+        there = {name: entry.size for name, entry in stored.items()}
+        if found := _difference({name: value.shape for name, value in _flat(state)}, there):
+            raise InputError(f"{path}: {found}; name another run")
         memory = {key: _empty(stored, key) for part in parts for key in stored if key.startswith(f"{MEMORY}.{part}.")}
         step = torch.zeros((), dtype=torch.long)
         with _quiet():
@@ -221,12 +223,26 @@ def _empty(stored: Mapping[str, TensorStorageMetadata], key: str) -> Tensor:
     return torch.empty(stored[key].size, dtype=stored[key].properties.dtype)
 
 
-def _check_same(path: Path, wanted: Mapping[str, torch.Size], stored: Mapping[str, TensorStorageMetadata]) -> None:
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], whose: str) -> None:
+    """Gives a network all of its weights; `whose` says in an error where they come from.
+
+    Raises:
+        InputError: they are of a network of another shape.
+    """
+    wanted, there = ({name: value.shape for name, value in one.items()} for one in (network.state_dict(), weights))
+    found = _difference(wanted, there) or next((f"expected no {name}" for name in there if name not in wanted), "")
+    if found:
+        raise InputError(f"{whose} has another shape: {found}; give the --preset and the --set that it was made with")
+    network.load_state_dict(weights)
+
+
+def _difference(wanted: Mapping[str, torch.Size], there: Mapping[str, torch.Size]) -> str:
+    """The first of the wanted tensors that is not there in that shape, in words; empty where all are."""
     for name, shape in wanted.items():
-        there = stored[name].size if name in stored else None
-        if there != shape:
-            what = f"has {list(there)}" if there is not None else "lacks it"
-            raise InputError(f"{path}: expected {name} of shape {list(shape)}, the checkpoint {what}; name another run")
+        if there.get(name) != shape:
+            what = f"has {list(there[name])}" if name in there else "lacks it"
+            return f"expected {name} of shape {list(shape)}, it {what}"
+    return ""
 
 
 @contextmanager
