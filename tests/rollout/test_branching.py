@@ -23,7 +23,7 @@ def picture(seed: int) -> np.ndarray:
 
 
 def frames(story: Story) -> list[np.ndarray]:
-    return list(story.history.all_frames())
+    return [story.history.frames(shot) for shot in range(len(story.history))]
 
 
 def test_another_take_changes_what_follows_and_nothing_before(parts: ModelParts) -> None:

@@ -24,7 +24,7 @@ from safetensors.numpy import save
 from shotstream.core.errors import InputError
 from shotstream.core.files import make_directory, remove_partials, write_bytes
 from shotstream.core.filming import Film
-from shotstream.core.media import Frame, Frames, check_frames, read_video
+from shotstream.core.media import Frame, Frames, check_frames, iter_video, read_video
 from shotstream.core.pictures import write_png
 from shotstream.core.spec import FPS
 from shotstream.story.cast import fit_picture
@@ -248,6 +248,14 @@ class History:
         """
         return read_video(self.shot_file(self._check_shot(shot_index)), frame_indices)
 
+    def iter_frames(self, shot_index: int) -> Iterator[Frames]:
+        """All frames of a shot, one after another, each `[1, h, w, 3]`: memory does not grow with its length.
+
+        Raises:
+            InputError: there is no such shot, or the file was damaged meanwhile.
+        """
+        return (frame[None] for frame in iter_video(self.shot_file(self._check_shot(shot_index))))
+
     def cast_frames(self, members: Sequence[int]) -> list[Frame]:
         """The pictures of members of the cast, in the story's size."""
         return [read_video(self._files.cast(member))[0] for member in members]
@@ -268,8 +276,8 @@ class History:
         return np.stack(found)
 
     def all_frames(self) -> Iterator[Frames]:
-        """The whole story, shot by shot."""
-        return (self.frames(index) for index in range(len(self)))
+        """The whole story, frame by frame, each `[1, h, w, 3]`."""
+        return (frame for index in range(len(self)) for frame in self.iter_frames(index))
 
     def close(self) -> None:
         """Removes a temporary directory; a story in a directory of its own stays."""
