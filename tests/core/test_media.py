@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.core.media import VideoWriter, concat_videos, iter_video, probe_video, read_video, write_video
+from shotstream.core.media import (
+    VideoWriter,
+    concat_videos,
+    holds_frames,
+    iter_video,
+    probe_video,
+    read_video,
+    write_video,
+)
 from shotstream.core.pictures import contact_sheet, write_gif, write_png
 
 
@@ -70,6 +78,24 @@ def test_joined_videos_keep_every_frame(tmp_path):
     concat_videos(parts, tmp_path / "all.mp4")
     assert np.array_equal(read_video(tmp_path / "all.mp4"), np.concatenate([read_video(part) for part in parts]))
     assert probe_video(tmp_path / "all.mp4").frames == 63
+
+
+def test_where_joined_videos_do_not_fit_the_target_is_named(tmp_path):
+    write_video(tmp_path / "a.mp4", noise(30), 16)
+    parts = [tmp_path / "a.mp4"] * 2
+    with files_of_at_most(60_000), pytest.raises(InputError, match=r"cannot write .*all\.mp4: the file grew larger"):
+        concat_videos(parts, tmp_path / "all.mp4")
+    assert names(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("part", [0, 0.02, 0.3, 0.7, 0.999, 1])
+def test_a_whole_video_is_told_from_one_that_is_cut_off(tmp_path, part):
+    write_video(tmp_path / "a.mp4", noise(), 16)
+    data = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(data[: int(len(data) * part)])
+    assert holds_frames(tmp_path / "a.mp4", 9) is (part == 1)
+    assert not holds_frames(tmp_path / "a.mp4", 10)
+    assert not holds_frames(tmp_path / "b.mp4", 9)
 
 
 def test_joining_refuses_another_size_and_nothing(tmp_path):

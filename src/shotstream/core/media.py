@@ -142,6 +142,15 @@ def probe_video(path: str | Path) -> VideoInfo:
         return VideoInfo(_length(container, stream), stream.height, stream.width, float(rate))
 
 
+def holds_frames(path: str | Path, frames: int) -> bool:
+    """Whether a video is there, can be read, and has that many frames, none of them cut off; nothing is decoded."""
+    try:
+        with _open_input(Path(path)) as (container, stream):
+            return [packet.is_corrupt for packet in container.demux(stream) if packet.size] == [False] * frames
+    except InputError:
+        return False
+
+
 def iter_video(path: str | Path) -> Iterator[Frame]:
     """The frames of a video (or the one of an image), one at a time.
 
@@ -197,7 +206,7 @@ def concat_videos(paths: Sequence[str | Path], target: str | Path) -> None:
         first, start = stack.enter_context(_open_input(Path(paths[0])))[1], Fraction(0)
         joined = output.add_stream_from_template(first)
         for path in map(Path, paths):
-            start = _append(output, joined, path, first, start)
+            start = _append(output, joined, target, path, first, start)
 
 
 def check_frames(frames: Frame | Frames) -> Frames:
@@ -211,8 +220,8 @@ def check_frames(frames: Frame | Frames) -> Frames:
     return frames[None] if frames.ndim == 3 else frames
 
 
-def _append(output: Any, joined: Any, path: Path, first: Any, start: Fraction) -> Fraction:
-    """Copies one video's packets behind `start` (seconds) and returns where it ends."""
+def _append(output: Any, joined: Any, target: Path, path: Path, first: Any, start: Fraction) -> Fraction:
+    """Copies one video's packets behind `start` (seconds) of the target and returns where it ends."""
     end = start
     with _open_input(path) as (container, stream):
         ours, theirs = first.codec_context, stream.codec_context
@@ -225,7 +234,7 @@ def _append(output: Any, joined: Any, path: Path, first: Any, start: Fraction) -
             packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
             end = max(end, (packet.pts + packet.duration) * packet.time_base)
             packet.stream = joined
-            with writing(path):
+            with writing(target):
                 output.mux(packet)
     return end
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from shotstream.core.errors import InputError
 from shotstream.core.files import check_target, make_directory, writing
-from shotstream.core.media import Frames, VideoWriter, concat_videos, read_video, write_video
+from shotstream.core.media import Frames, VideoWriter, concat_videos, holds_frames, read_video, write_video
 from shotstream.core.pictures import write_gif, write_png
 from shotstream.core.spec import FPS
 from shotstream.model.text import TruncationReport
@@ -144,12 +144,13 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
 
 
 def _make_shot(story: Story, index: int, shot: ScriptShot, video: Path, watch: Watcher | None) -> None:
-    """Makes a shot as files, or only its video where the history has it already."""
+    """Makes a shot as files; where the history has it already only its video, and that only where it is not whole."""
     if index < len(story.history):
-        if not video.exists():
-            write_video(video, story.history.frames(index), FPS)
+        length = story.history.lengths[index]
+        if not holds_frames(video, length):
+            write_video(video, story.history.iter_frames(index), FPS)
         if watch:
-            watch.kept(story.history.lengths[index])
+            watch.kept(length)
         return
     with VideoWriter(video, FPS) as writer:
         for frames in _directed(story, shot):
