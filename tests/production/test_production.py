@@ -235,6 +235,26 @@ def test_overwriting_begins_anew_and_leaves_other_files(model, whole):
     assert files(whole.shots) == ["notes.txt", "shot-000-mine.mp4", *FIRST_TWO[:3], "story.json"]
 
 
+def test_a_story_of_which_nothing_was_made_is_in_nobodys_way(make_model, outputs, whole):
+    with pytest.raises(KeyboardInterrupt):
+        run(make_model(failures={(0, 0): KeyboardInterrupt()}), SCRIPT, outputs, seed=2)
+    assert files(outputs.shots) == ["story.json"]
+    run(make_model(), SCRIPT, outputs, seed=1)
+    assert_same(outputs, whole)
+
+
+def test_a_picture_that_cannot_be_read_costs_nothing(model, whole, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    script = replace(SCRIPT, cast=(CastEntry(str(tmp_path / "text.png"), "a fox"),))
+    before = files(whole.shots)
+    with pytest.raises(InputError, match=r"text\.png: .*it is no video"):
+        run(model, script, whole, seed=1, mode="overwrite")
+    assert files(whole.shots) == before
+    with pytest.raises(InputError, match="it is no video"):
+        run(model, script, Outputs(tmp_path / "new.mp4"), seed=1)
+    assert not list(tmp_path.glob("new*"))
+
+
 def test_frames_and_gif(model, tmp_path):
     outputs = Outputs(tmp_path / "out.mp4", tmp_path / "frames", tmp_path / "out.gif")
     run(model, SCRIPT, outputs, seed=1)

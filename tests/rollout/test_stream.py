@@ -106,6 +106,23 @@ def test_another_story_in_the_directory_is_refused(parts: ModelParts, tmp_path: 
         Story(parts, "a story.", directory=tmp_path, seed=2)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": "abc"}, "expected a seed"),
+        ({"seed": -1}, "expected a seed"),
+        ({"seed": 2.5}, "expected a seed"),
+        ({"context": "frist"}, "did you mean 'first'"),
+    ],
+)
+def test_what_cannot_begin_leaves_nothing(
+    parts: ModelParts, tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Story(parts, "a story.", directory=tmp_path / "story", **options)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_remembered_is_the_models_choice_unless_told_otherwise(parts: ModelParts) -> None:
     choosing = replace(parts, config=replace(parts.config, context="first_last"))
     asked, unasked = tell(parts, context="first_last"), tell(choosing)

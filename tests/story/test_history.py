@@ -138,6 +138,16 @@ def test_another_story_is_refused_and_left_alone(story, change, message):
     assert names(story) == before
 
 
+def test_where_nothing_was_made_another_story_may_begin(tmp_path):
+    History.create(IDENTITY, tmp_path)
+    other = StoryIdentity(**(vars(IDENTITY) | {"seed": 8}))
+    history = History.open_or_create(other, tmp_path)
+    history.add_cast(np.zeros((32, 48, 3), np.uint8), "a place")
+    assert other.difference(History.open(tmp_path).identity) is None
+    with pytest.raises(InputError, match="seed: 8 there, 7 here"):
+        History.open_or_create(IDENTITY, tmp_path)
+
+
 def test_a_story_is_not_begun_over_another(story):
     with pytest.raises(InputError, match="holds a story already"):
         History.create(IDENTITY, story)

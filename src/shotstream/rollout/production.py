@@ -14,7 +14,15 @@ import numpy as np
 
 from shotstream.core.errors import InputError
 from shotstream.core.files import check_target, make_directory, writing
-from shotstream.core.media import Frames, VideoWriter, concat_videos, holds_frames, read_video, write_video
+from shotstream.core.media import (
+    Frame,
+    Frames,
+    VideoWriter,
+    concat_videos,
+    holds_frames,
+    read_video,
+    write_video,
+)
 from shotstream.core.pictures import write_gif, write_png
 from shotstream.core.spec import FPS
 from shotstream.model.text import TruncationReport
@@ -84,7 +92,8 @@ class Outputs:
             self._check_directories(mode)
 
     def _check_directories(self, mode: Mode) -> None:
-        begun = (self.shots / RECORD_FILE).exists()
+        record = self.shots / RECORD_FILE
+        begun = mode != "overwrite" and record.exists() and read_record(record).begun
         if mode == "new" and begun:
             raise InputError(f"{self.shots} holds a story; --resume goes on with it, --overwrite begins anew")
         if mode == "resume" and self.video.exists() and not begun:
@@ -127,15 +136,17 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
     Returns the number of frames of the whole story.
 
     Raises:
-        InputError: an output cannot be written or must not be overwritten, or the story there is another one.
+        InputError: an output cannot be written or must not be overwritten, a picture of the cast cannot be read, or the
+            story there is another one.
     """
     outputs.check(mode)
+    pictures = [read_video(entry.image, [0])[0] for entry in script.cast]
     if mode == "overwrite" and outputs.shots.is_dir():
         _remove_shots(outputs.shots)
     elif (outputs.shots / RECORD_FILE).exists():
         _check_same_script(read_record(outputs.shots / RECORD_FILE), script, outputs.shots)
     with begin(outputs.shots) as story:
-        _make_cast(story, script)
+        _make_cast(story, script, pictures)
         for index, shot in enumerate(script.shots):
             _make_shot(story, index, shot, _shot_video(story.history, index), watch)
         concat_videos([_shot_video(story.history, index) for index in range(len(script.shots))], outputs.video)
@@ -170,15 +181,14 @@ def _directed(story: Story, shot: ScriptShot) -> Iterator[Frames]:
     being_made.cut()
 
 
-def _make_cast(story: Story, script: Script) -> None:
+def _make_cast(story: Story, script: Script, pictures: Sequence[Frame]) -> None:
     """Adds the script's cast, or what of it the story does not have yet.
 
     Raises:
-        InputError: an image cannot be read, is another than the story has, or comes after its first shot.
+        InputError: a picture is another than the story has.
     """
     history = story.history
-    for number, entry in enumerate(script.cast):
-        image = read_video(entry.image, [0])[0]
+    for number, (entry, image) in enumerate(zip(script.cast, pictures, strict=True)):
         if number < len(history.cast):
             fitted = fit_picture(image, history.identity.height, history.identity.width)
             if not np.array_equal(fitted, history.cast_frames([number])[0]):

@@ -27,6 +27,7 @@ from shotstream.rollout.whole import WholeShotRollout
 from shotstream.story.captions import compose_caption
 from shotstream.story.history import History
 from shotstream.story.record import StoryIdentity
+from shotstream.story.relevance import check_selector
 from shotstream.story.script import check_length, check_seed, check_text
 from shotstream.story.tree import Branch
 
@@ -66,10 +67,10 @@ class Story:
             clock: told what the time is spent on.
 
         Raises:
-            InputError: the caption is empty, or the directory holds another story.
+            InputError: the caption is empty, the seed or the selector is none, or the directory holds another story.
         """
-        sampler, context = sampler or parts.config.sampler, context or parts.config.context
-        self._parts, self._seed, self._clock = parts, seed, clock
+        sampler, context = sampler or parts.config.sampler, check_selector(context or parts.config.context)
+        self._parts, self._seed, self._clock = parts, check_seed(seed), clock
         self._global = check_text(global_caption, "the global caption")
         self._size = size or parts.config.video
         self._sampler = Sampler.from_config(sampler)

@@ -116,7 +116,7 @@ class History:
 
     @classmethod
     def open_or_create(cls, identity: StoryIdentity, directory: str | Path | None = None) -> Self:
-        """The story in a directory, which must be this one, or a new one where there is none.
+        """The story in a directory, which must be this one, or a new one where there is none or nothing in it yet.
 
         Raises:
             InputError: the story there has another identity (says in what), or the directory cannot be used.
@@ -126,7 +126,10 @@ class History:
         path = Path(directory)
         record = read_record(path / RECORD_FILE)
         difference = identity.difference(record.identity)
-        if difference:
+        if difference and not record.begun:
+            record = StoryRecord(VERSION, identity)
+            write_record(path / RECORD_FILE, record)
+        elif difference:
             raise InputError(f"{directory} holds another story ({difference}); make it anew or use another directory")
         return cls._opened(path, record)
 

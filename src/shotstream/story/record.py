@@ -57,6 +57,11 @@ class StoryRecord:
     tree: StoryTree = field(default_factory=StoryTree)
     cast: tuple[CastMember, ...] = ()
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is something in it to lose."""
+        return bool(self.tree.takes or self.cast)
+
 
 def read_record(path: Path) -> StoryRecord:
     """What a `story.json` says.
