@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from shotstream.cli import main
+from shotstream.train.presets import TINY
 
 Contents = Callable[[Path], dict[str, Tensor]]
 Command = Callable[..., list[str]]
@@ -19,6 +20,8 @@ COMMANDS = Path(__file__).parent / "commands.py"
 PARTS = {"base": 2, "teacher": 4, "init": 2, "stage1": 2, "stage2": 2}
 """Parts of a batch a stage; with two processes each has half of them."""
 STEPS = 5
+FILLED = "teacher"
+"""The stage whose samples are all made before two processes begin."""
 STOPPED = "stopped"
 """Stage 2 on two processes until the middle of its first story."""
 
@@ -35,7 +38,8 @@ def runs(finished: Path, command: Command, tmp_path_factory: pytest.TempPathFact
     names = [f"{count}-{stage}" for stage in PARTS for count in ("one", "two")]
     for name in (*names, f"{STOPPED}-stage2", "resumed-stage2"):
         copytree(finished, base / name, ignore=ignore_patterns(name.split("-")[1]))
-    two = [command(stage, base / f"two-{stage}", changes=changes(stage)) for stage in PARTS]
+    ahead = {FILLED: ("--workers", "1")}
+    two = [command(stage, base / f"two-{stage}", *ahead.get(stage, ()), changes=changes(stage)) for stage in PARTS]
     for name in (f"{STOPPED}-stage2", "resumed-stage2"):
         two.append(command("stage2", base / name, "--minutes", "0", changes=changes("stage2")))
     two.append(command("stage2", base / "resumed-stage2", changes=changes("stage2")))
@@ -70,6 +74,11 @@ def test_two_processes_train_as_one(runs: Path, contents: Contents, stage: str) 
     assert_near(contents(one), contents(two))
     first = losses(one)[0]
     assert losses(one)[2:] != [first] * (STEPS - 2)
+
+
+def test_one_of_two_processes_makes_all_samples_and_the_other_waits(runs: Path) -> None:
+    pool = runs / f"two-{FILLED}" / "latents" / f"shots-{PARTS[FILLED]}"
+    assert len(list(pool.glob("*.safetensors"))) == TINY.shots.batches * PARTS[FILLED]
 
 
 def test_two_processes_go_on_as_they_were(runs: Path, contents: Contents) -> None:

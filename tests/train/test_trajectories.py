@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.data.latents import load_batch
 from shotstream.model.schedule import few_step_sigmas
@@ -78,6 +79,19 @@ def test_making_them_can_stop_and_go_on(copy: Callable[..., Path], lively: Calla
     assert not run.make_trajectories(lambda _: None, minutes=0)
     assert run.make_trajectories(lambda _: None)
     assert {path.name: path.read_bytes() for path in made.glob("*.safetensors")} == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "filled"), [("trajectories", {"shots-2": 4}), ("samples", {"shots": 2, "shots-2": 4, "shots-3": 6})]
+)
+def test_what_is_made_ahead_is_what_is_read(
+    copy: Callable[..., Path], command: Callable[..., list[str]], stage: str, filled: dict[str, int]
+) -> None:
+    run = copy("run", "latents", "trajectories")
+    parts = ("teacher.loop.parts=2", "stage1.loop.parts=3")
+    assert main(command(stage, run, "--workers", "1", changes=parts)) == 0
+    pools = [path for path in (run / "latents").iterdir() if path.name != "pictures"]
+    assert {path.name: len(list(path.glob("*.safetensors"))) for path in pools} == filled
 
 
 def test_missing_trajectories_are_named(tmp_path: Path) -> None:

@@ -64,13 +64,13 @@ def _command(stages: Any, name: str, run: Any, text: str) -> argparse.ArgumentPa
 def _train(args: argparse.Namespace) -> int:
     run = _open(args)
     run.begin()
-    if args.stage == SAMPLES:
-        _fill(run, "base", args.workers or os.cpu_count() or 1)
-        return 0
     try:
+        if args.stage == SAMPLES:
+            _fill(run, args.workers or os.cpu_count() or 1, *run.stages())
+            return 0
         for stage in run.stages() if args.stage == "all" else (args.stage,):
             if args.workers:
-                _fill(run, stage, args.workers)
+                _fill(run, args.workers, stage)
             if not _run_stage(run, stage, args):
                 break
     finally:
@@ -182,11 +182,11 @@ def _sampler(run: Any, name: str, stage: Any) -> Any:
     return sample
 
 
-def _fill(run: Any, stage: str, workers: int) -> None:
-    """Makes what a stage draws on ahead of it."""
-    if stage in ("codec", "text", "init", "stage2"):
-        return
-    pools = [run.pictures()] if stage == "base" else []
-    for pool in [*pools, run.shots(1 if stage == "trajectories" else run.loop(stage).parts)]:
-        with StageProgress("samples", pool.files, shown=run.execution.main) as progress:
+def _fill(run: Any, workers: int, *stages: str) -> None:
+    """Makes what stages draw on ahead of them; processes beside the main one wait for it."""
+    for pool in run.pools(*stages):
+        if not run.execution.main:
+            pool.await_full()
+            continue
+        with StageProgress("samples", pool.files) as progress:
             pool.fill(workers, lambda done, progress=progress: progress.report(done, {}))

@@ -217,6 +217,12 @@ class LatentPool:
                     self._encode(self._path(number), pickle.loads(drawn.popleft()[1].result()))
                 watch(number + 1)
 
+    def await_full(self) -> None:
+        """Until all batches are there, which another process of this run makes with `fill`."""
+        for number in range(self.files):
+            while not self._path(number).exists():
+                time.sleep(POLL_S)
+
     def _encode(self, path: Path, samples: Sequence[ShotSample]) -> None:
         save_batch(path, encode_samples(samples, self._codec, self._encoder, self._device))
 

@@ -1,9 +1,10 @@
 """A run: one directory, one preset, and the stages in it, each of which reads what those before it have made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -45,6 +46,10 @@ PRETRAINED_STAGES = ("codec", "text", "base")
 """What a pretrained model stands in for."""
 MODEL_STAGES = ("stage2", "stage1", "init", "teacher", "base")
 """Stages that leave a transformer, the best first; the teacher makes shots whole."""
+DRAWS_AS: Mapping[str, str] = MappingProxyType(
+    {"base": "base", "teacher": "teacher", "trajectories": "teacher", "stage1": "stage1"}
+)
+"""Stages that draw on the pool of shots, each with the one whose parts its batches have."""
 RECIPE_FILE, ADAPTERS_FILE = "recipe.json", "adapters.json"
 BATCHES_A_SEED, STORIES_A_SEED = 101, 10**6
 """How far on in the pools, and in the stories of stage 2, the next seed begins."""
@@ -142,10 +147,16 @@ class Run:
         Raises:
             InputError: those that are there were made by another teacher, or from other shots.
         """
-        weights, shots, store = self.weights("teacher"), self.shots(self.loop("teacher").parts), self._trajectories()
+        weights, (shots,), store = self.weights("teacher"), self.pools("trajectories"), self._trajectories()
         made_from = {"teacher": hash_tensors(weights.values()), "shots": shots.identity}
         claim(store.identity_file, {**store.identity, **made_from})
         return store.make(self._frozen(weights), shots, self.execution, watch, minutes)
+
+    def pools(self, *stages: str) -> tuple[LatentPool, ...]:
+        """The pools that these stages draw on, each once: pictures, if the base is one of them, then shots."""
+        parts = dict.fromkeys(self.loop(DRAWS_AS[stage]).parts for stage in stages if stage in DRAWS_AS)
+        pictures = [self.pictures()] if "base" in stages else []
+        return (*pictures, *(self.shots(count) for count in parts))
 
     def shots(self, parts: int) -> LatentPool:
         """The pool of shots for batches in that many parts."""
@@ -297,14 +308,15 @@ class Run:
         network = Transformer(self.preset.model.transformer)
         initialise(network)
         self.execution.place(network)
-        shots = self.shots(self.loop("base").parts)
-        return BaseStage(network, self.pictures(), shots, self.preset.model.sampler, self.preset.base, self.execution)
+        pictures, shots = self.pools("base")
+        return BaseStage(network, pictures, shots, self.preset.model.sampler, self.preset.base, self.execution)
 
     def _teacher_stage(self) -> Stage:
         network = self._network(self.weights("base"))
         choose_trained(network, self.preset.teacher.trained)
         self.execution.place(network)
-        return TeacherStage(network, self.shots(self.loop("teacher").parts), self.preset.teacher, self.execution)
+        (shots,) = self.pools("teacher")
+        return TeacherStage(network, shots, self.preset.teacher, self.execution)
 
     def _init_stage(self) -> Stage:
         network = self._network(self.weights(self.preset.init.start))
@@ -317,7 +329,7 @@ class Run:
         for network in (generator, critic):
             self.execution.place(network)
         networks = Networks(generator, critic, self._frozen(teacher))
-        shots = self.shots(self.loop("stage1").parts)
+        (shots,) = self.pools("stage1")
         return Stage1(networks, shots, self.preset.student, self.preset.stage1, self.execution)
 
     def _stage2(self) -> Stage:
