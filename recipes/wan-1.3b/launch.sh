@@ -7,6 +7,8 @@ nodes=(--standalone)
 if [[ -n "${NODES:-}" ]]; then
     nodes=(--nnodes "$NODES" --rdzv-backend c10d --rdzv-endpoint "${RENDEZVOUS:?host:port of one machine}" --rdzv-id shotstream)
 fi
+board=(--board)
+[[ $1 == trajectories ]] && board=() # which has no figures by step
 exec torchrun "${nodes[@]}" --nproc-per-node "${GPUS:-gpu}" --no-python -- \
-    shotstream train "$1" --preset wan-1.3b --run "${RUN:-runs/wan-1.3b}" --device cuda --board \
+    shotstream train "$1" --preset wan-1.3b --run "${RUN:-runs/wan-1.3b}" --device cuda "${board[@]}" \
     --set source.manifest="${VIDEOS:?the CSV of your videos}" "${@:2}"

@@ -38,6 +38,7 @@ def test_a_recipe_for_many_cards_is_understood(script: Path, tmp_path: Path) -> 
     assert (launcher.standalone, launcher.nproc_per_node) == (True, "2")
     assert script.stem == f"{script.stem[0]}-{args.stage}"
     assert (args.preset, args.directory, args.device) == ("wan-1.3b", Path("somewhere"), "cuda")
+    assert bool(args.board) == (args.stage != "trajectories")
     assert args.changes == ["source.manifest=videos.csv", "loop.parts=8"]
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -68,6 +69,42 @@ def test_the_length_of_a_stage_has_an_option(tmp_path: Path) -> None:
     words = ["train", "stage1", "--preset", "tiny", "--run", str(tmp_path), "--device", "cpu", "--steps", "9"]
     assert main(words) == 2
     assert json.loads((tmp_path / RECIPE_FILE).read_text())["stage1"]["loop"]["steps"] == 9
+
+
+@pytest.mark.parametrize(
+    ("stage", "option"),
+    [
+        ("all", "--steps"),
+        ("trajectories", "--steps"),
+        ("trajectories", "--board"),
+        ("samples", "--minutes"),
+        ("samples", "--board"),
+        ("codec", "--workers"),
+    ],
+)
+@pytest.mark.parametrize("value", [[], ["3"]])
+def test_an_option_of_other_stages_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str, option: str, value: list[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", stage, "--preset", "tiny", "--run", str(tmp_path / "run"), option, *value])
+    error = capsys.readouterr().err
+    assert f"expected {option} with " in error
+    assert f" {stage}," not in error.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_minutes_of_all_stages_are_one_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, clock = list[float](), iter(range(0, 6000, 600))
+
+    def stage(_run: Run, _name: str, minutes: float, **_: object) -> bool:
+        left.append(minutes)
+        return minutes > 0
+
+    monkeypatch.setattr("shotstream.cli.train._run_stage", stage)
+    monkeypatch.setattr("shotstream.cli.train.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    assert main(["train", "all", "--preset", "tiny", "--run", str(tmp_path), "--device", "cpu", "--minutes", "25"]) == 0
+    assert left == [15, 5, -5]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

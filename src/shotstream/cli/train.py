@@ -2,8 +2,10 @@
 
 import argparse
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from shotstream.cli.progress import StageProgress
@@ -22,6 +24,25 @@ STAGE_HELP = {
     "stage2": "distil over whole stories, after the student's own history",
     "all": "every stage that is not done yet, in this order",
 }
+STEPPED = ("codec", "text", "base", "teacher", "init", "stage1", "stage2")
+OPTIONS: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]] = MappingProxyType(
+    {
+        "--minutes": (
+            (*STEPPED, "trajectories", "all"),
+            {"type": float, "help": "stop after that long in all; the same command goes on later"},
+        ),
+        "--steps": (STEPPED, {"type": int, "help": "length of the stage, over whose end the rate falls"}),
+        "--workers": (
+            (SAMPLES, "base", "teacher", "trajectories", "stage1", "all"),
+            {"type": int, "metavar": "N", "help": "make all samples first, on that many processes"},
+        ),
+        "--board": (
+            (*STEPPED, "all"),
+            {"action": "store_true", "help": "write TensorBoard's event files too"},
+        ),
+    }
+)
+"""What only some of these commands have: which, and how it is given."""
 SAMPLE_STORIES, SAMPLE_SHOTS = 4, 3
 
 
@@ -31,10 +52,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     for name, text in STAGE_HELP.items():
         stage = _command(stages, name, _train, text)
-        stage.add_argument("--minutes", type=float, help="stop after that long; the same command goes on later")
-        stage.add_argument("--steps", type=int, help="length of the stage, over whose end the rate falls")
-        stage.add_argument("--workers", type=int, metavar="N", help="make all samples first, on that many processes")
-        stage.add_argument("--board", action="store_true", help="write TensorBoard's event files too")
+        for option, (where, form) in OPTIONS.items():
+            refused = {"action": _Refused, "const": where, "nargs": "?", "help": argparse.SUPPRESS}
+            stage.add_argument(option, **(form if name in where else refused))
     adopt = _command(stages, "adopt", _adopt, "begin a run with the stages that a model stands for")
     adopt.add_argument("stages", nargs="*", metavar="STAGE", help="codec, text, base to train on (default: all three)")
     adopt.add_argument("--model", default="storyworld", metavar="M", help="as for generate (default storyworld)")
@@ -44,6 +64,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     export = _command(stages, "export", _export, "write the model made so far as a directory of weights")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     export.add_argument("--stage", dest="of", metavar="STAGE", help="whose model (default: the latest of the recipe)")
+
+
+class _Refused(argparse.Action):
+    """An option that other commands have: `const` names them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _namespace: Any, _values: Any, option: Any = None) -> None:
+        parser.error(f"expected {option} with {', '.join(self.const)} only; leave it out")
 
 
 def _command(stages: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -68,10 +95,12 @@ def _train(args: argparse.Namespace) -> int:
         if args.stage == SAMPLES:
             _fill(run, args.workers or os.cpu_count() or 1, *run.stages())
             return 0
+        ends = None if args.minutes is None else time.monotonic() + 60 * args.minutes
         for stage in run.stages() if args.stage == "all" else (args.stage,):
             if args.workers:
                 _fill(run, args.workers, stage)
-            if not _run_stage(run, stage, args):
+            left = None if ends is None else (ends - time.monotonic()) / 60
+            if not _run_stage(run, stage, left, board=args.board):
                 break
     finally:
         run.execution.close()
@@ -147,19 +176,19 @@ def _full_name(args: argparse.Namespace, change: str) -> str:
     return f"{args.stage}.{change}" if path[0] in own and not whole else change
 
 
-def _run_stage(run: Any, name: str, args: argparse.Namespace) -> bool:
-    """Runs one stage to its end; returns whether it got there."""
+def _run_stage(run: Any, name: str, minutes: float | None, *, board: bool) -> bool:
+    """Runs one stage to its end, or for so many minutes; returns whether it got to its end."""
     from shotstream.train.figures import Figures
     from shotstream.train.loop import train
 
     if name == "trajectories":
         with StageProgress(name, run.preset.trajectories.batches, shown=run.execution.main) as progress:
-            return run.make_trajectories(lambda done: progress.report(done, {}), args.minutes)
+            return run.make_trajectories(lambda done: progress.report(done, {}), minutes)
     stage, config, directory = run.build(name), run.loop(name), run.directory / name
     with StageProgress(name, config.steps, shown=run.execution.main) as progress:
-        figures = Figures(directory, progress.report, board=args.board and run.execution.main)
+        figures = Figures(directory, progress.report, board=board and run.execution.main)
         samples = _sampler(run, name, stage) if config.sample_every_steps else None
-        return train(stage, directory, config, run.execution, figures, minutes=args.minutes, sample=samples)
+        return train(stage, directory, config, run.execution, figures, minutes=minutes, sample=samples)
 
 
 def _sampler(run: Any, name: str, stage: Any) -> Any:
