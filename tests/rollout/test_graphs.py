@@ -115,10 +115,11 @@ def test_a_story_that_is_over_leaves_its_recordings_to_the_next(parts: ModelPart
 
 def test_a_shot_that_goes_on_after_its_story_keeps_its_memory_to_itself(parts: ModelParts) -> None:
     graphed = recorded(parts, Rerun())
-    with Story(graphed, "a story.") as left:
-        shot = left.shot("a fox walks", 2)
-        next(shot)
-        cache = weakref.ref(left._memory._cache)
+    left = Story(graphed, "a story.")
+    shot = left.shot("a fox walks", 2)
+    next(shot)
+    cache = weakref.ref(left._memory._cache)
+    left.close()
     with Story(graphed, "a story.") as story:
         next(story.shot("a bear sleeps", 1))
         assert story._memory._cache is not cache()

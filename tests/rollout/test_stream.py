@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from shotstream.core.errors import InputError
+from shotstream.core.media import probe_video
 from shotstream.core.spec import frames_of_chunks
 from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
 from shotstream.model.parts import ModelParts, random_parts
@@ -88,12 +89,51 @@ def test_a_shot_left_early_is_cut_when_the_next_begins(parts: ModelParts) -> Non
         assert story.history.lengths == [9, 9]
 
 
+def test_a_shot_left_early_is_cut_when_the_story_is_left_and_forgotten_after_an_error(
+    parts: ModelParts, tmp_path: Path
+) -> None:
+    with Story(parts, "a story.", directory=tmp_path) as story:
+        frames = next(story.shot(SHOTS[0], 7))
+    with pytest.raises(AttributeError), Story(parts, "a story.", directory=tmp_path) as story:
+        next(story.shot(SHOTS[1], 7)).no_such_thing  # type: ignore[attr-defined]  # noqa: B018
+    with Story(parts, "a story.", directory=tmp_path) as story:
+        assert story.history.lengths == [9]
+        assert np.array_equal(story.history.frames(0), frames)
+
+
+def test_saving_cuts_a_shot_that_is_being_made(parts: ModelParts, tmp_path: Path) -> None:
+    with Story(parts, "a story.") as story:
+        shot = story.shot(SHOTS[0], 7)
+        next(shot)
+        story.save(tmp_path / "x.mp4")
+        assert shot.finished
+    assert probe_video(tmp_path / "x.mp4").frames == 9
+
+
+def test_a_closed_story_says_so(parts: ModelParts, tmp_path: Path) -> None:
+    with Story(parts, "a story.") as story:
+        list(story.shot(SHOTS[0], 1))
+    picture = np.zeros((32, 48, 3), np.uint8)
+    for ask in (
+        lambda: story.shot(SHOTS[1], 1),
+        lambda: story.prepare(),
+        lambda: story.prepare(SHOTS[1]),
+        lambda: story.add_cast(picture, "a fox"),
+        lambda: story.rewind(0),
+        lambda: story.switch([0]),
+        lambda: story.save(tmp_path / "x.mp4"),
+    ):
+        with pytest.raises(InputError, match="expected an open story"):
+            ask()
+    story.close()
+
+
 def test_resumed_equals_uninterrupted(parts: ModelParts, tmp_path: Path) -> None:
     whole = tell(parts, directory=tmp_path / "whole")
-    with Story(parts, "a story.", directory=tmp_path / "broken") as story:
-        for text in SHOTS[:2]:
-            list(story.shot(text, 2))
-        next(story.shot(SHOTS[2], 2))  # and here the process dies
+    story = Story(parts, "a story.", directory=tmp_path / "broken")
+    for text in SHOTS[:2]:
+        list(story.shot(text, 2))
+    next(story.shot(SHOTS[2], 2))  # and here the process dies
     with Story(parts, "a story.", directory=tmp_path / "broken") as story:
         assert len(story.history) == 2
         resumed = [np.concatenate(list(story.shot(text, 2))) for text in SHOTS[2:]]

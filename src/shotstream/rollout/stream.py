@@ -36,7 +36,8 @@ class Story:
     """One story being made with a model. Shots are asked for one by one; each remembers frames of those before it.
 
     A story is a tree: it can go back to before any shot and make another take of it, and stand on any branch again.
-    A context manager: leaving it removes a temporary history.
+    A context manager: leaving it cuts a shot that is being made, or forgets it where an error is on its way, and
+    closes the story.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Story:
         self.history = History.open_or_create(identity, directory)
         self._memory = StoryMemory(parts, self.history, self._size, self._sampler, context, self._read, clock)
         self._current: Shot | None = None
+        self._closed = False
 
     def shot(
         self,
@@ -94,7 +96,7 @@ class Story:
     ) -> Shot:
         """Begins the next shot: an iterator over the frames of its chunks, uint8 `[n, h, w, 3]`.
 
-        A shot that was left before its end is cut where it was left.
+        A shot that was left before its end is cut where it was left, when the next one begins or the story is left.
 
         Args:
             text: the shot's own caption.
@@ -107,7 +109,7 @@ class Story:
 
         Raises:
             InputError: the caption is empty, the length is not 1 to 7 and `extend` not given, the model makes a shot
-                whole and cannot extend it, the seed is none, or the cast has not so many members.
+                whole and cannot extend it, the seed is none, the cast has not so many members, or the story is closed.
         """
         check_text(text, "the shot's caption")
         check_length(chunks, extend=extend)
@@ -144,8 +146,9 @@ class Story:
                 shot is being made for steering that one, too. Of captions that do not come the latest few are kept.
 
         Raises:
-            InputError: the caption is empty.
+            InputError: the caption is empty, or the story is closed.
         """
+        self._check_open()
         if text is not None:
             with self._clock("text"):
                 self._reader.prepare(self._read_as(check_text(text, "a caption that may come")))
@@ -160,8 +163,9 @@ class Story:
             caption: what it shows.
 
         Raises:
-            InputError: it is no such picture, or the caption is empty.
+            InputError: it is no such picture, the caption is empty, or the story is closed.
         """
+        self._check_open()
         self.history.add_cast(image, check_text(caption, "the caption of a cast member"))
 
     def branches(self) -> list[Branch]:
@@ -174,7 +178,7 @@ class Story:
         A shot being made is cut first.
 
         Raises:
-            InputError: there is no such shot; one that is being made goes on.
+            InputError: there is no such shot, and one that is being made goes on; or the story is closed.
         """
         begun = self._current is not None and not self._current.finished and self._current.chunks > 0
         last = len(self.history) + begun
@@ -189,7 +193,7 @@ class Story:
         A shot being made is cut first, on the branch that it was begun on.
 
         Raises:
-            InputError: there is no such branch; a shot that is being made goes on.
+            InputError: there is no such branch, and a shot that is being made goes on; or the story is closed.
         """
         takes = branch.takes if isinstance(branch, Branch) else tuple(branch)
         self.history.tree.switch(takes)
@@ -197,10 +201,10 @@ class Story:
         self.history.switch(takes)
 
     def save(self, path: str | Path) -> None:
-        """Writes all shots of the current branch as one video.
+        """Writes all shots of the current branch as one video. A shot being made is cut first, and is in it.
 
         Raises:
-            InputError: there is no shot yet, or the file cannot be written.
+            InputError: there is no shot yet, the file cannot be written, or the story is closed.
         """
         self._leave()
         if not len(self.history):
@@ -210,20 +214,29 @@ class Story:
                 writer.add(frames)
 
     def close(self) -> None:
-        """Frees the cache, and removes a temporary history."""
+        """Frees the cache, forgets a shot that is being made, and removes a temporary history. Twice is once."""
         self._memory.close(unused=not self._making)
         if self._current is not None:
             self._current.forget()
-        self._current = None
+        self._current, self._closed = None, True
         self.history.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and not self._closed:
+                self._leave()
+        finally:
+            self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("expected an open story, got one that is closed; begin it again, or keep it open longer")
 
     def _leave(self) -> None:
+        self._check_open()
         if self._current is not None:
             self._current.cut()
 
