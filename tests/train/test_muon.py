@@ -1,9 +1,13 @@
 """The optimiser of hidden matrices."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
+from shotstream.cli import main
 from shotstream.train.muon import Muon, is_hidden_matrix, orthogonal
 from shotstream.train.settings import OptimizerConfig
 from shotstream.train.state import Trained
@@ -67,6 +71,21 @@ def test_only_matrices_inside_blocks_are_left_to_it() -> None:
     }
     assert all("exp_avg" in state for name, state in kept.items() if "momentum" not in state)
     assert kept.keys() == dict(tower.named_parameters()).keys()
+
+
+def test_it_may_be_left_everything() -> None:
+    tower = Tower()
+    tower.requires_grad_(False)
+    for block in tower.blocks:
+        block[0].weight.requires_grad_(True)
+    trained = Trained(tower, OptimizerConfig(lr=0.1, matrices="muon"), 10)
+    tower.learn(0)
+    trained.update(0)
+    assert {name for state in trained.moments().values() for name in state} == {"momentum"}
+
+
+def test_adapters_can_be_left_to_it(copy: Callable[..., Path], command: Callable[..., list[str]]) -> None:
+    assert main(command("stage2", copy("run", "stage2"), changes=("stage2.generator.matrices=muon",))) == 0
 
 
 def test_without_it_everything_is_adamws() -> None:

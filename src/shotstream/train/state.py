@@ -39,9 +39,12 @@ class Trained:
         }
         rest = [parameter for name, parameter in named.items() if name not in matrices]
         self.parameters = list(named.values())
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True)
-        ]
+        self.optimizers: list[torch.optim.Optimizer] = []
+        if rest:
+            decay = config.weight_decay
+            self.optimizers.append(
+                torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=decay, fused=True)
+            )
         if matrices:
             self.optimizers.append(Muon(matrices.values(), config.lr, config.weight_decay))
 
