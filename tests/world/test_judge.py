@@ -188,3 +188,6 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="got other tensors"):
         Judge.load(path=tmp_path / "other.safetensors")
+    (tmp_path / "README.md").write_text("# Not weights at all, though long enough to hold a header\n")
+    with pytest.raises(InputError, match=r"expected the judge's weights in .*README\.md, got no safetensors"):
+        Judge.load(path=tmp_path / "README.md")

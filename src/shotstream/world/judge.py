@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -104,7 +105,10 @@ class Judge:
             source = own if path is None else Path(path)
             if not source.is_file():
                 raise InputError(f"expected the judge's weights at {source}; make them: 'shotstream world train-judge'")
-            weights = load_file(source)
+            try:
+                weights = load_file(source)
+            except SafetensorError as error:
+                raise InputError(f"expected the judge's weights in {source}, got no safetensors: {error}") from error
         network = JudgeNetwork()
         expected = {name: value.shape for name, value in network.state_dict().items()}
         if expected != {name: value.shape for name, value in weights.items()}:
