@@ -37,6 +37,15 @@ def test_a_picture_covers_the_frame_around_its_centre(size):
     assert fitted[:, 32:].min() > 180
 
 
+@pytest.mark.parametrize("size", [(1, 20000), (20000, 1), (1, 8100), (1, 1)])
+def test_of_a_thread_of_a_picture_only_its_middle_is_scaled(size):
+    picture = np.full((*size, 3), 90, np.uint8)
+    picture[(size[0] - 1) // 2 : size[0] // 2 + 1, (size[1] - 1) // 2 : size[1] // 2 + 1] = 200
+    fitted = fit_picture(picture, 480, 832)
+    assert fitted.shape == (480, 832, 3)
+    assert fitted.max() > 190
+
+
 def test_one_picture_at_a_time():
     with pytest.raises(InputError, match="expected one picture"):
         fit_picture(np.zeros((2, 32, 48, 3), np.uint8), 32, 48)

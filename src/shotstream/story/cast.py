@@ -36,7 +36,7 @@ def cast_as_shots(cast: Sequence[CastMember]) -> list[PastShot]:
 
 
 def fit_picture(image: Frame, height: int, width: int) -> Frame:
-    """A picture of another size, scaled (bicubic) until it covers height x width, and cropped around its centre.
+    """A picture of another size, cropped around its centre to the shape of height x width, and scaled to it (bicubic).
 
     Raises:
         InputError: it is no single uint8 RGB picture.
@@ -46,9 +46,10 @@ def fit_picture(image: Frame, height: int, width: int) -> Frame:
         raise InputError(f"expected one picture [h, w, 3], got {len(frames)}; add them one by one")
     have_height, have_width = frames.shape[1:3]
     scale = max(height / have_height, width / have_width)
-    tall, wide = (max(round(side * scale), least) for side, least in ((have_height, height), (have_width, width)))
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frames[0]), format="rgb24")
-    if (tall, wide) != (have_height, have_width):
-        picture = picture.reformat(wide, tall, interpolation="BICUBIC")
-    top, left = (tall - height) // 2, (wide - width) // 2
-    return np.ascontiguousarray(picture.to_ndarray()[top : top + height, left : left + width])
+    tall, wide = (max(round(side / scale), 1) for side in (height, width))
+    top, left = (have_height - tall) // 2, (have_width - wide) // 2
+    shown = np.ascontiguousarray(frames[0, top : top + tall, left : left + wide])
+    if shown.shape[:2] == (height, width):
+        return shown
+    picture = av.VideoFrame.from_ndarray(shown, format="rgb24")
+    return picture.reformat(width, height, interpolation="BICUBIC").to_ndarray()
