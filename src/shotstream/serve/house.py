@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 
 from shotstream.core.errors import InputError
 from shotstream.serve.packing import pack_chunk, pack_takes
@@ -60,9 +60,12 @@ class House:
         if self.viewers + len(self._line) >= self._limits.viewers:
             raise RefusedError("busy", f"the server has {self._limits.viewers} viewers already; come back later")
         await self._wait_for_room(story, viewer)
-        channel = await self._opened(story)
-        viewer.send(hello)
-        channel.join(viewer, await self._missed(story, channel, viewer.seen))
+        async with self._opened(story) as channel:
+            viewer.send(hello)
+            missed = await self._missed(story, channel, viewer.seen)
+            if self.channels.get(story) is not channel:
+                raise RefusedError("conflict", "the story has been closed; connect again")
+            channel.join(viewer, missed)
         try:
             yield channel
         finally:
@@ -78,8 +81,7 @@ class House:
         """
         if story not in self.channels and not await self._make_room():
             raise RefusedError("busy", f"{self._limits.sessions} stories are open already; wait until one is left")
-        channel = await self._opened(story)
-        with self._holding(channel):
+        async with self._opened(story) as channel:
             channel.working = await asyncio.wrap_future(self._worker.apply(story, command))
 
     def draft(self, story: str, text: str) -> None:
@@ -106,7 +108,8 @@ class House:
         for story in stories:
             try:
                 await self._wait_for_room(story, Viewer())
-                await self._opened(story)
+                async with self._opened(story):
+                    pass
             except InputError:
                 _log.exception("story %s cannot go on", story)
 
@@ -114,19 +117,8 @@ class House:
         """What a viewer did not see of finished shots, read from the disk where the channel has it no more."""
         if seen is None or channel.knows(seen):
             return []
-        with self._holding(channel):
-            takes = await asyncio.wrap_future(self._worker.finished_after(story, seen))
-            return await self._loop.run_in_executor(self._encoder, pack_takes, story, takes, seen, RECENT_FRAMES)
-
-    @contextmanager
-    def _holding(self, channel: Channel) -> Iterator[None]:
-        """Keeps a story open meanwhile."""
-        channel.pending += 1
-        try:
-            yield
-        finally:
-            channel.pending -= 1
-            self._changed()
+        takes = await asyncio.wrap_future(self._worker.finished_after(story, seen))
+        return await self._loop.run_in_executor(self._encoder, pack_takes, story, takes, seen, RECENT_FRAMES)
 
     async def _wait_for_room(self, story: str, viewer: Viewer) -> None:
         ticket, told = object(), 0
@@ -156,14 +148,20 @@ class House:
         await asyncio.shield(asyncio.wrap_future(self._worker.close_story(idle)))
         return len(self.channels) < self._limits.sessions
 
-    async def _opened(self, story: str) -> Channel:
-        """The channel of a story, which is opened where it is not."""
+    @asynccontextmanager
+    async def _opened(self, story: str) -> AsyncIterator[Channel]:
+        """The channel of a story, which is opened where it is not, and not closed for another one meanwhile."""
         channel = self.channels.get(story)
         if channel is None:
             channel = self.channels[story] = Channel()
             self._open(story, channel)
-        await asyncio.shield(channel.opened)
-        return channel
+        channel.pending += 1
+        try:
+            await asyncio.shield(channel.opened)
+            yield channel
+        finally:
+            channel.pending -= 1
+            self._changed()
 
     def _open(self, story: str, channel: Channel) -> None:
         def done(result: "asyncio.Future[bool]") -> None:

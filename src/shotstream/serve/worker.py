@@ -63,7 +63,7 @@ class Worker:
         self.opened: Future[Model] = Future()
         self._open_model = open_model
         self._store, self._limits = store, limits
-        self._inbox: queue.Queue[_Job | None] = queue.Queue(limits.pending_commands)
+        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._turns: dict[str, _Turn] = {}
         self._drafts: dict[str, str] = {}
         self._count, self._reading_s = 0, 0.0
@@ -102,8 +102,8 @@ class Worker:
         return self._submit(lambda: self._session(story).finished_after(place))
 
     def close_story(self, story: str) -> "Future[None]":
-        """Closes a story, if it is open."""
-        return self._submit(lambda: self._close(story))
+        """Closes a story, if it is open; however many commands wait, this one is taken."""
+        return self._send(_Job(lambda: self._close(story)))
 
     def stop(self) -> None:
         """Ends the thread after the chunk in work, and waits for it."""
@@ -111,11 +111,12 @@ class Worker:
         self._thread.join()
 
     def _submit(self, work: Callable[[], T]) -> "Future[T]":
-        job = _Job(work)
-        try:
-            self._inbox.put_nowait(job)
-        except queue.Full as error:
-            raise RefusedError("busy", "too many commands wait already; try again in a moment") from error
+        if self.pending >= self._limits.pending_commands:
+            raise RefusedError("busy", "too many commands wait already; try again in a moment")
+        return self._send(_Job(work))
+
+    def _send(self, job: _Job) -> "Future[Any]":
+        self._inbox.put(job)
         return job.result
 
     def _run(self) -> None:

@@ -1,0 +1,79 @@
+"""Room for stories: whom it is kept for, and that closing one is never refused."""
+
+import asyncio
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from shotstream.serve.house import House
+from shotstream.serve.protocol import CutShot, Hello
+from shotstream.serve.refusals import RefusedError
+from shotstream.serve.settings import Limits
+from shotstream.serve.viewers import Viewer
+
+CUT = CutShot(type="cut")
+
+
+class Hand:
+    """A worker whose stories open when they are let."""
+
+    def __init__(self) -> None:
+        self.opening: Future[bool] = Future()
+
+    def open(self, *_: Any) -> "Future[bool]":
+        return self.opening
+
+    def close_story(self, _: str) -> "Future[None]":
+        closed: Future[None] = Future()
+        closed.set_result(None)
+        return closed
+
+    def stop(self) -> None:
+        pass
+
+
+def test_a_story_is_kept_for_whom_it_is_being_opened() -> None:
+    async def come() -> None:
+        hand = Hand()
+        house, viewer = House(hand, Limits(sessions=1)), Viewer()
+        hello = Hello(story="one", global_caption="A fox.", width=48, height=32, fps=16)
+        sitting = house.watching("one", viewer, hello)
+        task = asyncio.create_task(sitting.__aenter__())
+        for turn in range(20):
+            await asyncio.sleep(0)
+            if turn == 5:
+                hand.opening.set_result(False)
+            with pytest.raises(RefusedError, match="stories are open already"):
+                await house.apply("two", CUT)
+        assert viewer in (await task).viewers
+        assert list(house.channels) == ["one"]
+        await sitting.__aexit__(None, None, None)
+        await house.close()
+
+    asyncio.run(come())
+
+
+def test_a_story_is_closed_however_many_commands_wait(serve: Any) -> None:
+    with serve(sessions=1, pending_commands=2) as studio:
+        worker = studio.client.app.state.server.worker
+        first, second = studio.begin(), studio.begin()
+
+        def occupied() -> None:
+            """The worker is busy for a moment, and no more commands may wait for it."""
+            taken, over = threading.Event(), threading.Event()
+            worker._submit(lambda: taken.set() or over.wait(30))
+            assert taken.wait(30)
+            for _ in range(2):
+                worker._submit(lambda: None)
+            threading.Timer(0.2, over.set).start()
+
+        assert studio.command(first, type="cut").status_code == 200
+        occupied()
+        assert studio.command(first, type="cut").json()["code"] == "busy"
+        assert studio.command(second, type="cut").status_code == 200, "in the place of the first"
+        assert studio.command(first, type="cut").status_code == 200, "which is opened again"
+        occupied()
+        assert studio.client.delete(f"/api/stories/{first}").status_code == 204
+        assert list(worker._turns) == []
