@@ -1,9 +1,11 @@
 """A run that begins with another model, and the recipe for one card in a small world."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ import torch
 
 from shotstream.cli import main
 from shotstream.model.zoo import open_parts
+from shotstream.train.adoption import check_shape
 from shotstream.train.execution import Execution
-from shotstream.train.presets import Preset
+from shotstream.train.presets import Preset, get_preset
 from shotstream.train.run import PRETRAINED_STAGES, Run
 from shotstream.train.state import find_checkpoints
 
@@ -68,10 +71,39 @@ def test_stages_can_be_taken_alone_and_no_stage_twice(
     assert "has another transformer; set model.transformer.ffn_dim=48" in capsys.readouterr().err
     assert main([*command("adopt", run, "codec", "text", changes=wider), "--model", str(model)]) == 0
     assert [stage for stage in PRETRAINED_STAGES if find_checkpoints(run / stage)] == ["codec", "text"]
+    shutil.rmtree(run / "text")
+    assert main(command("text", run, changes=wider)) == 0
     assert main([*command("adopt", run, "text"), "--model", str(model)]) == 2
-    assert "has a text already" in capsys.readouterr().err
+    assert "has a text of its own already" in capsys.readouterr().err
     assert main([*command("adopt", run, "teacher"), "--model", str(model)]) == 2
     assert "expected stages of codec, text, base" in capsys.readouterr().err
+
+
+def test_what_was_interrupted_goes_on_and_what_is_done_stays(
+    model: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], finished: Path
+) -> None:
+    run = tmp_path / "run"
+    assert main([*command("adopt", run, "codec"), "--model", str(model)]) == 0
+    assert main([*command("adopt", run), "--model", str(model)]) == 0
+    assert [stage for stage in PRETRAINED_STAGES if find_checkpoints(run / stage)] == list(PRETRAINED_STAGES)
+    assert main(command("base", run)) == 0
+    before = {path: path.read_bytes() for path in run.rglob("*.distcp")}
+    assert main([*command("adopt", run), "--model", str(model)]) == 0
+    assert {path: path.read_bytes() for path in run.rglob("*.distcp")} == before
+    other = tmp_path / "other"
+    assert main([*command("export", finished), "-o", str(other), "--stage", "stage2"]) == 0
+    assert main([*command("adopt", run), "--model", str(other)]) == 2
+    assert "base was made with another model; remove it first" in capsys.readouterr().err
+
+
+def test_the_guide_says_how_the_model_in_the_package_is_trained_on(tmp_path: Path) -> None:
+    guide = (SCRIPT.parents[2] / "docs" / "training.md").read_text().splitlines()
+    (line,) = (line for line in guide if line.startswith("ADOPT=storyworld BASE=1 "))
+    changes = [after for word, after in pairwise(line.split()) if word == "--set"]
+    run = Run(tmp_path, get_preset("storyworld-card", changes), Execution(torch.device("cpu")))
+    parts = open_parts("storyworld", "cpu", torch.float32)
+    for stage in PRETRAINED_STAGES:
+        check_shape(run, stage, parts, "storyworld")
 
 
 def test_the_recipe_for_one_card_runs_every_stage_beside_the_making_of_samples(model: Path, tmp_path: Path) -> None:

@@ -108,6 +108,7 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _adopt(args: argparse.Namespace) -> int:
+    from shotstream.train.adoption import adopt
     from shotstream.train.run import PRETRAINED_STAGES
 
     for name in args.stages:
@@ -115,7 +116,7 @@ def _adopt(args: argparse.Namespace) -> int:
             raise InputError(f"expected stages of {', '.join(PRETRAINED_STAGES)}, got '{name}'")
     run = _open(args)
     run.begin()
-    run.adopt(args.model, [name for name in PRETRAINED_STAGES if name in args.stages or not args.stages])
+    adopt(run, args.model, [name for name in PRETRAINED_STAGES if name in args.stages or not args.stages])
     return 0
 
 

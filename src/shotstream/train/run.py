@@ -1,6 +1,6 @@
 """A run: one directory, one preset, and the stages in it, each of which reads what those before it have made."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +38,7 @@ from shotstream.train.settings import LoopConfig, LoraConfig
 from shotstream.train.state import find_checkpoints, load_weights, read_weights
 from shotstream.train.stories import Stage2
 from shotstream.train.teacher import TeacherStage, choose_trained
-from shotstream.train.text import ENCODER, TOKENIZER_FILE, TextStage, learn_tokenizer
+from shotstream.train.text import ENCODER, TextStage, learn_tokenizer
 from shotstream.train.trajectories import TrajectoryStore
 
 STAGES = ("codec", "text", "base", "teacher", "trajectories", "init", "stage1", "stage2")
@@ -100,46 +100,6 @@ class Run:
             "stage2": self._stage2,
         }
         return builders[stage]()
-
-    def adopt(self, source: str, stages: Sequence[str] = PRETRAINED_STAGES) -> None:
-        """Begins the run with another model: its codec and text encoder are done, the base trains on from its weights.
-
-        Args:
-            source: of a model of this shape, as `shotstream.open` reads it; what tells shots apart may be another.
-            stages: those of codec, text and base that are taken from it.
-
-        Raises:
-            InputError: there is no such model, it has another shape, or the run has such a stage.
-        """
-        from shotstream.model.zoo import open_parts
-
-        parts, preset = open_parts(source, "cpu", torch.float32), self.preset
-        for stage, what in zip(PRETRAINED_STAGES, ("block_codec", "text_encoder", "transformer"), strict=True):
-            theirs, ours = to_dict(getattr(parts.config, what)), to_dict(getattr(preset.model, what))
-            if what == "transformer":
-                theirs["indicator"] = ours["indicator"]
-            if stage in stages and find_checkpoints(self.directory / stage):
-                raise InputError(f"{self.directory} has a {stage} already; name another run")
-            if stage in stages and theirs != ours:
-                other = ", ".join(
-                    f"model.{what}.{key}={theirs.get(key)}" for key in ours if theirs.get(key) != ours[key]
-                )
-                raise InputError(f"{source} has another {what}; set {other}, or take other stages than {stage}")
-        if "text" in stages:
-            assert parts.text_encoder.tokenizer is not None, "a model that is opened reads captions"
-            parts.text_encoder.tokenizer.save(str(make_directory(self.directory / "text") / TOKENIZER_FILE))
-        taken: dict[str, Callable[[], Stage]] = {
-            "codec": lambda: CodecStage(cast(BlockCodec, parts.codec), preset.codec, torch.device("cpu")),
-            "text": lambda: TextStage(parts.text_encoder, preset.text),
-            "base": self._base_stage,
-        }
-        for name in stages:
-            built = taken[name]()
-            if name == "base":
-                built.state.begin(self._network(parts.transformer.state_dict()).state_dict())
-            else:
-                built.state.step = self.loop(name).steps
-            built.state.save(self.directory / name, self.execution, 1)
 
     def make_trajectories(self, watch: Callable[[int], None], minutes: float | None = None) -> bool:
         """The stage that trains nothing: the teacher's trajectories, those not made yet; returns whether all are.
@@ -235,6 +195,24 @@ class Run:
             return SamplerConfig("euler", (), steps, preset.student.shift, guidance, "whole", label)
         return preset.model.sampler if stage == "base" else preset.student
 
+    def network(self, weights: dict[str, Tensor]) -> Transformer:
+        """A transformer to train, in float32, from weights of one that may have another indicator or no channels.
+
+        Raises:
+            InputError: they have another shape.
+        """
+        torch.manual_seed(self.preset.seed)  # of a learned indicator, and of adapters that are added next
+        shape = self.preset.model.transformer
+        network = Transformer(shape)
+        begins = shape.injection == "channel" and weights[EMBEDDING].shape[1] == shape.in_dim
+        state = begin_channels(weights) if begins else dict(weights)
+        if network.shot_embedding is None:
+            state.pop("shot_embedding", None)
+        else:
+            state.setdefault("shot_embedding", network.shot_embedding.detach().clone())
+        load_weights(network, state, f"the transformer that {self.directory} goes on with")
+        return network
+
     def model(self, stage: str, weights: dict[str, Tensor] | None = None) -> ModelParts:
         """A model ready to run, with the transformer that a stage has made, or with other `weights` for it."""
         config = replace(self.preset.model, sampler=self.sampler(stage))
@@ -312,20 +290,20 @@ class Run:
         return BaseStage(network, pictures, shots, self.preset.model.sampler, self.preset.base, self.execution)
 
     def _teacher_stage(self) -> Stage:
-        network = self._network(self.weights("base"))
+        network = self.network(self.weights("base"))
         choose_trained(network, self.preset.teacher.trained)
         self.execution.place(network)
         (shots,) = self.pools("teacher")
         return TeacherStage(network, shots, self.preset.teacher, self.execution)
 
     def _init_stage(self) -> Stage:
-        network = self._network(self.weights(self.preset.init.start))
+        network = self.network(self.weights(self.preset.init.start))
         self.execution.place(network)
         return InitStage(network, self._trajectories(), self.preset.init, self.execution)
 
     def _stage1(self) -> Stage:
         teacher = self.weights("teacher")
-        generator, critic = self._network(self.weights("init")), self._network(teacher)
+        generator, critic = self.network(self.weights("init")), self.network(teacher)
         for network in (generator, critic):
             self.execution.place(network)
         networks = Networks(generator, critic, self._frozen(teacher))
@@ -336,7 +314,7 @@ class Run:
         preset, settings = self.preset, self.preset.stage2
         teacher, start = self.weights("teacher"), settings.start
         followed = read_weights(self.directory / "stage1", CRITIC, average=False) if start == "stage1" else teacher
-        generator, critic = self._network(self.weights(start)), self._network(followed)
+        generator, critic = self.network(self.weights(start)), self.network(followed)
         for network in (generator, critic):
             if settings.lora.rank:
                 add_adapters(network, settings.lora)
@@ -354,22 +332,8 @@ class Run:
         lora = from_dict(LoraConfig, read_json(path), str(path)) if path.exists() else self.preset.stage2.lora
         return merge_adapters(weights, lora) if lora.rank else weights
 
-    def _network(self, weights: dict[str, Tensor]) -> Transformer:
-        """A transformer to train, in float32, from weights of one that may have another indicator or no channels."""
-        torch.manual_seed(self.preset.seed)  # of a learned indicator, and of adapters that are added next
-        shape = self.preset.model.transformer
-        network = Transformer(shape)
-        begins = shape.injection == "channel" and weights[EMBEDDING].shape[1] == shape.in_dim
-        state = begin_channels(weights) if begins else dict(weights)
-        if network.shot_embedding is None:
-            state.pop("shot_embedding", None)
-        else:
-            state.setdefault("shot_embedding", network.shot_embedding.detach().clone())
-        load_weights(network, state, f"the transformer that {self.directory} goes on with")
-        return network
-
     def _frozen(self, weights: dict[str, Tensor]) -> Transformer:
-        network = self._network(weights)
+        network = self.network(weights)
         self.execution.place_frozen(network)
         return network
 
