@@ -58,6 +58,17 @@ def test_a_story_from_a_zip_goes_on_like_the_first(studio: Any, told: str) -> No
     assert ends[0] == ends[1]
 
 
+def spoilt(data: bytes, method: int) -> bytes:
+    """A zip whose record cannot be unpacked."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w", method) as new:
+        new.writestr("story.json", old.read("story.json"))
+        place = new.getinfo("story.json").header_offset + 30 + len("story.json")
+    whole = bytearray(out.getvalue())
+    whole[place + 9 : place + 60] = b"\xff" * 51
+    return bytes(whole)
+
+
 def rewrite(data: bytes, **changes: bytes | None) -> bytes:
     """A zip with files changed or, where None, left out; `record` stands for story.json, `video` for the first shot."""
     names = {"record": "story.json", "video": "shot-000.mkv", "exact": "shot-000.safetensors"}
@@ -80,6 +91,18 @@ def test_hostile_zips_are_refused(studio: Any, told: str, tmp_path: Path) -> Non
     outside["tree"]["takes"][0]["take"] = "../../outside"
     negative = json.loads(json.dumps(record))
     negative["identity"]["height"] = 16_000_000
+    takes = [
+        {"length_frames": 2**70},
+        {"length_frames": 8},
+        {"chunks": 2**70, "length_frames": 12 * 2**70 - 3},
+        {"take": 2**40},
+        {"seed": 2**70},
+        {"cast": 1},
+        {"steers": [{"at": 2**70, "text": "It jumps."}]},
+    ]
+    untrue = [json.loads(json.dumps(record)) for _ in takes]
+    for one, changes in zip(untrue, takes, strict=True):
+        one["tree"]["takes"][1].update(changes)
     bad = [
         b"",
         b"no zip at all",
@@ -91,6 +114,8 @@ def test_hostile_zips_are_refused(studio: Any, told: str, tmp_path: Path) -> Non
         rewrite(good, video=None),
         rewrite(good, video=b"#EXTM3U\nfile:///etc/passwd"),
         rewrite(good, exact=b"\x80\x04pickle"),
+        *(spoilt(good, method) for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)),
+        *(rewrite(good, record=json.dumps(one).encode()) for one in untrue),
     ]
     before = sorted((tmp_path / "data" / "stories").iterdir())
     for data in bad:

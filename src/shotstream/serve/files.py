@@ -10,7 +10,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from shotstream.core.errors import InputError
 from shotstream.core.files import writing
 from shotstream.serve.disk import check_space
 from shotstream.serve.exports import Kind, export
@@ -68,18 +67,19 @@ async def import_story(request: Request, server: Here) -> StoryView:
 
 def _take_in(server: Server, archive: Path) -> StoryView:
     """Unpacks an archive beside the stories, and moves it among them once it has been checked."""
-    unpacked = archive.with_suffix(".d")
-    if server.store.count() >= server.settings.limits.stories:
-        raise RefusedError("full", f"the server keeps {server.settings.limits.stories} stories; remove one first")
+    limits, unpacked = server.settings.limits, archive.with_suffix(".d")
+    if server.store.count() >= limits.stories:
+        raise RefusedError("full", f"the server keeps {limits.stories} stories; remove one first")
+    left = unpacked
     try:
-        row = unpack(archive, unpacked, server.settings.limits)
+        row = unpack(archive, unpacked, limits)
         place = server.store.directory(row.id)
         with writing(place):
             place.parent.mkdir(exist_ok=True)
-            unpacked.rename(place)
+            left = unpacked.rename(place)
         return StoryView.of(server.store.add(row))
-    except InputError:
-        shutil.rmtree(unpacked, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(left, ignore_errors=True)
         raise
 
 

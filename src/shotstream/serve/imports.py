@@ -5,7 +5,9 @@ counted while they are unpacked. Videos and pictures must begin as what they are
 FFmpeg is ever asked; exact key frames are safetensors of the one shape they can have.
 """
 
+import lzma
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -17,8 +19,9 @@ from safetensors.numpy import load_file
 from shotstream.core.errors import InputError
 from shotstream.core.files import make_directory, writing
 from shotstream.core.media import probe_video
-from shotstream.core.spec import VideoSize
+from shotstream.core.spec import VideoSize, frames_of_chunks
 from shotstream.serve.exports import story_files
+from shotstream.serve.protocol import MOST
 from shotstream.serve.refusals import RefusedError
 from shotstream.serve.settings import Limits
 from shotstream.serve.store import StoryRow, begin_row
@@ -26,11 +29,14 @@ from shotstream.story.files import StoryFiles
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.relevance import check_selector
 from shotstream.story.script import check_seed, check_text
+from shotstream.story.tree import Take
 
 MAGIC = {".mkv": b"\x1a\x45\xdf\xa3", ".png": b"\x89PNG\r\n\x1a\n", ".safetensors": b""}
 RECORD_BYTES = 16 * 2**20
 MAX_SIDE = 2048
 _PIECE = 2**20
+_DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError)
+"""What a damaged zip makes of its readers."""
 
 
 def unpack(archive: Path, directory: Path, limits: Limits) -> StoryRow:
@@ -42,7 +48,7 @@ def unpack(archive: Path, directory: Path, limits: Limits) -> StoryRow:
     try:
         with zipfile.ZipFile(archive) as source:
             return _unpack(source, make_directory(directory), limits)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except _DAMAGES as error:
         raise RefusedError("invalid", "expected the zip of a story, got a damaged file or another kind") from error
 
 
@@ -78,13 +84,23 @@ def _row(record: StoryRecord, limits: Limits) -> StoryRow:
         raise RefusedError("too_large", f"expected captions of at most {limits.text} characters")
     if max(identity.height, identity.width) > MAX_SIDE or len(takes) > limits.shots or len(record.cast) > limits.shots:
         raise RefusedError("too_large", f"expected at most {limits.shots} shots, and sides of at most {MAX_SIDE}")
-    if any(take.shot < 0 or take.take < 0 or take.chunks < 1 for take in takes):
-        raise RefusedError("invalid", "expected takes counted from 0; export the story again")
+    if any(take.chunks > limits.chunks for take in takes):
+        raise RefusedError("too_large", f"expected shots of at most {limits.chunks} chunks")
+    if not all(_is_sound(take, len(record.cast)) for take in takes):
+        raise RefusedError("invalid", "expected takes as they are made, counted from 0; export the story again")
     current = record.tree.current
     row = begin_row(
         identity.global_caption, check_seed(identity.seed), identity.context, identity.height, identity.width
     )
     return replace(row, shots=len(current), frames=sum(take.length_frames for take in current))
+
+
+def _is_sound(take: Take, cast: int) -> bool:
+    """Whether the numbers of a take are such as a shot has that was made."""
+    check_seed(take.seed)
+    counted = 0 <= take.shot <= MOST and 0 <= take.take <= MOST and 0 <= take.cast <= cast
+    steered = all(0 <= steer.at <= take.chunks for steer in take.steers)
+    return counted and steered and take.chunks >= 1 and take.length_frames == frames_of_chunks(take.chunks)
 
 
 class _Budget:

@@ -21,10 +21,11 @@ PROTOCOL = 1
 JPEG = 1
 _HEADER = struct.Struct(">2sBB8sIIII")
 _MAGIC = b"SF"
-_MOST = 2**31 - 1
+MOST = 2**31 - 1
+"""The largest number that stands for a shot, a take, a frame or a length."""
 
 Text = Annotated[StrictStr, Field(min_length=1, max_length=100_000)]
-Count = Annotated[StrictInt, Field(ge=0, le=_MOST)]
+Count = Annotated[StrictInt, Field(ge=0, le=MOST)]
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 
 
@@ -44,7 +45,7 @@ class MakeShot(_Command):
 
     type: Literal["shot"]
     text: Text
-    chunks: Annotated[StrictInt, Field(ge=1, le=_MOST)] = DEFAULT_CHUNKS
+    chunks: Annotated[StrictInt, Field(ge=1, le=MOST)] = DEFAULT_CHUNKS
     extend: StrictBool = False
     seed: Seed | None = None
     queue: StrictBool = False
