@@ -52,6 +52,23 @@ def test_an_interrupt_is_130_without_a_traceback(
     assert capsys.readouterr().err == "shotstream: interrupted\n"
 
 
+def test_a_reader_who_has_seen_enough_is_left_in_peace() -> None:
+    code = (
+        "import sys\nfrom argparse import ArgumentParser\nfrom shotstream import cli\n"
+        "parser = ArgumentParser()\n"
+        "parser.set_defaults(run=lambda _: [print('line', flush=True) for _ in range(100_000)] and 0)\n"
+        "cli.build_parser = lambda _: parser\nsys.exit(cli.main([]))"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as done:
+        assert done.stdout is not None
+        assert done.stderr is not None
+        assert done.stdout.readline() == "line\n"
+        done.stdout.close()
+        assert done.stderr.read() == ""
+    assert done.returncode == 141
+
+
 def test_our_own_mistakes_are_not_hidden(command: Callable[..., None]) -> None:
     def run(_: argparse.Namespace) -> int:
         raise AssertionError("a bug")

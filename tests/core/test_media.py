@@ -212,6 +212,7 @@ def test_a_full_disk_is_said_in_one_line(tmp_path, monkeypatch):
         ("directory.mp4", "it is a directory"),
         ("a.mov", r"expected a name ending in \.mp4"),
         ("x" * 300 + ".mp4", "the name is too long"),
+        ("x" * 250 + ".mp4", "the name is too long"),
     ],
 )
 def test_names_that_cannot_be_written(tmp_path, name, message):

@@ -8,7 +8,7 @@ import torch
 
 from shotstream.core.errors import InputError
 from shotstream.model import device
-from shotstream.model.device import cpu_flags, has_little_memory, pick_device, pick_dtype, send
+from shotstream.model.device import cpu_flags, has_little_memory, pick_device, pick_dtype, send, within_memory
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
         pick_device(name)
 
 
-@pytest.mark.parametrize("name", ["gpu", "cpu:1", "cuda:x", ""])
+@pytest.mark.parametrize("name", ["gpu", "cpu:", "cpu:1", "cuda:", "cuda:x", "cuda:١", "auto:", ""])
 def test_an_unknown_device_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="expected a device of auto, cpu, cuda, mps"):
         pick_device(name)
@@ -96,3 +96,16 @@ def test_cards_below_20_gib_have_little_memory(gib: int, little: bool, monkeypat
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=gib * 2**30))
     assert has_little_memory(torch.device("cuda:1")) == little
     assert not has_little_memory(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_what_does_not_fit_into_memory_is_named(error: Exception) -> None:
+    with (
+        pytest.raises(InputError, match="a story of 9984x9984 needs more memory"),
+        within_memory("a story of 9984x9984"),
+    ):
+        raise error
+    with pytest.raises(RuntimeError, match="else"), within_memory("a story"):
+        raise RuntimeError("something else")

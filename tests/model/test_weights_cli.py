@@ -113,7 +113,15 @@ def test_convert_refuses_before_it_reads(tiny: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("inspect", "nowhere"), ("convert", "no-such-model", "-o", "ours"), ("convert", "org/model", "-o", ".")],
+    [
+        ("inspect", "nowhere"),
+        ("inspect", "x" * 300),
+        ("convert", "no-such-model", "-o", "ours"),
+        ("convert", "x" * 300, "-o", "ours"),
+        ("convert", "storyworld", "-o", "ours", "--lora", "x" * 300),
+        ("convert", "org/model", "-o", "."),
+        ("convert", "org/model", "-o", "x" * 300),
+    ],
 )
 def test_the_command_exits_with_2_and_one_line(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -195,6 +195,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(shell, tmp_path, arguments, me
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_what_does_not_fit_into_memory_is_one_line_and_is_in_nobodys_way(shell):
+    code, _, err = shell(LINE, "-o", "out.mp4", "--size", "99984x99984")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "a story of 99984x99984 needs more memory than there is" in err
+    assert shell(LINE, "-o", "out.mp4", "--chunks", 1)[0] == 0
+
+
 def test_what_exists_is_kept(shell, tmp_path):
     (tmp_path / "out.mp4").write_text("somebody's")
     code, _, err = shell(LINE, "-o", "out.mp4")

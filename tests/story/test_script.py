@@ -221,6 +221,9 @@ BAD_YAML = {
     "control character": ("global: a\x00b\n", "no YAML"),
     "two documents": ("global: a\n---\nglobal: b\n", "line 2"),
     "bad date": ("global: 2020-13-45\nshots:\n- text: b\n", "line 1: cannot read '2020-13-45'; put text in quotes"),
+    "no such date": ("global: !!timestamp foo\nshots:\n- text: b\n", "line 1: cannot read 'foo'; put text in quotes"),
+    "no number": ("global: !!int ''\nshots:\n- text: b\n", "line 1: cannot read ''; put text in quotes"),
+    "no yes or no": ("global: !!bool maybe\nshots:\n- text: b\n", "line 1: cannot read 'maybe'; put text in quotes"),
     "lone surrogate": ('global: "\\ud800"\nshots:\n- text: b\n', "lone surrogate"),
     "too deep": ("[" * 5000, "nested too deeply"),
 }

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ def replacing(path: Path) -> Iterator[Path]:
             _flush_to_disk(partial)
             partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a name that is too long, which is on its way already
+            partial.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,6 +1,9 @@
 """Where a model runs and in which precision."""
 
 import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -9,12 +12,15 @@ from torch import Tensor
 from shotstream.core.errors import InputError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+_DEVICE = re.compile(rf"({'|'.join(DEVICES)})|cuda:(\d+)", re.ASCII)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BFLOAT16_FLAGS = frozenset({"amx_bf16", "bf16"})
 """What /proc/cpuinfo calls fast arithmetic in bfloat16, on x86 and on Arm. avx512_bf16 alone is not: on an Intel Xeon
 with it and without AMX, matrix products ran at 150 GFLOP/s in bfloat16 and 300 in float32."""
 
 LITTLE_MEMORY = 20 * 2**30
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""What a RuntimeError of torch says of it, on one device or another."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -23,9 +29,10 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         InputError: the name is unknown, or this machine has no such device.
     """
-    kind, _, index = name.partition(":")
-    if kind not in DEVICES or (index and not (index.isdecimal() and kind == "cuda")):
-        raise InputError(f"expected a device of {', '.join(DEVICES)}, got '{name}'")
+    match = _DEVICE.fullmatch(name)
+    if match is None:
+        raise InputError(f"expected a device of {', '.join(DEVICES)}, or cuda:N, got '{name}'")
+    kind, index = match[1] or "cuda", match[2]
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if kind == "auto":
         return torch.device(next(device for device in ("cuda", "mps", "cpu") if available[device]))
@@ -33,7 +40,7 @@ def pick_device(name: str = "auto") -> torch.device:
         raise InputError(f"expected a {kind.upper()} device, found none; use --device cpu")
     if index and int(index) >= torch.cuda.device_count():
         raise InputError(f"expected a CUDA device number below {torch.cuda.device_count()}, got {index}")
-    return torch.device(name)
+    return torch.device(kind, int(index)) if index else torch.device(kind)
 
 
 def pick_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
@@ -61,6 +68,17 @@ def cuda_capability(device: torch.device) -> tuple[int, int] | None:
 def has_little_memory(device: torch.device) -> bool:
     """Whether it is a CUDA device with less memory than a full-size model needs at ease (docs/performance.md)."""
     return device.type == "cuda" and torch.cuda.get_device_properties(device).total_memory < LITTLE_MEMORY
+
+
+@contextmanager
+def within_memory(what: str) -> Iterator[None]:
+    """Turns that `what` does not fit into memory into an InputError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
+            raise InputError(f"{what} needs more memory than there is; make it smaller or run it elsewhere") from error
+        raise
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

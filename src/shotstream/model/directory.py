@@ -45,8 +45,10 @@ def read_directory(directory: Path) -> ModelStates:
 
 
 def check_target_directory(directory: Path) -> None:
-    """Raises InputError where a model would overwrite something."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    """Raises InputError where a model cannot be written, or would overwrite something."""
+    with writing(directory):
+        taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+    if taken:
         raise InputError(f"cannot write {directory}: it exists and is not empty; remove it or choose another name")
 
 

@@ -1,5 +1,6 @@
 """What files of weights hold, without running them: for people who wonder what they have."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def inspect(path: Path) -> ModelReport:
     Raises:
         InputError: there is nothing there, or a file in it cannot be read.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return ModelReport((inspect_file(path),), "")
     reports = tuple(inspect_file(file) for file in weight_files(path))
     if not reports:

@@ -1,6 +1,7 @@
 """Files of tensors, read without running anything in them: safetensors, whole or sharded, and torch's own format."""
 
 import json
+import os
 import pickle
 import re
 import zipfile
@@ -83,8 +84,8 @@ def open_container(data: Any, path: Path) -> Mapping[str, Tensor]:
 
 
 def _present(path: Path) -> Path:
-    if not path.is_file():
-        raise InputError(f"{path}: expected a file, found {'a directory' if path.is_dir() else 'nothing'} there")
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: expected a file, found {'a directory' if os.path.isdir(path) else 'nothing'} there")
     with path.open("rb") as file:
         if file.read(len(_POINTER)) == _POINTER:
             raise InputError(f"{path}: expected weights, got a Git LFS pointer to them; run 'git lfs pull' there")

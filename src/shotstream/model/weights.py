@@ -1,6 +1,7 @@
 """Tensors into networks, all or nothing, and adapters into tensors."""
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -174,7 +175,7 @@ def adapter_files(path: Path | None) -> tuple[Path, ...]:
     """The files of an adapter, named by its file or its directory: tensors, and settings where there are any."""
     if path is None:
         return ()
-    file = path / ADAPTER_FILE if path.is_dir() else path
+    file = path / ADAPTER_FILE if os.path.isdir(path) else path
     config = file.parent / ADAPTER_CONFIG
     return (file, config) if config.is_file() else (file,)
 

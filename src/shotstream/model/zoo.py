@@ -1,5 +1,6 @@
 """Models by name: the embedded ones, directories of ours, published files, hub repositories."""
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -97,8 +98,8 @@ def find(source: str | Path) -> tuple[Path, bool]:
     name = str(source)
     if name in available():
         return EMBEDDED / name, False
-    path = Path(source).expanduser()
-    if path.exists():
+    path = Path(os.path.expanduser(source))
+    if os.path.exists(path):  # a path's own method raises where the name is too long to be one
         return path, False
     if isinstance(source, Path) or not _REPOSITORY.fullmatch(name):
         known = ", ".join(available()) or "none"
@@ -113,8 +114,8 @@ def find_decoder(source: str | Path) -> Path:
     Raises:
         InputError: there is no such file, or it cannot be downloaded.
     """
-    path = Path(source).expanduser()
-    if not path.exists():
+    path = Path(os.path.expanduser(source))
+    if not os.path.exists(path):
         if isinstance(source, Path) or not _REPOSITORY.fullmatch(source) or path.suffix in (".pth", ".safetensors"):
             raise InputError(f"unknown decoder '{source}': expected the file of a tiny VAE, or a hub id org/name")
         path = _snapshot(source, list(PUBLISHED_FILES))

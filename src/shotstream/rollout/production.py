@@ -25,6 +25,7 @@ from shotstream.core.media import (
 )
 from shotstream.core.pictures import write_gif, write_png
 from shotstream.core.spec import FPS
+from shotstream.model.device import within_memory
 from shotstream.model.text import TruncationReport
 from shotstream.rollout.stream import Story
 from shotstream.story.captions import compose_caption
@@ -136,8 +137,8 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
     Returns the number of frames of the whole story.
 
     Raises:
-        InputError: an output cannot be written or must not be overwritten, a picture of the cast cannot be read, or the
-            story there is another one.
+        InputError: an output cannot be written or must not be overwritten, a picture of the cast cannot be read, the
+            story there is another one, or a shot of its size needs more memory than there is.
     """
     outputs.check(mode)
     pictures = [read_video(entry.image, [0])[0] for entry in script.cast]
@@ -163,7 +164,8 @@ def _make_shot(story: Story, index: int, shot: ScriptShot, video: Path, watch: W
         if watch:
             watch.kept(length)
         return
-    with VideoWriter(video, FPS) as writer:
+    size = f"{story.history.identity.width}x{story.history.identity.height}"
+    with within_memory(f"a story of {size}"), VideoWriter(video, FPS) as writer:
         for frames in _directed(story, shot):
             writer.add(frames)
             if watch:

@@ -14,6 +14,8 @@ SHOT_KEYS = ("text", "chunks", "extend", "seed", "cast", "steer")
 STEER_KEYS = ("at", "text")
 CAST_KEYS = ("image", "caption")
 T = TypeVar("T")
+_UNREADABLE = (yaml.YAMLError, ValueError, AttributeError, LookupError, ArithmeticError)
+"""What the YAML library makes of values that do not fit the type they claim to be, such as `!!bool maybe`."""
 
 
 def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS) -> Script:
@@ -115,7 +117,7 @@ class _Reader:
             raise InputError(f"{self._where(node)}: expected one value, got {_kind(node)}; put text in quotes")
         try:
             return self._loader.construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
+        except _UNREADABLE as error:
             raise InputError(f"{self._where(node)}: cannot read {node.value[:80]!r}; put text in quotes") from error
 
     def _where(self, node: yaml.Node) -> str:
