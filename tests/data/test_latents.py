@@ -3,6 +3,7 @@
 import copy
 import errno
 import fcntl
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -159,6 +160,21 @@ def test_a_pool_of_another_origin_is_refused_by_its_name(networks: Networks, tmp
     ):
         with pytest.raises(InputError, match=f"made with another {what}; remove it first"):
             LatentPool(tmp_path, *arguments, parts=parts)
+
+
+def test_a_pool_that_is_older_than_a_field_has_its_default(networks: Networks, tmp_path: Path) -> None:
+    LatentPool(tmp_path, CONFIG, WORLD, *networks)
+    path = tmp_path / latents.IDENTITY_FILE
+    identity = json.loads(path.read_text())
+    assert identity["config"].pop("pictures") is False
+    path.write_text(json.dumps(identity))
+    LatentPool(tmp_path, CONFIG, WORLD, *networks)
+    with pytest.raises(InputError, match="made with another config"):
+        LatentPool(tmp_path, replace(CONFIG, pictures=True), WORLD, *networks)
+    del identity["config"]["batches"]
+    path.write_text(json.dumps(identity))
+    with pytest.raises(InputError, match="made with another config"):
+        LatentPool(tmp_path, CONFIG, WORLD, *networks)
 
 
 def test_a_codec_whose_decoder_has_learnt_more_makes_the_same_latents(networks: Networks, tmp_path: Path) -> None:

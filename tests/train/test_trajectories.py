@@ -1,5 +1,6 @@
 """The teacher's trajectories: which states are kept, and that they are those of its sampler."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from shotstream.train.execution import Execution
 from shotstream.train.presets import TINY, Preset
 from shotstream.train.run import Run
 from shotstream.train.settings import Trajectories
-from shotstream.train.trajectories import STATES, TrajectoryStore, kept_steps
+from shotstream.train.trajectories import IDENTITY_FILE, STATES, TrajectoryStore, kept_steps
 
 NOMINAL = (1000.0, 740.0, 500.0, 260.0)
 
@@ -67,6 +68,17 @@ def test_trajectories_of_another_teacher_are_not_mixed_in(
     shutil.rmtree(directory / "teacher" / "checkpoints" / "step-00000002")
     with pytest.raises(InputError, match="was made with another teacher; remove it first"):
         Run(directory, lively(), Execution(torch.device("cpu"))).make_trajectories(lambda _: None)
+
+
+def test_trajectories_of_a_pool_that_is_older_than_a_field_are_its_own(
+    copy: Callable[..., Path], lively: Callable[..., Preset]
+) -> None:
+    directory = copy("run")
+    path = directory / "trajectories" / IDENTITY_FILE
+    identity = json.loads(path.read_text())
+    del identity["shots"]["config"]["pictures"]
+    path.write_text(json.dumps(identity))
+    assert Run(directory, lively(), Execution(torch.device("cpu"))).make_trajectories(lambda _: None)
 
 
 def test_making_them_can_stop_and_go_on(copy: Callable[..., Path], lively: Callable[..., Preset]) -> None:

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -59,6 +60,10 @@ class PoolConfig:
             raise InputError(
                 f"expected one share for each of the chunks {self.chunks}, 1 in all, got {self.chunk_shares}"
             )
+
+
+UNSAID: Mapping[str, object] = MappingProxyType({"config": json.loads(json.dumps(to_dict(PoolConfig())))})
+"""What a pool's identity means without saying it: fields that there were not yet when the pool was made."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ class LatentPool:
             "networks": hash_tensors([*codec.encoding_tensors(), *encoder.state_dict().values()]),
         }
         self.identity: Mapping[str, object] = json.loads(json.dumps(identity))
-        claim(directory / IDENTITY_FILE, self.identity)
+        claim(directory / IDENTITY_FILE, self.identity, UNSAID)
 
     def __call__(self, step: int, part: int = 0) -> Batch:
         """The samples of one part of a step: a pure function of the pool, the step and the part.
@@ -287,8 +292,13 @@ def encode_captions(captions: Sequence[Sequence[str]], encoder: TextEncoder) -> 
     return text
 
 
-def claim(path: Path, identity: Mapping[str, object]) -> None:
+def claim(path: Path, identity: Mapping[str, object], unsaid: Mapping[str, object] = MappingProxyType({})) -> None:
     """Writes into a file whose the directory around it is, plain data by topic.
+
+    Args:
+        path: the file.
+        identity: what it says, or has said before.
+        unsaid: what a file means that was written when there was less to say.
 
     Raises:
         InputError: it is another's.
@@ -296,10 +306,20 @@ def claim(path: Path, identity: Mapping[str, object]) -> None:
     if not path.exists():
         write_json(path, identity)
         return
-    there = json.loads(path.read_text())
+    there = _completed(json.loads(path.read_text()), unsaid)
     for what, mine in identity.items():
         if there.get(what) != mine:
             raise InputError(f"{path.parent} was made with another {what}; remove it first, or name another run")
+
+
+def _completed(said: Mapping[str, object], unsaid: Mapping[str, object]) -> dict[str, object]:
+    """What is said, and at every depth what is not, as `unsaid` has it."""
+    both = {**unsaid, **said}
+    for name in unsaid.keys() & said.keys():
+        inner, default = said[name], unsaid[name]
+        if isinstance(inner, Mapping) and isinstance(default, Mapping):
+            both[name] = _completed(inner, default)
+    return both
 
 
 def hash_tensors(tensors: Iterable[Tensor]) -> str:

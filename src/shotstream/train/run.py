@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.files import make_directory, write_json
-from shotstream.data.latents import LatentPool, PoolConfig, claim, hash_tensors
+from shotstream.data.latents import UNSAID, LatentPool, PoolConfig, claim, hash_tensors
 from shotstream.data.samples import ShotSource
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.codec import Codec
@@ -109,7 +109,7 @@ class Run:
         """
         weights, (shots,), store = self.weights("teacher"), self.pools("trajectories"), self._trajectories()
         made_from = {"teacher": hash_tensors(weights.values()), "shots": shots.identity}
-        claim(store.identity_file, {**store.identity, **made_from})
+        claim(store.identity_file, {**store.identity, **made_from}, {"shots": UNSAID})
         return store.make(self._frozen(weights), shots, self.execution, watch, minutes)
 
     def pools(self, *stages: str) -> tuple[LatentPool, ...]:
