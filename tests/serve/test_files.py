@@ -34,6 +34,8 @@ def test_videos_have_every_frame(studio: Any, told: str, kind: str, tmp_path: Pa
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(pictures) == frames_of_chunks(2) + frames_of_chunks(1)
     assert pictures[0].shape == (32, 48, 3)
+    beyond = studio.client.get(f"/api/stories/{told}/export/{kind}", headers={"Range": "bytes=999999999-"})
+    assert beyond.status_code == 416
     assert list((tmp_path / "data" / "passing").iterdir()) == []
 
 

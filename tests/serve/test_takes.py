@@ -1,6 +1,8 @@
 """Takes can be looked at one by one, and pictures join the cast."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import av
@@ -10,6 +12,7 @@ import pytest
 from shotstream.core.pictures import write_png
 from shotstream.core.spec import frames_of_chunks
 from shotstream.serve.pictures import MAX_PIXELS, JpegEncoder
+from shotstream.serve.server import COPIES
 
 
 def pixels(data: bytes, form: str) -> Any:
@@ -46,6 +49,30 @@ def test_a_take_is_a_picture_and_a_video(studio: Any) -> None:
     for place in ("0/2", "1/0", "-1/0", f"{2**80}/0"):
         assert studio.client.get(f"{takes}/{place}/video").status_code == 404
     assert studio.client.get(f"{takes}/x/0/video").status_code == 422
+
+
+def test_a_take_is_encoded_once_and_waits_for_no_export(
+    studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shotstream.serve.replays.KEPT", 1)
+    story, kept = studio.begin(), tmp_path / "data" / "replays"
+    with studio.watch(story) as watcher:
+        watcher.make("The fox walks.", 1)
+        watcher.make("The fox sleeps.", 1)
+    first, second = (f"/api/stories/{story}/takes/{shot}/0/video" for shot in (0, 1))
+    copying = studio.client.app.state.server.copying
+    for _ in range(COPIES):
+        assert copying.acquire(blocking=False)
+    with ThreadPoolExecutor(6) as viewers:
+        assert {reply.status_code for reply in viewers.map(studio.client.get, [first] * 6)} == {200}
+    (video,) = kept.iterdir()
+    made_ns = video.stat().st_mtime_ns
+    assert studio.client.get(first, headers={"Range": "bytes=10-19"}).content == video.read_bytes()[10:20]
+    assert studio.client.get(first, headers={"Range": "bytes=999999999-"}).status_code == 416
+    assert video.stat().st_mtime_ns == made_ns
+    assert studio.client.get(second).status_code == 200
+    (other,) = kept.iterdir()
+    assert other != video
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])

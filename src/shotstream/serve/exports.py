@@ -13,7 +13,7 @@ import numpy as np
 
 from shotstream.core.config import to_dict
 from shotstream.core.files import replacing, write_bytes, writing
-from shotstream.core.media import Frames, VideoWriter, iter_video, write_video
+from shotstream.core.media import Frames, VideoWriter
 from shotstream.core.pictures import write_gif
 from shotstream.core.spec import FPS, MAX_CHUNKS
 from shotstream.serve.refusals import RefusedError
@@ -47,15 +47,6 @@ def export(directory: Path, kind: Kind, target: Path) -> None:
     if not len(history):
         raise RefusedError("conflict", "expected a branch with at least one shot, got none; make a shot first")
     _WRITERS[kind](history, target)
-
-
-def write_take(video: Path, target: Path) -> None:
-    """Writes the lossless video of a take as MP4.
-
-    Raises:
-        InputError: it was damaged, or the file cannot be written.
-    """
-    write_video(target, iter_video(video), FPS)
 
 
 def script_of(history: History) -> Script:

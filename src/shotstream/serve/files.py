@@ -3,12 +3,11 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
-from starlette.background import BackgroundTask
+from starlette.types import Receive, Scope, Send
 
 from shotstream.core.files import writing
 from shotstream.serve.disk import check_space
@@ -28,24 +27,29 @@ _TYPES = {
 }
 
 
+class PassingFile(FileResponse):
+    """A file that was written for one answer, and is removed after it, whatever becomes of that."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            Path(self.path).unlink()
+
+
 @router.get("/stories/{story}/export/{kind}", response_class=FileResponse)
 def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
     """The story as a file: its current branch, or with zip everything."""
     row = server.store.get(story)
-    name, directory = f"story-{row.id}.{kind}", server.store.directory(row.id)
-    return send_file(server, kind, name, lambda target: export(directory, kind, target))
-
-
-def send_file(server: Server, kind: Kind, name: str, write: Callable[[Path], None]) -> FileResponse:
-    """A file that is written for one answer, and removed after it."""
     if not server.copying.acquire(blocking=False):
         raise RefusedError("busy", "other stories are being exported; try again in a moment")
     target = _temporary(server).with_suffix(f".{kind}")
     try:
-        write(target)
+        export(server.store.directory(row.id), kind, target)
     finally:
         server.copying.release()
-    return FileResponse(target, media_type=_TYPES[kind], filename=name, background=BackgroundTask(target.unlink))
+    return PassingFile(target, media_type=_TYPES[kind], filename=f"story-{row.id}.{kind}")
 
 
 @router.post("/import", status_code=201, openapi_extra={"requestBody": {"content": {"application/zip": {}}}})

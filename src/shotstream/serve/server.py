@@ -14,6 +14,7 @@ from shotstream.serve.exports import clear
 from shotstream.serve.house import House
 from shotstream.serve.protocol import DraftCaption, MakeShot
 from shotstream.serve.refusals import RefusedError
+from shotstream.serve.replays import Replays
 from shotstream.serve.session import AnyCommand
 from shotstream.serve.settings import Settings
 from shotstream.serve.store import Store
@@ -30,6 +31,7 @@ class Server:
         self.model, self.settings, self.store, self.worker = model, settings, store, worker
         self.house = House(worker, settings.limits)
         self.passing = clear(settings.data / "passing")
+        self.replays = Replays(settings.data / "replays")
         self.director = Director.from_environment()
         self.copying = threading.BoundedSemaphore(COPIES)
 

@@ -8,8 +8,6 @@ from fastapi.responses import FileResponse
 
 from shotstream.core.media import read_video
 from shotstream.serve.disk import check_space
-from shotstream.serve.exports import write_take
-from shotstream.serve.files import send_file
 from shotstream.serve.pictures import JpegEncoder, read_picture
 from shotstream.serve.protocol import Done
 from shotstream.serve.refusals import RefusedError
@@ -34,10 +32,8 @@ def take_picture(story: str, shot: int, take: int, server: Here) -> Response:
 @router.get("/takes/{shot}/{take}/video", response_class=FileResponse)
 def take_video(story: str, shot: int, take: int, server: Here) -> FileResponse:
     """A take as MP4."""
-    _, files = _take(server, story, shot, take)
-    return send_file(
-        server, "mp4", f"story-{story}-{shot}-{take}.mp4", lambda to: write_take(files.video(shot, take), to)
-    )
+    path = server.replays.video(*_take(server, story, shot, take))
+    return FileResponse(path, media_type="video/mp4", filename=f"story-{story}-{shot}-{take}.mp4")
 
 
 @router.post("/cast", status_code=201, openapi_extra=_IMAGE)

@@ -1,0 +1,47 @@
+"""Takes as videos that browsers play: encoded once, and kept for who comes next."""
+
+import threading
+from pathlib import Path
+
+from shotstream.core.media import iter_video, write_video
+from shotstream.core.spec import FPS
+from shotstream.serve.exports import clear
+from shotstream.story.files import StoryFiles
+from shotstream.story.tree import Take
+
+KEPT = 64
+"""Videos that are kept at most; beyond that, the one that was asked for longest ago makes room."""
+
+
+class Replays:
+    """MP4s of takes, named by what is in them, since the number of a take that was lost is given again.
+
+    May be used from any thread.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Begins with none.
+
+        Raises:
+            InputError: the directory cannot be made.
+        """
+        self._directory, self._lock = clear(directory), threading.Lock()
+        self._kept: dict[str, Path] = {}
+
+    def video(self, take: Take, files: StoryFiles) -> Path:
+        """A take as MP4. Others wait while one is encoded.
+
+        Raises:
+            InputError: it was damaged, or the disk is full.
+        """
+        with self._lock:
+            path = self._kept.pop(take.sha256, None) or self._encode(take, files)
+            self._kept[take.sha256] = path
+            while len(self._kept) > KEPT:
+                self._kept.pop(next(iter(self._kept))).unlink(missing_ok=True)
+            return path
+
+    def _encode(self, take: Take, files: StoryFiles) -> Path:
+        path = self._directory / f"{take.sha256}.mp4"
+        write_video(path, iter_video(files.video(take.shot, take.take)), FPS)
+        return path
