@@ -26,7 +26,7 @@ SHEET_STORIES = 20
 """A sheet shows the first so many stories."""
 
 
-class _Kinds(argparse._SubParsersAction):  # type: ignore[type-arg]
+class _Kinds(argparse._SubParsersAction):
     """Commands with options of their own, which stand behind their names: those in front would be lost."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *rest: Any) -> None:
