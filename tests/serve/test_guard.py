@@ -42,7 +42,7 @@ def test_a_token_is_asked_for_everywhere(serve: Any) -> None:
     with serve(token="sesame") as studio:
         paths = list(studio.client.get("/api/openapi.json?token=sesame").json()["paths"])
         assert len(paths) > 8
-        for path in [*paths, "/api/openapi.json", "/api/docs"]:
+        for path in [*paths, "/api/openapi.json"]:
             expected = 200 if path == "/api/health" else 401
             assert studio.client.get(path).status_code == expected, path
         assert studio.client.get("/").status_code == 200
@@ -63,6 +63,17 @@ def test_pages_of_other_sites_are_refused(studio: Any, headers: dict[str, str]) 
         studio.client.websocket_connect(f"ws://127.0.0.1/api/stories/{'0' * 16}/watch", headers=headers),
     ):
         pass
+
+
+def test_every_part_of_the_page_has_the_pages_rules(studio: Any) -> None:
+    for path in ("/", "/web/main.js", "/web/styles/base.css", "/web/icon.svg"):
+        reply = studio.client.get(path)
+        assert "frame-ancestors 'none'" in reply.headers["content-security-policy"], path
+        assert reply.headers["cache-control"] == "no-cache", path
+        again = studio.client.get(path, headers={"If-None-Match": reply.headers["etag"]})
+        assert again.headers["cache-control"] == "no-cache", path
+    for path in ("/web/index.html", "/web/./index.html", "/web/", "/api/docs", "/docs"):
+        assert studio.client.get(path).status_code == 404, path
 
 
 def test_bodies_have_a_limit(serve: Any) -> None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
@@ -33,8 +35,23 @@ PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 """The page runs its own scripts and nothing else, talks to this server alone, and stands in no other page."""
+PAGE = "index.html"
 _CODES: dict[int, Code] = {404: "not_found", 405: "not_found"}
 _log = logging.getLogger(__name__)
+
+
+class PageParts(StaticFiles):
+    """What the page is made of, under the page's own rules; the page itself has one address, and it is not here."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """Where a part lies, and what it is."""
+        return ("", None) if path == PAGE else super().lookup_path(path)
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """The answer that has a part."""
+        answer = super().file_response(*args, **options)
+        answer.headers.update(PAGE_HEADERS)
+        return answer
 
 
 def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
@@ -63,7 +80,7 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         openapi_url="/api/openapi.json",
-        docs_url="/api/docs",
+        docs_url=None,
         redoc_url=None,
     )
     app.include_router(routes.router)
@@ -71,8 +88,8 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
     app.include_router(files.router)
     app.include_router(ideas.router)
     app.include_router(socket.router)
-    app.mount("/web", StaticFiles(directory=WEB))
-    app.add_api_route("/", lambda: FileResponse(WEB / "index.html", headers=PAGE_HEADERS), include_in_schema=False)
+    app.mount("/web", PageParts(directory=WEB))
+    app.add_api_route("/", lambda: FileResponse(WEB / PAGE, headers=PAGE_HEADERS), include_in_schema=False)
     app.add_middleware(Guard, settings=settings)
     _say_errors(app)
     return app
