@@ -17,6 +17,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_latents
 from shotstream.model.config import TinyDecoderConfig, WanVAEConfig
 from shotstream.model.directory import write_directory
+from shotstream.model.inspection import inspect_file
 from shotstream.model.parts import ModelParts, random_parts
 from shotstream.model.tiny_vae import TinyDecoder, TinyWanVAE, read_tiny_decoder
 from shotstream.model.vae import FEW_PIXELS_A_PASS, WanVAE
@@ -145,6 +146,14 @@ def test_a_file_is_read_without_its_encoder(tmp_path: Path, name: str) -> None:
     assert config == NARROW
     assert read.keys() == state.keys() - {"encoder.0.weight"}
     assert all(torch.equal(read[name], state[name]) for name in read)
+
+
+def test_a_file_is_told_by_its_names(tmp_path: Path) -> None:
+    save_file(narrow_state(), tmp_path / "tiny.safetensors")
+    report = inspect_file(tmp_path / "tiny.safetensors")
+    assert (report.what, report.problem) == ("tiny VAE for Wan's latents", "")
+    save_file(without(narrow_state(), "decoder.9.conv.2.bias"), tmp_path / "tiny.safetensors")
+    assert "1 missing (decoder.9.conv.2.bias)" in inspect_file(tmp_path / "tiny.safetensors").problem
 
 
 def without(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:

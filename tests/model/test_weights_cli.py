@@ -1,6 +1,7 @@
 """`shotstream weights inspect` and `convert`."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,30 @@ def test_a_directory_of_ours_is_told(tiny: Any, tmp_path: Path, capsys: pytest.C
     assert "codec.safetensors: codec of 'tiny'" in said
     (tmp_path / "ours" / "tokenizer.json").unlink()
     assert run("inspect", tmp_path / "ours") == 1
-    assert "missing tokenizer.json" in capsys.readouterr().out
+    assert "expected tokenizer.json or spiece.model, found neither" in capsys.readouterr().out
+
+
+def test_a_directory_that_would_not_open_is_not_said_to(
+    tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_directory(tiny.parts, tmp_path / "ours")
+    config = json.loads((tmp_path / "ours" / "config.json").read_text())
+    config["transformer"]["num_layers"] = 3
+    (tmp_path / "ours" / "config.json").write_text(json.dumps(config))
+    assert run("inspect", tmp_path / "ours") == 1
+    *files, last = capsys.readouterr().out.splitlines()
+    assert "missing (blocks.2." in "\n".join(files)
+    assert "the tensors do not fit Transformer" in last
+    assert "opens as a model" not in last
+
+
+def test_a_directory_of_the_name_of_a_model_is_judged_itself(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_directory(tiny.parts, tmp_path / "storyworld")
+    (tmp_path / "storyworld" / "tokenizer.json").unlink()
+    assert run("inspect", "storyworld") == 1
 
 
 def test_a_checkpoint_is_told_and_what_it_lacks(tiny: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """What files of weights hold, without running them: for people who wonder what they have."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +12,16 @@ from shotstream.core.config import from_dict
 from shotstream.core.errors import InputError
 from shotstream.model import infer
 from shotstream.model.config import ModelConfig
-from shotstream.model.directory import CONFIG_FILE, TOKENIZER_FILE, WEIGHT_FILES, is_ours
+from shotstream.model.directory import CONFIG_FILE, WEIGHT_FILES, is_ours
 from shotstream.model.names import identify, to_original
 from shotstream.model.parts import networks
-from shotstream.model.published import locate
 from shotstream.model.tensors import INDEX_SUFFIX, files_of, read_json, read_tensors
 from shotstream.model.text import TextEncoder
+from shotstream.model.tiny_vae import read_tiny_decoder
 from shotstream.model.transformer import Transformer
 from shotstream.model.vae import WanVAE
 from shotstream.model.weights import compare
+from shotstream.model.zoo import open_parts
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".ckpt")
 SEARCH_DEPTH = 3
@@ -58,7 +59,7 @@ def inspect(path: Path) -> ModelReport:
     reports = tuple(inspect_file(file) for file in weight_files(path))
     if not reports:
         raise InputError(f"{path}: expected files of weights ({', '.join(WEIGHT_SUFFIXES)}), found none")
-    return ModelReport(reports, _problem(path))
+    return ModelReport(reports, _complaint(lambda: open_parts(path.absolute())))
 
 
 def inspect_file(path: Path) -> FileReport:
@@ -99,6 +100,8 @@ def _judge(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:
     part, layout = found
     if part == "lora":
         return layout, ""
+    if part == "tiny_decoder":
+        return layout, _complaint(lambda: read_tiny_decoder(path))
     original = to_original(part, state)
     try:
         with torch.device("meta"):
@@ -116,13 +119,10 @@ def _network_like(part: str, state: Mapping[str, Tensor], where: str) -> nn.Modu
     return TextEncoder(infer.text_encoder_config(state, 1, where))
 
 
-def _problem(directory: Path) -> str:
-    if is_ours(directory):
-        names = (*WEIGHT_FILES.values(), TOKENIZER_FILE)
-        missing = [name for name in names if not (directory / name).is_file()]
-        return f"{directory}: missing {', '.join(missing)}" if missing else ""
+def _complaint(open_it: Callable[[], object]) -> str:
+    """Why something does not open; empty where it does. Tensors are mapped from disk, so that this costs little."""
     try:
-        locate(directory)
+        open_it()
     except InputError as error:
         return str(error)
     return ""

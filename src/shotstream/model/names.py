@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, TypeVar
 
 T = TypeVar("T")
-Part = Literal["transformer", "codec", "text_encoder", "lora"]
+Part = Literal["transformer", "codec", "text_encoder", "lora", "tiny_decoder"]
 
 WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
 """What FSDP, activation checkpointing, compilation and DDP put into names, anywhere."""
@@ -82,6 +82,7 @@ _SIGNATURES: tuple[tuple[str, Part, str], ...] = (
     (r"^(encoder\.down_blocks|decoder\.up_blocks)\.", "codec", "Wan VAE (diffusers names)"),
     (r"^blocks\.\d+\.pos_embedding\.", "text_encoder", "UMT5 encoder (original names)"),
     (r"^encoder\.block\.\d+\.layer\.", "text_encoder", "UMT5 encoder (transformers names)"),
+    (r"^decoder\.\d+\.conv\.\d+\.", "tiny_decoder", "tiny VAE for Wan's latents"),
 )
 
 

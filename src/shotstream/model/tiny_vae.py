@@ -140,7 +140,7 @@ def read_tiny_decoder(path: Path) -> tuple[TinyDecoderConfig, dict[str, Tensor]]
     config = _config_of(tensors)
     if config is None:
         found = identify(tensors)
-        what = found[1] if found else "a network of another build"
+        what = found[1] if found and found[0] != "tiny_decoder" else "a network of another build"
         raise InputError(f"{path}: expected a tiny VAE for Wan2.1 ({' or '.join(PUBLISHED_FILES)}), got {what}")
     state = {name: value for name, value in tensors.items() if not name.startswith(OTHER_SIDE)}
     with torch.device("meta"):
