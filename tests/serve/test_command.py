@@ -1,6 +1,10 @@
 """`shotstream serve` and `shotstream studio`: what the command line asks of the server."""
 
+import queue
 import socket
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +29,26 @@ def test_others_cannot_be_served_without_a_token(
     monkeypatch.delenv("SHOTSTREAM_TOKEN", raising=False)
     assert main(["serve", "--host", "0.0.0.0"]) == 2
     assert "expected a token" in capsys.readouterr().err
+
+
+def test_a_browser_that_stays_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for text does, until its reader leaves it."""
+    pages, left = queue.SimpleQueue[str](), threading.Event()
+
+    def browse(page: str) -> None:
+        pages.put(page)
+        left.wait(30)
+
+    def serve(_: object, __: object, started: Callable[[str], None]) -> None:
+        started("http://127.0.0.1:1/")
+
+    monkeypatch.setattr("webbrowser.open", browse)
+    monkeypatch.setattr("shotstream.serve.run.serve", serve)
+    begun_s = time.monotonic()
+    assert main(["studio", "--data", str(tmp_path), "--token", "open sesame"]) == 0
+    assert pages.get(timeout=10) == "http://127.0.0.1:1/?token=open%20sesame"
+    assert time.monotonic() - begun_s < 10
+    left.set()
 
 
 def test_a_port_in_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

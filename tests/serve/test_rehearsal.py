@@ -29,14 +29,14 @@ def test_a_frame_that_comes_in_time_is_no_stall_and_a_late_one_is() -> None:
 
 def test_viewers_direct_and_watch_a_server_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = tmp_path / "seen.json"
-    assert main(["rehearse", "--viewers", "2", "--shots", "1", "--chunks", "2", "--json", str(where)]) == 0
+    assert main(["rehearse", "--viewers", "2", "--shots", "1", "--chunks", "3", "--json", str(where)]) == 0
     told = capsys.readouterr().out
     assert "steer to be seen" in told
     assert "fair share" in told
     seen = json.loads(where.read_text())
     assert len(seen["viewers"]) == 2
     for viewer in seen["viewers"]:
-        assert (viewer["playback"]["frames"], viewer["playback"]["lost"]) == (21, 0)
+        assert (viewer["playback"]["frames"], viewer["playback"]["lost"]) == (33, 0)
         assert len(viewer["picture_s"]) == len(viewer["steer_s"]) == 1
     assert 0 < seen["picture_s"]["min"] <= seen["picture_s"]["max"]
     assert 0 < seen["fair_share"] <= 1
@@ -47,7 +47,7 @@ def test_viewers_direct_and_watch_a_server_of_its_own(tmp_path: Path, capsys: py
     [
         (["http://127.0.0.1:9"], "is a server there?"),
         (["--viewers", "0"], "at least one viewer"),
-        (["--chunks", "1"], "2 to 7 chunks"),
+        (["--chunks", "2"], "3 to 7 chunks"),
         (["--model", "nowhere"], "could not open its model"),
     ],
 )

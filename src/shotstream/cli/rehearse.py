@@ -34,7 +34,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser.add_argument("url", nargs="?", metavar="URL", help="of a running server (default: one of its own)")
     parser.add_argument("--viewers", type=int, default=1, metavar="N", help="viewers at once, a story each (default 1)")
     parser.add_argument("--shots", type=int, default=5, metavar="N", help="shots to direct, and to play (default 5)")
-    parser.add_argument("--chunks", type=int, default=3, metavar="C", help="length of a shot (default 3)")
+    parser.add_argument("--chunks", type=int, default=3, metavar="C", help="length of a shot, 3 to 7 (default 3)")
     parser.add_argument("--model", default="storyworld", metavar="M", help="of a server of its own")
     parser.add_argument("--device", default="auto", metavar="D", help="of a server of its own")
     parser.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE), metavar="T", help="what the server asks for")

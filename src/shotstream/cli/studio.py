@@ -1,6 +1,7 @@
 """`shotstream studio`: the server, and a browser in front of it."""
 
 import argparse
+import threading
 import webbrowser
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +26,10 @@ def _run(args: argparse.Namespace) -> int:
 
     def show(url: str) -> None:
         print(f"The studio is at {url}", flush=True)
-        webbrowser.open(url if settings.token is None else f"{url}?token={quote(settings.token)}")
+        page = url if settings.token is None else f"{url}?token={quote(settings.token)}"
+        threading.Thread(
+            target=webbrowser.open, args=(page,), daemon=True
+        ).start()  # one for text stays until it is left
 
     serve(lambda: open_asked(args), settings, show)
     return 0

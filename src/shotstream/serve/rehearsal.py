@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS, frames_of_chunks
+from shotstream.core.spec import FPS, MAX_CHUNKS, frames_of_chunks
 from shotstream.evaluate.timing import Spread
 from shotstream.serve.protocol import FrameKey, FramePacket
 from shotstream.world.captions import story_captions
@@ -25,6 +25,8 @@ from shotstream.world.stories import sample_story
 
 START_BUFFER_S = 0.5
 """How much a viewer has before it begins to show."""
+MIN_CHUNKS = 3
+"""Of a shot that is steered when its first chunk shows: the second is being made by then."""
 PATIENCE_S = 120
 """Of a viewer that nothing comes to."""
 
@@ -44,8 +46,9 @@ class RehearsalPlan:
     def __post_init__(self) -> None:
         if self.viewers < 1 or self.shots < 1:
             raise InputError(f"expected at least one viewer and shot, got {self.viewers} and {self.shots}")
-        if not 2 <= self.chunks <= 7:
-            raise InputError(f"expected shots of 2 to 7 chunks, which can be steered, got {self.chunks}")
+        if not MIN_CHUNKS <= self.chunks <= MAX_CHUNKS:
+            asked = f"{MIN_CHUNKS} to {MAX_CHUNKS} chunks"
+            raise InputError(f"expected shots of {asked}, which can be steered while they play, got {self.chunks}")
 
 
 @dataclass(frozen=True)
