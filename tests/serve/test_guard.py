@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from starlette.websockets import WebSocketDisconnect
 
 from shotstream.core.errors import InputError
+from shotstream.serve.guard import POLICY_VIOLATION
 from shotstream.serve.settings import Limits, Settings
 
 JSON = st.recursive(
@@ -48,8 +49,10 @@ def test_a_token_is_asked_for_everywhere(serve: Any) -> None:
         assert studio.client.get("/").status_code == 200
         assert studio.client.get("/api/stories", headers={"Authorization": "Bearer sesame"}).json() == []
         assert studio.client.get("/api/stories?token=wrong").status_code == 401
-        with pytest.raises(WebSocketDisconnect), studio.watch("0" * 16):
-            pass
+        with studio.watch("0" * 16) as watcher:
+            assert watcher.read()["code"] == "unauthorized"
+            with pytest.raises(EOFError, match=str(POLICY_VIOLATION)):
+                watcher.read()
 
 
 @pytest.mark.parametrize(
@@ -58,11 +61,10 @@ def test_a_token_is_asked_for_everywhere(serve: Any) -> None:
 def test_pages_of_other_sites_are_refused(studio: Any, headers: dict[str, str]) -> None:
     reply = studio.client.post("/api/stories", json={"global_caption": "x"}, headers=headers)
     assert (reply.status_code, reply.json()["code"]) == (403, "forbidden")
-    with (
-        pytest.raises(WebSocketDisconnect),
-        studio.client.websocket_connect(f"ws://127.0.0.1/api/stories/{'0' * 16}/watch", headers=headers),
-    ):
-        pass
+    address = f"ws://127.0.0.1/api/stories/{'0' * 16}/watch"
+    with studio.client.websocket_connect(address, headers=headers) as socket:
+        assert socket.receive_json()["code"] == "forbidden"
+        assert socket.receive()["code"] == POLICY_VIOLATION
 
 
 def test_every_part_of_the_page_has_the_pages_rules(studio: Any) -> None:

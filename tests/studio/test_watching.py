@@ -81,9 +81,28 @@ def test_the_token_leaves_the_address_and_goes_with_every_call(new_desk: Any, se
     desk.until("document.querySelector('video').currentTime > 0")
 
 
-def test_without_its_token_the_server_says_what_it_wants(new_desk: Any, serve: Any) -> None:
+def test_a_tab_of_its_own_finds_the_token_again(new_desk: Any, serve: Any) -> None:
+    desk = new_desk(serve(token="a-long-secret"))
+    desk.come("/?token=a-long-secret").begin().make("The fox waves.")
+    with desk.page.context.expect_page() as opened:
+        desk.page.evaluate("open(location.href, '_blank', 'noopener')")
+    expect(opened.value.locator(".shot:has(button.thumb)")).to_have_count(1)
+
+
+def test_without_its_token_the_server_asks_for_it_and_the_story_opens(new_desk: Any, serve: Any) -> None:
     server = serve(token="a-long-secret")
-    desk = new_desk(server)
-    desk.expected = ("401",)
-    desk.come()
-    expect(desk.status).to_contain_text("token")
+    desk, stranger = new_desk(server), new_desk(server)
+    desk.come("/?token=a-long-secret").begin().make("The fox waves.")
+    stranger.expected = ("401",)
+    stranger.come(f"/#{desk.story}")
+    field = stranger.page.get_by_role("textbox", name="Token")
+    for token in ("wrong", "a-long-secret"):
+        expect(field).to_have_value("")
+        expect(field).to_be_focused()
+        field.fill(token)
+        field.press("Enter")
+    expect(stranger.shots).to_have_count(1)
+    stranger.page.evaluate("localStorage.setItem('shotstream-token', 'old')")
+    stranger.page.reload()
+    stranger.page.get_by_role("button", name="Leave it").click()
+    expect(stranger.status).to_contain_text("token")

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from shotstream.serve.protocol import problem_of
 from shotstream.serve.refusals import STATUS, RefusedError
 from shotstream.serve.settings import Settings, is_loopback
 
@@ -101,6 +102,8 @@ def _too_large(most: int) -> RefusedError:
 async def _refuse(refusal: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": str(refusal)})
+        await send({"type": "websocket.accept"})  # a browser's page learns nothing of one that is closed before
+        await send({"type": "websocket.send", "text": problem_of(refusal).model_dump_json()})
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION})
         return
     await JSONResponse({"code": refusal.code, "message": str(refusal)}, STATUS[refusal.code])(scope, receive, send)

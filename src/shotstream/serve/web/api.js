@@ -11,12 +11,17 @@ export class ServerError extends Error {
   }
 }
 
-/** Takes the token out of the address bar, and keeps it for as long as the tab lives. */
-export function keepToken() {
+/** Keeps a token for this browser's tabs, now and later. @param {string} token */
+export function keepToken(token) {
+  localStorage.setItem(TOKEN, token);
+}
+
+/** Takes the token out of the address bar, where there is one, and keeps it. */
+export function takeToken() {
   const here = new URL(location.href);
   const token = here.searchParams.get("token");
   if (token === null) return;
-  sessionStorage.setItem(TOKEN, token);
+  keepToken(token);
   here.searchParams.delete("token");
   history.replaceState(null, "", here);
 }
@@ -28,7 +33,7 @@ export function keepToken() {
  * @returns {string}
  */
 export function address(path, parameters = {}) {
-  const given = Object.entries({ ...parameters, token: sessionStorage.getItem(TOKEN) });
+  const given = Object.entries({ ...parameters, token: localStorage.getItem(TOKEN) });
   const query = new URLSearchParams(given.filter(([, value]) => value !== null));
   return query.size ? `${path}?${query}` : path;
 }
@@ -42,7 +47,7 @@ export function address(path, parameters = {}) {
  * @throws {ServerError}
  */
 export async function ask(method, path, { json, body } = {}) {
-  const token = sessionStorage.getItem(TOKEN);
+  const token = localStorage.getItem(TOKEN);
   const headers = { ...(token && { Authorization: `Bearer ${token}` }) };
   if (json) headers["Content-Type"] = "application/json";
   if (body) headers["Content-Type"] = body.type || "application/octet-stream";

@@ -1,8 +1,9 @@
 /** The studio: which of its two views is shown, and for which story (the address's hash). */
 
-import { get, keepToken } from "./api.js";
+import { get, takeToken } from "./api.js";
 import { makeDesk } from "./desk.js";
 import { element } from "./dom.js";
+import { comeIn } from "./entry.js";
 import { makeSays } from "./says.js";
 import { makeStart } from "./start.js";
 import { makeStore, NOTHING_KNOWN } from "./store.js";
@@ -10,7 +11,7 @@ import { makeStore, NOTHING_KNOWN } from "./store.js";
 const POLL_MS = 700;
 const STORY = /^[0-9a-f]{16}$/;
 
-keepToken();
+takeToken();
 const store = makeStore(NOTHING_KNOWN);
 const says = makeSays();
 const toQueue = new Map();
@@ -54,12 +55,20 @@ async function opened() {
   }
 }
 
-await ready;
-try {
-  const [[model], { traits }] = await Promise.all([get("/api/models"), get("/api/words")]);
-  store.set({ director: model.director ?? false, words: traits });
-} catch (error) {
-  says.fail(error);
+/** Takes in what the server knows; whether it lets this page in. */
+async function entered() {
+  try {
+    const { model, words } = await comeIn();
+    store.set({ director: model.director ?? false, words });
+    return true;
+  } catch (error) {
+    says.fail(error);
+    return error.code !== "unauthorized";
+  }
 }
-addEventListener("hashchange", route);
-route();
+
+await ready;
+if (await entered()) {
+  addEventListener("hashchange", route);
+  route();
+}

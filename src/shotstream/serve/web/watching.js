@@ -78,8 +78,9 @@ export function watchStory(story, shots, { store, draw, poster, meter, says, lea
     message: (message) => hear[message.type]?.(message),
     broken: (again) => says.wait(again > 1 ? "Still no connection; trying again." : "The connection broke; trying again."),
     refused(error) {
+      if (error.code === "unauthorized") return location.reload(); // asks for the token, and comes back here
       says.fail(error);
-      leave();
+      return leave();
     },
   });
   return {
