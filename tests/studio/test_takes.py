@@ -8,21 +8,41 @@ from playwright.sync_api import expect
 def test_a_shot_is_tried_again_with_another_seed_and_branches_are_chosen(desk: Any) -> None:
     desk.begin().make("The fox waves.", "The fox jumps.")
     desk.page.get_by_role("button", name="Try shot 1 again").click()
-    takes = desk.page.get_by_label("Take of shot 1")
+    takes = desk.page.get_by_role("combobox", name="Take of shot 1")
     expect(takes).to_have_value("1")
     first, _, again = desk.tree()["takes"]
     assert (again["text"], again["chunks"], again["shot"]) == (first["text"], first["chunks"], 0)
     assert again["seed"] != first["seed"]
     takes.select_option("Take 1 of 2")
+    desk.page.get_by_role("button", name="Go to the chosen take of shot 1").click()
     expect(desk.shots).to_have_count(2)
     assert desk.tree()["current"] == [0, 0]
+
+
+def test_arrow_keys_look_through_takes_and_enter_chooses_one(desk: Any) -> None:
+    desk.begin().make("The fox waves.")
+    desk.page.get_by_role("button", name="Try shot 1 again").click()
+    takes = desk.page.get_by_role("combobox", name="Take of shot 1")
+    expect(takes).to_have_value("1")
+    takes.focus()
+    takes.press("ArrowUp")
+    expect(takes).to_have_value("0")
+    expect(takes).to_be_focused()
+    desk.page.wait_for_timeout(300)
+    assert desk.tree()["current"] == [1]
+    takes.press("Enter")
+    desk.until("document.querySelector('.shot select').value === '0'")
+    expect(desk.page.locator("[data-take='0.0']")).to_have_count(1)
+    expect(takes).to_be_focused()
+    assert desk.tree()["current"] == [0]
 
 
 def test_the_story_goes_back_to_a_shot_and_on_again(desk: Any) -> None:
     desk.begin().make("The fox waves.", "The fox jumps.")
     desk.page.get_by_role("button", name="Back to shot 1").click()
     expect(desk.shots).to_have_count(1)
-    desk.page.get_by_label("Go on with a take that was made before").select_option("Take 1 of 1")
+    desk.page.get_by_role("combobox", name="Take that was made before").select_option("Take 1 of 1")
+    desk.page.get_by_role("button", name="Go to the chosen take that was made before").click()
     expect(desk.shots).to_have_count(2)
     desk.page.get_by_role("button", name="Back to shot 1").click()
     expect(desk.shots).to_have_count(1)

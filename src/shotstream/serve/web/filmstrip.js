@@ -16,6 +16,12 @@ export function makeFilmstrip(store, actions) {
   const root = element("section", { className: "filmstrip", "aria-label": "Filmstrip" }, strip);
   const live = element("canvas", { className: "live", width: 64, height: 40, "aria-hidden": "true" });
   const cards = new Map();
+  /** The take that was chosen on its card, which is replaced by another that the focus is to go to. */
+  let chosen = null;
+  const choose = async (take) => {
+    chosen = nameOf(take);
+    if (!(await actions.choose(take))) chosen = null;
+  };
 
   /** The card that shows exactly this; one that stands already is kept. */
   const keep = (shows, make) => {
@@ -24,15 +30,24 @@ export function makeFilmstrip(store, actions) {
     return [key, cards.get(key)];
   };
   store.watch(["story", "hello", "state", "tree", "replay"], (known) => {
-    const shown = known.hello && known.state ? cardsOf(known, actions, keep, live) : [];
+    const shown = known.hello && known.state ? cardsOf(known, { ...actions, choose }, keep, live) : [];
     const kept = new Set(shown.map(([key]) => key));
     for (const key of cards.keys()) if (!kept.has(key)) cards.delete(key);
     const before = strip.children.length;
     arrange(strip, shown.map(([, card]) => card));
     root.classList.toggle("empty", !shown.length);
     if (strip.children.length > before) showNewest(strip);
+    const card = strip.querySelector(`[data-take="${chosen}"]`);
+    if (card) {
+      if (document.activeElement === document.body) (card.querySelector("select") ?? card.querySelector(".thumb")).focus();
+      chosen = null;
+    }
   });
   return { root, draw: (frame) => live.getContext("2d").drawImage(frame, 0, 0, live.width, live.height) };
+}
+
+function nameOf({ shot, take }) {
+  return `${shot}.${take}`;
 }
 
 /** Scrolls to the shot in the making, or else to the end. */
@@ -89,7 +104,7 @@ function shotCard({ story, take, others, fps }, actions) {
   );
   return element(
     "li",
-    { className: "shot" },
+    { className: "shot", "data-take": nameOf(take) },
     thumb,
     acts,
     element("p", { className: "caption", title: take.text }, take.text),
@@ -97,19 +112,28 @@ function shotCard({ story, take, others, fps }, actions) {
   );
 }
 
-/** Chooses among takes, and with them among branches. `chosen` null: none is stood on. */
+/**
+ * Chooses among takes, and with them among branches: by the button or Enter, since arrow keys only look through them.
+ * `chosen` null: none is stood on.
+ */
 function takeChoice(takes, chosen, label, actions) {
   const options = takes.map((take, at) => {
     const text = `Take ${at + 1} of ${takes.length}`;
     return element("option", { value: String(take.take), selected: take.take === chosen?.take, title: take.text }, text);
   });
   if (!chosen) options.unshift(element("option", { value: "", selected: true }, "Go on with …"));
-  const select = element("select", { className: "takes", "aria-label": label }, ...options);
-  select.onchange = () => {
-    const take = takes.find((one) => String(one.take) === select.value);
-    if (take) actions.choose(take);
+  const select = element("select", { "aria-label": label }, ...options);
+  const wanted = () => takes.find((one) => String(one.take) === select.value && one.take !== chosen?.take);
+  const go = button("Go", () => wanted() && actions.choose(wanted()), {
+    disabled: true, "aria-label": `Go to the chosen ${label[0].toLowerCase()}${label.slice(1)}`,
+  });
+  select.onchange = () => (go.disabled = !wanted());
+  select.onkeydown = (event) => {
+    if (event.key !== "Enter" || !wanted()) return;
+    event.preventDefault();
+    go.click();
   };
-  return select;
+  return element("div", { className: "takes" }, select, go);
 }
 
 function workCard(work, fps, live) {
@@ -154,6 +178,6 @@ function aheadCard(ahead, actions) {
     "li",
     { className: "shot ahead" },
     element("p", { className: "caption" }, `${label}. The next shot becomes another.`),
-    takeChoice(ahead, null, "Go on with a take that was made before", actions),
+    takeChoice(ahead, null, "Take that was made before", actions),
   );
 }
