@@ -6,10 +6,11 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.core.spec import frames_of_chunks
-from shotstream.serve.protocol import MakeShot, Rewind, SteerShot
+from shotstream.serve.protocol import MakeShot, RetryShot, Rewind, State, SteerShot
 from shotstream.serve.session import Chunk, Session
 from shotstream.serve.settings import Limits
 from shotstream.serve.store import Store, begin_row
+from shotstream.serve.views import shot_view
 
 
 class Direct:
@@ -59,6 +60,47 @@ def test_a_steer_shows_with_the_next_chunk(model: Model, store: Store) -> None:
     (steer,) = direct.session.story.history.records[0].steers
     assert (steer.at, steer.text) == (1, "It jumps.")
     direct.session.close()
+
+
+def test_a_shot_is_tried_again_with_its_steers(model: Model, store: Store) -> None:
+    direct = Direct(model, store)
+    direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=3))
+    direct.session.step()
+    direct.session.apply(SteerShot(type="steer", text="It jumps."))
+    direct.session.step()
+    direct.session.apply(SteerShot(type="steer", text="It eats."))
+    finish(direct)
+    direct.session.apply(RetryShot(type="retry", shot=0, seed=5))
+    finish(direct)
+    direct.session.apply(RetryShot(type="retry", shot=0, seed=6))
+    direct.session.step()
+    direct.session.apply(SteerShot(type="steer", text="It sleeps."))
+    texts = [item.work.text for item in direct.published if item.__class__ is State and item.work]
+    assert texts[-1] == "It sleeps."
+    finish(direct)
+    first, again, other = direct.session.story.history.tree.takes
+    assert (again.seed, again.caption, again.chunks, again.steers) == (5, "It walks.", 3, first.steers)
+    assert [(steer.at, steer.text) for steer in first.steers] == [(1, "It jumps."), (2, "It eats.")]
+    assert [(steer.at, steer.text) for steer in other.steers] == [(1, "It sleeps.")], "what is said last holds"
+    view = shot_view(again)
+    assert [(steer.at, steer.text) for steer in view.steers] == [(1, "It jumps."), (2, "It eats.")]
+    direct.session.close()
+
+
+def test_a_shot_that_cannot_be_tried_again_stays_where_it_is(serve: Any) -> None:
+    with serve(shots=2) as studio:
+        name = studio.begin()
+        with studio.watch(name) as watcher:
+            watcher.make("The fox walks.", 1)
+            watcher.make("The fox sleeps.", 1)
+        for shot, code in ((0, "full"), (2, "conflict")):
+            assert studio.command(name, type="retry", shot=shot, seed=1).json()["code"] == code
+        assert studio.client.get(f"/api/stories/{name}/tree").json()["current"] == [0, 0]
+
+
+def finish(direct: Direct) -> None:
+    while direct.session.working:
+        direct.session.step()
 
 
 def test_no_more_is_made_than_is_shown_soon(model: Model, store: Store) -> None:

@@ -24,7 +24,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 NEARLY = st.fixed_dictionaries(
-    {"type": st.sampled_from(["shot", "steer", "cut", "rewind", "switch", "draft", "x"])},
+    {"type": st.sampled_from(["shot", "retry", "steer", "cut", "rewind", "switch", "draft", "x"])},
     optional=dict.fromkeys(("id", "text", "chunks", "extend", "seed", "queue", "shot", "takes", "more"), JSON),
 )
 

@@ -51,6 +51,14 @@ class MakeShot(_Command):
     queue: StrictBool = False
 
 
+class RetryShot(_Command):
+    """Makes a shot of the branch (from 0) again with another seed, steers and all, in place of all that follows it."""
+
+    type: Literal["retry"]
+    shot: Count
+    seed: Seed
+
+
 class SteerShot(_Command):
     """Gives the shot that is being made another caption, from its next chunk on."""
 
@@ -85,9 +93,16 @@ class DraftCaption(_Command):
     text: Text
 
 
-Spoken = MakeShot | SteerShot | CutShot | Rewind | Switch | DraftCaption
+Spoken = MakeShot | RetryShot | SteerShot | CutShot | Rewind | Switch | DraftCaption
 Command = Annotated[Spoken, Field(discriminator="type")]
 _COMMAND: TypeAdapter[Spoken] = TypeAdapter(Command)
+
+
+class SteerView(Message):
+    """Another caption for a shot, from after `at` of its chunks on."""
+
+    at: int
+    text: str
 
 
 class ShotView(Message):
@@ -100,6 +115,7 @@ class ShotView(Message):
     seed: int
     chunks: int
     frames: int
+    steers: list[SteerView]
 
 
 class BranchView(Message):

@@ -12,7 +12,7 @@ from shotstream.serve.director import Director
 from shotstream.serve.disk import check_space
 from shotstream.serve.exports import clear
 from shotstream.serve.house import House
-from shotstream.serve.protocol import DraftCaption, MakeShot
+from shotstream.serve.protocol import DraftCaption, MakeShot, RetryShot
 from shotstream.serve.refusals import RefusedError
 from shotstream.serve.replays import Replays
 from shotstream.serve.session import AnyCommand
@@ -42,7 +42,7 @@ class Server:
             InputError: there is no such story, or it cannot be done.
         """
         await asyncio.to_thread(self.store.get, story)
-        if isinstance(command, MakeShot):
+        if isinstance(command, MakeShot | RetryShot):
             await asyncio.to_thread(check_space, self.store.data, self.settings.limits)
         if isinstance(command, DraftCaption):
             self.house.draft(story, command.text)

@@ -17,6 +17,7 @@ from shotstream.serve.protocol import (
     InWork,
     MakeShot,
     Message,
+    RetryShot,
     Rewind,
     State,
     SteerShot,
@@ -59,7 +60,7 @@ class FinishedTake:
     first: int
 
 
-AnyCommand = MakeShot | SteerShot | CutShot | Rewind | Switch | AddCast
+AnyCommand = MakeShot | RetryShot | SteerShot | CutShot | Rewind | Switch | AddCast
 
 
 class Session:
@@ -140,6 +141,8 @@ class Session:
         match command:
             case MakeShot():
                 self._order(command)
+            case RetryShot():
+                self._retry(command)
             case SteerShot():
                 self._steer(command.text)
             case CutShot():
@@ -171,27 +174,36 @@ class Session:
         self.story.close()
 
     def _order(self, command: MakeShot) -> None:
-        self._check_limits(command)
         plan = Plan(command.text, command.chunks, command.extend, command.seed)
-        if command.queue:
-            self._queue.append(plan)
-            self._save()
-            self._tell()
-        else:
+        self._check_limits(plan)
+        if not command.queue:
             self._leave(self._cut, [plan])
-
-    def _check_limits(self, command: MakeShot) -> None:
-        limits = self._limits
-        check_caption(command.text, limits)
-        longest = limits.chunks if command.extend else MAX_CHUNKS
-        if command.chunks > longest:
+            return
+        if len(self._queue) >= self._limits.queued_shots:
             raise RefusedError(
-                "too_large", f"expected at most {longest} chunks, got {command.chunks}; make another shot"
+                "full", f"expected at most {self._limits.queued_shots} shots in the queue; wait for some"
             )
+        self._queue.append(plan)
+        self._save()
+        self._tell()
+
+    def _retry(self, command: RetryShot) -> None:
+        takes = self.story.history.records
+        if command.shot >= len(takes):
+            raise RefusedError("conflict", f"expected one of the {len(takes)} shots that are made, got another")
+        take = takes[command.shot]
+        plan = Plan(take.caption, take.chunks, take.chunks > MAX_CHUNKS, command.seed, take.steers)
+        self._check_limits(plan)
+        self._leave(lambda: self.story.rewind(command.shot), [plan])
+
+    def _check_limits(self, plan: Plan) -> None:
+        limits = self._limits
+        check_caption(plan.text, limits)
+        longest = limits.chunks if plan.extend else MAX_CHUNKS
+        if plan.chunks > longest:
+            raise RefusedError("too_large", f"expected at most {longest} chunks, got {plan.chunks}; make another shot")
         if len(self.story.history.tree.takes) + len(self._queue) >= limits.shots:
             raise RefusedError("full", f"expected a story of at most {limits.shots} shots; begin another story")
-        if command.queue and len(self._queue) >= limits.queued_shots:
-            raise RefusedError("full", f"expected at most {limits.queued_shots} shots in the queue; wait for some")
 
     def _add_cast(self, command: AddCast) -> None:
         check_caption(command.caption, self._limits)
@@ -205,7 +217,7 @@ class Session:
         if self._shot is None or self._work is None:
             raise RefusedError("conflict", "expected a shot that is being made, got none; begin a shot")
         self._shot.steer(text)
-        kept = tuple(steer for steer in self._work.steers if steer.at != self._shot.chunks)
+        kept = tuple(steer for steer in self._work.steers if steer.at < self._shot.chunks)
         self._work = replace(self._work, steers=(*kept, Steer(self._shot.chunks, text)))
         self._steered = len(self._work.steers)
         self._flush()
@@ -242,7 +254,8 @@ class Session:
         """Begins the shot that was in the making, or else the next one of the queue."""
         history = self.story.history
         if self._work is None:
-            self._work = Work(self._queue.pop(0), history.branch, history.tree.next_take(), len(history.cast))
+            plan, take = self._queue.pop(0), history.tree.next_take()
+            self._work = Work(plan, history.branch, take, len(history.cast), steers=plan.steers)
         plan, self._steered, self._directed = self._work.plan, 0, True
         try:
             self._shot = self.story.shot(
@@ -286,7 +299,7 @@ class Session:
             else InWork(
                 shot=len(work.branch),
                 take=work.take,
-                text=work.steers[-1].text if work.steers else work.plan.text,
+                text=[work.plan.text, *(steer.text for steer in work.steers if steer.at <= work.made)][-1],
                 made=work.made,
                 chunks=work.plan.chunks,
             )

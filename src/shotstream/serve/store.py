@@ -45,20 +45,22 @@ CREATE TABLE IF NOT EXISTS stories (
 
 @dataclass(frozen=True)
 class Plan:
-    """A shot to be made; the arguments of `Story.shot`."""
+    """A shot to be made: the arguments of `Story.shot`, and what it is to be steered to."""
 
     text: str
     chunks: int
     extend: bool = False
     seed: int | None = None
+    steers: tuple[Steer, ...] = ()
 
 
 @dataclass(frozen=True)
 class Work:
     """The shot in the making: all that makes it, and how many chunks were made.
 
-    `branch` and `take` say where it stands: if the story stands elsewhere, the shot has been finished or left. The cast
-    had `cast` members when it began.
+    `steers` are those that were given and, until another one is, those that were planned. `branch` and `take` say where
+    it stands: if the story stands elsewhere, the shot has been finished or left. The cast had `cast` members when it
+    began.
     """
 
     plan: Plan

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shotstream.serve.protocol import BranchView, Message, Seed, ShotView, Text
+from shotstream.serve.protocol import BranchView, Message, Seed, ShotView, SteerView, Text
 from shotstream.serve.store import StoryRow
 from shotstream.story.record import StoryRecord
 from shotstream.story.tree import Take
@@ -93,4 +93,5 @@ def shot_view(take: Take) -> ShotView:
         seed=take.seed,
         chunks=take.chunks,
         frames=take.length_frames,
+        steers=[SteerView(at=steer.at, text=steer.text) for steer in take.steers],
     )

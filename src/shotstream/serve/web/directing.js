@@ -1,4 +1,4 @@
-/** What a person does to the story: each one a command or two, and where it was refused, the reason. */
+/** What a person does to the story: each one a command, and where it was refused, the reason. */
 
 import { MAX_CHUNKS } from "./lengths.js";
 import { branchThrough } from "./takes.js";
@@ -12,22 +12,21 @@ const SEEDS = 2 ** 31;
  * @param {{asked: () => void, fail: (error: Error) => void}} told `asked` when an instruction is given
  */
 export function makeDirecting(store, send, told) {
-  /** Sends commands in order; whether all were carried out. */
-  const command = async (...commands) => {
+  /** Sends a command; whether it was carried out. */
+  const command = async (what) => {
     store.set({ replay: null });
     try {
-      await Promise.all(commands.map(send));
+      await send(what);
       return true;
     } catch (error) {
       told.fail(error);
       return false;
     }
   };
-  const instruct = (...commands) => {
+  const instruct = (what) => {
     told.asked();
-    return command(...commands);
+    return command(what);
   };
-  const inPlace = (take) => ({ ...shotOf(take.text, take.chunks), seed: Math.floor(Math.random() * SEEDS) });
 
   return {
     /** Makes a shot at once. @param {string} text @param {{chunks: number, seed: number|null}} how */
@@ -41,7 +40,7 @@ export function makeDirecting(store, send, told) {
     /** Ends the shot in the making. */
     cut: () => command({ type: "cut" }),
     /** Another take of a shot, with another seed. @param {import("./takes.js").Take} take */
-    retry: (take) => instruct({ type: "rewind", shot: take.shot }, inPlace(take)),
+    retry: ({ shot }) => instruct({ type: "retry", shot, seed: Math.floor(Math.random() * SEEDS) }),
     /** Goes on after a shot. @param {import("./takes.js").Take} take */
     backTo: (take) => command({ type: "rewind", shot: take.shot + 1 }),
     /** Stands on the branch through a take. @param {import("./takes.js").Take} take */

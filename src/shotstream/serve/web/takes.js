@@ -9,6 +9,7 @@
  * @property {number} seed
  * @property {number} chunks
  * @property {number} frames
+ * @property {{at: number, text: string}[]} steers
  */
 
 /** The takes that a branch goes through. @param {Take[]} takes @param {number[]} branch @returns {Take[]} */
