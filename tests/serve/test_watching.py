@@ -41,6 +41,22 @@ def test_two_shots_arrive_as_the_engine_makes_them(studio: Any, model: Model) ->
     assert watcher.order == sorted(expected)
 
 
+def test_a_story_begins_with_its_first_shots_and_who_opens_it_misses_none(studio: Any) -> None:
+    shots = [{"text": "The fox walks.", "chunks": 1}, {"text": "The fox sleeps.", "chunks": 2, "seed": 5}]
+    reply = studio.client.post("/api/stories", json={"global_caption": CAPTION, "seed": 7, "shots": shots})
+    assert reply.json()["unfinished"]
+    name = reply.json()["id"]
+    with studio.watch(name) as watcher:
+        watcher.rest()
+    lengths = [frames_of_chunks(1), frames_of_chunks(2)]
+    assert watcher.order == [(shot, 0, frame) for shot, length in enumerate(lengths) for frame in range(length)]
+    assert [take["seed"] for take in studio.client.get(f"/api/stories/{name}/tree").json()["takes"]] == [7, 5]
+    for wrong in ([{"text": " "}], [{"text": "It walks.", "chunks": 8}], [{"text": "It walks."}] * 51):
+        reply = studio.client.post("/api/stories", json={"global_caption": CAPTION, "shots": wrong})
+        assert reply.json()["code"] in ("invalid", "too_large", "full")
+    assert len(studio.client.get("/api/stories").json()) == 1
+
+
 def test_a_picture_is_the_frame(model: Model) -> None:
     with model.story(CAPTION) as story:
         frames = next(story.shot("The fox walks."))

@@ -17,6 +17,22 @@ def test_an_example_begins_with_one_click_and_its_shots_are_queued(desk: Any) ->
     assert desk.frames()[:2] == [(0, 0, 0), (0, 0, 1)]
 
 
+def test_an_example_that_is_left_at_once_is_one_story_and_keeps_its_shots(desk: Any) -> None:
+    def night() -> list[Any]:
+        return [one for one in desk.server.get("/api/stories") if one["global_caption"].startswith("A purple rabbit")]
+
+    desk.come()
+    with desk.page.expect_response("**/api/stories"):
+        desk.page.get_by_role("button", name="Night in the city").dblclick()
+    desk.page.goto(desk.server.url + "/web/icon.svg")
+    (story,) = night()
+    assert story["unfinished"]
+    desk.come(f"/#{story['id']}")
+    expect(desk.page.locator(".shot")).to_have_count(4)
+    desk.page.keyboard.press("Escape")
+    expect(desk.making).to_have_count(0)
+
+
 def test_enter_makes_the_next_shot_in_place_of_what_is_made_and_queued(desk: Any) -> None:
     desk.begin().say("The fox walks left.", chunks=LONG)
     expect(desk.making).to_contain_text("The fox walks left.")

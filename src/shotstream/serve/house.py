@@ -60,12 +60,13 @@ class House:
         if self.viewers + len(self._line) >= self._limits.viewers:
             raise RefusedError("busy", f"the server has {self._limits.viewers} viewers already; come back later")
         await self._wait_for_room(story, viewer)
+        opens = story not in self.channels
         async with self._opened(story) as channel:
             viewer.send(hello)
             missed = await self._missed(story, channel, viewer.seen)
             if self.channels.get(story) is not channel:
                 raise RefusedError("conflict", "the story has been closed; connect again")
-            channel.join(viewer, missed)
+            channel.join(viewer, missed, opens=opens)
         try:
             yield channel
         finally:

@@ -40,14 +40,19 @@ class _Command(Message):
     """Comes back in the answer."""
 
 
-class MakeShot(_Command):
-    """Makes a shot at once, in place of what is being made and queued; with `queue` after all of that."""
+class NewShot(Message):
+    """What a shot is to be; more chunks than the model learnt need `extend`."""
 
-    type: Literal["shot"]
     text: Text
     chunks: Annotated[StrictInt, Field(ge=1, le=MOST)] = DEFAULT_CHUNKS
     extend: StrictBool = False
     seed: Seed | None = None
+
+
+class MakeShot(_Command, NewShot):
+    """Makes a shot at once, in place of what is being made and queued; with `queue` after all of that."""
+
+    type: Literal["shot"]
     queue: StrictBool = False
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
@@ -11,7 +12,8 @@ from shotstream.serve.disk import check_space
 from shotstream.serve.protocol import Command, Done
 from shotstream.serve.refusals import RefusedError
 from shotstream.serve.server import Here, Server
-from shotstream.serve.store import Store, begin_row
+from shotstream.serve.session import check_plan, check_queue, plan_of
+from shotstream.serve.store import Doing, Store, begin_row
 from shotstream.serve.views import Health, ModelView, NewStory, StoryView, TreeView
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.relevance import check_selector
@@ -52,14 +54,18 @@ def stories(server: Here) -> list[StoryView]:
 
 @router.post("/stories", status_code=201)
 def begin_story(story: NewStory, server: Here) -> StoryView:
-    """Begins a story; its shots come by commands."""
+    """Begins a story; more shots come by commands."""
     config = server.model.config
     check_text(story.global_caption, "the global caption")
     context = story.context or config.context
     check_selector(context)
     check_room(server, len(story.global_caption))
+    shots = tuple(plan_of(shot) for shot in story.shots)
+    check_queue(len(shots), server.settings.limits)
+    for shot in shots:
+        check_plan(shot, server.settings.limits)
     row = begin_row(story.global_caption, story.seed, context, config.video.height, config.video.width)
-    return StoryView.of(server.store.add(row))
+    return StoryView.of(server.store.add(replace(row, doing=Doing(queue=shots))))
 
 
 @router.get("/stories/{story}")

@@ -17,6 +17,7 @@ from shotstream.serve.protocol import (
     InWork,
     MakeShot,
     Message,
+    NewShot,
     RetryShot,
     Rewind,
     State,
@@ -174,15 +175,12 @@ class Session:
         self.story.close()
 
     def _order(self, command: MakeShot) -> None:
-        plan = Plan(command.text, command.chunks, command.extend, command.seed)
+        plan = plan_of(command)
         self._check_limits(plan)
         if not command.queue:
             self._leave(self._cut, [plan])
             return
-        if len(self._queue) >= self._limits.queued_shots:
-            raise RefusedError(
-                "full", f"expected at most {self._limits.queued_shots} shots in the queue; wait for some"
-            )
+        check_queue(len(self._queue) + 1, self._limits)
         self._queue.append(plan)
         self._save()
         self._tell()
@@ -198,10 +196,7 @@ class Session:
 
     def _check_limits(self, plan: Plan) -> None:
         limits = self._limits
-        check_caption(plan.text, limits)
-        longest = limits.chunks if plan.extend else MAX_CHUNKS
-        if plan.chunks > longest:
-            raise RefusedError("too_large", f"expected at most {longest} chunks, got {plan.chunks}; make another shot")
+        check_plan(plan, limits)
         if len(self.story.history.tree.takes) + len(self._queue) >= limits.shots:
             raise RefusedError("full", f"expected a story of at most {limits.shots} shots; begin another story")
 
@@ -306,6 +301,25 @@ class Session:
         )
         queue = [plan.text for plan in self._queue]
         self._publish(State(branch=list(history.branch), frames=sum(history.lengths), work=now, queue=queue))
+
+
+def plan_of(shot: NewShot) -> Plan:
+    """A shot to be made, as it is asked for."""
+    return Plan(shot.text, shot.chunks, shot.extend, shot.seed)
+
+
+def check_plan(plan: Plan, limits: Limits) -> None:
+    """Raises an InputError for a shot that cannot be made here: it is too long, or its caption is none."""
+    check_caption(plan.text, limits)
+    longest = limits.chunks if plan.extend else MAX_CHUNKS
+    if plan.chunks > longest:
+        raise RefusedError("too_large", f"expected at most {longest} chunks, got {plan.chunks}; make another shot")
+
+
+def check_queue(shots: int, limits: Limits) -> None:
+    """Raises a RefusedError where so many shots may not wait to be made."""
+    if shots > min(limits.queued_shots, limits.shots):
+        raise RefusedError("full", f"expected at most {limits.queued_shots} shots in the queue; wait for some")
 
 
 def check_caption(text: str, limits: Limits) -> None:

@@ -140,11 +140,13 @@ class Store:
     def add(self, row: StoryRow) -> StoryRow:
         """Adds a story."""
         values = (row.id, row.created_s, row.global_caption, row.seed, row.context, row.height, row.width)
+        doing = json.dumps(to_dict(row.doing))
         with self._writing():
             self._database.execute(
-                "INSERT INTO stories (id, created_s, global_caption, seed, context, height, width, shots, frames) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, row.shots, row.frames),
+                "INSERT INTO stories "
+                "(id, created_s, global_caption, seed, context, height, width, shots, frames, doing) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, row.shots, row.frames, doing),
             )
         return row
 

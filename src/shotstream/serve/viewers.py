@@ -99,15 +99,17 @@ class Channel:
         """Whether all that came after a frame is still here."""
         return any(frame.key == place for frame in self._recent)
 
-    def join(self, viewer: Viewer, missed: Sequence[FramePacket] = ()) -> None:
+    def join(self, viewer: Viewer, missed: Sequence[FramePacket] = (), *, opens: bool = False) -> None:
         """Adds a viewer, who gets where the story stands and all frames since it left.
 
-        Those that are no longer here come first, as `missed`.
+        Those that are no longer here come first, as `missed`. One for whom the story was opened gets all since then.
         """
         self.viewers.add(viewer)
         if self.state is not None:
             viewer.send(self.state)
-        if viewer.seen is not None:
+        if viewer.seen is None and opens:
+            viewer.catch_up(list(self._recent))
+        elif viewer.seen is not None:
             recent = list(self._recent)
             if self.knows(viewer.seen):
                 recent = recent[[frame.key for frame in recent].index(viewer.seen) + 1 :]

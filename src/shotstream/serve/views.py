@@ -4,18 +4,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shotstream.serve.protocol import BranchView, Message, Seed, ShotView, SteerView, Text
+from shotstream.serve.protocol import BranchView, Message, NewShot, Seed, ShotView, SteerView, Text
 from shotstream.serve.store import StoryRow
 from shotstream.story.record import StoryRecord
 from shotstream.story.tree import Take
 
 
 class NewStory(Message):
-    """A story to begin; `context` says which past frames are remembered (None: as the model does)."""
+    """A story to begin, and its first shots, which are made once it is open.
+
+    `context` says which past frames are remembered (None: as the model does).
+    """
 
     global_caption: Text
     seed: Seed = 0
     context: Annotated[str, Field(max_length=100)] | None = None
+    shots: tuple[NewShot, ...] = ()
 
 
 class StoryView(Message):

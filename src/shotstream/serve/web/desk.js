@@ -18,7 +18,7 @@ import { makeWordsLink } from "./words.js";
  * @param {ReturnType<import("./store.js").makeStore>} store
  * @param {ReturnType<import("./says.js").makeSays>} says
  * @param {() => void} leave goes to the start page
- * @returns {{root: HTMLElement, open: (story: string, shots: [string, number][]) => void, close: () => void}}
+ * @returns {{root: HTMLElement, open: (story: string) => void, close: () => void}}
  */
 export function makeDesk(store, says, leave) {
   let watching = null;
@@ -56,8 +56,8 @@ export function makeDesk(store, says, leave) {
   });
   return {
     root,
-    open(story, shots) {
-      watching = watchStory(story, shots, { store, draw, poster: stage.poster, meter, says, leave });
+    open(story) {
+      watching = watchStory(story, { store, draw, poster: stage.poster, meter, says, leave });
       prompt.focus();
     },
     close() {

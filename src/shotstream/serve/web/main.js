@@ -14,10 +14,8 @@ const STORY = /^[0-9a-f]{16}$/;
 takeToken();
 const store = makeStore(NOTHING_KNOWN);
 const says = makeSays();
-const toQueue = new Map();
 
-const open = (story, shots = []) => {
-  toQueue.set(story, [...shots]);
+const open = (story) => {
   location.hash = story;
 };
 const leave = () => {
@@ -37,8 +35,7 @@ function route() {
   desk.root.hidden = !watched;
   store.set({ view: watched ? "desk" : "start" });
   if (watched) {
-    desk.open(story, toQueue.get(story) ?? []);
-    toQueue.delete(story);
+    desk.open(story);
   } else {
     start.refresh();
     start.focus();

@@ -8,16 +8,23 @@ import { makeStories } from "./stories.js";
 /**
  * Makes the start page.
  * @param {ReturnType<import("./store.js").makeStore>} store
- * @param {(story: string, shots?: [text: string, chunks: number][]) => void} open opens a story, and queues shots
+ * @param {(story: string) => void} open opens a story
  * @param {Promise<void>} ready the server takes stories
  * @param {{say: (text: string) => void, fail: (error: Error) => void}} told
  * @returns {{root: HTMLElement, refresh: () => Promise<void>, focus: () => void}}
  */
 export function makeStart(store, open, ready, told) {
+  /** Begins one story at a time, with its first shots. */
   const begin = async (caption, seed, shots = []) => {
-    await ready;
-    const story = await post("/api/stories", { global_caption: caption, seed });
-    open(story.id, shots);
+    const controls = [...root.querySelectorAll(".example, .begin button")];
+    for (const one of controls) one.disabled = true;
+    try {
+      await ready;
+      const first = shots.map(([text, chunks]) => ({ text, chunks }));
+      open((await post("/api/stories", { global_caption: caption, seed, shots: first })).id);
+    } finally {
+      for (const one of controls) one.disabled = false;
+    }
   };
   const own = lineForm({
     label: "Who is it about, and where?", hint: "A red fox and a blue owl in a forest by day.", action: "Begin", id: "own",

@@ -8,7 +8,6 @@ import { Connection } from "./socket.js";
 /**
  * Watches a story until it is left.
  * @param {string} story
- * @param {[text: string, chunks: number][]} shots queued once the story is open
  * @param {object} page
  * @param {ReturnType<import("./store.js").makeStore>} page.store
  * @param {(picture: ImageBitmap) => void} page.draw
@@ -18,7 +17,7 @@ import { Connection } from "./socket.js";
  * @param {ReturnType<import("./says.js").makeSays>} page.says
  * @param {() => void} page.leave the story cannot be watched
  */
-export function watchStory(story, shots, { store, draw, poster, meter, says, leave }) {
+export function watchStory(story, { store, draw, poster, meter, says, leave }) {
   let player = null;
   store.set({ story, hello: null, state: null, tree: null, replay: null, shown: recall(story) });
 
@@ -43,18 +42,12 @@ export function watchStory(story, shots, { store, draw, poster, meter, says, lea
     };
     if (branch.length && wanted(true)) poster(address(storyPath(story, "takes", shot, take, "picture")), wanted);
   };
-  const begin = () => {
-    for (const [text, chunks] of shots.splice(0)) {
-      connection.send({ type: "shot", text, chunks, queue: true }).catch(says.fail);
-    }
-  };
   const hear = {
     queued: ({ position }) => says.wait(`Every seat is taken. You are number ${position} in line; the story opens by itself.`),
     hello(hello) {
       says.wait(null);
       player ??= new Player(hello.fps, show, says.fail);
       store.set({ hello });
-      begin();
     },
     async state(state) {
       const before = store.get().state;
