@@ -9,7 +9,9 @@ from typing import Any
 import av
 import pytest
 
+from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_chunks
+from shotstream.serve.refusals import message_of
 from shotstream.story.script_yaml import parse_yaml
 
 
@@ -58,6 +60,31 @@ def test_a_story_from_a_zip_goes_on_like_the_first(studio: Any, told: str) -> No
             ends.append(watcher.frames)
     assert ends[0]
     assert ends[0] == ends[1]
+
+
+def test_a_story_by_another_model_is_marked_and_only_shown(studio: Any, told: str) -> None:
+    data = get(studio, told, "zip")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        record = json.loads(archive.read("story.json"))
+    for name, other in (("model", "0" * 32), ("sampler", record["identity"]["sampler"] | {"steps": [1000.0]})):
+        changed = record | {"identity": record["identity"] | {name: other}}
+        reply = studio.client.post("/api/import", content=rewrite(data, record=json.dumps(changed).encode()))
+        assert reply.status_code == 201, reply.text
+        assert reply.json()["foreign"], name
+        story = reply.json()["id"]
+        assert get(studio, story, "mp4")
+        assert studio.client.get(f"/api/stories/{story}/takes/0/0/video").status_code == 200
+        with studio.watch(story) as watcher:
+            assert "another model" in watcher.until(type="error", code="invalid")["message"]
+        assert "another model" in studio.command(story, type="cut").json()["message"]
+    assert [one["foreign"] for one in studio.client.get("/api/stories").json()] == [True, True, False]
+
+
+def test_no_place_of_the_server_is_told_in_part() -> None:
+    error = InputError("shotstream-data/stories/ab12 holds another story, /tmp/x/y too; see docs/protocol.md")
+    assert (
+        message_of(error) == "a file of the server holds another story, a file of the server too; see docs/protocol.md"
+    )
 
 
 def spoilt(data: bytes, method: int) -> bytes:

@@ -1,5 +1,7 @@
 """Stories on the server, files in and out, the cast, and the director."""
 
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,28 @@ def test_a_story_is_taken_away_as_a_zip_removed_and_brought_back(desk: Any, tmp_
     desk.page.locator(".zip-file").set_input_files(path)
     expect(desk.shots).to_have_count(1)
     assert desk.story != story
+
+
+def test_a_story_by_another_model_is_watched_and_exported_from_the_list(desk: Any, tmp_path: Path) -> None:
+    desk.begin("A red owl in a desert at night.").make("The owl waves.")
+    path, other = save(desk, "zip", tmp_path), tmp_path / "other.zip"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name == "story.json":
+                record = json.loads(content)
+                content = json.dumps(record | {"identity": record["identity"] | {"model": "0" * 32}}).encode()
+            new.writestr(name, content)
+    desk.page.get_by_role("button", name="All stories").click()
+    desk.page.locator(".zip-file").set_input_files(other)
+    expect(desk.status).to_contain_text("another model made it")
+    row = desk.page.get_by_role("listitem").filter(has_text="made by another model")
+    row.get_by_role("button", name="Watch").click()
+    desk.until("document.querySelector('video')?.currentTime > 0")
+    desk.page.keyboard.press("Escape")
+    row.get_by_role("button", name="Export").click()
+    with desk.page.expect_download():
+        desk.page.get_by_role("button", name=".mp4").click()
 
 
 def test_a_story_of_the_list_is_opened_with_a_still_of_its_end(desk: Any) -> None:

@@ -81,7 +81,7 @@ def _take_in(server: Server, archive: Path) -> StoryView:
         with writing(place):
             place.parent.mkdir(exist_ok=True)
             left = unpacked.rename(place)
-        return StoryView.of(server.store.add(row))
+        return server.view(server.store.add(row))
     except BaseException:
         shutil.rmtree(left, ignore_errors=True)
         raise

@@ -32,7 +32,7 @@ STATUS: dict[str, HTTPStatus] = {
 }
 """`full`: a limit is reached until something is removed. `busy`: try again later. `unavailable`: the director is."""
 
-_PATH = re.compile(r"(?:/[\w.@+~-]+){2,}")
+_PATH = re.compile(r"[\w.@+~-]*(?:/[\w.@+~-]+){2,}")
 
 
 class RefusedError(InputError):

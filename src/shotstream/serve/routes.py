@@ -49,7 +49,7 @@ def models(server: Here) -> list[ModelView]:
 @router.get("/stories")
 def stories(server: Here) -> list[StoryView]:
     """Every story, newest first."""
-    return [StoryView.of(row) for row in server.store.all()]
+    return [server.view(row) for row in server.store.all()]
 
 
 @router.post("/stories", status_code=201)
@@ -65,13 +65,13 @@ def begin_story(story: NewStory, server: Here) -> StoryView:
     for shot in shots:
         check_plan(shot, server.settings.limits)
     row = begin_row(story.global_caption, story.seed, context, config.video.height, config.video.width)
-    return StoryView.of(server.store.add(replace(row, doing=Doing(queue=shots))))
+    return server.view(server.store.add(replace(row, doing=Doing(queue=shots))))
 
 
 @router.get("/stories/{story}")
 def one_story(story: str, server: Here) -> StoryView:
     """One story."""
-    return StoryView.of(server.store.get(story))
+    return server.view(server.store.get(story))
 
 
 @router.get("/stories/{story}/tree")

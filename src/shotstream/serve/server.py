@@ -12,12 +12,14 @@ from shotstream.serve.director import Director
 from shotstream.serve.disk import check_space
 from shotstream.serve.exports import clear
 from shotstream.serve.house import House
+from shotstream.serve.origins import Origins
 from shotstream.serve.protocol import DraftCaption, MakeShot, RetryShot
 from shotstream.serve.refusals import RefusedError
 from shotstream.serve.replays import Replays
 from shotstream.serve.session import AnyCommand
 from shotstream.serve.settings import Settings
-from shotstream.serve.store import Store
+from shotstream.serve.store import Store, StoryRow
+from shotstream.serve.views import StoryView
 from shotstream.serve.worker import Worker
 
 COPIES = 2
@@ -32,8 +34,23 @@ class Server:
         self.house = House(worker, settings.limits)
         self.passing = clear(settings.data / "passing")
         self.replays = Replays(settings.data / "replays")
+        self.origins = Origins(store, model)
         self.director = Director.from_environment()
         self.copying = threading.BoundedSemaphore(COPIES)
+
+    def view(self, row: StoryRow) -> StoryView:
+        """A story as clients see it."""
+        return StoryView.of(row, foreign=self.origins.foreign(row.id))
+
+    def find(self, story: str) -> StoryRow:
+        """A story that can be gone on with.
+
+        Raises:
+            RefusedError: there is none, or another model made it.
+        """
+        row = self.store.get(story)
+        self.origins.check(row.id)
+        return row
 
     async def carry_out(self, story: str, command: AnyCommand | DraftCaption) -> None:
         """Carries out a command in a story; what makes more of it needs room on the disk.
@@ -41,7 +58,7 @@ class Server:
         Raises:
             InputError: there is no such story, or it cannot be done.
         """
-        await asyncio.to_thread(self.store.get, story)
+        await asyncio.to_thread(self.find, story)
         if isinstance(command, MakeShot | RetryShot):
             await asyncio.to_thread(check_space, self.store.data, self.settings.limits)
         if isinstance(command, DraftCaption):

@@ -42,7 +42,7 @@ async def _sit(socket: WebSocket, story: str, seen: str | None, viewer: Viewer) 
     """Sits in front of the story, once there is room, for as long as the viewer stays."""
     try:
         viewer.seen, server = read_place(seen), server_of(socket)
-        row = await asyncio.to_thread(server.store.get, story)
+        row = await asyncio.to_thread(server.find, story)
         hello = Hello(story=row.id, global_caption=row.global_caption, width=row.width, height=row.height, fps=FPS)
         async with server.house.watching(row.id, viewer, hello):
             await sleep_forever()

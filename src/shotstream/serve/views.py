@@ -23,7 +23,7 @@ class NewStory(Message):
 
 
 class StoryView(Message):
-    """A story in a list."""
+    """A story in a list; one that is `foreign` was made by another model, and can be shown but not gone on with."""
 
     id: str
     created_s: float
@@ -35,11 +35,13 @@ class StoryView(Message):
     shots: int
     frames: int
     unfinished: bool
+    foreign: bool
 
     @classmethod
-    def of(cls, row: StoryRow) -> "StoryView":
+    def of(cls, row: StoryRow, *, foreign: bool) -> "StoryView":
         """The view of a row."""
-        return cls(**{name: getattr(row, name) for name in cls.model_fields})
+        plain = {name: getattr(row, name) for name in cls.model_fields if name != "foreign"}
+        return cls(**plain, foreign=foreign)
 
 
 class TreeView(Message):

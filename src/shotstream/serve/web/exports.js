@@ -29,6 +29,20 @@ export async function openExports(story, say, fail) {
   if (kind) await save(story, kind, say).catch(fail);
 }
 
+/**
+ * Shows a whole story as a video.
+ * @param {{id: string, global_caption: string}} story
+ * @param {(text: string) => void} say
+ */
+export async function watchWhole({ id, global_caption: title }, say) {
+  say("The video is being written.");
+  const src = URL.createObjectURL(await (await ask("GET", storyPath(id, "export", "mp4"))).blob());
+  await openDialog(title, () => [
+    element("video", { className: "whole", src, controls: true, autoplay: true, "aria-label": title }),
+  ]);
+  URL.revokeObjectURL(src);
+}
+
 async function save(story, kind, say) {
   say(`The ${kind} is being written.`);
   const reply = await ask("GET", storyPath(story, "export", kind));

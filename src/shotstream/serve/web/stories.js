@@ -3,6 +3,7 @@
 import { address, ask, get, storyPath } from "./api.js";
 import { confirmed } from "./dialog.js";
 import { button, element, fill, picture } from "./dom.js";
+import { openExports, watchWhole } from "./exports.js";
 import { seconds } from "./lengths.js";
 
 const FPS = 16;
@@ -25,7 +26,7 @@ export function makeStories(open, told) {
     const stories = await get("/api/stories").catch(told.fail);
     if (!stories) return;
     none.hidden = stories.length > 0;
-    fill(list, ...stories.map((story) => row(story, () => remove(story))));
+    fill(list, ...stories.map((story) => row(story, () => remove(story), told)));
   };
   const remove = async (story) => {
     const text = `“${story.global_caption}” and all its takes will be gone for good.`;
@@ -39,7 +40,14 @@ export function makeStories(open, told) {
     input.value = "";
     if (!file) return;
     told.say("The story is being brought in.");
-    await ask("POST", "/api/import", { body: file }).then((reply) => reply.json()).then(({ id }) => open(id), told.fail);
+    const story = await ask("POST", "/api/import", { body: file }).then((reply) => reply.json()).catch(told.fail);
+    if (!story) return;
+    if (!story.foreign) {
+      open(story.id);
+      return;
+    }
+    await refresh();
+    told.say("The story is here, but another model made it: it can be watched and exported, not gone on with.");
   };
   const root = element("section", { "aria-labelledby": "stories-title" },
     element("header", { className: "row" }, element("h2", { id: "stories-title" }, "Stories on this server"), bring, input),
@@ -47,13 +55,20 @@ export function makeStories(open, told) {
   return { root, refresh };
 }
 
-function row(story, remove) {
+function row(story, remove, told) {
   const image = story.shots ? picture(address(storyPath(story.id, "takes", 0, 0, "picture")), "") : null;
   const made = `${story.shots} ${story.shots === 1 ? "shot" : "shots"} · ${seconds(story.frames, FPS)} · ${ago(story.created_s)}`;
-  const link = element("a", { href: `#${story.id}` },
+  const what = [
     element("span", { className: "thumb" }, image),
-    element("span", { className: "what" }, element("strong", {}, story.global_caption), element("small", {}, made)));
-  return element("li", {}, link, button("Remove", remove, { className: "quiet", "aria-label": `Remove ${story.global_caption}` }));
+    element("span", { className: "what" }, element("strong", {}, story.global_caption),
+      element("small", {}, story.foreign ? `${made} · made by another model` : made)),
+  ];
+  const act = (name, action) => button(name, action, { className: "quiet", "aria-label": `${name} ${story.global_caption}` });
+  const shown = story.foreign
+    ? [element("div", { className: "open" }, ...what), act("Watch", () => watchWhole(story, told.say).catch(told.fail)),
+       act("Export", () => openExports(story.id, told.say, told.fail))]
+    : [element("a", { className: "open", href: `#${story.id}` }, ...what)];
+  return element("li", {}, ...shown, act("Remove", remove));
 }
 
 /** How long ago a time was, in words. @param {number} createdS seconds since 1970 @returns {string} */

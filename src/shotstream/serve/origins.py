@@ -1,0 +1,35 @@
+"""Which stories the server's model can go on with: others would become other pictures, and are only shown."""
+
+from dataclasses import replace
+
+from shotstream.api import Model
+from shotstream.core.config import to_dict
+from shotstream.core.errors import InputError
+from shotstream.serve.refusals import RefusedError
+from shotstream.serve.store import Store
+from shotstream.story.record import RECORD_FILE, read_record
+
+
+class Origins:
+    """What made the stories of a server. May be used from any thread."""
+
+    def __init__(self, store: Store, model: Model) -> None:
+        self._store = store
+        self._here = {"sampler": to_dict(model.config.sampler), "model": model.parts.fingerprint}
+        self._foreign: dict[str, bool] = {}
+
+    def foreign(self, story: str) -> bool:
+        """Whether a story was made by other weights or steps. One without a shot was not, nor one that is damaged."""
+        if story not in self._foreign:
+            path = self._store.directory(story) / RECORD_FILE
+            try:
+                identity = read_record(path).identity
+            except InputError:
+                return False
+            self._foreign[story] = identity.difference(replace(identity, **self._here)) is not None
+        return self._foreign[story]
+
+    def check(self, story: str) -> None:
+        """Raises a RefusedError for a story that cannot be gone on with."""
+        if self.foreign(story):
+            raise RefusedError("invalid", "the story was made by another model; watch or export it from the list")
