@@ -38,18 +38,13 @@ def rotary_angles(
     shot_phase: float = SHOT_PHASE,
 ) -> Axes:
     """The angles that follow from a token's time, from its row and from its column, in float64."""
-    turns = frequencies(head_dim)
-    rows, columns = (torch.arange(count, dtype=torch.float64)[:, None] for count in grid)
-    time = positions.double()[..., None] * turns[0] + shots.double()[..., None] * shot_phase
-    height, width = rows * turns[1], columns * turns[2]
-    return time[:, :, None, None], height[None, None, :, None], width[None, None, None]
-
-
-def frequencies(head_dim: int) -> tuple[Float[Tensor, "t"], Float[Tensor, "s"], Float[Tensor, "s"]]:
-    """What a head's complex channels turn by from one token to the next in time, in height and in width, in float64."""
+    rows, columns = grid
     channels = head_dim // 2
     third = channels // 3
-    return _frequencies(channels - 2 * third), _frequencies(third), _frequencies(third)
+    time = positions.double()[..., None] * _frequencies(channels - 2 * third) + shots.double()[..., None] * shot_phase
+    height = torch.arange(rows, dtype=torch.float64)[:, None] * _frequencies(third)
+    width = torch.arange(columns, dtype=torch.float64)[:, None] * _frequencies(third)
+    return time[:, :, None, None], height[None, None, :, None], width[None, None, None]
 
 
 def join_axes(
