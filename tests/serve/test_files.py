@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
+from shotstream.core.pictures import write_png
 from shotstream.core.spec import frames_of_chunks
 from shotstream.serve.refusals import message_of
+from shotstream.story.loading import load_scripts
 from shotstream.story.script_yaml import parse_yaml
 
 
@@ -45,6 +48,25 @@ def test_the_script_tells_the_story_again(studio: Any, told: str) -> None:
     script = parse_yaml(get(studio, told, "yaml").decode(), "script.yaml")
     assert (script.global_caption, script.seed) == ("A red fox in a forest.", 7)
     assert [(shot.text, shot.chunks) for shot in script.shots] == [("The fox walks.", 2), ("The fox sleeps.", 1)]
+
+
+def test_the_script_of_a_story_with_a_cast_has_its_pictures(studio: Any, tmp_path: Path) -> None:
+    name, place = studio.begin(), tmp_path / "told"
+    write_png(tmp_path / "red.png", np.full((40, 40, 3), (200, 30, 30), np.uint8))
+    picture = (tmp_path / "red.png").read_bytes()
+    assert studio.client.post(f"/api/stories/{name}/cast?caption=a+wall", content=picture).status_code == 201
+    with studio.watch(name) as watcher:
+        watcher.make("The fox walks.", 1)
+    reply = studio.client.get(f"/api/stories/{name}/export/yaml")
+    assert reply.headers["content-type"] == "application/zip"
+    assert f'filename="story-{name}-yaml.zip"' in reply.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(reply.content)) as archive:
+        archive.extractall(place)
+    (script,) = load_scripts(place / "script.yaml")
+    (member,) = script.cast
+    assert member.caption == "a wall"
+    assert Path(member.image).is_relative_to(place)
+    assert Path(member.image).is_file()
 
 
 def test_a_story_from_a_zip_goes_on_like_the_first(studio: Any, told: str) -> None:

@@ -30,8 +30,10 @@ GIF_FRAMES = 2000
 _VP9_OPTIONS = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6"}
 
 
-def export(directory: Path, kind: Kind, target: Path) -> None:
+def export(directory: Path, kind: Kind, target: Path) -> Kind:
     """Writes the current branch of a story as a file (a zip has all branches).
+
+    Returns what it is: the script of a story with a cast is a zip, in which the pictures that it names lie beside it.
 
     Args:
         directory: the story's.
@@ -47,6 +49,7 @@ def export(directory: Path, kind: Kind, target: Path) -> None:
     if not len(history):
         raise RefusedError("conflict", "expected a branch with at least one shot, got none; make a shot first")
     _WRITERS[kind](history, target)
+    return "zip" if kind == "yaml" and history.cast else kind
 
 
 def script_of(history: History) -> Script:
@@ -93,7 +96,14 @@ def _write_gif(history: History, target: Path) -> None:
 
 
 def _write_script(history: History, target: Path) -> None:
-    write_bytes(target, format_script(script_of(history)).encode())
+    script = format_script(script_of(history))
+    if not history.cast:
+        write_bytes(target, script.encode())
+        return
+    with replacing(target) as partial, writing(target), zipfile.ZipFile(partial, "w") as archive:
+        archive.writestr(SCRIPT_FILE, script)
+        for path in _cast_files(history.directory, len(history.cast)):
+            archive.write(path, path.name)
 
 
 def _write_zip(history: History, target: Path) -> None:
@@ -119,7 +129,11 @@ def story_files(directory: Path, record: StoryRecord) -> list[Path]:
     """The files that a record needs."""
     files = StoryFiles(directory)
     takes = [file(take.shot, take.take) for take in record.tree.takes for file in (files.video, files.key_frames)]
-    return takes + [files.cast(number) for number in range(len(record.cast))]
+    return takes + _cast_files(directory, len(record.cast))
+
+
+def _cast_files(directory: Path, members: int) -> list[Path]:
+    return [StoryFiles(directory).cast(number) for number in range(members)]
 
 
 def _each(shots: Iterable[Frames]) -> Iterable[Any]:

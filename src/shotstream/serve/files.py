@@ -40,16 +40,17 @@ class PassingFile(FileResponse):
 
 @router.get("/stories/{story}/export/{kind}", response_class=FileResponse)
 def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
-    """The story as a file: its current branch, or with zip everything."""
+    """The story as a file: its current branch, or with zip everything. A yaml with a cast is a zip of both."""
     row = server.store.get(story)
     if not server.copying.acquire(blocking=False):
         raise RefusedError("busy", "other stories are being exported; try again in a moment")
     target = _temporary(server).with_suffix(f".{kind}")
     try:
-        export(server.store.directory(row.id), kind, target)
+        written = export(server.store.directory(row.id), kind, target)
     finally:
         server.copying.release()
-    return PassingFile(target, media_type=_TYPES[kind], filename=f"story-{row.id}.{kind}")
+    name = f"story-{row.id}.{kind}" if written == kind else f"story-{row.id}-{kind}.{written}"
+    return PassingFile(target, media_type=_TYPES[written], filename=name)
 
 
 @router.post("/import", status_code=201, openapi_extra={"requestBody": {"content": {"application/zip": {}}}})

@@ -8,7 +8,7 @@ const KINDS = [
   ["mp4", "Video", "plays everywhere"],
   ["webm", "Video", "VP9, for the web"],
   ["gif", "Moving picture", "for messages"],
-  ["yaml", "Script", "the captions; tells the story again"],
+  ["yaml", "Script", "the captions, and the cast; tells the story again"],
   ["zip", "Everything", "all takes; import it on any server"],
 ];
 
@@ -46,8 +46,9 @@ export async function watchWhole({ id, global_caption: title }, say) {
 async function save(story, kind, say) {
   say(`The ${kind} is being written.`);
   const reply = await ask("GET", storyPath(story, "export", kind));
+  const [, name] = /filename="([^"]+)"/.exec(reply.headers.get("Content-Disposition"));
   const url = URL.createObjectURL(await reply.blob());
-  element("a", { href: url, download: `story-${story}.${kind}` }).click();
+  element("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
-  say(`Saved as story-${story}.${kind}.`);
+  say(`Saved as ${name}.`);
 }
