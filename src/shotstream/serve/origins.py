@@ -15,7 +15,7 @@ class Origins:
 
     def __init__(self, store: Store, model: Model) -> None:
         self._store = store
-        self._here = {"sampler": to_dict(model.config.sampler), "model": model.parts.fingerprint}
+        self._sampler, self._model = to_dict(model.config.sampler), model.parts.fingerprint
         self._foreign: dict[str, bool] = {}
 
     def foreign(self, story: str) -> bool:
@@ -26,7 +26,8 @@ class Origins:
                 identity = read_record(path).identity
             except InputError:
                 return False
-            self._foreign[story] = identity.difference(replace(identity, **self._here)) is not None
+            here = replace(identity, sampler=self._sampler, model=self._model)
+            self._foreign[story] = identity.difference(here) is not None
         return self._foreign[story]
 
     def check(self, story: str) -> None:
