@@ -73,6 +73,8 @@ def test_a_take_is_encoded_once_and_waits_for_no_export(
     assert studio.client.get(second).status_code == 200
     (other,) = kept.iterdir()
     assert other != video
+    assert studio.client.delete(f"/api/stories/{story}").status_code == 204
+    assert list(kept.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])

@@ -1,6 +1,7 @@
 """Takes as videos that browsers play: encoded once, and kept for who comes next."""
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from shotstream.core.media import iter_video, write_video
@@ -40,6 +41,13 @@ class Replays:
             while len(self._kept) > KEPT:
                 self._kept.pop(next(iter(self._kept))).unlink(missing_ok=True)
             return path
+
+    def forget(self, takes: Iterable[Take]) -> None:
+        """Removes the videos of takes that are gone."""
+        with self._lock:
+            for take in takes:
+                if path := self._kept.pop(take.sha256, None):
+                    path.unlink(missing_ok=True)
 
     def _encode(self, take: Take, files: StoryFiles) -> Path:
         path = self._directory / f"{take.sha256}.mp4"

@@ -2,11 +2,13 @@
 
 import asyncio
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
 from shotstream import __version__
+from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS
 from shotstream.serve.disk import check_space
 from shotstream.serve.protocol import Command, Done
@@ -94,7 +96,7 @@ async def remove_story(story: str, server: Here) -> Response:
     await asyncio.to_thread(server.store.get, story)
     await asyncio.to_thread(server.store.remove, story)
     await server.house.shut(story)
-    await asyncio.to_thread(_remove_files, server.store, story)
+    await asyncio.to_thread(_remove_files, server, story)
     return Response(status_code=204)
 
 
@@ -114,7 +116,11 @@ def record_of(store: Store, story: str) -> StoryRecord | None:
     return read_record(path) if path.exists() else None
 
 
-def _remove_files(store: Store, story: str) -> None:
-    directory = store.directory(story)
-    if directory.exists():
-        shutil.rmtree(directory)
+def _remove_files(server: Server, story: str) -> None:
+    directory = server.store.directory(story)
+    if not directory.exists():
+        return
+    with suppress(InputError):  # a record that is damaged names no takes
+        record = record_of(server.store, story)
+        server.replays.forget(record.tree.takes if record else ())
+    shutil.rmtree(directory)
