@@ -21,6 +21,7 @@ def test_an_example_that_is_left_at_once_is_one_story_and_keeps_its_shots(desk: 
     def night() -> list[Any]:
         return [one for one in desk.server.get("/api/stories") if one["global_caption"].startswith("A purple rabbit")]
 
+    desk.expected = ("favicon",)
     desk.come()
     with desk.page.expect_response("**/api/stories"):
         desk.page.get_by_role("button", name="Night in the city").dblclick()
