@@ -102,6 +102,18 @@ def test_a_story_by_another_model_is_marked_and_only_shown(studio: Any, told: st
     assert [one["foreign"] for one in studio.client.get("/api/stories").json()] == [True, True, False]
 
 
+def test_a_story_in_which_nothing_is_made_belongs_to_no_model(studio: Any, told: str) -> None:
+    data = get(studio, told, "zip")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        record = json.loads(archive.read("story.json"))
+    empty = studio.client.post("/api/stories", json={"global_caption": "A fox."}).json()["id"]
+    identity = record["identity"] | {"model": "0" * 32}
+    directory = studio.client.app.state.server.store.directory(empty)
+    directory.mkdir(parents=True)
+    (directory / "story.json").write_text(json.dumps({"version": record["version"], "identity": identity}))
+    assert not studio.client.get(f"/api/stories/{empty}").json()["foreign"]
+
+
 def test_no_place_of_the_server_is_told_in_part() -> None:
     error = InputError("shotstream-data/stories/ab12 holds another story, /tmp/x/y too; see docs/protocol.md")
     assert (

@@ -23,11 +23,13 @@ class Origins:
         if story not in self._foreign:
             path = self._store.directory(story) / RECORD_FILE
             try:
-                identity = read_record(path).identity
+                record = read_record(path)
             except InputError:
                 return False
-            here = replace(identity, sampler=self._sampler, model=self._model)
-            self._foreign[story] = identity.difference(here) is not None
+            if not record.begun:
+                return False
+            here = replace(record.identity, sampler=self._sampler, model=self._model)
+            self._foreign[story] = record.identity.difference(here) is not None
         return self._foreign[story]
 
     def check(self, story: str) -> None:
