@@ -46,7 +46,7 @@ base() { # NAME CONTEXT INDICATOR
             mkdir -p "$out/latents-$2"
             ln -sfn "$out/latents-$2" "$dir/latents"
         fi
-        [[ -z ${ADOPT:-} || -n $(ls "$dir/base/checkpoints" 2> /dev/null) ]] || train adopt "$dir" "${choice[@]}" base --model "$ADOPT"
+        [[ -z ${ADOPT:-} ]] || train adopt "$dir" "${choice[@]}" base --model "$ADOPT"
         train base "$dir" "${choice[@]}" --steps "$base_steps" --set base.picture_steps="$picture_steps"
         score "$1" "$seed" "${choice[@]}"
     done

@@ -27,9 +27,8 @@ def _run(args: argparse.Namespace) -> int:
     def show(url: str) -> None:
         print(f"The studio is at {url}", flush=True)
         page = url if settings.token is None else f"{url}?token={quote(settings.token)}"
-        threading.Thread(
-            target=webbrowser.open, args=(page,), daemon=True
-        ).start()  # one for text stays until it is left
+        # beside the server, since a browser for text stays until it is left
+        threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
 
     serve(lambda: open_asked(args), settings, show)
     return 0

@@ -318,8 +318,9 @@ def check_plan(plan: Plan, limits: Limits) -> None:
 
 def check_queue(shots: int, limits: Limits) -> None:
     """Raises a RefusedError where so many shots may not wait to be made."""
-    if shots > min(limits.queued_shots, limits.shots):
-        raise RefusedError("full", f"expected at most {limits.queued_shots} shots in the queue; wait for some")
+    most = min(limits.queued_shots, limits.shots)
+    if shots > most:
+        raise RefusedError("full", f"expected at most {most} shots in the queue; wait for some")
 
 
 def check_caption(text: str, limits: Limits) -> None:
