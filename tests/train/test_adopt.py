@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 import torch
 
 from shotstream.cli import main
+from shotstream.core.errors import InputError
+from shotstream.model.config import WanVAEConfig
 from shotstream.model.zoo import open_parts
 from shotstream.train.adoption import check_shape
 from shotstream.train.execution import Execution
@@ -104,6 +107,15 @@ def test_the_guide_says_how_the_model_in_the_package_is_trained_on(tmp_path: Pat
     parts = open_parts("storyworld", "cpu", torch.float32)
     for stage in PRETRAINED_STAGES:
         check_shape(run, stage, parts, "storyworld")
+
+
+def test_a_codec_cannot_be_taken_from_a_model_of_wans_vae(lively: Callable[..., Preset], tmp_path: Path) -> None:
+    run = Run(tmp_path, lively(), Execution(torch.device("cpu")))
+    shape = replace(run.preset.model, block_codec=None, wan_vae=WanVAEConfig(dim=4))
+    parts = replace(open_parts("storyworld", "cpu"), config=shape)
+    with pytest.raises(InputError, match="wan is of Wan's VAE and has no block_codec; take other stages than codec"):
+        check_shape(run, "codec", parts, "wan")
+    check_shape(run, "text", parts, "wan")
 
 
 def test_the_recipe_for_one_card_runs_every_stage_beside_the_making_of_samples(model: Path, tmp_path: Path) -> None:

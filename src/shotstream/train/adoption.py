@@ -52,7 +52,11 @@ def adopt(run: Run, source: str, stages: Sequence[str] = PRETRAINED_STAGES) -> N
 def check_shape(run: Run, stage: str, parts: ModelParts, source: str) -> None:
     """Raises InputError where a stage of the run cannot begin with that part of a model."""
     what = _SHAPES[stage]
-    theirs, ours = to_dict(getattr(parts.config, what)), to_dict(getattr(run.preset.model, what))
+    shapes = getattr(parts.config, what), getattr(run.preset.model, what)
+    if None in shapes:
+        whose = source if shapes[0] is None else run.directory
+        raise InputError(f"{whose} is of Wan's VAE and has no {what}; take other stages than {stage}")
+    theirs, ours = map(to_dict, shapes)
     if stage == "base":
         theirs["indicator"] = ours["indicator"]
     if theirs != ours:
