@@ -15,7 +15,7 @@ picture_steps=$((base_steps / 3))
 [[ -n ${ADOPT:-} ]] && picture_steps=0
 every=(--preset "${PRESET:-storyworld}" --device "$device")
 for change in "$@"; do every+=(--set "$change"); done
-mkdir -p "$out/scores"
+mkdir -p "$out/scores" "$run/latents"
 out=$(realpath "$out")
 
 share() { # DIR PART...: what a model does not train, it takes from the run
