@@ -48,8 +48,11 @@ def export(directory: Path, kind: Kind, target: Path) -> Kind:
     history = History(directory, read_record(directory / RECORD_FILE))
     if not len(history):
         raise RefusedError("conflict", "expected a branch with at least one shot, got none; make a shot first")
+    if kind == "yaml" and history.cast:
+        _write_script_with_cast(history, target)
+        return "zip"
     _WRITERS[kind](history, target)
-    return "zip" if kind == "yaml" and history.cast else kind
+    return kind
 
 
 def script_of(history: History) -> Script:
@@ -96,12 +99,12 @@ def _write_gif(history: History, target: Path) -> None:
 
 
 def _write_script(history: History, target: Path) -> None:
-    script = format_script(script_of(history))
-    if not history.cast:
-        write_bytes(target, script.encode())
-        return
+    write_bytes(target, format_script(script_of(history)).encode())
+
+
+def _write_script_with_cast(history: History, target: Path) -> None:
     with replacing(target) as partial, writing(target), zipfile.ZipFile(partial, "w") as archive:
-        archive.writestr(SCRIPT_FILE, script)
+        archive.writestr(SCRIPT_FILE, format_script(script_of(history)))
         for path in _cast_files(history.directory, len(history.cast)):
             archive.write(path, path.name)
 
