@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 import shotstream
+from shotstream.cli.progress import counted
 from shotstream.core.errors import InputError
 from shotstream.core.files import check_target, write_bytes, write_json
 from shotstream.story.context import SELECTORS, get_selector
@@ -103,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
 
     stories = held_out_stories(args.stories, shots=args.shots)
     source = _render(stories) if args.truth else _generate(args, stories)
-    scores = judge_stories(Judge.load(), track(source, "judging", args.stories, transient=True), keep)
+    scores = judge_stories(Judge.load(), counted(source, "judging", args.stories), keep)
     names = ("model", "context", "stories", "shots", "wording", "steps", "guidance", "guided")
     asked = {name: getattr(args, name) for name in names}
     report = Report.of(scores, asked | ({"model": "truth", "wording": None} if args.truth else {}))
@@ -227,7 +227,7 @@ def _errors(args: argparse.Namespace) -> int:
     stories = held_out_stories(args.stories)
     for name, path, context in _columns(args):
         model = shotstream.open(path, device=args.device)
-        found[name] = list(track(denoising_errors(model, stories, levels, context), name, len(stories), transient=True))
+        found[name] = list(counted(denoising_errors(model, stories, levels, context), name, len(stories)))
     _show_errors(found, levels)
     if args.json:
         columns = {name: [one.as_data() for one in errors] for name, errors in found.items()}

@@ -1,16 +1,38 @@
-"""How a long command shows where it is: a bar for people, lines of JSON for everything else."""
+"""How a long command shows where it is: a bar for people, lines for everything else."""
 
 import json
 import sys
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Self, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    track,
+)
+
+T = TypeVar("T")
+
+
+def counted(items: Iterable[T], name: str, total: int) -> Iterator[T]:
+    """The items as they come, counted on stderr: by a bar for people, by a line an item for everything else."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        yield from track(items, name, total, console=console, transient=True)
+        return
+    for number, item in enumerate(items, start=1):
+        sys.stderr.write(f"{name} {number}/{total}\n")
+        sys.stderr.flush()
+        yield item
 
 
 class StageProgress:
-    """The progress of one stage: `report` is told the step and its figures."""
+    """The progress of one stage, in lines of JSON where there is no bar: `report` is told the step and its figures."""
 
     def __init__(self, name: str, total: int, *, shown: bool = True) -> None:
         """The progress of `total` steps; where it is not `shown`, as in all processes but one, nothing is written."""

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress, TextColumn, track
+from rich.progress import Progress, TextColumn
 from rich.table import Table
 
+from shotstream.cli.progress import counted
 from shotstream.core.errors import InputError
 from shotstream.core.files import check_target
 from shotstream.core.media import write_video
@@ -74,7 +75,7 @@ def _dataset(args: argparse.Namespace) -> int:
     if args.stories < 1:
         raise InputError(f"expected at least one story, got --stories {args.stories}")
     console = Console()
-    seeds = track(range(args.seed, args.seed + args.stories), description="rendering", console=console)
+    seeds = counted(range(args.seed, args.seed + args.stories), "rendering", args.stories)
     path = write_dataset((sample_story(seed) for seed in seeds), args.output)
     console.print(f"{path}: {args.stories} stories", highlight=False)
     return 0
