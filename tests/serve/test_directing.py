@@ -38,7 +38,8 @@ def test_a_new_shot_takes_the_place_of_the_one_in_the_making(model: Model, store
     direct.session.apply(MakeShot(type="shot", text="It eats.", chunks=2, queue=True))
     direct.session.step()
     direct.published.clear()
-    assert direct.session.apply(MakeShot(type="shot", text="It jumps.", chunks=1))
+    direct.session.apply(MakeShot(type="shot", text="It jumps.", chunks=1))
+    assert direct.session.working
     assert direct.names()[0] == "flush"
     direct.session.step()
     chunk = next(item for item in direct.published if isinstance(item, Chunk))

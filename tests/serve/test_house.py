@@ -2,7 +2,8 @@
 
 import asyncio
 import threading
-from concurrent.futures import Future
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,9 +21,9 @@ class Hand:
     """A worker whose stories open when they are let."""
 
     def __init__(self) -> None:
-        self.opening: Future[bool] = Future()
+        self.opening: Future[None] = Future()
 
-    def open(self, *_: Any) -> "Future[bool]":
+    def open(self, *_: Any) -> "Future[None]":
         return self.opening
 
     def close_story(self, _: str) -> "Future[None]":
@@ -44,7 +45,7 @@ def test_a_story_is_kept_for_whom_it_is_being_opened() -> None:
         for turn in range(20):
             await asyncio.sleep(0)
             if turn == 5:
-                hand.opening.set_result(False)
+                hand.opening.set_result(None)
             with pytest.raises(RefusedError, match="stories are open already"):
                 await house.apply("two", CUT)
         assert viewer in (await task).viewers
@@ -53,6 +54,28 @@ def test_a_story_is_kept_for_whom_it_is_being_opened() -> None:
         await house.close()
 
     asyncio.run(come())
+
+
+class Slow(ThreadPoolExecutor):
+    """The thread of the encoder on a busy machine."""
+
+    def submit(self, work: Any, *given: Any) -> "Future[Any]":
+        return super().submit(lambda: (time.sleep(0.02), work(*given))[1])
+
+
+def test_done_is_said_after_what_the_command_has_changed(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shotstream.serve.house.ThreadPoolExecutor", Slow)
+    with serve() as studio, studio.watch(studio.begin()) as watcher:
+        hello, first = watcher.read(), watcher.read()
+        assert (hello["type"], first["type"], first["work"]) == ("hello", "state", None)
+        watcher.forget()
+        watcher.say(type="shot", text="The fox jumps.", chunks=1, id=1)
+        watcher.until(type="done", id=1)
+        told = [message["type"] for message in watcher.messages]
+        assert told[:2] == ["flush", "state"]
+        assert watcher.messages[1]["queue"] == ["The fox jumps."]
+        watcher.rest()
+        assert watcher.frames
 
 
 def test_a_story_is_closed_however_many_commands_wait(serve: Any) -> None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 
 from shotstream.core.errors import InputError
 from shotstream.serve.packing import pack_chunk, pack_takes
@@ -75,15 +76,16 @@ class House:
             self._changed()
 
     async def apply(self, story: str, command: AnyCommand) -> None:
-        """Carries out a command; the story is opened where there is room.
+        """Carries out a command and tells the viewers what has come of it; the story is opened where there is room.
 
         Raises:
             InputError: the command cannot be carried out, or the server is full.
         """
         if story not in self.channels and not await self._make_room():
             raise RefusedError("busy", f"{self._limits.sessions} stories are open already; wait until one is left")
-        async with self._opened(story) as channel:
-            channel.working = await asyncio.wrap_future(self._worker.apply(story, command))
+        async with self._opened(story):
+            await asyncio.wrap_future(self._worker.apply(story, command))
+            await self._told()
 
     def draft(self, story: str, text: str) -> None:
         """Tells of a caption that is being written; nothing is opened for it, and nobody waits until it is read.
@@ -154,8 +156,7 @@ class House:
         """The channel of a story, which is opened where it is not, and not closed for another one meanwhile."""
         channel = self.channels.get(story)
         if channel is None:
-            channel = self.channels[story] = Channel()
-            self._open(story, channel)
+            channel = self.channels[story] = Channel(partial(self._open, story))
         channel.pending += 1
         try:
             await asyncio.shield(channel.opened)
@@ -164,23 +165,17 @@ class House:
             channel.pending -= 1
             self._changed()
 
-    def _open(self, story: str, channel: Channel) -> None:
-        def done(result: "asyncio.Future[bool]") -> None:
-            error = result.exception()
-            if error is None:
-                channel.working = result.result()
-                channel.opened.set_result(None)
-                return
-            self.channels.pop(story, None)
-            channel.opened.set_exception(error)
-            self._changed()
-
+    async def _open(self, story: str, channel: Channel) -> None:
         try:
-            opening = asyncio.wrap_future(self._worker.open(story, self._publisher(story, channel)))
-        except RefusedError:
-            del self.channels[story]
+            await asyncio.wrap_future(self._worker.open(story, self._publisher(story, channel)))
+            await self._told()
+        except Exception:
+            self._forget(story, channel)
             raise
-        opening.add_done_callback(done)
+
+    async def _told(self) -> None:
+        """Waits until all that was published before has reached its viewers, so that nothing overtakes it."""
+        await self._loop.run_in_executor(self._encoder, lambda: None)
 
     def _publisher(self, story: str, channel: Channel) -> Callable[[Message | Chunk], None]:
         """What a session hands its news to: frames are encoded on a thread of their own, and nothing overtakes."""
@@ -197,11 +192,16 @@ class House:
     def _arrived(self, story: str, channel: Channel, news: Message | list[FramePacket]) -> None:
         channel.push(news)
         if isinstance(news, Problem):
-            if self.channels.get(story) is channel:
-                del self.channels[story]
+            self._forget(story, channel)
             self._dismiss(channel)
         if channel.idle:
             self._changed()
+
+    def _forget(self, story: str, channel: Channel) -> None:
+        """Leaves the room of a story that cannot go on to others."""
+        if self.channels.get(story) is channel:
+            del self.channels[story]
+        self._changed()
 
     def _dismiss(self, channel: Channel) -> None:
         for viewer in channel.viewers:

@@ -133,8 +133,8 @@ class Session:
         """Reads ahead what the next shot will remember, and a caption that is being written."""
         self.story.prepare(draft)
 
-    def apply(self, command: AnyCommand) -> bool:
-        """Carries out a command between two chunks; returns whether there is something to make now.
+    def apply(self, command: AnyCommand) -> None:
+        """Carries out a command between two chunks; where the story stands otherwise then, that is published.
 
         Raises:
             InputError: it cannot be done; nothing has changed.
@@ -154,7 +154,6 @@ class Session:
                 self._leave(lambda: self.story.switch(command.takes))
             case AddCast():
                 self._add_cast(command)
-        return self.working
 
     def finished_after(self, place: FrameKey) -> list[FinishedTake]:
         """The finished takes of the current branch from that frame's on; none where it is not on this branch."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from shotstream.serve.protocol import Flush, FrameKey, FramePacket, Message, State
 
@@ -81,14 +81,17 @@ class Viewer:
 
 
 class Channel:
-    """An open story on the event loop: its viewers, its last frames, and where it stands."""
+    """An open story on the event loop: its viewers, its last frames, and where it stands.
 
-    def __init__(self) -> None:
+    It begins to be opened at once by `open_story`; `opened` has the end or the error.
+    """
+
+    def __init__(self, open_story: "Callable[[Channel], Coroutine[None, None, None]]") -> None:
         self.viewers: set[Viewer] = set()
         self.pending, self.working = 0, False
         self.state: State | None = None
         self._recent: deque[FramePacket] = deque(maxlen=RECENT_FRAMES)
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.opened = asyncio.create_task(open_story(self))
 
     @property
     def idle(self) -> bool:

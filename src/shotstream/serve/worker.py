@@ -75,15 +75,12 @@ class Worker:
         """Commands that wait."""
         return self._inbox.qsize()
 
-    def open(self, story: str, publish: Publish) -> "Future[bool]":
-        """Opens a story; everything that happens in it is published from then on.
-
-        The result says whether there is something to make.
-        """
+    def open(self, story: str, publish: Publish) -> "Future[None]":
+        """Opens a story; where it stands, and everything that happens in it from then on, is published."""
         return self._submit(lambda: self._open(story, publish))
 
-    def apply(self, story: str, command: AnyCommand) -> "Future[bool]":
-        """Carries out a command in an open story; the result is `Session.apply`'s."""
+    def apply(self, story: str, command: AnyCommand) -> "Future[None]":
+        """Carries out a command in an open story; what comes of it is published before the result is there."""
         if isinstance(command, MakeShot | SteerShot):
             self._drafts.pop(story, None)  # what was being written has been said
         return self._submit(lambda: self._session(story).apply(command))
@@ -201,11 +198,10 @@ class Worker:
             self._close(story)
             turn.publish(Problem(code=code_of(error), message=message_of(error)))
 
-    def _open(self, story: str, publish: Publish) -> bool:
+    def _open(self, story: str, publish: Publish) -> None:
         assert story not in self._turns, "a story is opened once"
         session = Session(self._model, self._store, self._store.get(story), self._limits, publish)
         self._turns[story] = _Turn(session, publish, self._count)
-        return session.working
 
     def _session(self, story: str) -> Session:
         if story not in self._turns:
