@@ -174,7 +174,7 @@ class House:
             raise
 
     async def _told(self) -> None:
-        """Waits until all that was published before has reached its viewers, so that nothing overtakes it."""
+        """Waits until all that was published before has been handed to its viewers: what comes now is behind it."""
         await self._loop.run_in_executor(self._encoder, lambda: None)
 
     def _publisher(self, story: str, channel: Channel) -> Callable[[Message | Chunk], None]:
@@ -198,7 +198,7 @@ class House:
             self._changed()
 
     def _forget(self, story: str, channel: Channel) -> None:
-        """Leaves the room of a story that cannot go on to others."""
+        """Frees the place of a story that cannot go on."""
         if self.channels.get(story) is channel:
             del self.channels[story]
         self._changed()

@@ -134,7 +134,7 @@ class Session:
         self.story.prepare(draft)
 
     def apply(self, command: AnyCommand) -> None:
-        """Carries out a command between two chunks; where the story stands otherwise then, that is published.
+        """Carries out a command between two chunks; a change of where the story stands is published.
 
         Raises:
             InputError: it cannot be done; nothing has changed.
