@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shotstream.core.media import probe_video, read_video
 from shotstream.core.spec import FPS, frames_of_chunks
-from shotstream.story.loading import load_scripts
+from shotstream.core.video import probe_video, read_video
+from shotstream.story.script_files import load_scripts
 
 
 def main(video: str, script: str) -> None:

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from shotstream.api import Model
     from shotstream.api import open_model as open
     from shotstream.core.errors import InputError
-    from shotstream.rollout.stream import Story
+    from shotstream.engine.story import Story
 
 _HOMES = {
     "open": ("shotstream.api", "open_model"),
     "Model": ("shotstream.api", "Model"),
-    "Story": ("shotstream.rollout.stream", "Story"),
+    "Story": ("shotstream.engine.story", "Story"),
     "InputError": ("shotstream.core.errors", "InputError"),
 }
 

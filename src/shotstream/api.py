@@ -5,15 +5,15 @@ from pathlib import Path
 
 from shotstream.core.rng import Noise
 from shotstream.core.spec import MAX_CHUNKS, VideoSize
-from shotstream.model.compiled import stop_compiling
+from shotstream.engine.story import Story
+from shotstream.engine.warmup import throw_away_shot
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.device import pick_device, pick_dtype
-from shotstream.model.parts import ModelParts
-from shotstream.model.running import Running, make_ready
-from shotstream.model.text import TruncationReport
-from shotstream.model.zoo import open_parts
-from shotstream.rollout.stream import Story
-from shotstream.rollout.warm import throw_away_shot
+from shotstream.model.text_encoder import TruncationReport
+from shotstream.runtime.compile import stop_compiling
+from shotstream.runtime.options import Running, make_ready
+from shotstream.weights.build import ModelParts
+from shotstream.weights.hub import open_parts
 
 
 class Model:
@@ -88,7 +88,7 @@ def open_model(
     steps: int | None = None,
     decoder: str | Path | None = None,
 ) -> Model:
-    """A model by name, directory or hub id (`model.zoo`).
+    """A model by name, directory or hub id (`weights.hub`).
 
     Args:
         source: "storyworld" (embedded), a directory of weights, or a hub id.
@@ -96,9 +96,9 @@ def open_model(
         dtype: auto, float32 or bfloat16; auto is bfloat16 where the device is fast in it.
         text_device: where the text encoder stays, which is most of a full-size model's weights and works once a
             caption; None: on `device`.
-        compiled: compiles the transformer in its first shot, and keeps what is compiled on disk (`model.compiled`).
-        graphs: records a chunk's forwards as CUDA graphs in the first shot (`model.graphs`).
-        fp8: makes linear maps of 8-bit floats, which is lossy (`model.fp8`).
+        compiled: compiles the transformer in its first shot, and keeps what is compiled on disk (`runtime.compile`).
+        graphs: records a chunk's forwards as CUDA graphs in the first shot (`model.cuda_graphs`).
+        fp8: makes linear maps of 8-bit floats, which is lossy (`runtime.fp8`).
         fp8_attention: makes self-attention of 8-bit floats, which is lossy too; it needs FlashAttention 3.
         steps: fewer steps a chunk than the model was made for, which is lossy; None: its own.
         decoder: the file or the hub id of a tiny VAE that decodes in the place of Wan's: faster, and lossy

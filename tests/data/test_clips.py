@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.core.media import Frames, read_video, write_video
 from shotstream.core.spec import VideoSize
+from shotstream.core.video import Frames, read_video, write_video
 from shotstream.data.clips import count_frames, read_frames, strided_frames
 
 SIZE = VideoSize(32, 48)

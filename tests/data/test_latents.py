@@ -22,8 +22,8 @@ from shotstream.data.latents import Batch, LatentPool, PoolConfig, encode_sample
 from shotstream.data.storyworld import StoryWorldShots
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import BlockCodecConfig, TextEncoderConfig
-from shotstream.model.text import TextEncoder
-from shotstream.model.tokenizer import byte_tokenizer
+from shotstream.model.text_encoder import TextEncoder
+from shotstream.weights.tokenizer import byte_tokenizer
 
 CONFIG = PoolConfig(latents=48, batches=2, chunks=(1, 2), chunk_shares=(0.5, 0.5))
 WORLD = StoryWorldShots()

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.core.media import read_video, write_video
 from shotstream.core.spec import CONTEXT_LATENTS, VideoSize
+from shotstream.core.video import read_video, write_video
 from shotstream.data.clips import read_frames
 from shotstream.data.manifest import ManifestShots, read_manifest
 from shotstream.data.samples import NO_CONTEXT_SHARE, ShotSample
 from shotstream.model.config import CaptionChoice
-from shotstream.story.context import select_dynamic
+from shotstream.story.selectors import select_dynamic
 from shotstream.world.dataset import COLUMNS, read_dataset, write_dataset
 from shotstream.world.stories import sample_story
 

@@ -16,7 +16,7 @@ from shotstream.data.storyworld import (
     sample_shot,
     shot_of_story,
 )
-from shotstream.story.context import select_dynamic
+from shotstream.story.selectors import select_dynamic
 from shotstream.world.captions import unknown_words
 from shotstream.world.render import render_frames
 from shotstream.world.stories import sample_story

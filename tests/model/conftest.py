@@ -13,7 +13,7 @@ from torch import Tensor
 from shotstream.core.spec import VideoSize
 from shotstream.model.config import ModelConfig, TextEncoderConfig, TransformerConfig, WanVAEConfig
 from shotstream.model.names import text_to_transformers, to_original
-from shotstream.model.parts import ModelParts, random_parts
+from shotstream.weights.build import ModelParts, random_parts
 
 MANIFESTS = Path(__file__).parent.parent / "golden" / "manifest"
 TINY = ModelConfig(

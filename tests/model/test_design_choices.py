@@ -12,10 +12,10 @@ import pytest
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.config import UNSAID, ModelConfig
-from shotstream.model.directory import WEIGHT_FILES, write_directory
-from shotstream.model.inspection import inspect
-from shotstream.model.parts import ModelParts, random_parts
-from shotstream.model.zoo import open_parts
+from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.directory import WEIGHT_FILES, write_directory
+from shotstream.weights.hub import open_parts
+from shotstream.weights.inspect import inspect
 
 Same = Callable[[ModelParts, ModelParts], bool]
 TRANSFORMER = WEIGHT_FILES["transformer"]

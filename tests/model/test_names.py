@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.model import infer
 from shotstream.model.config import TextEncoderConfig, TransformerConfig, WanVAEConfig
 from shotstream.model.names import identify, text_to_original, text_to_transformers, to_original, unwrap
-from shotstream.model.text import TextEncoder
+from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
+from shotstream.weights import shapes as infer
 
 MANIFESTS = Path(__file__).parent.parent / "golden" / "manifest"
 FILES = {"transformer": "wan2.1-t2v-1.3b.json", "codec": "wan2.1-vae.json", "text_encoder": "umt5-xxl-encoder.json"}

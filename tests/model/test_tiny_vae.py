@@ -16,12 +16,13 @@ from torch import Tensor
 from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_latents
 from shotstream.model.config import TinyDecoderConfig, WanVAEConfig
-from shotstream.model.directory import write_directory
-from shotstream.model.inspection import inspect_file
-from shotstream.model.parts import ModelParts, random_parts
-from shotstream.model.tiny_vae import TinyDecoder, TinyWanVAE, read_tiny_decoder
-from shotstream.model.vae import FEW_PIXELS_A_PASS, WanVAE
-from shotstream.model.zoo import open_parts
+from shotstream.model.tiny_vae import TinyDecoder, TinyWanVAE
+from shotstream.model.wan_vae import FEW_PIXELS_A_PASS, WanVAE
+from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.directory import write_directory
+from shotstream.weights.hub import open_parts
+from shotstream.weights.inspect import inspect_file
+from shotstream.weights.tiny_vae import read_tiny_decoder
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NARROW = TinyDecoderConfig(widths=(12, 8, 6, 4))
@@ -257,7 +258,7 @@ def test_a_model_with_a_codec_of_its_own_refuses_it(tmp_path: Path) -> None:
 
 
 def test_little_memory_spares_passes_here_too(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shotstream.model.parts.has_little_memory", lambda _: True)
+    monkeypatch.setattr("shotstream.weights.build.has_little_memory", lambda _: True)
     codec = random_parts(replace(tiny.parts.config, tiny_decoder=NARROW)).codec
     assert isinstance(codec, TinyWanVAE)
     assert codec.pixels_a_pass == FEW_PIXELS_A_PASS

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.types import FrameLayout
-from shotstream.model import attention, cache, rotary, transformer
+from shotstream.model import attention, rotary, transformer
+from shotstream.model import kv_cache as cache
 from shotstream.model.attention import block_causal_plan, teacher_forcing_plan
-from shotstream.model.cache import KVCache
 from shotstream.model.config import TransformerConfig
+from shotstream.model.kv_cache import KVCache
 from shotstream.model.schedule import clean_from_velocity
 from shotstream.model.transformer import Transformer, timestep_features
 from shotstream.story.layout import frame_layout, shot_layout

@@ -15,7 +15,7 @@ from shotstream.model.config import (
     TextEncoderConfig,
     TransformerConfig,
 )
-from shotstream.model.parts import random_parts
+from shotstream.weights.build import random_parts
 
 TEXT_BYTES = 64
 TRANSFORMER = TransformerConfig(

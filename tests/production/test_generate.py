@@ -10,8 +10,8 @@ import shotstream
 from shotstream import cli
 from shotstream.cli.generate import plan_outputs
 from shotstream.core.errors import InputError
-from shotstream.core.media import probe_video, read_video
-from shotstream.core.pictures import write_png
+from shotstream.core.images import write_png
+from shotstream.core.video import probe_video, read_video
 from shotstream.story.history import History
 
 LINE = "A fox. | It walks. | It sleeps."

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.core.media import VideoWriter, probe_video, read_video
-from shotstream.core.pictures import write_png
+from shotstream.core.images import write_png
 from shotstream.core.spec import VideoSize
+from shotstream.core.video import VideoWriter, probe_video, read_video
+from shotstream.engine.render import Outputs, caption_warnings, produce
 from shotstream.model.config import SamplerConfig
-from shotstream.rollout.production import Outputs, caption_warnings, produce
 from shotstream.story.history import History
 from shotstream.story.script import CastEntry, Script, ScriptShot, Steer
 

@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 from shotstream.api import Model
 from shotstream.core.spec import VideoSize
 from shotstream.model.config import BlockCodecConfig, ModelConfig, SamplerConfig, TextEncoderConfig, TransformerConfig
-from shotstream.model.parts import random_parts
-from shotstream.serve.app import make_app
+from shotstream.serve.http.app import make_app
+from shotstream.serve.limits import Limits, Settings
 from shotstream.serve.protocol import FrameKey, FramePacket
-from shotstream.serve.settings import Limits, Settings
+from shotstream.weights.build import random_parts
 
 HOME = "http://127.0.0.1"
 TINY = ModelConfig(

@@ -8,9 +8,9 @@ import torch
 
 from conftest import TINY
 from shotstream.api import Model
-from shotstream.model.parts import random_parts
-from shotstream.serve.run import listen, serve_model
-from shotstream.serve.settings import Limits, Settings
+from shotstream.serve.http.run import listen, serve_model
+from shotstream.serve.limits import Limits, Settings
+from shotstream.weights.build import random_parts
 
 
 def main() -> None:

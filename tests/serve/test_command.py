@@ -11,8 +11,8 @@ import pytest
 
 from shotstream.cli import build_parser, main
 from shotstream.cli.serve import settings_of
-from shotstream.serve.run import listen
-from shotstream.serve.settings import Settings
+from shotstream.serve.http.run import listen
+from shotstream.serve.limits import Settings
 
 
 @pytest.mark.parametrize("command", ["serve", "studio"])
@@ -43,7 +43,7 @@ def test_a_browser_that_stays_holds_nothing_up(tmp_path: Path, monkeypatch: pyte
         started("http://127.0.0.1:1/")
 
     monkeypatch.setattr("webbrowser.open", browse)
-    monkeypatch.setattr("shotstream.serve.run.serve", serve)
+    monkeypatch.setattr("shotstream.serve.http.run.serve", serve)
     begun_s = time.monotonic()
     assert main(["studio", "--data", str(tmp_path), "--token", "open sesame"]) == 0
     assert pages.get(timeout=10) == "http://127.0.0.1:1/?token=open%20sesame"

@@ -6,9 +6,9 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.core.spec import frames_of_chunks
+from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import MakeShot, RetryShot, Rewind, State, SteerShot
 from shotstream.serve.session import Chunk, Session
-from shotstream.serve.settings import Limits
 from shotstream.serve.store import Store, begin_row
 from shotstream.serve.views import shot_view
 

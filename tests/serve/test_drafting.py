@@ -9,9 +9,9 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.core.spec import frames_of_chunks
-from shotstream.serve.packing import pack_chunk
+from shotstream.serve.frames import pack_chunk
+from shotstream.serve.http.stories import record_of
 from shotstream.serve.protocol import FrameKey
-from shotstream.serve.routes import record_of
 from shotstream.serve.session import Chunk
 
 CAPTION = "A red fox."

@@ -13,7 +13,7 @@ from typing import Any
 from websockets.sync.client import ClientConnection, connect
 
 from shotstream.api import Model
-from shotstream.serve.packing import pack_chunk
+from shotstream.serve.frames import pack_chunk
 from shotstream.serve.protocol import FrameKey, FramePacket
 from shotstream.serve.session import Chunk
 

@@ -13,9 +13,9 @@ from shotstream.api import Model
 from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_chunks
-from shotstream.serve.app import make_app
-from shotstream.serve.run import listen, serve_model
-from shotstream.serve.settings import Settings
+from shotstream.serve.http.app import make_app
+from shotstream.serve.http.run import listen, serve_model
+from shotstream.serve.limits import Settings
 from shotstream.serve.store import Store
 
 
@@ -120,7 +120,7 @@ def test_who_comes_back_after_a_restart_gets_the_rest_from_the_disk(serve: Any) 
 
 
 def test_a_long_absence_is_cut_to_what_is_worth_seeing(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shotstream.serve.house.RECENT_FRAMES", 12)
+    monkeypatch.setattr("shotstream.serve.open_stories.RECENT_FRAMES", 12)
     with serve() as studio:
         story = studio.begin()
         with studio.watch(story) as watcher:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from shotstream.api import Model
+from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import FrameKey, MakeShot, SteerShot
 from shotstream.serve.session import AddCast, Chunk, Session
-from shotstream.serve.settings import Limits
 from shotstream.serve.store import Doing, Store, begin_row
 
 LIMITS = Limits(ahead_s=1e9)

@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 
-from shotstream.core.pictures import write_png
+from shotstream.core.images import write_png
 from shotstream.core.spec import frames_of_chunks
+from shotstream.serve.http.state import COPIES
 from shotstream.serve.pictures import MAX_PIXELS, JpegEncoder
-from shotstream.serve.server import COPIES
 
 
 def pixels(data: bytes, form: str) -> Any:

@@ -10,10 +10,10 @@ import numpy as np
 
 from shotstream.api import Model
 from shotstream.core.spec import frames_of_chunks
-from shotstream.serve.packing import pack_chunk
+from shotstream.serve.broadcast import LAG_FRAMES, Viewer
+from shotstream.serve.frames import pack_chunk
 from shotstream.serve.protocol import FrameKey, FramePacket
 from shotstream.serve.session import Chunk
-from shotstream.serve.viewers import LAG_FRAMES, Viewer
 
 CAPTION = "A red fox in a forest."
 

@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from shotstream.api import Model
-from shotstream.model.parts import random_parts
-from shotstream.serve.app import make_app
-from shotstream.serve.settings import Settings
+from shotstream.serve.http.app import make_app
+from shotstream.serve.limits import Settings
+from shotstream.weights.build import random_parts
 from shotstream.world.words import vocabulary
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from shotstream.core.errors import InputError
 from shotstream.story.cast import cast_as_shots, cast_share, fit_picture
-from shotstream.story.context import PastShot
 from shotstream.story.record import CastMember
+from shotstream.story.selectors import PastShot
 
 
 @pytest.mark.parametrize(

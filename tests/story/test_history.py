@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.core.media import VideoWriter
-from shotstream.story.context import FrameRef, PastShot
-from shotstream.story.files import remove_story
+from shotstream.core.video import VideoWriter
 from shotstream.story.history import FinishedShot, History
 from shotstream.story.record import CastMember, StoryIdentity
 from shotstream.story.script import Steer
+from shotstream.story.selectors import FrameRef, PastShot
+from shotstream.story.take_files import remove_story
 
 IDENTITY = StoryIdentity("A fox.", 7, 32, 48, {"kind": "few_step", "steps": (1000.0, 500.0)}, "abc")
 

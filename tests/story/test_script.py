@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from shotstream.core.errors import InputError
 from shotstream.story.captions import compose_caption
-from shotstream.story.loading import load_scripts, parse_json, parse_line
 from shotstream.story.script import (
     CastEntry,
     Script,
@@ -18,6 +17,7 @@ from shotstream.story.script import (
     script_from_dict,
     script_to_dict,
 )
+from shotstream.story.script_files import load_scripts, parse_json, parse_line
 from shotstream.story.script_yaml import parse_yaml
 
 FOX = Script("A red fox in the snow. ", (ScriptShot("It walks.", 2), ScriptShot("It sleeps.", 3)), 7)

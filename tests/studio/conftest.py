@@ -17,11 +17,11 @@ import uvicorn
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
 from shotstream.api import Model
-from shotstream.model.parts import random_parts
-from shotstream.serve.app import make_app
-from shotstream.serve.run import listen
-from shotstream.serve.settings import Limits, Settings
+from shotstream.serve.http.app import make_app
+from shotstream.serve.http.run import listen
+from shotstream.serve.limits import Limits, Settings
 from shotstream.train.presets import PRESETS
+from shotstream.weights.build import random_parts
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 40_000

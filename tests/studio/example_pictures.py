@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from shotstream.core.pictures import write_png
+from shotstream.core.images import write_png
 from shotstream.world.render import render_frames
 from shotstream.world.scene import Character, Shot, Story
 from shotstream.world.traits import Framing, Place, Time

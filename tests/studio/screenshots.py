@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 import shotstream
 from conftest import Desk, Running, find_chromium, open_browser
-from shotstream.serve.settings import Settings
+from shotstream.serve.limits import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
 DESKTOP, PHONE = (1280, 840), (390, 844)

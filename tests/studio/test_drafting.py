@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, WebSocket, expect
 
 from shotstream.api import Model
-from shotstream.serve.packing import pack_chunk
+from shotstream.serve.frames import pack_chunk
 from shotstream.serve.protocol import FrameKey, FramePacket
 from shotstream.serve.session import Chunk
 

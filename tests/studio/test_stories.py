@@ -9,7 +9,7 @@ import av
 import numpy as np
 from playwright.sync_api import expect
 
-from shotstream.core.pictures import write_png
+from shotstream.core.images import write_png
 
 
 def save(desk: Any, kind: str, to: Path) -> Path:

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from shotstream.api import Model
-from shotstream.model.parts import random_parts
 from shotstream.train.presets import PRESETS
+from shotstream.weights.build import random_parts
 from shotstream.world.words import vocabulary
 
 

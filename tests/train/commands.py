@@ -6,7 +6,7 @@ import sys
 import torch
 
 from shotstream.cli import main
-from shotstream.train.execution import Execution
+from shotstream.train.distributed import Execution
 
 if __name__ == "__main__":  # and not again in the processes that these start to draw samples
     torch.set_num_threads(1)

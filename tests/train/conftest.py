@@ -11,8 +11,8 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
 from shotstream.cli import main
+from shotstream.train.checkpoint import find_checkpoints, stored_tensors
 from shotstream.train.presets import Preset, get_preset
-from shotstream.train.state import find_checkpoints, stored_tensors
 
 OPTIMIZERS = (
     *(f"{stage}.optimizer" for stage in ("base", "teacher", "init")),

@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shotstream.train.execution import Execution
-from shotstream.train.figures import Figures
+from shotstream.train.checkpoint import Trained, TrainState, find_checkpoints
+from shotstream.train.config import LoopConfig, OptimizerConfig
+from shotstream.train.distributed import Execution
 from shotstream.train.loop import NETWORK, Stage, train
-from shotstream.train.settings import LoopConfig, OptimizerConfig
-from shotstream.train.state import Trained, TrainState, find_checkpoints
+from shotstream.train.metrics_log import Figures
 
 STEPS = 1000
 EXECUTION = Execution(torch.device("cpu"))

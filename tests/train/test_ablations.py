@@ -12,10 +12,10 @@ import torch
 
 from shotstream.api import Model
 from shotstream.cli import build_parser
-from shotstream.train.execution import Execution
+from shotstream.train.distributed import Execution
 from shotstream.train.loop import NETWORK
 from shotstream.train.presets import Preset, get_preset
-from shotstream.train.run import Run
+from shotstream.train.recipe import Run
 
 SCRIPT = Path(__file__).parents[2] / "recipes" / "storyworld" / "ablations.sh"
 Opened = Callable[..., Run]

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from shotstream.train.state import CHECKPOINTS
+from shotstream.train.checkpoint import CHECKPOINTS
 
 SCRIPT = Path(__file__).parent / "killed.py"
 KILLS, STEPS = 20, 1000

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
-from shotstream.train.execution import Execution
-from shotstream.train.figures import METRICS, Figures
+from shotstream.train.checkpoint import CHECKPOINTS, Trained, TrainState, find_checkpoints
+from shotstream.train.config import LoopConfig, OptimizerConfig
+from shotstream.train.distributed import Execution
 from shotstream.train.loop import MAX_BAD_STEPS, NETWORK, Stage, train
-from shotstream.train.settings import LoopConfig, OptimizerConfig
-from shotstream.train.state import CHECKPOINTS, Trained, TrainState, find_checkpoints
+from shotstream.train.metrics_log import METRICS, Figures
 
 STEPS = 8
 CONFIG = LoopConfig(STEPS, ema_decay=0.9, log_every_steps=1)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
+from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import block_causal_plan
 from shotstream.model.config import Injection, TransformerConfig
-from shotstream.model.injection import latents_in_front
+from shotstream.model.context_injection import latents_in_front
 from shotstream.model.schedule import few_step_sigmas
 from shotstream.model.transformer import Transformer
-from shotstream.rollout.denoise import Sampler
-from shotstream.rollout.shot import ShotInputs, ShotRollout
 from shotstream.story.layout import shot_layout
 from shotstream.train.losses import (
     Conditions,

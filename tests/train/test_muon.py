@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from shotstream.cli import main
+from shotstream.train.checkpoint import Trained
+from shotstream.train.config import OptimizerConfig
 from shotstream.train.muon import Muon, is_hidden_matrix, orthogonal
-from shotstream.train.settings import OptimizerConfig
-from shotstream.train.state import Trained
 
 
 class Tower(nn.Module):

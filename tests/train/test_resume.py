@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from shotstream.cli import main
-from shotstream.train.state import find_checkpoints
+from shotstream.train.checkpoint import find_checkpoints
 
 Contents = Callable[[Path], dict[str, Tensor]]
 Command = Callable[..., list[str]]

@@ -11,10 +11,10 @@ import torch
 from shotstream.cli import main
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.train.execution import Execution
+from shotstream.train.config import LoopConfig, SourceConfig
+from shotstream.train.distributed import Execution
 from shotstream.train.presets import TINY, get_preset
-from shotstream.train.run import PRETRAINED_STAGES, RECIPE_FILE, Run
-from shotstream.train.settings import LoopConfig, SourceConfig
+from shotstream.train.recipe import PRETRAINED_STAGES, RECIPE_FILE, Run
 
 Command = Callable[..., list[str]]
 Copy = Callable[..., Path]

@@ -19,19 +19,19 @@ from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
 from shotstream.data.latents import Batch
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
+from shotstream.engine.sampler import Sampler
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import BlockCodecConfig
 from shotstream.model.transformer import Transformer
-from shotstream.rollout.denoise import Sampler
-from shotstream.train.adapters import merge_adapters
-from shotstream.train.base import BaseStage, forced_flow_matching_loss, initialise, motion_weights
-from shotstream.train.codec import fit_linear, psnr, sample_clip
-from shotstream.train.execution import Execution
+from shotstream.train.distributed import Execution
 from shotstream.train.loop import NETWORK
+from shotstream.train.lora import merge_adapters
 from shotstream.train.presets import PRESETS, STORYWORLD, TINY, Preset, get_preset
-from shotstream.train.rollouts import resampled_history
-from shotstream.train.run import RECIPE_FILE, STAGES, Run
-from shotstream.train.text import ABSENT, TRAIT_SIZES, trait_targets
+from shotstream.train.recipe import RECIPE_FILE, STAGES, Run
+from shotstream.train.rollout import resampled_history
+from shotstream.train.stages.base import BaseStage, forced_flow_matching_loss, initialise, motion_weights
+from shotstream.train.stages.codec import fit_linear, psnr, sample_clip
+from shotstream.train.stages.text import ABSENT, TRAIT_SIZES, trait_targets
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import COLOURS, SPECIES
 
@@ -284,7 +284,7 @@ def test_the_base_sees_its_own_past_as_often_as_asked(run: Run, share: float, mo
         given.append((batch.target.shape[1], history is not None))
         return torch.zeros(())
 
-    monkeypatch.setattr("shotstream.train.base.forced_flow_matching_loss", note)
+    monkeypatch.setattr("shotstream.train.stages.base.forced_flow_matching_loss", note)
     config = replace(TINY.base, picture_steps=0, resampled_share=share)
     network = run.build("base").state.trained[NETWORK].network
     assert isinstance(network, Transformer)

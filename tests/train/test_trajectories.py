@@ -11,17 +11,17 @@ import torch
 from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.data.latents import load_batch
+from shotstream.engine.bidirectional_rollout import see_both_ways
+from shotstream.engine.causal_rollout import ShotInputs
+from shotstream.engine.sampler import Sampler
 from shotstream.model.schedule import few_step_sigmas
-from shotstream.rollout.denoise import Sampler
-from shotstream.rollout.shot import ShotInputs
-from shotstream.rollout.whole import see_both_ways
 from shotstream.story.layout import ShotLayout
-from shotstream.train.draws import normal
-from shotstream.train.execution import Execution
+from shotstream.train.config import Trajectories
+from shotstream.train.distributed import Execution
 from shotstream.train.presets import TINY, Preset
-from shotstream.train.run import Run
-from shotstream.train.settings import Trajectories
-from shotstream.train.trajectories import IDENTITY_FILE, STATES, TrajectoryStore, kept_steps
+from shotstream.train.recipe import Run
+from shotstream.train.rng import normal
+from shotstream.train.stages.trajectories import IDENTITY_FILE, STATES, TrajectoryStore, kept_steps
 
 NOMINAL = (1000.0, 740.0, 500.0, 260.0)
 

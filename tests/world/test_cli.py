@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shotstream.cli import main
-from shotstream.core.media import probe_video
+from shotstream.core.video import probe_video
 from shotstream.world.dataset import read_dataset
 from shotstream.world.stories import sample_story
 from shotstream.world.words import vocabulary

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.core.media import iter_video
+from shotstream.core.video import iter_video
 from shotstream.world.dataset import COLUMNS, frame_ranges, read_dataset, write_dataset
 from shotstream.world.render import render_shot
 from shotstream.world.stories import sample_story

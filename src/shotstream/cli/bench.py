@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from shotstream.bench.timing import Spread
 from shotstream.cli.opening import add_model_arguments
+from shotstream.core.atomic_files import check_target, write_bytes, write_json
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.files import check_target, write_bytes, write_json
 from shotstream.core.spec import FPS, MAX_CHUNKS
-from shotstream.evaluate.timing import Spread
 
 if TYPE_CHECKING:
-    from shotstream.evaluate.bench import BenchPlan, BenchReport
-    from shotstream.evaluate.versus import Versus
-    from shotstream.model.parts import ModelParts
+    from shotstream.bench.bench import BenchPlan, BenchReport
+    from shotstream.parity.versus import Versus
+    from shotstream.weights.build import ModelParts
 
 MIB = 2**20
 
@@ -60,11 +60,11 @@ def run(args: argparse.Namespace) -> int:
     """Measures, shows a table, and writes the file that was asked for."""
     import torch
 
-    from shotstream.evaluate.bench import BenchPlan, bench, open_subject
-    from shotstream.evaluate.fidelity import first_chunk, first_velocity, relative_error
-    from shotstream.evaluate.page import page
+    from shotstream.bench.bench import BenchPlan, bench, open_subject
+    from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_error
+    from shotstream.bench.report import page
     from shotstream.model.device import pick_device, pick_dtype
-    from shotstream.model.running import Running, make_ready
+    from shotstream.runtime.options import Running, make_ready
 
     plan = BenchPlan(args.shots, args.chunks, args.warmup)
     for path in filter(None, (args.json, args.html)):
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _versus(args: argparse.Namespace, plan: "BenchPlan", parts: "ModelParts", console: Console) -> int:
     """Compares with the published code; 1 where the results do not agree."""
-    from shotstream.evaluate.versus import compare
+    from shotstream.parity.versus import compare
 
     found = compare(parts, args.vs_reference, chunks=plan.chunks, shots=plan.shots, warmup=plan.warmup)
     table = Table("one shot, s", "here", "published", "ratio")

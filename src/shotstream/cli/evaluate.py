@@ -12,15 +12,15 @@ from rich.table import Table
 
 import shotstream
 from shotstream.cli.progress import counted
+from shotstream.core.atomic_files import check_target, write_bytes, write_json
 from shotstream.core.errors import InputError
-from shotstream.core.files import check_target, write_bytes, write_json
-from shotstream.story.context import SELECTORS, get_selector
 from shotstream.story.relevance import SELECTOR_NAMES, check_selector
-from shotstream.world.wording import WORDINGS
+from shotstream.story.selectors import SELECTORS, get_selector
+from shotstream.world.phrasing import WORDINGS
 
 if TYPE_CHECKING:
-    from shotstream.evaluate.denoising import StoryErrors
-    from shotstream.evaluate.reports import Report
+    from shotstream.scores.denoising import StoryErrors
+    from shotstream.scores.reports import Report
 
 SHEET_STORIES = 20
 """A sheet shows the first so many stories."""
@@ -90,9 +90,9 @@ def _add_errors_parser(kinds: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from shotstream.evaluate.judging import JudgedStory, held_out_stories, judge_stories
-    from shotstream.evaluate.reports import Report, write_report
-    from shotstream.world.judge import Judge
+    from shotstream.scores.reports import Report, write_report
+    from shotstream.scores.story_scores import JudgedStory, held_out_stories, judge_stories
+    from shotstream.world.trait_reader import Judge
 
     _check(args)
     sheet: list[Sequence[Any]] = []
@@ -111,8 +111,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         write_report(args.json, report)
     if sheet:
-        from shotstream.core.pictures import write_png
-        from shotstream.evaluate.samples import story_sheet
+        from shotstream.core.images import write_png
+        from shotstream.scores.samples import story_sheet
 
         write_png(args.sheet, story_sheet(sheet))
     return 0
@@ -141,7 +141,7 @@ def _check_targets(*paths: Path | None) -> None:
 
 def _show(report: "Report") -> None:
     """The figures, the two halves of the stories, and the shots by their number."""
-    from shotstream.evaluate.estimates import in_points
+    from shotstream.scores.intervals import in_points
 
     asked, walks = report.asked, report.walks
     told = f"worded by {asked['wording']}" if asked["wording"] else "true renders"
@@ -162,14 +162,14 @@ def _show(report: "Report") -> None:
 
 
 def _render(stories: Sequence[Any]) -> Iterator[Any]:
-    from shotstream.evaluate.judging import JudgedStory
+    from shotstream.scores.story_scores import JudgedStory
     from shotstream.world.render import render_story
 
     return (JudgedStory(story, tuple(render_story(story))) for story in stories)
 
 
 def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]:
-    from shotstream.evaluate.judging import make_story
+    from shotstream.scores.story_scores import make_story
 
     model = shotstream.open(args.model, device=args.device)
     sampler = model.config.sampler
@@ -185,8 +185,8 @@ def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from shotstream.evaluate.comparison import Column, compare, comparison_chart
-    from shotstream.evaluate.reports import read_report
+    from shotstream.scores.compare import Column, compare, comparison_chart
+    from shotstream.scores.reports import read_report
 
     _check_targets(args.output, args.chart)
     columns = []
@@ -211,9 +211,9 @@ def _named(word: str) -> tuple[str, str]:
 
 
 def _errors(args: argparse.Namespace) -> int:
-    from shotstream.evaluate.denoising import LEVELS, StoryErrors, denoising_errors
-    from shotstream.evaluate.estimates import FEW_STORIES
-    from shotstream.evaluate.judging import held_out_stories
+    from shotstream.scores.denoising import LEVELS, StoryErrors, denoising_errors
+    from shotstream.scores.intervals import FEW_STORIES
+    from shotstream.scores.story_scores import held_out_stories
 
     _check_targets(args.json)
     levels = args.levels or LEVELS
@@ -254,8 +254,8 @@ def _columns(args: argparse.Namespace) -> list[tuple[str, str, str | None]]:
 
 def _show_errors(found: "Mapping[str, Sequence[StoryErrors]]", levels: Sequence[float]) -> None:
     """The errors by noise level and chunk, and how far each column is from the first."""
-    from shotstream.evaluate.denoising import CHUNKS, error_difference, error_estimate
-    from shotstream.evaluate.estimates import in_points
+    from shotstream.scores.denoising import CHUNKS, error_difference, error_estimate
+    from shotstream.scores.intervals import in_points
 
     (name, first), *others = found.items()
     table = Table("noise level", "chunk", name, *(f"{other}, less {name}" for other, _ in others))

@@ -16,14 +16,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 import shotstream
 from shotstream.cli.opening import add_model_arguments, open_asked
+from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory, writing
 from shotstream.core.log import show_warnings
 from shotstream.core.spec import VideoSize, frames_of_chunks
-from shotstream.rollout.production import Begin, Mode, Outputs, caption_warnings, produce
-from shotstream.story.loading import load_scripts
+from shotstream.engine.render import Begin, Mode, Outputs, caption_warnings, produce
 from shotstream.story.relevance import SELECTOR_NAMES, check_selector
 from shotstream.story.script import Script, check_seed
+from shotstream.story.script_files import load_scripts
 
 DEFAULT_SEED = 0
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Any
 
 from shotstream.cli.opening import add_model_arguments, open_asked
 from shotstream.core.log import show_warnings
-from shotstream.serve.settings import DEFAULT_PORT, Limits, Settings
+from shotstream.serve.limits import DEFAULT_PORT, Limits, Settings
 
 TOKEN_VARIABLE = "SHOTSTREAM_TOKEN"
 GIB = 2**30
@@ -58,7 +58,7 @@ def settings_of(args: argparse.Namespace) -> Settings:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from shotstream.serve.run import serve
+    from shotstream.serve.http.run import serve
 
     show_warnings()
     settings = settings_of(args)

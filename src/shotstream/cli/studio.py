@@ -19,7 +19,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from shotstream.serve.run import serve
+    from shotstream.serve.http.run import serve
 
     show_warnings()
     settings = settings_of(args)

@@ -108,8 +108,8 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _adopt(args: argparse.Namespace) -> int:
-    from shotstream.train.adoption import adopt
-    from shotstream.train.run import PRETRAINED_STAGES
+    from shotstream.train.recipe import PRETRAINED_STAGES
+    from shotstream.train.warm_start import adopt
 
     for name in args.stages:
         if name not in PRETRAINED_STAGES:
@@ -126,7 +126,7 @@ def _probe(args: argparse.Namespace) -> int:
     from dataclasses import asdict
     from tempfile import TemporaryDirectory
 
-    from shotstream.train.probe import Probe, probe
+    from shotstream.train.step_cost import Probe, probe
 
     def tell(cost: Probe) -> None:
         sys.stdout.write(json.dumps(asdict(cost)) + "\n")
@@ -150,9 +150,9 @@ def _open(args: argparse.Namespace) -> Any:
     import torch
 
     from shotstream.model.device import pick_device
-    from shotstream.train.execution import Execution
+    from shotstream.train.distributed import Execution
     from shotstream.train.presets import get_preset
-    from shotstream.train.run import Run
+    from shotstream.train.recipe import Run
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -179,8 +179,8 @@ def _full_name(args: argparse.Namespace, change: str) -> str:
 
 def _run_stage(run: Any, name: str, minutes: float | None, *, board: bool) -> bool:
     """Runs one stage to its end, or for so many minutes; returns whether it got to its end."""
-    from shotstream.train.figures import Figures
     from shotstream.train.loop import train
+    from shotstream.train.metrics_log import Figures
 
     if name == "trajectories":
         with StageProgress(name, run.preset.trajectories.batches, shown=run.execution.main) as progress:
@@ -197,7 +197,7 @@ def _sampler(run: Any, name: str, stage: Any) -> Any:
     import numpy as np
 
     from shotstream.api import Model
-    from shotstream.evaluate.samples import sample_scripts, sample_world
+    from shotstream.scores.samples import sample_scripts, sample_world
 
     def sample(step: int, directory: Path) -> Mapping[str, float]:  # noqa: ARG001
         weights = run.current(name, stage)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shotstream.evaluate.verify_case import CaseResult
+    from shotstream.parity.case import CaseResult
 
 NAME_COLUMNS = 42
 
@@ -24,8 +24,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints one line a case and a last line that counts them; 1 where one failed."""
-    from shotstream.evaluate.verify import verify
     from shotstream.model.device import pick_device, pick_dtype
+    from shotstream.parity.verify import verify
 
     device = pick_device(args.device)
     counts = {True: 0, False: 0}

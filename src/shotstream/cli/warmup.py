@@ -18,7 +18,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Opens the model and makes the same shot twice: a first run pays the difference, later ones do not."""
     started_s = time.perf_counter()
-    from shotstream.rollout.warm import throw_away_shot
+    from shotstream.engine.warmup import throw_away_shot
 
     times_s = [started_s, time.perf_counter()]
     parts = open_asked(args).parts

@@ -32,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_inspect(args: argparse.Namespace) -> int:
     """Prints what lies at a path; 1 where something is incomplete."""
-    from shotstream.model.inspection import inspect
+    from shotstream.weights.inspect import inspect
 
     report = inspect(args.path)
     console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -50,8 +50,8 @@ def run_inspect(args: argparse.Namespace) -> int:
 
 def run_convert(args: argparse.Namespace) -> int:
     """Writes a model as a directory of ours."""
-    from shotstream.model.directory import check_target_directory, write_directory
-    from shotstream.model.zoo import open_parts
+    from shotstream.weights.directory import check_target_directory, write_directory
+    from shotstream.weights.hub import open_parts
 
     check_target_directory(args.output)
     if args.lora_alpha is not None and args.lora is None:

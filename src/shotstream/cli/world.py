@@ -9,14 +9,16 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 
 from shotstream.cli.progress import counted
+from shotstream.core.atomic_files import check_target
 from shotstream.core.errors import InputError
-from shotstream.core.files import check_target
-from shotstream.core.media import write_video
 from shotstream.core.spec import FPS
+from shotstream.core.video import write_video
 from shotstream.world.captions import story_captions
 from shotstream.world.dataset import write_dataset
-from shotstream.world.judge import Judge
-from shotstream.world.judge_training import (
+from shotstream.world.render import render_story
+from shotstream.world.stories import sample_story
+from shotstream.world.trait_reader import Judge
+from shotstream.world.trait_reader_training import (
     HELD_OUT_SEED,
     JudgeTrainingConfig,
     accuracy_table,
@@ -24,8 +26,6 @@ from shotstream.world.judge_training import (
     save_judge,
     train_judge,
 )
-from shotstream.world.render import render_story
-from shotstream.world.stories import sample_story
 from shotstream.world.traits import FRAMINGS
 from shotstream.world.words import vocabulary
 

@@ -15,8 +15,8 @@ import av
 import numpy as np
 
 from shotstream.core.errors import InputError
-from shotstream.core.media import Frame, Frames
 from shotstream.core.spec import MAX_SHOT_FRAMES, VideoSize
+from shotstream.core.video import Frame, Frames
 
 _SEEKS_BY = {"mov,mp4,m4a,3gp,3g2,mj2": "dts", "matroska,webm": "pts"}
 """Containers that keep an index of key frames, and by which of a packet's times they look one up."""

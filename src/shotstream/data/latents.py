@@ -20,16 +20,16 @@ from jaxtyping import Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from shotstream.core.atomic_files import make_directory, replacing, write_json, writing
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory, replacing, write_json, writing
 from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.data.samples import ShotSample, ShotSource, as_pixels, stack_layouts
 from shotstream.model.codec import Codec
 from shotstream.model.device import send
-from shotstream.model.text import TextEncoder, trim_padding
+from shotstream.model.text_encoder import TextEncoder, trim_padding
 
 IDENTITY_FILE, LOCK_FILE = "pool.json", "filling.lock"
 POLL_S = 0.1

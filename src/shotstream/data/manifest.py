@@ -22,15 +22,15 @@ import numpy as np
 
 from shotstream.core.config import check_keys
 from shotstream.core.errors import InputError
-from shotstream.core.media import Frames
 from shotstream.core.spec import VideoSize, check_chunks, frames_of_chunks
+from shotstream.core.video import Frames
 from shotstream.data.clips import count_frames, read_frames, strided_frames
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
-from shotstream.story.context import FrameRef, PastShot, get_selector
-from shotstream.story.loading import parse_json, read_text
 from shotstream.story.script import Script, ScriptShot
+from shotstream.story.script_files import parse_json, read_text
+from shotstream.story.selectors import FrameRef, PastShot, get_selector
 
 COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
 _log = logging.getLogger(__name__)

@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from shotstream.core.media import Frames
 from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks, latents_of_chunks
 from shotstream.core.types import FrameLayout
+from shotstream.core.video import Frames
 from shotstream.model.config import CaptionChoice
-from shotstream.story.context import ContextSelector, FrameRef, PastShot
 from shotstream.story.layout import shot_layout
 from shotstream.story.script import Script
+from shotstream.story.selectors import ContextSelector, FrameRef, PastShot
 
 NO_CONTEXT_SHARE = 0.1
 """How often a shot's past is withheld (reference: section 7)."""

@@ -7,19 +7,19 @@ from operator import attrgetter
 
 import numpy as np
 
-from shotstream.core.media import Frames
 from shotstream.core.rng import derive_seed
+from shotstream.core.video import Frames
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
-from shotstream.story.context import FrameRef, PastShot, get_selector
 from shotstream.story.script import Script, ScriptShot
+from shotstream.story.selectors import FrameRef, PastShot, get_selector
 from shotstream.world.captions import global_caption, shot_caption
+from shotstream.world.phrasing import people_captions
 from shotstream.world.render import render_frames
 from shotstream.world.scene import WORLD_VERSION, Story
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import MOVING_ACTIONS
-from shotstream.world.wording import people_captions
 
 TRAINING_SEEDS = 2**30
 """Stories with seeds below this are for training; the first held-out story is `TRAINING_SEEDS` itself."""

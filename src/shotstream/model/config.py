@@ -28,7 +28,7 @@ class TransformerConfig:
 
     `indicator` is what tells shots apart: a rotary phase, nothing, or (instead of the phase) an embedding by shot index
     that is added to the tokens. `injection` is how the context enters: as latents in front of the target, or as further
-    channels of every target latent (`model.injection`).
+    channels of every target latent (`model.context_injection`).
     """
 
     dim: int = 1536
@@ -156,7 +156,7 @@ class SamplerConfig:
 class ModelConfig:
     """Everything a directory of weights says about itself.
 
-    `context` is the selector of what its stories remember unless told otherwise (`story.context`). `captions` is what
+    `context` is the selector of what its stories remember unless told otherwise (`story.selectors`). `captions` is what
     the context attends to: each latent the caption of its own shot, or all of them that of the new one, which is then
     the only one handed over. `tiny_decoder` is what decodes in the place of Wan's VAE, which goes on encoding; lossy.
     """

@@ -7,31 +7,21 @@ clip grows to four frames like every other; three of them are dropped.
 The published files hold an encoder too, which is not read: what is remembered has to be encoded exactly.
 """
 
-from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shotstream.core.errors import InputError
 from shotstream.core.spec import TEMPORAL_STRIDE
 from shotstream.model.config import TinyDecoderConfig, WanVAEConfig
-from shotstream.model.names import identify
-from shotstream.model.tensors import read_tensors
-from shotstream.model.vae import WanVAE
-from shotstream.model.vae_layers import StreamState, map_frames
-from shotstream.model.weights import compare
+from shotstream.model.wan_vae import WanVAE
+from shotstream.model.wan_vae_layers import StreamState, map_frames
 
-PUBLISHED_FILES = ("taew2_1.safetensors", "taew2_1.pth")
 MEMORY_BLOCKS = 3
 LEVEL_GROWTH = (1, 2, 2)
 """Frames that one becomes at each level, before its pictures are doubled."""
-WIDTH_LAYERS = (1, 8, 14, 20)
-"""The convolutions whose results have the width of each level, and of the full picture."""
-OTHER_SIDE = "encoder."
 TINY = "tiny."
 """What names of the tiny network begin with, among those of the VAE that it decodes for."""
 
@@ -128,33 +118,6 @@ class TinyWanVAE(WanVAE):
     def _decode(self, latents: Float[Tensor, "b t k y x"], state: StreamState) -> Float[Tensor, "b f c h w"]:
         pixels = self.tiny(self._enter(latents), state)
         return pixels.movedim(1, 2).to(latents.dtype).mul_(2).sub_(1)
-
-
-def read_tiny_decoder(path: Path) -> tuple[TinyDecoderConfig, dict[str, Tensor]]:
-    """The configuration and the tensors of a tiny decoder, under their published names, from a file.
-
-    Raises:
-        InputError: the file cannot be read, or holds anything else.
-    """
-    tensors = read_tensors(path)
-    config = _config_of(tensors)
-    if config is None:
-        found = identify(tensors)
-        what = found[1] if found and found[0] != "tiny_decoder" else "a network of another build"
-        raise InputError(f"{path}: expected a tiny VAE for Wan2.1 ({' or '.join(PUBLISHED_FILES)}), got {what}")
-    state = {name: value for name, value in tensors.items() if not name.startswith(OTHER_SIDE)}
-    with torch.device("meta"):
-        network = TinyDecoder(config)
-    if mismatch := compare(network, state):
-        raise InputError(f"{path}: the tensors do not fit a tiny VAE for Wan2.1: {mismatch.report()}")
-    return config, state
-
-
-def _config_of(state: Mapping[str, Tensor]) -> TinyDecoderConfig | None:
-    shapes = [tuple(state[name].shape) for layer in WIDTH_LAYERS if (name := f"decoder.{layer}.weight") in state]
-    if [len(shape) for shape in shapes] != [4] * len(WIDTH_LAYERS):
-        return None
-    return TinyDecoderConfig(latent_channels=shapes[0][1], widths=tuple(shape[0] for shape in shapes))
 
 
 def _conv(channels: int, out_channels: int, *, bias: bool = True) -> nn.Conv2d:

@@ -18,10 +18,10 @@ from shotstream.core.spec import tokens_per_latent
 from shotstream.core.types import FrameLayout
 from shotstream.model.activation import TanhGELU
 from shotstream.model.attention import Attend, Group, attend, attend_by_plan, pieces
-from shotstream.model.cache import CacheShape, KVCache, Staged
+from shotstream.model.attention_kernels import TORCH, Kernel
 from shotstream.model.config import EMBEDDED_SHOTS, TransformerConfig
 from shotstream.model.device import send
-from shotstream.model.kernels import TORCH, Kernel
+from shotstream.model.kv_cache import CacheShape, KVCache, Staged
 from shotstream.model.rotary import SHOT_PHASE, Rotary, make_rotary, rotate
 from shotstream.model.schedule import TRAIN_TIMESTEPS, velocity_from_clean
 
@@ -210,7 +210,7 @@ class Transformer(nn.Module):
         self.use(TORCH)
 
     def use(self, kernel: Kernel) -> None:
-        """Attends with another kernel from now on (`model.kernels`)."""
+        """Attends with another kernel from now on (`model.attention_kernels`)."""
         self.kernel = kernel
         for block in cast("Iterable[Block]", self.blocks):
             block.self_attn.attend = block.cross_attn.attend = kernel.attend
@@ -266,7 +266,7 @@ class Transformer(nn.Module):
 
         Args:
             latents: noisy or clean latents, all of which are queries, with the context's channels where they carry
-                them (`model.injection`).
+                them (`model.context_injection`).
             timesteps: 1000 sigma of each latent.
             text: embeddings of s captions (zero rows are padding and are attended), or their keys from `read_text`.
             placement: from `place`, for exactly these latents.

@@ -4,8 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-from shotstream.serve.refusals import RefusedError
-from shotstream.serve.settings import Limits
+from shotstream.serve.errors import RefusedError
+from shotstream.serve.limits import Limits
 
 SPARE_BYTES = 256 * 2**20
 """What is left free on the disk, whatever the limit."""

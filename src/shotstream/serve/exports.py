@@ -11,17 +11,17 @@ from typing import Any, Literal
 import av
 import numpy as np
 
+from shotstream.core.atomic_files import replacing, write_bytes, writing
 from shotstream.core.config import to_dict
-from shotstream.core.files import replacing, write_bytes, writing
-from shotstream.core.media import Frames, VideoWriter
-from shotstream.core.pictures import write_gif
+from shotstream.core.images import write_gif
 from shotstream.core.spec import FPS, MAX_CHUNKS
-from shotstream.serve.refusals import RefusedError
-from shotstream.story.files import StoryFiles
+from shotstream.core.video import Frames, VideoWriter
+from shotstream.serve.errors import RefusedError
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, read_record
 from shotstream.story.script import CastEntry, Script, ScriptShot, format_script
-from shotstream.story.tree import Take
+from shotstream.story.take_files import StoryFiles
+from shotstream.story.take_tree import Take
 
 Kind = Literal["mp4", "webm", "gif", "yaml", "zip"]
 SCRIPT_FILE, VIDEO_FILE = "script.yaml", "story.mp4"

@@ -16,20 +16,20 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory, writing
-from shotstream.core.media import probe_video
 from shotstream.core.spec import VideoSize, frames_of_chunks
+from shotstream.core.video import probe_video
+from shotstream.serve.errors import RefusedError
 from shotstream.serve.exports import story_files
+from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import MOST
-from shotstream.serve.refusals import RefusedError
-from shotstream.serve.settings import Limits
 from shotstream.serve.store import StoryRow, begin_row
-from shotstream.story.files import StoryFiles
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.relevance import check_selector
 from shotstream.story.script import check_seed, check_text
-from shotstream.story.tree import Take
+from shotstream.story.take_files import StoryFiles
+from shotstream.story.take_tree import Take
 
 MAGIC = {".mkv": b"\x1a\x45\xdf\xa3", ".png": b"\x89PNG\r\n\x1a\n", ".safetensors": b""}
 RECORD_BYTES = 16 * 2**20

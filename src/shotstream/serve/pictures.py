@@ -7,8 +7,8 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from shotstream.core.media import Frame
-from shotstream.serve.refusals import RefusedError
+from shotstream.core.video import Frame
+from shotstream.serve.errors import RefusedError
 
 QUALITY = 3
 """FFmpeg's scale from 2 (best) to 31."""

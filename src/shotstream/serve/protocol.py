@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 
 from shotstream.core.errors import InputError
-from shotstream.serve.refusals import Code, RefusedError, code_of, message_of
+from shotstream.serve.errors import Code, RefusedError, code_of, message_of
 from shotstream.story.script import DEFAULT_CHUNKS, MAX_SEED
 
 _log = logging.getLogger(__name__)

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from shotstream.core.media import iter_video, write_video
 from shotstream.core.spec import FPS
+from shotstream.core.video import iter_video, write_video
 from shotstream.serve.exports import clear
-from shotstream.story.files import StoryFiles
-from shotstream.story.tree import Take
+from shotstream.story.take_files import StoryFiles
+from shotstream.story.take_tree import Take
 
 KEPT = 64
 """Videos that are kept at most; beyond that, the one that was asked for longest ago makes room."""

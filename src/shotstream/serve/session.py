@@ -7,9 +7,11 @@ from pathlib import Path
 
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.core.media import Frame, Frames
 from shotstream.core.spec import FPS, MAX_CHUNKS, VideoSize, frames_of_chunks
-from shotstream.rollout.take import Shot
+from shotstream.core.video import Frame, Frames
+from shotstream.engine.shot import Shot
+from shotstream.serve.errors import RefusedError
+from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import (
     CutShot,
     Flush,
@@ -24,11 +26,9 @@ from shotstream.serve.protocol import (
     SteerShot,
     Switch,
 )
-from shotstream.serve.refusals import RefusedError
-from shotstream.serve.settings import Limits
 from shotstream.serve.store import Doing, Plan, Store, StoryRow, Work
 from shotstream.story.script import Steer, check_text
-from shotstream.story.tree import Take
+from shotstream.story.take_tree import Take
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory, writing
-from shotstream.serve.refusals import RefusedError
+from shotstream.serve.errors import RefusedError
 from shotstream.story.script import Steer
 
 DATABASE = "stories.sqlite3"

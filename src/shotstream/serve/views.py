@@ -7,7 +7,7 @@ from pydantic import Field
 from shotstream.serve.protocol import BranchView, Message, NewShot, Seed, ShotView, SteerView, Text
 from shotstream.serve.store import StoryRow
 from shotstream.story.record import StoryRecord
-from shotstream.story.tree import Take
+from shotstream.story.take_tree import Take
 
 
 class NewStory(Message):

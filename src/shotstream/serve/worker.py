@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shotstream.api import Model
+from shotstream.serve.errors import RefusedError, code_of, message_of
+from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import FrameKey, MakeShot, Problem, SteerShot
-from shotstream.serve.refusals import RefusedError, code_of, message_of
 from shotstream.serve.session import AnyCommand, FinishedTake, Publish, Session
-from shotstream.serve.settings import Limits
 from shotstream.serve.store import Store
 
 T = TypeVar("T")

@@ -16,9 +16,9 @@ import av
 import numpy as np
 
 from shotstream.core.errors import InputError
-from shotstream.core.media import Frame, check_frames
-from shotstream.story.context import PastShot
+from shotstream.core.video import Frame, check_frames
 from shotstream.story.record import CastMember
+from shotstream.story.selectors import PastShot
 
 CAST_SHOT = 0
 

@@ -21,15 +21,13 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
+from shotstream.core.atomic_files import make_directory, remove_partials, write_bytes
+from shotstream.core.background_writer import Film
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory, remove_partials, write_bytes
-from shotstream.core.filming import Film
-from shotstream.core.media import Frame, Frames, check_frames, iter_video, read_video
-from shotstream.core.pictures import write_png
+from shotstream.core.images import write_png
 from shotstream.core.spec import FPS
+from shotstream.core.video import Frame, Frames, check_frames, iter_video, read_video
 from shotstream.story.cast import fit_picture
-from shotstream.story.context import FrameRef, PastShot
-from shotstream.story.files import StoryFiles, hash_file
 from shotstream.story.record import (
     RECORD_FILE,
     VERSION,
@@ -40,7 +38,9 @@ from shotstream.story.record import (
     write_record,
 )
 from shotstream.story.script import Steer
-from shotstream.story.tree import StoryTree, Take
+from shotstream.story.selectors import FrameRef, PastShot
+from shotstream.story.take_files import StoryFiles, hash_file
+from shotstream.story.take_tree import StoryTree, Take
 
 _log = logging.getLogger(__name__)
 

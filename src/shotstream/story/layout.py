@@ -24,7 +24,7 @@ class ShotLayout:
     `context_captions` are the captions that the context attends to, by shot index or by their own numbers
     (`shot_layout`), in the order in which they must be handed to the transformer; the new shot's caption stands last.
     A shot may have more latents than any in training: positions then stay at those of the last chunk there, and what
-    is remembered moves back in time instead (`model.cache`).
+    is remembered moves back in time instead (`model.kv_cache`).
     """
 
     context: FrameLayout

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shotstream.core.atomic_files import write_json
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.files import write_json
-from shotstream.story.tree import StoryTree, Take
+from shotstream.story.take_tree import StoryTree, Take
 
 RECORD_FILE = "story.json"
 VERSION = 2

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
-from shotstream.story.context import SELECTORS, ContextSelector, FrameRef, Passage, PastShot, spread
+from shotstream.story.selectors import SELECTORS, ContextSelector, FrameRef, Passage, PastShot, spread
 
 Embed = Callable[[str], np.ndarray]
 """A caption as one vector."""

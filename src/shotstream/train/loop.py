@@ -13,12 +13,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from shotstream.core.atomic_files import make_directory
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory
-from shotstream.train.execution import Execution
-from shotstream.train.figures import Figures
-from shotstream.train.settings import LoopConfig
-from shotstream.train.state import TrainState, find_checkpoints
+from shotstream.train.checkpoint import TrainState, find_checkpoints
+from shotstream.train.config import LoopConfig
+from shotstream.train.distributed import Execution
+from shotstream.train.metrics_log import Figures
 
 MAX_BAD_STEPS = 10
 NETWORK = "network"

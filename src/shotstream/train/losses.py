@@ -1,6 +1,6 @@
 """The losses of the recipe, as functions of networks and tensors.
 
-All of them see the context latents clean, in front of the target or as its channels (`model.injection`). In teacher,
+All of them see the context latents clean, in front of the target or as its channels (`model.context_injection`). In teacher,
 real score and fake score a context in front carries the target's timestep (published behaviour;
 `context_timestep="clean"` labels it 0); the student's is always 0.
 Source: ShotStream section 3 and 4, DMD2, Self Forcing; reference section 7.
@@ -13,9 +13,9 @@ from torch import Tensor
 
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.model.attention import block_causal_plan
-from shotstream.model.conditions import Conditions, Network, predict_velocity
 from shotstream.model.config import ContextTimestep
 from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, clean_from_velocity
+from shotstream.model.velocity import Conditions, Network, predict_velocity
 
 MIN_SCORE_TIMESTEP, MAX_SCORE_TIMESTEP = 20, 980
 """Noise levels at which scores are compared (reference section 7)."""

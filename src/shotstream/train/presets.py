@@ -16,8 +16,7 @@ from shotstream.model.config import (
     TextEncoderConfig,
     TransformerConfig,
 )
-from shotstream.model.published import WAN_1_3B
-from shotstream.train.settings import (
+from shotstream.train.config import (
     BaseTraining,
     CodecTraining,
     DistillTraining,
@@ -32,6 +31,7 @@ from shotstream.train.settings import (
     TextTraining,
     Trajectories,
 )
+from shotstream.weights.wan_layouts import WAN_1_3B
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+from shotstream.core.atomic_files import make_directory, write_bytes, write_json
 from shotstream.core.errors import InputError
-from shotstream.core.files import make_directory, write_bytes, write_json
-from shotstream.core.media import write_video
 from shotstream.core.spec import FPS
+from shotstream.core.video import write_video
 from shotstream.world.captions import story_captions
 from shotstream.world.render import render_story
 from shotstream.world.scene import Story

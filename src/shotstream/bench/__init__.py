@@ -1,0 +1,1 @@
+"""Measure speed: time per part, FLOPs, and the roofline of the device."""

@@ -1,0 +1,107 @@
+"""How near a lossy model comes to the full one: its decoder on latents that it made, its transformer at one step, its
+sampler over one chunk."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
+from shotstream.core.types import FrameLayout
+from shotstream.engine.sampler import Latents, Predict, Sampler
+from shotstream.model.codec import Codec
+from shotstream.model.context_injection import carry_context
+from shotstream.model.device import send
+from shotstream.model.schedule import TRAIN_TIMESTEPS
+from shotstream.model.tiny_vae import TinyWanVAE
+from shotstream.weights.build import ModelParts
+
+PEAK = 2.0
+"""The span of pixels, which lie in [-1, 1]."""
+CAPTION = "A red fox walks through a snowy forest."
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The pictures of a lossy decoder held against those that the full VAE makes of the same latents, those of a shot.
+
+    Where weights are random (`trained` is false), it says nothing of others.
+    """
+
+    psnr_db: float
+    frames: int
+    trained: bool
+
+    def __str__(self) -> str:
+        said = f"PSNR {self.psnr_db:.1f} dB against the full VAE over {self.frames} frames"
+        return said if self.trained else f"{said}, which says nothing, for the weights are random"
+
+
+@contextmanager
+def noting_latents(codec: Codec) -> Iterator[list[Tensor]]:
+    """What a tiny decoder is handed meanwhile, as `b k t y x`, in a list that may be emptied; no other codec's."""
+    noted: list[Tensor] = []
+    if not isinstance(codec, TinyWanVAE):
+        yield noted
+        return
+    hook = codec.tiny.register_forward_pre_hook(lambda _, handed: noted.append(handed[0].clone()))
+    try:
+        yield noted
+    finally:
+        hook.remove()
+
+
+@torch.inference_mode()
+def fidelity_of(parts: ModelParts, noted: Sequence[Float[Tensor, "b k t y x"]]) -> Fidelity | None:
+    """The figures of a model that decodes lossily, on the latents of one shot; None of any other model."""
+    if not isinstance(parts.codec, TinyWanVAE):
+        return None
+    latents = torch.cat(list(noted), dim=2).movedim(1, 2)
+    full, ours = parts.codec.decode_fully(latents).float(), parts.codec.decode(latents).float()
+    psnr_db = 10 * torch.log10(PEAK**2 / (ours - full).square().mean())
+    return Fidelity(float(psnr_db), full.shape[1], parts.trained)
+
+
+@torch.inference_mode()
+def first_velocity(parts: ModelParts) -> Float[Tensor, "1 f c h w"]:
+    """What a transformer says at the first step of a story, to noise alone: always the same noise and caption."""
+    return _first_steps(parts)(_noise(parts, 0), 1.0)
+
+
+@torch.inference_mode()
+def first_chunk(parts: ModelParts) -> Float[Tensor, "1 f c h w"]:
+    """The first latents of a story, without guidance: always of the same noise and caption."""
+    return Sampler.from_config(parts.config.sampler).denoise(_first_steps(parts), partial(_noise, parts))
+
+
+def _first_steps(parts: ModelParts) -> Predict:
+    """The velocity of a first chunk, which has nothing to remember."""
+    transformer = parts.transformer
+    device = transformer.patch_embedding.weight.device
+    where = torch.arange(CONTEXT_LATENTS, CONTEXT_LATENTS + CHUNK_LATENTS)[None]
+    layout = FrameLayout(where, torch.ones_like(where), torch.zeros_like(where))
+    text = send(parts.text_encoder.encode([CAPTION]), device)[None]
+    placement = transformer.place(layout, (parts.config.video.latent_height, parts.config.video.latent_width))
+
+    def predict(noisy: Latents, sigma: float) -> Latents:
+        x = carry_context(parts.config.transformer.injection, noisy[:, :0], noisy)
+        timesteps = torch.full((1, CHUNK_LATENTS), sigma * TRAIN_TIMESTEPS, device=device)
+        return transformer(x, timesteps, text, placement)
+
+    return predict
+
+
+def _noise(parts: ModelParts, step: int) -> Latents:
+    size, source = parts.config.video, torch.Generator().manual_seed(step)
+    shape = (1, CHUNK_LATENTS, parts.config.transformer.in_dim, size.latent_height, size.latent_width)
+    return send(torch.randn(shape, generator=source), parts.transformer.patch_embedding.weight.device)
+
+
+def relative_error(made: Tensor, exact: Tensor) -> float:
+    """The length of the difference over that of the exact result."""
+    made, exact = made.float().cpu(), exact.float().cpu()
+    return float((made - exact).norm() / exact.norm())

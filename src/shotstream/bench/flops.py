@@ -1,0 +1,272 @@
+"""The arithmetic of a shot and what it must move through memory, part by part, from the shape of a model alone.
+
+The engine's own code runs on tensors without values (torch's meta device), and the products in it are counted: what is
+counted is what a real shot does. Only the text encoder is counted by formula, because its library reads its masks.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import reduce
+from types import MappingProxyType
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from shotstream.core.profiling import Clock, Part
+from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_CHUNKS, MAX_SHOT_LATENTS, latents_of_chunks
+from shotstream.engine.bidirectional_rollout import WholeShotRollout
+from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
+from shotstream.engine.sampler import Sampler
+from shotstream.model.codec import Codec
+from shotstream.model.config import ModelConfig, TextEncoderConfig
+from shotstream.model.context_injection import latents_in_front
+from shotstream.model.transformer import Transformer
+from shotstream.story.layout import shot_layout
+from shotstream.weights.build import networks
+
+Kind = Literal["linear", "convolution", "attention"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What products cost: `flop` operations, a multiply and an add being two, and `bytes` of memory traffic.
+
+    The bytes are the least there can be: every product reads its operands once and writes its result once, and all that
+    stands between products is fused into them.
+    """
+
+    flop: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.flop + other.flop, self.bytes + other.bytes)
+
+    def __mul__(self, times: int) -> "Work":
+        return Work(self.flop * times, self.bytes * times)
+
+
+Tally = Mapping[tuple[Part, Kind], Work]
+
+
+@dataclass(frozen=True)
+class ShotWork:
+    """The work of one shot: before its first chunk, and of each chunk with the commit before it and its decoding."""
+
+    begin: Tally
+    chunks: tuple[Tally, ...]
+
+    def of(self, *parts: Part, kind: Kind | None = None) -> Work:
+        """The work of some parts, of one kind of product or of all."""
+        return sum_work(tally_work(tally, *parts, kind=kind) for tally in self._tallies)
+
+    def grown(self, two: "ShotWork", layers: int) -> "ShotWork":
+        """The same shot by a transformer of `layers` equal layers; this one has one of them, `two` has two."""
+        tallies = (_grown(mine, theirs, layers) for mine, theirs in zip(self._tallies, two._tallies, strict=True))
+        return ShotWork(next(tallies), tuple(tallies))
+
+    def with_steps(self, more: "ShotWork") -> "ShotWork":
+        """The same shot with the steps that another one has besides its own."""
+        both = zip(self.chunks, more.chunks, strict=True)
+        return ShotWork(self.begin, tuple(_with_steps(mine, theirs) for mine, theirs in both))
+
+    @property
+    def _tallies(self) -> tuple[Tally, ...]:
+        return (self.begin, *self.chunks)
+
+    @property
+    def parts(self) -> dict[Part, Work]:
+        """The work of every part that has any."""
+        found = {part for tally in self._tallies for part, _ in tally}
+        return {part: self.of(part) for part in found}
+
+
+def tally_work(tally: Tally, *parts: Part, kind: Kind | None = None) -> Work:
+    """The work of some parts, of one kind of product or of all."""
+    return sum_work(work for (part, what), work in tally.items() if part in parts and kind in (None, what))
+
+
+def sum_work(works: Iterator[Work]) -> Work:
+    """All of them together."""
+    return reduce(Work.__add__, works, Work())
+
+
+def _with_steps(one: Tally, more: Tally) -> Tally:
+    return {key: work + (more[key] if key[0] == "denoise" else Work()) for key, work in one.items()}
+
+
+def _grown(one: Tally, two: Tally, layers: int) -> Tally:
+    return {key: one[key] + (two[key] + one[key] * -1) * (layers - 1) for key in one}
+
+
+class WorkCounter(TorchFunctionMode):
+    """Counts the products of torch functions while it is entered. It is a clock (`core.profiling`): it is told the part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._part: Part | None = None
+        self._counted: dict[tuple[Part, Kind], Work] = {}
+
+    @contextmanager
+    def __call__(self, part: Part) -> Iterator[None]:
+        self._part = part
+        yield
+        self._part = None
+
+    def take(self) -> Tally:
+        """What has been counted since the last time."""
+        taken, self._counted = self._counted, {}
+        return taken
+
+    def add(self, part: Part, kind: Kind, work: Work) -> None:
+        """Counts work that was worked out elsewhere."""
+        self._counted[part, kind] = self._counted.get((part, kind), Work()) + work
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func in PRODUCTS:
+            assert self._part is not None, f"{func.__name__} outside of every part of a shot"
+            kind, flop = PRODUCTS[func]
+            operands = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
+            moved = sum(tensor.numel() * tensor.element_size() for tensor in (*operands, out))
+            self.add(self._part, kind, Work(flop(operands, out), moved))
+        return out
+
+
+def _linear_flop(operands: Sequence[Tensor], out: Tensor) -> int:
+    return 2 * out.numel() * operands[0].shape[-1]
+
+
+def _convolution_flop(operands: Sequence[Tensor], out: Tensor) -> int:
+    return 2 * out.numel() * operands[1][0].numel()
+
+
+def _attention_flop(operands: Sequence[Tensor], out: Tensor) -> int:
+    query, key, *_ = operands
+    return 2 * (query.numel() + out.numel()) * key.shape[-2]
+
+
+PRODUCTS: Mapping[Callable[..., Tensor], tuple[Kind, Callable[[Sequence[Tensor], Tensor], int]]] = MappingProxyType(
+    {
+        F.linear: ("linear", _linear_flop),
+        F.conv2d: ("convolution", _convolution_flop),
+        F.conv3d: ("convolution", _convolution_flop),
+        F.scaled_dot_product_attention: ("attention", _attention_flop),
+    }
+)
+"""The functions whose work counts; their first operands are input and weight, or query and key."""
+
+
+def shot_work(
+    config: ModelConfig,
+    dtype: torch.dtype = torch.bfloat16,
+    *,
+    chunks: int = MAX_CHUNKS,
+    captions: int = 2,
+    caption_tokens: int | None = None,
+    remembers: bool = True,
+) -> ShotWork:
+    """The work of one shot at the size and with the sampler of its model.
+
+    Args:
+        config: of the model.
+        dtype: of its weights, and of what it computes with.
+        chunks: the shot's length.
+        captions: how many the transformer reads, those of the remembered frames and the shot's own.
+        caption_tokens: length of its own caption, the one that is encoded; None: as long as can be.
+        remembers: whether there are frames to remember; a story's first shot has none.
+    """
+    tokens = caption_tokens or config.text_encoder.text_len
+    one, two = (
+        _shot_work(replace(config, transformer=shape), dtype, chunks, captions, tokens, remembers=remembers)
+        for shape in (replace(config.transformer, num_layers=layers) for layers in (1, 2))
+    )
+    return one.grown(two, config.transformer.num_layers)
+
+
+def _shot_work(
+    config: ModelConfig, dtype: torch.dtype, chunks: int, captions: int, tokens: int, *, remembers: bool
+) -> ShotWork:
+    with torch.device("meta"):
+        transformer, network, _ = networks(config, None)
+    transformer.to(dtype=dtype)
+    codec = cast(Codec, network.to("meta", dtype))  # the statistics of its latents are made elsewhere
+    counter = WorkCounter()
+    for kind, work in text_work(config.text_encoder, tokens, dtype.itemsize):
+        counter.add("text", kind, work)
+    with torch.inference_mode(), counter:
+        if remembers:
+            with counter("context"):
+                codec.encode_frames(no_values(CONTEXT_LATENTS, 3, config.video.height, config.video.width))
+        sampler, counted = Sampler.from_config(config.sampler), []
+        for sigma, steps in _kinds_of_step(sampler):
+            rollout = begin_shot(config, transformer, one_step(sampler, sigma), chunks, captions, counter)
+            counted.append(_count(rollout, codec, counter, steps))
+        return reduce(ShotWork.with_steps, counted)
+
+
+def _count(rollout: Iterator[Tensor], codec: Codec, counter: WorkCounter, steps: int) -> ShotWork:
+    begin, made, state = counter.take(), [], codec.start_stream()
+    for latents in rollout:
+        with counter("decode"):
+            codec.decode_next(latents, state)
+        made.append({key: work * (steps if key[0] == "denoise" else 1) for key, work in counter.take().items()})
+    return ShotWork(begin, tuple(made))
+
+
+def _kinds_of_step(sampler: Sampler) -> list[tuple[float, int]]:
+    """A noise level of every kind of step, and how many steps of that kind there are: guided ones, and others."""
+    kinds: dict[float, list[float]] = {}
+    for sigma in sampler.sigmas[: sampler.forwards]:
+        kinds.setdefault(sampler.guidance_at(sigma), []).append(sigma)
+    return [(levels[0], len(levels)) for levels in kinds.values()]
+
+
+def one_step(sampler: Sampler, sigma: float = 1.0) -> Sampler:
+    """The same sampler with one step alone, from that noise level; all steps of a kind do the same."""
+    return replace(sampler, kind="few_step", sigmas=(sigma,))
+
+
+def begin_shot(
+    config: ModelConfig, transformer: Transformer, sampler: Sampler, chunks: int, captions: int, counter: Clock
+) -> Iterator[Tensor]:
+    """The engine's own rollout of a shot whose context is described by all captions but the last."""
+    size = (config.video.latent_height, config.video.latent_width)
+    shots = [latent * (captions - 1) // CONTEXT_LATENTS for latent in range(CONTEXT_LATENTS)]
+    layout = shot_layout(
+        captions, shots if captions > 1 else (), CONTEXT_LATENTS, latents_of_chunks(chunks), config.captions
+    )
+    context = no_values(CONTEXT_LATENTS, config.transformer.in_dim, *size)
+    text = no_values(captions, config.text_encoder.text_len, config.text_encoder.dim)
+    inputs = ShotInputs(context, text, layout, text[:, :1])
+
+    def noise(chunk: int, step: int) -> Tensor:  # noqa: ARG001 (the form of a shot's noise)
+        return no_values(CHUNK_LATENTS, *context.shape[2:])
+
+    if sampler.order == "whole":
+        return WholeShotRollout(transformer, inputs, noise, sampler, counter)
+    batch = 2 if sampler.guidance != 1 else 1
+    front = latents_in_front(config.transformer.injection, CONTEXT_LATENTS)
+    cache = transformer.new_cache(batch, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS)
+    return ShotRollout(transformer, cache, inputs, noise, sampler, counter)
+
+
+def no_values(*shape: int) -> Tensor:
+    """A batch of one without values."""
+    return torch.empty(1, *shape, device="meta")
+
+
+def text_work(config: TextEncoderConfig, tokens: int, element_bytes: int) -> Iterator[tuple[Kind, Work]]:
+    """The work of encoding one caption of that many tokens: projections and gated feed-forward, and attention."""
+    dim, inner, ffn = config.dim, config.attention_dim, config.ffn_dim
+    weights = 4 * dim * inner + 3 * dim * ffn
+    through = 4 * (dim + inner) + 3 * (dim + ffn)
+    linear = Work(2 * tokens * weights, (weights + tokens * through) * element_bytes)
+    yield "linear", linear * config.num_layers
+    attention = Work(4 * tokens * tokens * inner, 4 * tokens * inner * element_bytes)
+    yield "attention", attention * config.num_layers

@@ -1,0 +1,298 @@
+"""Video files: H.264 for people, FFV1 where every bit counts. Frames are uint8 RGB, `[h, w, 3]` or `[n, h, w, 3]`.
+
+Every file is written under a temporary name and takes its own when it is whole.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+from jaxtyping import UInt8
+
+from shotstream.core.atomic_files import replacing, writing
+from shotstream.core.errors import InputError
+
+Frame: TypeAlias = UInt8[np.ndarray, "h w 3"]
+Frames: TypeAlias = UInt8[np.ndarray, "n h w 3"]
+
+_BT709 = 1
+_X264_OPTIONS = {"crf": "16", "preset": "fast", "x264-params": "stitchable=1:mbtree=0"}
+"""stitchable: files can be joined. No mbtree: on some processors x264's makes other bits of the same frames."""
+_FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "g": "1", "context": "0", "slices": "16"}
+"""slices: as many threads may share a frame."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file says about itself, without decoding it."""
+
+    frames: int
+    height: int
+    width: int
+    fps: float
+
+
+class VideoWriter:
+    """Writes a video frame by frame; the file takes its name when the `with` block ends well, and only then.
+
+    Args:
+        path: `.mp4` for H.264 (even height and width), `.mkv` where lossless.
+        fps: frames a second.
+        lossless: FFV1, from which every frame is read back exactly.
+
+    Raises:
+        InputError: the file cannot be written, a frame does not fit, or there was none.
+    """
+
+    def __init__(self, path: str | Path, fps: float, *, lossless: bool = False) -> None:
+        self.path = Path(path)
+        self.frames = 0
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._lossless = lossless
+        self._size: tuple[int, int] | None = None
+        suffix = ".mkv" if lossless else ".mp4"
+        if self.path.suffix.lower() != suffix:
+            kind = "lossless video" if lossless else "video"
+            raise InputError(f"expected a name ending in {suffix} for a {kind}, got {self.path.name}; rename it")
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            partial = stack.enter_context(replacing(self.path))
+            self._container = stack.enter_context(_open_output(self.path, partial, self._lossless))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._stack:
+            if error is not None:
+                raise error
+            if not self.frames:
+                raise InputError(f"cannot write {self.path}: there is not one frame")
+            with writing(self.path):
+                self._container.mux(self._stream.encode(None))
+
+    def add(self, frames: Frame | Frames) -> None:
+        """Appends one frame `[h, w, 3]` or several `[n, h, w, 3]`.
+
+        Raises:
+            InputError: not uint8 RGB, another size than before, odd sides for H.264, or the disk is full.
+        """
+        for frame in check_frames(frames):
+            if self._size is None:
+                self._start(frame)
+            if frame.shape[:2] != self._size:
+                raise InputError(f"expected frames of {_size(self._size)}, got {_size(frame.shape)}; resize them")
+            with writing(self.path):
+                self._container.mux(self._stream.encode(self._picture(frame)))
+            self.frames += 1
+
+    def _start(self, frame: Frame) -> None:
+        height, width = frame.shape[:2]
+        if not self._lossless and (height % 2 or width % 2):
+            raise InputError(f"expected an even height and width, got {_size(frame.shape)}; crop the frames")
+        codec, options = ("ffv1", _FFV1_OPTIONS) if self._lossless else ("libx264", _X264_OPTIONS)
+        self._stream = self._container.add_stream(codec, rate=self._rate, options=options)
+        self._stream.height, self._stream.width = height, width
+        self._stream.pix_fmt = "bgr0" if self._lossless else "yuv420p"
+        self._stream.codec_context.time_base = 1 / self._rate
+        if not self._lossless:
+            context = self._stream.codec_context
+            context.colorspace = context.color_primaries = context.color_trc = _BT709
+            context.color_range = ColorRange.MPEG
+        self._size = (height, width)
+
+    def _picture(self, frame: Frame) -> av.VideoFrame:
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        if not self._lossless:
+            picture = picture.reformat(
+                format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+            )
+        picture.pts, picture.time_base = self.frames, 1 / self._rate
+        return picture
+
+
+def write_video(path: str | Path, frames: Iterable[Frame | Frames], fps: float, *, lossless: bool = False) -> int:
+    """Writes a whole video; see `VideoWriter`. `frames` may be an array or come as they are made.
+
+    Returns the number of frames.
+    """
+    with VideoWriter(path, fps, lossless=lossless) as writer:
+        for some in frames:
+            writer.add(some)
+    return writer.frames
+
+
+def probe_video(path: str | Path) -> VideoInfo:
+    """Length, size and rate of a video.
+
+    Raises:
+        InputError: no such file, or no video in it.
+    """
+    with _open_input(Path(path)) as (container, stream):
+        rate = stream.average_rate or Fraction(1)
+        return VideoInfo(_length(container, stream), stream.height, stream.width, float(rate))
+
+
+def holds_frames(path: str | Path, frames: int) -> bool:
+    """Whether a video is there, can be read, and has that many frames, none of them cut off; nothing is decoded."""
+    try:
+        with _open_input(Path(path)) as (container, stream):
+            return [packet.is_corrupt for packet in container.demux(stream) if packet.size] == [False] * frames
+    except InputError:
+        return False
+
+
+def iter_video(path: str | Path) -> Iterator[Frame]:
+    """The frames of a video (or the one of an image), one at a time.
+
+    Raises:
+        InputError: no such file, no video in it, or it ends before its time.
+    """
+    path, count = Path(path), 0
+    with _open_input(path) as (container, stream):
+        for picture in container.decode(stream):
+            yield picture.to_ndarray(format="rgb24")
+            count += 1
+        expected = _length(container, stream)
+    if count < max(expected, 1):
+        raise InputError(f"cannot read {path}: it says {expected} frames and holds {count}; it is cut off or damaged")
+
+
+def read_video(path: str | Path, indices: Sequence[int] | None = None) -> Frames:
+    """Frames of a video, `[n, h, w, 3]`: all of them, or those at `indices` (any order, repeats allowed).
+
+    Of a lossless video only the frames asked for are decoded.
+
+    Raises:
+        InputError: no such file, no video in it, it ends before its time, or it has no such frame.
+    """
+    if indices is None:
+        return np.stack(list(iter_video(path)))
+    wanted = set(indices)
+    if not wanted:
+        info = probe_video(path)
+        return np.empty((0, info.height, info.width, 3), np.uint8)
+    found = {index: frame for index, frame in _some_frames(Path(path), wanted) if index in wanted}
+    missing = sorted(wanted - set(found))
+    if missing:
+        raise InputError(f"cannot read frame {missing[0]} of {path}: it has no such frame, or is cut off or damaged")
+    return np.stack([found[index] for index in indices])
+
+
+def concat_videos(paths: Sequence[str | Path], target: str | Path) -> None:
+    """Joins videos of the same kind into one, copying what is encoded as it is.
+
+    Raises:
+        InputError: nothing to join, a video cannot be read or differs in kind from the first, or the target cannot be
+            written.
+    """
+    if not paths:
+        raise InputError(f"cannot write {target}: there is no video to join")
+    target = Path(target)
+    with (
+        replacing(target) as partial,
+        _open_output(target, partial, target.suffix.lower() == ".mkv") as output,
+        ExitStack() as stack,
+    ):
+        first, start = stack.enter_context(_open_input(Path(paths[0])))[1], Fraction(0)
+        joined = output.add_stream_from_template(first)
+        for path in map(Path, paths):
+            start = _append(output, joined, target, path, first, start)
+
+
+def check_frames(frames: Frame | Frames) -> Frames:
+    """Frames as `[n, h, w, 3]`; one frame becomes n = 1.
+
+    Raises:
+        InputError: not uint8, or of another shape.
+    """
+    if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[-1] != 3:
+        raise InputError(f"expected uint8 frames [h, w, 3] or [n, h, w, 3], got {frames.dtype} {list(frames.shape)}")
+    return frames[None] if frames.ndim == 3 else frames
+
+
+def _append(output: Any, joined: Any, target: Path, path: Path, first: Any, start: Fraction) -> Fraction:
+    """Copies one video's packets behind `start` (seconds) of the target and returns where it ends."""
+    end = start
+    with _open_input(path) as (container, stream):
+        ours, theirs = first.codec_context, stream.codec_context
+        if (theirs.name, theirs.extradata, _size(theirs)) != (ours.name, ours.extradata, _size(ours)):
+            raise InputError(f"cannot join {path}: it is encoded in another way than the first video; encode it again")
+        for packet in container.demux(stream):
+            if packet.dts is None:
+                continue
+            offset = round(start / packet.time_base)
+            packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+            end = max(end, (packet.pts + packet.duration) * packet.time_base)
+            packet.stream = joined
+            with writing(target):
+                output.mux(packet)
+    return end
+
+
+def _some_frames(path: Path, wanted: set[int]) -> Iterator[tuple[int, Frame]]:
+    """Frames in order up to the last one wanted; where every packet is a frame of its own, the others are skipped."""
+    with _open_input(path) as (container, stream):
+        if stream.codec_context.name == "ffv1":
+            for index, packet in enumerate(container.demux(stream)):
+                if index in wanted:
+                    yield from ((index, picture.to_ndarray(format="rgb24")) for picture in packet.decode())
+                if index >= max(wanted):
+                    return
+        for index, picture in enumerate(container.decode(stream)):
+            if index in wanted:
+                yield index, picture.to_ndarray(format="rgb24")
+            if index >= max(wanted):
+                return
+
+
+@contextmanager
+def _open_input(path: Path) -> Iterator[tuple[Any, Any]]:
+    """The file and its first video stream; what goes wrong while it is read becomes an InputError."""
+    if not path.is_file():
+        raise InputError(f"cannot read {path}: no such file; check the path")
+    try:
+        with av.open(f"file:{path}") as container:
+            if not container.streams.video:
+                raise InputError(f"cannot read {path}: there is no video in it; name a video file")
+            yield container, container.streams.video[0]
+    except av.FFmpegError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; it is no video, or is cut off or damaged") from error
+
+
+@contextmanager
+def _open_output(path: Path, partial: Path, matroska: bool) -> Iterator[Any]:
+    with writing(path):
+        options = {"fflags": "+bitexact"} if matroska else {"fflags": "+bitexact", "movflags": "+faststart"}
+        container = av.open(f"file:{partial}", "w", format="matroska" if matroska else "mp4", options=options)
+    try:
+        yield container
+    except BaseException:
+        with suppress(OSError, av.FFmpegError):  # the file is thrown away; why it failed is on its way already
+            container.close()
+        raise
+    with writing(path):
+        container.close()
+
+
+def _length(container: Any, stream: Any) -> int:
+    """Frames the file says it has; 0 where it does not say."""
+    if stream.frames:
+        return stream.frames
+    rate = stream.average_rate
+    return round(container.duration / av.time_base * rate) if container.duration and rate else 0
+
+
+def _size(sized: Any) -> str:
+    """Width x height, as people say it, of an array's shape or of whatever has both."""
+    height, width = (sized.height, sized.width) if hasattr(sized, "height") else sized[:2]
+    return f"{width}x{height}"

@@ -1,0 +1,69 @@
+"""One shot at once, every latent seeing every other: how a teacher makes it."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.engine.causal_rollout import ShotInputs
+from shotstream.engine.sampler import Predict, Sampler
+from shotstream.model.schedule import TRAIN_TIMESTEPS
+from shotstream.model.transformer import Transformer
+from shotstream.model.velocity import Conditions, predict_velocity
+
+
+def see_both_ways(transformer: Transformer, inputs: ShotInputs, sampler: Sampler) -> Predict:
+    """The velocity of a whole shot's latents, guided as `sampler` says; `inputs.negative` None means zeros."""
+    context_timestep = sampler.context_timestep
+    layout = inputs.layout.context + inputs.layout.target
+    negative = torch.zeros_like(inputs.text) if inputs.negative is None else inputs.negative.expand_as(inputs.text)
+    given, without = (
+        Conditions.of(transformer, inputs.context, text, layout.expand(len(text))) for text in (inputs.text, negative)
+    )
+
+    def predict(x: Float[Tensor, "b f c h w"], sigma: float) -> Float[Tensor, "b f c h w"]:
+        timestep = x.new_full((len(x),), sigma * TRAIN_TIMESTEPS)
+        velocity = predict_velocity(transformer, x, timestep, given, context_timestep).to(x.dtype)
+        if (guidance := sampler.guidance_at(sigma)) == 1:
+            return velocity
+        unguided = predict_velocity(transformer, x, timestep, without, context_timestep).to(x.dtype)
+        return unguided + guidance * (velocity - unguided)
+
+    return predict
+
+
+class WholeShotRollout:
+    """Makes one shot whole at the first `next`, and hands it out in chunks like `ShotRollout`."""
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        inputs: ShotInputs,
+        noise: Callable[[int, int], Float[Tensor, "b f c h w"]],
+        sampler: Sampler,
+        clock: Clock = no_clock,
+    ) -> None:
+        """A shot of as many chunks as `inputs.layout` has places for; the rest is as in `ShotRollout`."""
+        self._predict = see_both_ways(transformer, inputs, sampler)
+        self._chunks, self._noise, self._sampler = inputs.layout.target.latents // CHUNK_LATENTS, noise, sampler
+        self._clock = clock
+        self._made: Iterator[Tensor] | None = None
+
+    def __iter__(self) -> Iterator[Float[Tensor, "b f c h w"]]:
+        return self
+
+    def __next__(self) -> Float[Tensor, "b f c h w"]:
+        """The next clean chunk of latents."""
+        if self._made is None:
+            with self._clock("denoise"):
+                self._made = iter(self._denoise().split(CHUNK_LATENTS, 1))
+        return next(self._made)
+
+    def _denoise(self) -> Float[Tensor, "b f c h w"]:
+        def noise(step: int) -> Tensor:
+            return torch.cat([self._noise(chunk, step) for chunk in range(self._chunks)], 1)
+
+        return self._sampler.denoise(self._predict, noise)

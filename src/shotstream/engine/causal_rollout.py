@@ -1,0 +1,172 @@
+"""One shot, chunk by chunk, over the dual cache. The same code makes shots at inference and in self-forcing training.
+
+A shot may be steered between two chunks, and may go on for longer than any shot in training: then the memory is a
+rolling window, and where the layout's positions stand still what it holds moves back in time instead (`model.kv_cache`).
+
+Source: ShotStream section 3 (dual cache, clean commit), reference facts 3 and 6; LongLive (what is remembered is
+committed again under a new caption, here block-causally as it was committed first; frame sink).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.engine.engine import CachedForward
+from shotstream.engine.sampler import Sampler
+from shotstream.model.attention import recommit_plan
+from shotstream.model.cuda_graphs import RecordedForward
+from shotstream.model.kv_cache import KVCache
+from shotstream.model.rotary import time_turn
+from shotstream.model.transformer import Placement, Transformer
+from shotstream.story.layout import ShotLayout
+
+ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
+"""The noise of (chunk, step) of the shot being made."""
+
+
+@dataclass(frozen=True)
+class ShotInputs:
+    """What a shot is made from.
+
+    `text` holds the captions in the order of `layout.context_captions`, the new shot's last. With guidance, `negative`
+    is the embedding that the unguided branch sees in place of every caption.
+    """
+
+    context: Float[Tensor, "b f c h w"]
+    text: Float[Tensor, "b s l e"]
+    layout: ShotLayout
+    negative: Float[Tensor, "b 1 l e"] | None = None
+
+    @property
+    def context_text(self) -> Float[Tensor, "b s l e"]:
+        """The captions that the context attends to, in their order."""
+        return self.text[:, : int(self.layout.context.captions.max()) + 1]
+
+    @property
+    def own_text(self) -> Float[Tensor, "b 1 l e"]:
+        """The new shot's caption of every sample."""
+        rows = self.layout.target.captions[:, 0]
+        own, *others = set(rows.tolist())
+        if others:
+            return self.text[torch.arange(len(rows)), rows][:, None]
+        return self.text[:, own : own + 1]
+
+
+class ShotRollout:
+    """Makes one shot: `next(rollout)` denoises a chunk; what it remembers is committed when the next one is asked for.
+
+    The clean pass of a chunk therefore runs behind its delivery, and that of the last chunk never runs: nothing would
+    read it. A shot may be left at any chunk.
+    """
+
+    def __init__(
+        self,
+        transformer: Transformer,
+        cache: KVCache,
+        inputs: ShotInputs,
+        noise: ChunkNoise,
+        sampler: Sampler,
+        clock: Clock = no_clock,
+        stop: int | None = None,
+        forward: RecordedForward | None = None,
+    ) -> None:
+        """Fills the context part of `cache` with one clean forward, where it has one and is still empty.
+
+        Args:
+            transformer: makes the shot.
+            cache: must belong to this shot, and be empty or hold its context (`CachedForward.remember_context`). Once
+                it is full its oldest latents give way.
+            inputs: what the shot is made from.
+            noise: of (chunk, step).
+            sampler: how a chunk is denoised.
+            clock: told what the time is spent on.
+            stop: for self-forcing training: every chunk ends with this step's clean estimate, and only that forward
+                records gradient. The memory never does.
+            forward: makes the transformer's forwards over `cache` in its place; None: it does so itself.
+        """
+        self._cache, self._noise, self._sampler = cache, noise, sampler
+        self._clock, self._stop = clock, stop
+        target = inputs.layout.target
+        self._layout = replace(target, captions=torch.zeros_like(target.captions))
+        self._forward = CachedForward(
+            transformer, cache, inputs.context, sampler.guidance, inputs.negative, run=forward
+        )
+        self._uncommitted: tuple[Tensor, Placement] | None = None
+        self._window: list[Tensor] = []
+        self._steered = False
+        self._latents_made = 0
+        with clock("prefill"):
+            self._text = self._forward.read(inputs.own_text)
+            if not cache.latents:
+                captions = self._forward.read(inputs.context_text)  # apart, so that every process reads as often
+                self._forward.remember_context(captions, inputs.layout)
+
+    @property
+    def chunks_left(self) -> int:
+        """Chunks that the layout still has room for."""
+        return (self._layout.latents - self._latents_made) // CHUNK_LATENTS
+
+    def __iter__(self) -> Iterator[Float[Tensor, "b f c h w"]]:
+        return self
+
+    def __next__(self) -> Float[Tensor, "b f c h w"]:
+        """The next clean chunk of latents."""
+        if not self.chunks_left:
+            raise StopIteration
+        if self._steered or self._uncommitted is not None:
+            with self._clock("commit"):
+                self._catch_up()
+        chunk = self._latents_made // CHUNK_LATENTS
+        placement = self._forward.place(self._layout[self._latents_made : self._latents_made + CHUNK_LATENTS])
+
+        def predict(x: Tensor, sigma: float) -> Tensor:
+            return self._forward.velocity(x, sigma, self._text, placement, self._sampler.guidance_at(sigma))
+
+        with self._clock("denoise"):
+            latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop)
+        self._uncommitted = (latents, placement)
+        self._keep(latents.detach())
+        self._latents_made += CHUNK_LATENTS
+        return latents
+
+    def steer(self, text: Float[Tensor, "b 1 l e"]) -> None:
+        """Gives the shot another caption from the next chunk on.
+
+        What is remembered of the shot is committed again under it before that chunk, so that old keys and values do
+        not hold the picture back. The context stays as it is.
+        """
+        self._text = self._forward.read(text)
+        self._steered = bool(self._window)
+
+    def _catch_up(self) -> None:
+        """Brings the memory up to the next chunk: commits the latest one, or after a steering all of them again."""
+        if self._steered:
+            self._commit_window()
+        elif self._uncommitted is not None:
+            clean, placement = self._uncommitted
+            self._forward.remember(clean, self._text, placement)
+        self._steered, self._uncommitted = False, None
+        positions = self._layout.positions[0]
+        if positions[self._latents_made] == positions[self._latents_made - CHUNK_LATENTS]:
+            self._cache.turn_window(time_turn(-CHUNK_LATENTS, self._cache.shape.head_dim, self._window[-1].device))
+
+    def _commit_window(self) -> None:
+        """One forward of all remembered chunks where they are now, each seeing those before it."""
+        self._cache.reset(self._forward.in_front)
+        clean, sink = torch.cat(self._window, 1), self._cache.pinned - self._forward.in_front
+        positions = self._layout.positions[0]
+        end = int(positions[self._latents_made - 1] - positions[0]) + 1
+        layout = self._layout[:sink] + self._layout[end - clean.shape[1] + sink : end]
+        plan = recommit_plan(self._forward.in_front, clean.shape[1], CHUNK_LATENTS)
+        self._forward.remember(clean, self._text, self._forward.place(layout), plan)
+
+    def _keep(self, clean: Tensor) -> None:
+        """Remembers the latents of what the cache remembers, oldest first."""
+        self._window.append(clean)
+        if len(self._window) * CHUNK_LATENTS > self._cache.capacity - self._forward.in_front:
+            del self._window[(self._cache.pinned - self._forward.in_front) // CHUNK_LATENTS]

@@ -1,0 +1,84 @@
+"""What a new shot remembers: frames of the cast and of the shots before it, each with its caption."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.spec import CONTEXT_LATENTS
+from shotstream.model.codec import to_pixels
+from shotstream.story.captions import compose_caption
+from shotstream.story.cast import CAST_SHOT, cast_as_shots, cast_share
+from shotstream.story.history import History
+from shotstream.story.selectors import ContextSelector, FrameRef
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """Remembered frames in the order of the context.
+
+    `shots` and `captions` are each frame's own, captions composed as they were when the frame was made; all are empty
+    before the first shot of a story without a cast.
+    """
+
+    pixels: Float[Tensor, "1 f c h w"]
+    shots: tuple[int, ...]
+    captions: tuple[str, ...]
+
+    @property
+    def different_captions(self) -> list[str]:
+        """Every caption once, in the order in which they come."""
+        return list(dict.fromkeys(self.captions))
+
+    @property
+    def described(self) -> list[int]:
+        """Which of the different captions each frame has."""
+        return [self.different_captions.index(caption) for caption in self.captions]
+
+
+def recall(history: History, select: ContextSelector, text: str, cast: int) -> Recalled:
+    """The frames that a shot of this caption remembers: the cast's share, then what is chosen of the shots.
+
+    Args:
+        history: of the story.
+        select: which frames.
+        text: the new shot's own caption.
+        cast: how many members of the cast it knows, the first ones.
+    """
+    share = cast_share(cast, len(history), CONTEXT_LATENTS)
+    members = select(cast_as_shots(history.cast[:cast]), text, share)
+    frames = select(history.past, text, CONTEXT_LATENTS - share)
+    captions = [(CAST_SHOT, history.cast[ref.shot].caption) for ref in members]
+    captions += [(ref.shot, history.past[ref.shot].caption_at(ref.frame)) for ref in frames]
+    whole = history.identity.global_caption
+    return Recalled(
+        _pixels(history, members, frames),
+        tuple(shot for shot, _ in captions),
+        tuple(compose_caption(whole, shot, caption) for shot, caption in captions),
+    )
+
+
+def caption_vector(encode: Callable[[Sequence[str]], Float[Tensor, "s l d"]]) -> Callable[[str], np.ndarray]:
+    """How near captions are is measured between these: the mean of a caption's rows, each caption read once."""
+    known: dict[str, np.ndarray] = {}
+
+    def embed(caption: str) -> np.ndarray:
+        if caption not in known:
+            rows = encode([caption])[0].float()
+            known[caption] = rows[rows.any(-1)].mean(0).cpu().numpy()
+        return known[caption]
+
+    return embed
+
+
+def _pixels(history: History, members: Sequence[FrameRef], frames: Sequence[FrameRef]) -> Tensor:
+    """Exact pixels in [-1, 1] of pictures and frames, `[1, n, 3, h, w]`."""
+    pictures = history.cast_frames([ref.shot for ref in members])
+    found = [to_pixels(np.stack(pictures))] if pictures else []
+    if frames:
+        found.append(torch.from_numpy(history.read_key_frames(frames))[None])
+    height, width = history.identity.height, history.identity.width
+    return torch.cat(found, 1) if found else torch.empty(1, 0, 3, height, width)

@@ -1,0 +1,144 @@
+"""The past as the next shot sees it: frames recalled, encoded, and read into the one cache of a story."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS, VideoSize, latents_of_chunks
+from shotstream.engine.context import Recalled, caption_vector, recall
+from shotstream.engine.engine import CachedForward
+from shotstream.engine.sampler import Sampler
+from shotstream.model.context_injection import latents_in_front
+from shotstream.model.cuda_graphs import CacheSize, RecordedForward
+from shotstream.model.kv_cache import KVCache
+from shotstream.story.history import History
+from shotstream.story.layout import ShotLayout, shot_layout
+from shotstream.story.relevance import make_selector
+from shotstream.story.selectors import SELECTORS
+from shotstream.weights.build import ModelParts
+
+ReadCaptions = Callable[[Sequence[str]], Float[Tensor, "1 s l e"]]
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What a shot remembers: frames with their captions, and latents of the frames; zeros where there are none."""
+
+    recalled: Recalled
+    latents: Float[Tensor, "1 f k y x"]
+
+    @property
+    def captions(self) -> list[str]:
+        """Captions that the context attends to where each frame has its own, in the order of the layout."""
+        return self.recalled.different_captions
+
+
+class StoryMemory:
+    """What the next shot of a story remembers, and the cache that all its shots use in turn.
+
+    The cache is made once, so memory does not grow with the number of shots or their length. `by_caption` says whether
+    a shot's own caption is read by itself, to choose what it remembers.
+    """
+
+    def __init__(
+        self,
+        parts: ModelParts,
+        history: History,
+        size: VideoSize,
+        sampler: Sampler,
+        context: str,
+        read: ReadCaptions,
+        clock: Clock = no_clock,
+    ) -> None:
+        """The memory of a story with that history; `context` names which past frames are remembered."""
+        self._parts, self._history, self._size = parts, history, size
+        self._sampler, self._read, self._clock = sampler, read, clock
+        self._select = make_selector(context, caption_vector(lambda captions: read(captions)[0]))
+        self.by_caption = context not in SELECTORS
+        known_before = not self.by_caption and context != "none"  # a context of nothing attends to the new caption
+        own_captions, by_chunks = parts.config.captions == "per_shot", sampler.order == "chunks"
+        self._foreseeable = known_before and own_captions and by_chunks
+        self._cache: KVCache | None = None
+        self.recorded: RecordedForward | None = None
+        self._prepared: tuple[tuple[int, ...], int, Remembered] | None = None
+
+    @property
+    def can_prepare(self) -> bool:
+        """Whether the next shot remembers something that does not depend on its caption, and is not prepared."""
+        cast = len(self._history.cast)
+        return self._foreseeable and bool(len(self._history) or cast) and self._prepared_for(cast) is None
+
+    def prepare(self) -> None:
+        """Reads what the next shot remembers into the cache, which no shot may be using."""
+        cast = len(self._history.cast)
+        known = self._encode("", cast)
+        layout = self.layout(known, 1)
+        text = self._read([known.captions[number] for number in layout.context_captions])
+        negative, guidance = torch.zeros_like(text[:, :1]), self._sampler.guidance
+        cache = self._empty_cache()
+        with self._clock("prefill"):
+            forward = CachedForward(self._parts.transformer, cache, known.latents, guidance, negative, self.recorded)
+            forward.remember_context(forward.read(text), layout)
+        self._prepared = tuple(self._history.branch), cast, known
+
+    def remember(self, text: str, cast: int) -> tuple[Remembered, KVCache | None]:
+        """What a shot of this caption remembers, that knows so many of the cast, and the cache that it may use.
+
+        The cache is empty, or holds what was prepared; there is none for a model that makes shots whole.
+        """
+        prepared, self._prepared = self._prepared_for(cast), None
+        if prepared is not None:
+            return prepared, self._cache
+        return self._encode(text, cast), None if self._sampler.order == "whole" else self._empty_cache()
+
+    def layout(self, known: Remembered, chunks: int) -> ShotLayout:
+        """The layout of the next shot."""
+        latents, captions = latents_of_chunks(chunks), self._parts.config.captions
+        shots, described = known.recalled.shots, known.recalled.described
+        return shot_layout(len(self._history), shots, CONTEXT_LATENTS, latents, captions, described)
+
+    def close(self, *, unused: bool) -> None:
+        """Frees the cache; while no shot is using it, the next story may have it with what was recorded over it."""
+        if self._parts.graphs is not None and self.recorded is not None and unused:
+            self._parts.graphs.give_back(self._cache_size, self.recorded)
+        self._cache = self.recorded = self._prepared = None
+
+    def _prepared_for(self, cast: int) -> Remembered | None:
+        if self._prepared is None or self._prepared[:2] != (tuple(self._history.branch), cast):
+            return None
+        return self._prepared[2]
+
+    def _encode(self, text: str, cast: int) -> Remembered:
+        recalled = recall(self._history, self._select, text, cast)
+        with self._clock("context"):
+            return Remembered(recalled, self._latents(recalled))
+
+    def _latents(self, recalled: Recalled) -> Float[Tensor, "1 f k y x"]:
+        """Latents of the remembered frames, each encoded alone; zeros where there are none."""
+        device = self._parts.transformer.patch_embedding.weight.device
+        if not recalled.shots:
+            size = (self._size.latent_height, self._size.latent_width)
+            return torch.zeros(1, CONTEXT_LATENTS, self._parts.codec.latent_channels, *size, device=device)
+        return self._parts.codec.encode_frames(recalled.pixels.to(device)).float()
+
+    def _empty_cache(self) -> KVCache:
+        """The context, and as many latents as a shot has in training; of a longer one its first chunk stays."""
+        self._prepared = None
+        if self._cache is None and self._parts.graphs is not None:
+            self.recorded = self._parts.graphs.borrow(self._cache_size)
+            self._cache = self.recorded.cache
+        elif self._cache is None:
+            self._cache = self._parts.transformer.new_cache(*self._cache_size)
+        self._cache.reset()
+        return self._cache
+
+    @property
+    def _cache_size(self) -> CacheSize:
+        batch = 2 if self._sampler.guidance != 1 else 1
+        front = latents_in_front(self._parts.config.transformer.injection, CONTEXT_LATENTS)
+        size = (self._size.latent_height, self._size.latent_width)
+        return batch, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS

@@ -1,0 +1,26 @@
+"""Latents to frames, as they come."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from shotstream.core.profiling import Clock, no_clock
+from shotstream.model.codec import Codec, to_frames
+
+
+class FrameDecoder:
+    """Decodes one shot chunk by chunk: what was pushed before is the state, and nothing waits for what comes."""
+
+    def __init__(self, codec: Codec, clock: Clock = no_clock) -> None:
+        self._codec, self._state, self._clock = codec, codec.start_stream(), clock
+
+    @torch.inference_mode()
+    def push(
+        self, latents: Float[Tensor, "1 t k y x"]
+    ) -> tuple[UInt8[np.ndarray, "f h w c"], Float[Tensor, "1 f c h w"]]:
+        """The frames of the next latents, for people (uint8) and for the memory (pixels in [-1, 1])."""
+        with self._clock("decode"):
+            pixels = self._codec.decode_next(latents, self._state)
+        with self._clock("transfer"):
+            return to_frames(pixels), pixels

@@ -1,0 +1,137 @@
+"""A shot being made, and directed while it is."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.errors import InputError
+from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.spec import CONTEXT_LATENTS
+from shotstream.core.video import Frames
+from shotstream.engine.causal_rollout import ShotRollout
+from shotstream.engine.decoder import FrameDecoder
+from shotstream.engine.frame_buffer import FrameStore
+from shotstream.story.history import FinishedShot, History
+from shotstream.story.script import Steer, check_text
+from shotstream.story.selectors import PastShot, kept_frames
+from shotstream.story.take_tree import caption_turns
+
+ReadCaption = Callable[[str], Float[Tensor, "1 1 l e"]]
+"""The embedding of a shot's own caption."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a shot was begun with, to be written down: its caption, the seed of its noise, and the size of the cast."""
+
+    text: str
+    seed: int
+    cast: int = 0
+
+
+class Shot(Iterator[Frames]):
+    """A shot being made: each `next` gives the frames of one chunk, uint8 `[n, h, w, 3]`.
+
+    Between two chunks it can be steered or cut. Its frames are encoded for the history while the next ones are made.
+    It joins the history when frames are asked for after its last ones, when it is cut, or when the next shot begins:
+    the last frames do not wait for the disk.
+    """
+
+    def __init__(
+        self,
+        rollout: Iterator[Tensor],
+        decoder: FrameDecoder,
+        history: History,
+        origin: Origin,
+        read_caption: ReadCaption,
+        clock: Clock = no_clock,
+    ) -> None:
+        self.index = len(history)
+        self.chunks = 0
+        self._origin, self._read_caption, self._clock = origin, read_caption, clock
+        self._rollout: Iterator[Tensor] | None = rollout
+        self._decoder, self._history = decoder, history
+        self._steers: dict[int, str] = {}
+        self._film, self._pixels = history.film(), FrameStore()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the shot has ended and no more frames come."""
+        return self._rollout is None
+
+    @property
+    def text(self) -> str:
+        """The caption that the next chunk is made under."""
+        return self._steers[max(self._steers)] if self._steers else self._origin.text
+
+    @torch.inference_mode()
+    def __next__(self) -> Frames:
+        latents = None if self._rollout is None else next(self._rollout, None)
+        if latents is None:
+            self.cut()
+            raise StopIteration
+        frames, pixels = self._decoder.push(latents)
+        self._film.add(frames)
+        self._pixels.add(pixels[0])
+        self.chunks += 1
+        return frames
+
+    @torch.inference_mode()
+    def steer(self, text: str) -> None:
+        """Gives the shot another caption from its next chunk on; frames that were handed out do not change.
+
+        What the shot remembers of itself is read again under the new caption, as if it had been made under it.
+
+        Raises:
+            InputError: the caption is empty, no chunk is to come, or the model makes a shot whole.
+        """
+        check_text(text, "the caption to steer to")
+        if self._rollout is None:
+            raise InputError("expected a shot that is being made, got one that has ended; begin another shot")
+        if not isinstance(self._rollout, ShotRollout):
+            raise InputError("expected a model that makes a shot chunk by chunk, got one that makes it whole")
+        if not self._rollout.chunks_left:
+            raise InputError("expected a shot with a chunk to come, got one at its end; begin another shot")
+        self._rollout.steer(self._read_caption(text))
+        self._steers[self.chunks] = text
+
+    def cut(self) -> None:
+        """Ends the shot after the chunks made so far; a shot without any is forgotten. Twice is once."""
+        if self._rollout is None:
+            return
+        self._rollout = None
+        if not self.chunks:
+            self._film.abandon()
+            return
+        with self._clock("history"):
+            self._history.add(self._finished())
+        self._pixels.close()
+
+    def forget(self) -> None:
+        """Ends the shot as if it had never been begun."""
+        if self._rollout is not None:
+            self._rollout = None
+            self._film.abandon()
+            self._pixels.close()
+
+    def _finished(self) -> FinishedShot:
+        steers = tuple(Steer(at, text) for at, text in self._steers.items() if at < self.chunks)
+        return FinishedShot(
+            self.index,
+            self._origin.text,
+            self._origin.seed,
+            self.chunks,
+            self._film,
+            self._key_frames(steers),
+            steers,
+            self._origin.cast,
+        )
+
+    def _key_frames(self, steers: tuple[Steer, ...]) -> Mapping[int, np.ndarray]:
+        """Exact pixels of every frame that a later shot may remember: 8 bits a channel would change its context."""
+        shot = PastShot(self.index, len(self._pixels), self._origin.text, caption_turns(steers))
+        return {index: self._pixels[index].float().numpy() for index in kept_frames(shot, CONTEXT_LATENTS)}

@@ -1,0 +1,275 @@
+"""A story as a stream: shots on request, frames as soon as their chunk is decoded, the past remembered."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.config import to_dict
+from shotstream.core.errors import InputError
+from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.rng import Noise, SeededNoise
+from shotstream.core.spec import CHUNK_LATENTS, FPS, MAX_CHUNKS, VideoSize
+from shotstream.core.video import Frame, VideoWriter
+from shotstream.engine.bidirectional_rollout import WholeShotRollout
+from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
+from shotstream.engine.context_cache import StoryMemory
+from shotstream.engine.decoder import FrameDecoder
+from shotstream.engine.sampler import Sampler
+from shotstream.engine.shot import Origin, Shot
+from shotstream.engine.text_cache import CaptionReader
+from shotstream.model.config import SamplerConfig
+from shotstream.model.device import send
+from shotstream.story.captions import compose_caption
+from shotstream.story.history import History
+from shotstream.story.record import StoryIdentity
+from shotstream.story.relevance import check_selector
+from shotstream.story.script import check_length, check_seed, check_text
+from shotstream.story.take_tree import Branch
+from shotstream.weights.build import ModelParts
+
+
+class Story:
+    """One story being made with a model. Shots are asked for one by one; each remembers frames of those before it.
+
+    A story is a tree: it can go back to before any shot and make another take of it, and stand on any branch again.
+    A context manager: leaving it cuts a shot that is being made, or forgets it where an error is on its way, and
+    closes the story.
+    """
+
+    def __init__(
+        self,
+        parts: ModelParts,
+        global_caption: str,
+        *,
+        seed: int = 0,
+        directory: str | Path | None = None,
+        size: VideoSize | None = None,
+        sampler: SamplerConfig | None = None,
+        context: str | None = None,
+        noise: Noise | None = None,
+        clock: Clock = no_clock,
+    ) -> None:
+        """Begins a story, or goes on with the one in `directory`.
+
+        Args:
+            parts: the model.
+            global_caption: what holds for every shot.
+            seed: of all noise.
+            directory: where finished shots are kept; None: a temporary directory.
+            size: of the video; None: the model's own.
+            sampler: how chunks are denoised; None: as the model's configuration says.
+            context: which past frames are remembered (`story.selectors`, `story.relevance`); None: as the model's
+                configuration says.
+            noise: where noise comes from instead of `seed`.
+            clock: told what the time is spent on.
+
+        Raises:
+            InputError: the caption is empty, the seed or the selector is none, or the directory holds another story.
+        """
+        sampler, context = sampler or parts.config.sampler, check_selector(context or parts.config.context)
+        self._parts, self._seed, self._clock = parts, check_seed(seed), clock
+        self._global = check_text(global_caption, "the global caption")
+        self._size = size or parts.config.video
+        self._sampler = Sampler.from_config(sampler)
+        self._reader = CaptionReader(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
+        self._noise = noise or SeededNoise(seed)
+        identity = StoryIdentity(
+            self._global, seed, self._size.height, self._size.width, to_dict(sampler), parts.fingerprint, context
+        )
+        self.history = History.open_or_create(identity, directory)
+        self._memory = StoryMemory(parts, self.history, self._size, self._sampler, context, self._read, clock)
+        self._current: Shot | None = None
+        self._closed = False
+
+    def shot(
+        self,
+        text: str,
+        chunks: int = MAX_CHUNKS,
+        *,
+        extend: bool = False,
+        seed: int | None = None,
+        cast: int | None = None,
+    ) -> Shot:
+        """Begins the next shot: an iterator over the frames of its chunks, uint8 `[n, h, w, 3]`.
+
+        A shot that was left before its end is cut where it was left, when the next one begins or the story is left.
+
+        Args:
+            text: the shot's own caption.
+            chunks: its length, 1 to 7; it can be cut earlier.
+            extend: allows any length, beyond what the model was trained on: the shot then remembers its first chunk
+                and its last ones.
+            seed: of this take's noise; None: the story's.
+            cast: how many members of the cast it knows, the first ones; None: all. To make a shot again as it was
+                before others joined.
+
+        Raises:
+            InputError: the caption is empty, the length is not 1 to 7 and `extend` not given, the model makes a shot
+                whole and cannot extend it, the seed is none, the cast has not so many members, or the story is closed.
+        """
+        check_text(text, "the shot's caption")
+        check_length(chunks, extend=extend)
+        if chunks > MAX_CHUNKS and self._sampler.order == "whole":
+            raise InputError(f"expected at most {MAX_CHUNKS} chunks of a model that makes a shot whole, got {chunks}")
+        noise = self._noise if seed is None else SeededNoise(check_seed(seed))
+        known = len(self.history.cast) if cast is None else cast
+        if not 0 <= known <= len(self.history.cast):
+            raise InputError(f"expected at most the {len(self.history.cast)} members of the cast, got {known}")
+        self._leave()
+        origin = Origin(text, self._seed if seed is None else seed, known)
+        decoder, index = FrameDecoder(self._parts.codec, self._clock), len(self.history)
+        rollout = self._begin(text, chunks, noise, known)
+        self._current = Shot(
+            rollout, decoder, self.history, origin, lambda own: self._read([self._compose(index, own)]), self._clock
+        )
+        return self._current
+
+    @property
+    def can_prepare(self) -> bool:
+        """Whether `prepare` would do something now that needs no caption."""
+        return not self._making and self._memory.can_prepare
+
+    @torch.inference_mode()
+    def prepare(self, text: str | None = None) -> None:
+        """Does ahead what the next shot would wait for, in time that nobody waits for: its first frames come sooner.
+
+        They are the same frames. What the next shot will remember is read, but not before a story's first shot, while
+        a shot is being made, or where what is remembered may depend on the caption to come. That is in vain if the
+        story goes elsewhere first, or gets another member of the cast.
+
+        Args:
+            text: a caption that may come, because somebody is writing it: it is encoded for the next shot, and while a
+                shot is being made for steering that one, too. Of captions that do not come the latest few are kept.
+
+        Raises:
+            InputError: the caption is empty, or the story is closed.
+        """
+        self._check_open()
+        if text is not None:
+            with self._clock("text"):
+                self._reader.prepare(self._read_as(check_text(text, "a caption that may come")))
+        if self.can_prepare:
+            self._memory.prepare()
+
+    def add_cast(self, image: Frame, caption: str) -> None:
+        """Adds a picture that every later shot may remember, such as a character sheet or a place (`story.cast`).
+
+        Args:
+            image: uint8 `[h, w, 3]` of any size; it is scaled and cropped to the story's.
+            caption: what it shows.
+
+        Raises:
+            InputError: it is no such picture, the caption is empty, or the story is closed.
+        """
+        self._check_open()
+        self.history.add_cast(image, check_text(caption, "the caption of a cast member"))
+
+    def branches(self) -> list[Branch]:
+        """Every way to an end of the story, in the order in which the ends were made."""
+        return self.history.tree.branches()
+
+    def rewind(self, shot: int) -> None:
+        """Goes back to before that shot (from 0): the next one made is another take of it. Nothing is removed.
+
+        A shot being made is cut first.
+
+        Raises:
+            InputError: there is no such shot, and one that is being made goes on; or the story is closed.
+        """
+        begun = self._current is not None and not self._current.finished and self._current.chunks > 0
+        last = len(self.history) + begun
+        if not 0 <= shot <= last:
+            raise InputError(f"expected a shot from 0 to {last} to go back to, got {shot}")
+        self._leave()
+        self.history.switch(self.history.branch[:shot])
+
+    def switch(self, branch: Branch | Sequence[int]) -> None:
+        """Stands on another branch, at its end; a beginning of one, by the takes of its shots, will do too.
+
+        A shot being made is cut first, on the branch that it was begun on.
+
+        Raises:
+            InputError: there is no such branch, and a shot that is being made goes on; or the story is closed.
+        """
+        takes = branch.takes if isinstance(branch, Branch) else tuple(branch)
+        self.history.tree.switch(takes)
+        self._leave()
+        self.history.switch(takes)
+
+    def save(self, path: str | Path) -> None:
+        """Writes all shots of the current branch as one video. A shot being made is cut first, and is in it.
+
+        Raises:
+            InputError: there is no shot yet, the file cannot be written, or the story is closed.
+        """
+        self._leave()
+        if not len(self.history):
+            raise InputError("expected a story with at least one shot, got none; make a shot first")
+        with VideoWriter(path, FPS) as writer:
+            for frames in self.history.all_frames():
+                writer.add(frames)
+
+    def close(self) -> None:
+        """Frees the cache, forgets a shot that is being made, and removes a temporary history. Twice is once."""
+        self._memory.close(unused=not self._making)
+        if self._current is not None:
+            self._current.forget()
+        self._current, self._closed = None, True
+        self.history.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None and not self._closed:
+                self._leave()
+        finally:
+            self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("expected an open story, got one that is closed; begin it again, or keep it open longer")
+
+    def _leave(self) -> None:
+        self._check_open()
+        if self._current is not None:
+            self._current.cut()
+
+    @torch.inference_mode()
+    def _begin(self, text: str, chunks: int, noise_of: Noise, cast: int) -> Iterator[Tensor]:
+        index, (known, cache) = len(self.history), self._memory.remember(text, cast)
+        layout = self._memory.layout(known, chunks)
+        captions = [known.captions[number] for number in layout.context_captions]
+        embeddings = self._read([*captions, self._compose(index, text)])
+        inputs = ShotInputs(known.latents, embeddings, layout, torch.zeros_like(embeddings[:, :1]))
+        shape, device = (1, CHUNK_LATENTS, *known.latents.shape[2:]), known.latents.device
+
+        def noise(chunk: int, step: int) -> Tensor:
+            return send(noise_of(index, chunk, step, shape), device)
+
+        transformer, sampler, recorded = self._parts.transformer, self._sampler, self._memory.recorded
+        if cache is None:
+            return WholeShotRollout(transformer, inputs, noise, sampler, self._clock)
+        return ShotRollout(transformer, cache, inputs, noise, sampler, self._clock, forward=recorded)
+
+    @property
+    def _making(self) -> bool:
+        return self._current is not None and not self._current.finished
+
+    def _read_as(self, text: str) -> list[str]:
+        """All that would be read of a caption that comes now, whether for a new shot or for the one being made."""
+        made = len(self.history)
+        captions = [self._compose(index, text) for index in ((made, made + 1) if self._making else (made,))]
+        return [*captions, text] if self._memory.by_caption else captions
+
+    def _compose(self, index: int, text: str) -> str:
+        return compose_caption(self._global, index, text)
+
+    def _read(self, captions: Sequence[str]) -> Float[Tensor, "1 s l e"]:
+        with self._clock("text"):
+            return self._reader.read(captions)[None]

@@ -1,0 +1,21 @@
+"""What a first shot would otherwise pay: libraries that load and kernels that are chosen when they are first used."""
+
+import numpy as np
+
+from shotstream.core.spec import MAX_CHUNKS
+from shotstream.engine.story import Story
+from shotstream.weights.build import ModelParts
+
+GREY = 128
+
+
+def throw_away_shot(parts: ModelParts, chunks: int = MAX_CHUNKS) -> None:
+    """Makes a shot of one story and forgets it. With a picture in its cast, it encodes a context like every later shot.
+
+    Each of the first 7 chunks attends to a window of another size; `chunks` is how many of these are seen.
+    """
+    size = parts.config.video
+    with Story(parts, "A warm-up.") as story:
+        story.add_cast(np.full((size.height, size.width, 3), GREY, np.uint8), "A grey picture.")
+        for _ in story.shot("Nothing happens.", chunks):
+            pass

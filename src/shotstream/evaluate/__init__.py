@@ -1,1 +1,0 @@
-"""Verification against golden tensors, benchmarks, metrics."""

@@ -1,0 +1,199 @@
+"""The forward of a chunk recorded once for each window, and run again at every step, clean pass and shot.
+
+A recording reads nothing but what stays where it is: the weights, one cache, and buffers into which the inputs of every
+call are copied. A clean pass differs from a step in its inputs alone, so that both share a recording. Each cache has
+recordings of its own, and a story has them to itself while it lives; when it ends, the next story of its size takes
+over both. All belong to one thread. Source: torch's notes on CUDA graphs (static inputs, a shared pool of memory).
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.errors import InputError
+from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.model.attention import Group
+from shotstream.model.kv_cache import KVCache, Staged
+from shotstream.model.rotary import Rotary
+from shotstream.model.transformer import Placement, TextKeys, Transformer
+
+Run = Callable[[], Tensor]
+CacheSize = tuple[int, tuple[int, int], int, int]
+"""Batch, latents' height and width, capacity and pinned latents, as `Transformer.new_cache` takes them."""
+WARM_UPS = 2
+"""How often a forward of a new shape runs before it is recorded: libraries choose kernels, torch compiles."""
+
+
+class Recorder(Protocol):
+    """Records what a function does to tensors on a device."""
+
+    def record(self, run: Run, shape: Hashable) -> Run:
+        """A function that does the same again with what then lies in the same tensors.
+
+        Its result lies at one place, and only until any recording of this recorder runs.
+
+        Args:
+            run: may be run any number of times, or none.
+            shape: what a forward has in common with others that run the same kernels.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a recording reads besides weights and cache: [b, f, ...] of a chunk, and the keys of one caption."""
+
+    latents: Tensor
+    timesteps: Tensor
+    placement: Placement
+    text: TextKeys
+
+    @classmethod
+    def of(cls, latents: Tensor, timesteps: Tensor, text: TextKeys, placement: Placement) -> "Inputs":
+        """The inputs of a forward whose latents all attend to one caption, which becomes the only one."""
+        assert placement.caption is not None, "one caption for all latents"
+        caption = slice(placement.caption, placement.caption + 1)
+        own = replace(placement, caption=0, captions=torch.zeros_like(placement.captions))
+        return cls(latents, timesteps, own, [(k[:, caption], v[:, caption]) for k, v in text])
+
+    @property
+    def few(self) -> list[Tensor]:
+        """Everything but the caption's keys and values."""
+        place = self.placement
+        shots = [] if place.shots is None else [place.shots]
+        return [self.latents, self.timesteps, place.rotary.cos, place.rotary.sin, *shots]
+
+    @property
+    def keys(self) -> list[Tensor]:
+        """The caption's keys and values, layer by layer."""
+        return [tensor for pair in self.text for tensor in pair]
+
+    @property
+    def shapes(self) -> tuple[tuple[torch.Size, torch.dtype], ...]:
+        """What must be the same for inputs to take each other's place."""
+        return tuple((tensor.shape, tensor.dtype) for tensor in (*self.few, *self.keys))
+
+    def copy(self) -> "Inputs":
+        """The same values in tensors of their own."""
+        place = self.placement
+        rotary = Rotary(_own(place.rotary.cos), _own(place.rotary.sin))
+        shots = None if place.shots is None else _own(place.shots)
+        placement = replace(place, rotary=rotary, shots=shots)
+        return Inputs(_own(self.latents), _own(self.timesteps), placement, [(_own(k), _own(v)) for k, v in self.text])
+
+    def take(self, given: "Inputs") -> None:
+        """Other values in the same tensors."""
+        for mine, theirs in zip(self.few, given.few, strict=True):
+            mine.copy_(theirs)
+        torch._foreach_copy_(self.keys, given.keys)
+
+
+class RecordedForward:
+    """The forwards of a transformer over one cache: those of a chunk as recordings, all others as they are."""
+
+    def __init__(self, transformer: Transformer, cache: KVCache, recorder: Recorder) -> None:
+        self.cache, self._transformer, self._recorder = cache, transformer, recorder
+        self._buffers: Inputs | None = None
+        self._windows: dict[tuple[int, int], Run] = {}
+
+    def __call__(
+        self,
+        latents: Float[Tensor, "b f k h w"],
+        timesteps: Float[Tensor, "b f"],
+        text: TextKeys | Tensor,
+        placement: Placement,
+        staged: Staged,
+        plan: tuple[Group, ...] = (),
+    ) -> Float[Tensor, "b f c h w"]:
+        """As `Transformer.forward`; what is returned is the caller's."""
+        assert staged.cache is self.cache, "a recording knows one cache"
+        plain = bool(plan) or placement.caption is None or staged.latents != CHUNK_LATENTS or torch.is_grad_enabled()
+        plain = plain or len(latents) != self.cache.shape.batch
+        if not (plain or isinstance(text, Tensor)):
+            given = Inputs.of(latents, timesteps, text, placement)
+            if self._buffers is None or self._buffers.shapes == given.shapes:
+                return self._run(given, staged)
+        return self._transformer(latents, timesteps, text, placement, staged, plan)
+
+    @torch.inference_mode()
+    def _run(self, given: Inputs, staged: Staged) -> Tensor:
+        if self._buffers is None:
+            self._buffers = given.copy()
+        self._buffers.take(given)
+        window = (staged.first, staged.visible)
+        if window not in self._windows:
+            self._windows[window] = self._record(self._buffers, staged)
+        return self._windows[window]().clone()
+
+    def _record(self, held: Inputs, staged: Staged) -> Run:
+        transformer = self._transformer
+
+        def run() -> Tensor:
+            return transformer(held.latents, held.timesteps, held.text, held.placement, staged)
+
+        return self._recorder.record(run, (staged.first, staged.visible, held.shapes))
+
+
+class Graphs:
+    """Lends every story a cache with its recordings, and keeps those returned last for the next story of their size."""
+
+    def __init__(self, transformer: Transformer, recorder: Recorder) -> None:
+        self._transformer, self._recorder = transformer, recorder
+        self._free: tuple[CacheSize, RecordedForward] | None = None
+
+    def borrow(self, size: CacheSize) -> RecordedForward:
+        """Recordings over a cache of that size, which somebody else may have filled."""
+        free, self._free = self._free, None
+        if free is not None and free[0] == size:
+            return free[1]
+        del free  # before memory is taken for another
+        return RecordedForward(self._transformer, self._transformer.new_cache(*size), self._recorder)
+
+    def give_back(self, size: CacheSize, forward: RecordedForward) -> None:
+        """Takes back what nobody uses any more."""
+        self._free = size, forward
+
+
+class CudaRecorder:
+    """Records CUDA graphs, which share a pool of memory and a stream of their own."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Raises InputError where the device has no CUDA graphs."""
+        if device.type != "cuda":
+            raise InputError(f"expected a CUDA device to record graphs on, got {device.type}; leave out --graphs")
+        self._device = device
+        self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)
+        self._warm: set[Hashable] = set()
+
+    def record(self, run: Run, shape: Hashable) -> Run:
+        """A graph that is replayed (`Recorder.record`)."""
+        with torch.cuda.device(self._device):
+            if shape not in self._warm:
+                self._warm_up(run)
+                self._warm.add(shape)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                result = run()
+
+        def replay() -> Tensor:
+            graph.replay()
+            return result
+
+        return replay
+
+    def _warm_up(self, run: Run) -> None:
+        """On the stream that records: workspaces of libraries belong to a stream."""
+        here = torch.cuda.current_stream(self._device)
+        self._stream.wait_stream(here)
+        with torch.cuda.stream(self._stream):
+            for _ in range(WARM_UPS):
+                run()
+        here.wait_stream(self._stream)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,103 @@
+"""What a prediction is conditioned on, and two ways to see a whole shot at once.
+
+In both directions, which is the teacher's; or every chunk after what is remembered of those before it, which is the
+student's with a past that is known.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.types import FrameLayout
+from shotstream.model.attention import teacher_forcing_plan
+from shotstream.model.config import ContextTimestep, Injection
+from shotstream.model.context_injection import join_context, latents_in_front, sequence_layout
+from shotstream.model.schedule import TRAIN_TIMESTEPS
+from shotstream.model.transformer import Placement, Transformer
+
+Network = Callable[..., Tensor]
+"""A `Transformer`, or a wrapped or compiled form of one."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a prediction is conditioned on: clean context and how it enters, captions, and where latents sit.
+
+    `placement` is of the latents in the sequence: of the context too only where it stands in front of the target.
+    """
+
+    context: Float[Tensor, "b n c h w"]
+    text: Float[Tensor, "b s l e"]
+    placement: Placement
+    injection: Injection = "frame"
+
+    @classmethod
+    def of(
+        cls,
+        network: Transformer,
+        context: Float[Tensor, "b n c h w"],
+        text: Float[Tensor, "b s l e"],
+        layout: FrameLayout,
+    ) -> "Conditions":
+        """The conditions of a network; `layout` is of context and target, for every sample."""
+        injection = network.config.injection
+        placed = sequence_layout(injection, layout, context.shape[1])
+        placement = network.place(placed, (context.shape[-2], context.shape[-1]))
+        return cls(context, text, placement, injection)
+
+    @property
+    def in_front(self) -> int:
+        """Context latents that stand in the sequence in front of the target."""
+        return latents_in_front(self.injection, self.context.shape[1])
+
+    def join(self, target: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b m k h w"]:
+        """The sequence that the network is given for target latents."""
+        return join_context(self.injection, self.context, target)
+
+
+def predict_velocity(
+    network: Network,
+    noisy: Float[Tensor, "b f c h w"],
+    timestep: Float[Tensor, "b"],
+    conditions: Conditions,
+    context_timestep: ContextTimestep = "target",
+) -> Float[Tensor, "b f c h w"]:
+    """Velocity of the target latents, all at one timestep a sample, seen with the context in both directions."""
+    labels = timestep[:, None].expand(-1, noisy.shape[1])
+    before = timestep[:, None].expand(-1, conditions.in_front)
+    before = before if context_timestep == "target" else torch.zeros_like(before)
+    latents, all_labels = conditions.join(noisy), torch.cat([before, labels], 1)
+    return network(latents, all_labels, conditions.text, conditions.placement)[:, conditions.in_front :]
+
+
+def predict_forced_velocity(
+    network: Transformer,
+    noisy: Float[Tensor, "b f c h w"],
+    sigmas: Float[Tensor, "b f"],
+    history: Float[Tensor, "b p c h w"],
+    context: Float[Tensor, "b n c h w"],
+    text: Float[Tensor, "b s l e"],
+    layout: FrameLayout,
+) -> Float[Tensor, "b f c h w"]:
+    """Velocity of the target latents, each chunk after the context and the clean chunks before it (teacher forcing).
+
+    Args:
+        network: of any injection.
+        noisy: chunks of one length, or one picture.
+        sigmas: the noise level of every latent.
+        history: all chunks but the last as they are remembered.
+        context: clean.
+        text: captions in the order of the layout.
+        layout: of context and target, for every sample.
+    """
+    latents, before = noisy.shape[1], context.shape[1]
+    each = latents - history.shape[1]
+    given = Conditions.of(network, context, text, layout[: before + history.shape[1]] + layout[before:])
+    sequence = given.join(torch.cat([history, noisy], 1))
+    clean = sequence.shape[1] - latents
+    timesteps = torch.cat([sigmas.new_zeros(len(sigmas), clean), sigmas * TRAIN_TIMESTEPS], 1)
+    plan = teacher_forcing_plan(given.in_front, latents // each, each)
+    return network(sequence, timesteps, given.text, given.placement, plan=plan)[:, clean:]

@@ -1,0 +1,1 @@
+"""Compare the installed engine with recorded tensors and with the published code."""

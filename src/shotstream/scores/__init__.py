@@ -1,0 +1,1 @@
+"""Score what a model makes: trait accuracy, cuts, walks, denoising errors, with confidence intervals."""

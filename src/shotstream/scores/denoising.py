@@ -1,0 +1,107 @@
+"""How well a model sees through noise: latents of unseen shots, predicted after their true past.
+
+One forward over latents that are known, not a rollout. Two models, or two ways to remember, meet the same shots and the
+same noise, so that small differences show in a few stories. What a model makes of its own past it does not show.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.api import Model
+from shotstream.core.rng import derive_seed
+from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.data.latents import Batch, encode_samples
+from shotstream.data.storyworld import shot_of_story
+from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, clean_from_velocity
+from shotstream.model.velocity import Conditions, predict_forced_velocity, predict_velocity
+from shotstream.scores.intervals import Estimate, ratio_estimate
+from shotstream.world.scene import Story
+
+LEVELS = (0.5, 0.75, 0.9, 1.0)
+"""Noise levels that the shipped sampler goes through."""
+CHUNKS = 2
+"""Length of the shots: a first chunk, which has the context alone, and one that follows another."""
+
+
+@dataclass(frozen=True)
+class StoryErrors:
+    """Of the shots of one story that have a past: squared errors of clean latents by (level, chunk), and of guessing.
+
+    `guess` has for every chunk the squared deviation of its latents from their mean, which is the error of whoever
+    knows no more than the mean.
+    """
+
+    squared: Float[Tensor, "l c"]
+    guess: Float[Tensor, "c"]
+
+    def as_data(self) -> dict[str, list[Any]]:
+        """The same as plain data."""
+        return {"squared": self.squared.tolist(), "guess": self.guess.tolist()}
+
+
+def denoising_errors(
+    model: Model, stories: Sequence[Story], levels: Sequence[float] = LEVELS, context: str | None = None
+) -> Iterator[StoryErrors]:
+    """The errors in every story, each of two shots or more; of a model that makes shots whole, in both directions.
+
+    Args:
+        model: of StoryWorld.
+        stories: what it has not seen.
+        levels: noise levels above 0, up to 1.
+        context: which past frames are remembered (`story.selectors`); None: as the model's configuration says.
+
+    Raises:
+        InputError: there is no such selector.
+    """
+    parts, config = model.parts, model.config
+    device = parts.transformer.patch_embedding.weight.device
+    for story in stories:
+        numbers = range(1, len(story.shots))
+        chosen = context or config.context
+        samples = [shot_of_story(story, shot, CHUNKS, None, chosen, config.captions) for shot in numbers]
+        batch = encode_samples(samples, parts.codec, parts.text_encoder, device).to(device)
+        draw = torch.Generator().manual_seed(derive_seed("denoising", story.seed))
+        noise = torch.randn(batch.target.shape, generator=draw).to(device)
+        squared = [(_predict_clean(model, batch, noise, level) - batch.target).square() for level in levels]
+        guess = (batch.target - batch.target.mean()).square()
+        yield StoryErrors(torch.stack([_by_chunk(error) for error in squared]), _by_chunk(guess))
+
+
+def error_estimate(errors: Sequence[StoryErrors], level: int, chunk: int) -> Estimate:
+    """The error at a level and in a chunk, both by their place, as a share of the variance of the latents."""
+    return ratio_estimate([(float(one.squared[level, chunk]), float(one.guess[chunk])) for one in errors])
+
+
+def error_difference(one: Sequence[StoryErrors], other: Sequence[StoryErrors], level: int, chunk: int) -> Estimate:
+    """The error of `one` less that of `other`, story by story; both of the same latents of the same stories."""
+    return ratio_estimate(
+        [
+            (float(a.squared[level, chunk] - b.squared[level, chunk]), float(a.guess[chunk]))
+            for a, b in zip(one, other, strict=True)
+        ]
+    )
+
+
+@torch.inference_mode()
+def _predict_clean(
+    model: Model, batch: Batch, noise: Float[Tensor, "b f c h w"], level: float
+) -> Float[Tensor, "b f c h w"]:
+    network, sampler = model.parts.transformer, model.config.sampler
+    noisy = add_noise(batch.target, noise, level)
+    if sampler.order == "whole":
+        timestep = noisy.new_full((len(noisy),), level * TRAIN_TIMESTEPS)
+        given = Conditions.of(network, batch.context, batch.text, batch.layout)
+        velocity = predict_velocity(network, noisy, timestep, given, sampler.context_timestep)
+    else:
+        history, sigmas = batch.target[:, :-CHUNK_LATENTS], noisy.new_full(noisy.shape[:2], level)
+        velocity = predict_forced_velocity(network, noisy, sigmas, history, batch.context, batch.text, batch.layout)
+    return clean_from_velocity(noisy, velocity.float(), level)
+
+
+def _by_chunk(values: Float[Tensor, "b f c h w"]) -> Float[Tensor, "c"]:
+    return values.unflatten(1, (CHUNKS, CHUNK_LATENTS)).sum((0, 2, 3, 4, 5)).double().cpu()

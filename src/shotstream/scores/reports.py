@@ -1,0 +1,180 @@
+"""Scores as a file: figures by name with their intervals, and what they are made of, so that files can be pooled."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shotstream.core.atomic_files import write_json
+from shotstream.core.errors import InputError
+from shotstream.scores.intervals import Estimate, Share, mean_estimate, ratio_estimate
+from shotstream.scores.story_scores import KEPT, Scores
+from shotstream.scores.walks import Walk, crossing, mean_gap
+
+CUT_ACCURACY = "shot cut accuracy"
+CROSSING = "walks that cross a quarter"
+DISTANCE = "way walked of the true one"
+Pairs = tuple[tuple[float, float], ...]
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of one model. `asked` says what was evaluated, as plain data.
+
+    `shares` are of right answers; `means` have a value a story, `ratios` (made, true) a shot. `halves` are the shares
+    of traits in the first and in the second half of stories. `by_shot` has for every story as long as that the share of
+    traits that are right in its first shot, its second, and so on; `by_story` the shares of every story by name.
+    """
+
+    asked: Mapping[str, Any]
+    shares: Mapping[str, Share]
+    means: Mapping[str, tuple[float, ...]]
+    ratios: Mapping[str, Pairs]
+    halves: Mapping[str, tuple[Share, Share]]
+    by_shot: tuple[tuple[float, ...], ...]
+    by_story: tuple[Mapping[str, Share], ...] = ()
+
+    @classmethod
+    def of(cls, scores: Scores, asked: Mapping[str, Any]) -> "Report":
+        """The report of scores."""
+        kept = {KEPT + trait: share for trait, share in scores.kept.items()}
+        cuts = {"cuts found": scores.cuts.found, "cuts that were wanted": scores.cuts.wanted}
+        return cls(
+            asked,
+            {**scores.visible, **kept, **cuts, CROSSING: crossing(scores.walks)},
+            {CUT_ACCURACY: scores.cuts.accuracies},
+            {DISTANCE: tuple((walk.made, walk.true) for walk in scores.walks)},
+            scores.halves,
+            scores.by_shot,
+            scores.by_story,
+        )
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """Every figure that there are cases of, in the order in which it is read."""
+        return {
+            **{name: share.estimate for name, share in self.shares.items() if share.total},
+            **{name: mean_estimate(values) for name, values in self.means.items() if values},
+            **{name: ratio_estimate(pairs) for name, pairs in self.ratios.items() if len(pairs) > 1},
+        }
+
+    @property
+    def decay(self) -> dict[str, tuple[Estimate, Estimate]]:
+        """The shares of the first and the second half, where there are cases of both."""
+        pairs = {name: (first, second) for name, (first, second) in self.halves.items() if first.total and second.total}
+        return {name: (first.estimate, second.estimate) for name, (first, second) in pairs.items()}
+
+    @property
+    def shots(self) -> list[Estimate]:
+        """The mean share of visible traits that are right in first shots, in second ones, and so on."""
+        return [mean_estimate(values) for values in self.by_shot]
+
+    @property
+    def walk_gap(self) -> float:
+        """How far walks are from the true ones in the mean, as a share of the width; of renders: the error of it."""
+        return mean_gap(self.walks)
+
+    @property
+    def walks(self) -> list[Walk]:
+        return [Walk(made, true) for made, true in self.ratios[DISTANCE]]
+
+
+def pool(reports: Sequence[Report]) -> Report:
+    """Several reports as one of all their stories; it has what was asked of the first.
+
+    Where all told as many stories these are the same ones, and `by_story` has each with the answers of all reports.
+    """
+    first = reports[0]
+    alike = all(same_stories(first, one) for one in reports)
+    return Report(
+        first.asked,
+        _merge((one.shares for one in reports), _sum),
+        _merge((one.means for one in reports), lambda values: sum(values, ())),
+        _merge((one.ratios for one in reports), lambda pairs: sum(pairs, ())),
+        _merge((one.halves for one in reports), _add_halves),
+        tuple(sum(shots, ()) for shots in zip(*(one.by_shot for one in reports), strict=False)),
+        tuple(_merge(told, _sum) for told in zip(*(one.by_story for one in reports), strict=True)) if alike else (),
+    )
+
+
+def same_stories(one: Report, other: Report) -> bool:
+    """Whether two reports are of the same stories: as many of as many shots, which begin at the same seed."""
+    asked = [(report.asked.get("stories"), report.asked.get("shots"), len(report.by_story)) for report in (one, other)]
+    return asked[0] == asked[1] and bool(one.by_story)
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Writes a report as JSON.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    figures = report.figures
+    data = {
+        "asked": dict(report.asked),
+        "shares": {name: _share(share) for name, share in report.shares.items()},
+        "means": {name: _known(figures.get(name)) | {"values": values} for name, values in report.means.items()},
+        "ratios": {name: _known(figures.get(name)) | {"pairs": pairs} for name, pairs in report.ratios.items()},
+        "walk_gap": report.walk_gap if report.walks else None,
+        "halves": {name: [_share(share) for share in both] for name, both in report.halves.items()},
+        "by_story": [{name: [share.right, share.total] for name, share in story.items()} for story in report.by_story],
+        "by_shot": [_known(mean_estimate(values)) | {"values": values} for values in report.by_shot],
+    }
+    write_json(path, data)
+
+
+def read_report(path: Path) -> Report:
+    """A report as `write_report` writes it.
+
+    Raises:
+        InputError: it cannot be read, or is something else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf8"))
+        return Report(
+            data["asked"],
+            {name: _read_share(share) for name, share in data["shares"].items()},
+            {name: tuple(mean["values"]) for name, mean in data["means"].items()},
+            {name: tuple((made, true) for made, true in ratio["pairs"]) for name, ratio in data["ratios"].items()},
+            {name: (_read_share(a), _read_share(b)) for name, (a, b) in data["halves"].items()},
+            tuple(tuple(shot["values"]) for shot in data["by_shot"]),
+            tuple({name: Share(*share) for name, share in story.items()} for story in data.get("by_story", ())),
+        )
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: expected scores of 'shotstream evaluate --json', got something else") from error
+
+
+def _merge(maps: Iterable[Mapping[str, Value]], join: Any) -> dict[str, Value]:
+    """The values of each name joined, the names in the order in which they come."""
+    found: dict[str, list[Value]] = {}
+    for one in maps:
+        for name, value in one.items():
+            found.setdefault(name, []).append(value)
+    return {name: join(values) for name, values in found.items()}
+
+
+def _sum(shares: Sequence[Share]) -> Share:
+    return sum(shares, Share(0, 0))
+
+
+def _add_halves(halves: Sequence[tuple[Share, Share]]) -> tuple[Share, Share]:
+    return reduce(lambda one, other: (one[0] + other[0], one[1] + other[1]), halves)
+
+
+def _share(share: Share) -> dict[str, Any]:
+    rate = share.rate if share.total else None
+    return {"right": share.right, "total": share.total, "rate": rate, "interval": share.interval}
+
+
+def _known(figure: Estimate | None) -> dict[str, Any]:
+    """A figure as JSON, if there is one."""
+    return {"value": figure.value, "interval": (figure.low, figure.high)} if figure else {}
+
+
+def _read_share(data: Mapping[str, int]) -> Share:
+    return Share(data["right"], data["total"])

@@ -1,0 +1,62 @@
+"""Samples of a model in training: a fixed set of stories, as videos and one sheet, and the judge's scores of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from shotstream.api import Model
+from shotstream.core.atomic_files import make_directory
+from shotstream.core.images import contact_sheet, write_png
+from shotstream.core.spec import FPS
+from shotstream.core.video import Frame, Frames, VideoWriter
+from shotstream.scores.story_scores import held_out_stories, judge_stories, make_story
+from shotstream.story.script import Script
+from shotstream.world.trait_reader import Judge
+
+SAMPLE_STORIES = 10_000
+"""Held-out stories from this one on are for samples, and not for scores that are reported."""
+
+
+def story_sheet(stories: Sequence[Sequence[Frames]]) -> Frame:
+    """A story a row: the first and the last frame of each of its shots; black where it has fewer than the longest."""
+    columns = 2 * max(map(len, stories))
+    rows = []
+    for shots in stories:
+        frames = [shot[index] for shot in shots for index in (0, len(shot) - 1)]
+        rows += [*frames, *[np.zeros_like(frames[0])] * (columns - len(frames))]
+    return contact_sheet(np.stack(rows), columns)
+
+
+def sample_world(model: Model, directory: Path, stories: int) -> Mapping[str, float]:
+    """Makes held-out StoryWorld stories, writes them, and gives the judge's scores by trait, in [0, 1]."""
+    made = [make_story(model, story, seed=seed) for seed, story in enumerate(held_out_stories(stories, SAMPLE_STORIES))]
+    write_samples(directory, [story.shots for story in made])
+    scores = judge_stories(Judge.load(), made)
+    rates = {f"judge/{trait}": share.rate for trait, share in scores.visible.items()}
+    kept = {f"judge/kept_{trait}": share.rate for trait, share in scores.kept.items() if share.total}
+    return {**rates, **kept, "judge/cut_accuracy": scores.cuts.accuracy.value}
+
+
+def sample_scripts(model: Model, directory: Path, scripts: Sequence[Script]) -> Mapping[str, float]:
+    """Makes stories of scripts and writes them; there is no judge for them, and no scores."""
+    made = []
+    for seed, script in enumerate(scripts):
+        with model.story(script.global_caption, seed=seed) as story:
+            made.append([np.concatenate(list(story.shot(shot.text, shot.chunks))) for shot in script.shots])
+    write_samples(directory, made)
+    return {}
+
+
+def write_samples(directory: Path, stories: Sequence[Sequence[Frames]]) -> None:
+    """Writes each story as a video, and all of them as one sheet.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    make_directory(directory)
+    for number, shots in enumerate(stories):
+        with VideoWriter(directory / f"{number:02d}.mp4", FPS) as writer:
+            for frames in shots:
+                writer.add(frames)
+    write_png(directory / "sheet.png", story_sheet(stories))

@@ -1,0 +1,127 @@
+"""How well a model does what scripts ask, read by StoryWorld's judge on stories no model was trained on."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shotstream.api import Model
+from shotstream.core.video import Frames
+from shotstream.data.storyworld import TRAINING_SEEDS
+from shotstream.model.config import SamplerConfig
+from shotstream.scores.cuts import Cuts, judge_cuts
+from shotstream.scores.intervals import Share
+from shotstream.scores.walks import Walk, measure_walk
+from shotstream.world.phrasing import Wording, captions_in
+from shotstream.world.scene import Story
+from shotstream.world.stories import sample_story
+from shotstream.world.trait_reader import Judge, score_memory, score_shot
+from shotstream.world.traits import HIDDEN_TRAITS
+
+KEPT = "kept: "
+_Answers = defaultdict[str, list[bool]]
+
+
+@dataclass(frozen=True)
+class JudgedStory:
+    """One story as it was made: its ground truth and the frames of its shots."""
+
+    story: Story
+    shots: tuple[Frames, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model's stories show.
+
+    `visible` and `kept` are shares of shots right by trait; `kept` is of hidden traits seen before. `halves` has both
+    again, the latter as `kept: trait`, for the first and the second half of the shots of every story (the middle one
+    of an odd number belongs to the second). `by_shot` has the share of visible traits that are right in the first shot
+    of every story, in the second of every one that has it, and so on; `by_story` the shares of every story by name.
+    """
+
+    visible: Mapping[str, Share]
+    kept: Mapping[str, Share]
+    halves: Mapping[str, tuple[Share, Share]]
+    by_shot: tuple[tuple[float, ...], ...]
+    cuts: Cuts
+    walks: tuple[Walk, ...]
+    by_story: tuple[Mapping[str, Share], ...] = ()
+
+
+def held_out_stories(count: int, first: int = 0, shots: int | None = None) -> list[Story]:
+    """Stories whose seeds no training run draws, of so many shots each; None: 2 to 5."""
+    return [sample_story(TRAINING_SEEDS + first + index, shots=shots) for index in range(count)]
+
+
+def make_story(
+    model: Model,
+    story: Story,
+    *,
+    seed: int,
+    sampler: SamplerConfig | None = None,
+    context: str | None = None,
+    wording: Wording = "grammar",
+) -> JudgedStory:
+    """What the model makes of a story's captions in a wording; the other arguments are those of `Model.story`."""
+    whole, texts = captions_in(wording, story)
+    with model.story(whole, seed=seed, sampler=sampler, context=context) as made:
+        shots = [
+            np.concatenate(list(made.shot(text, shot.chunks))) for text, shot in zip(texts, story.shots, strict=True)
+        ]
+    return JudgedStory(story, tuple(shots))
+
+
+def judge_stories(
+    judge: Judge, stories: Iterable[JudgedStory], watch: Callable[[JudgedStory], None] | None = None
+) -> Scores:
+    """Every shot read and scored; hidden traits count only where an earlier shot of the story has shown them."""
+    tally = _Tally()
+    for made in stories:
+        tally.add(judge, made)
+        if watch:
+            watch(made)
+    return tally.scores()
+
+
+@dataclass
+class _Tally:
+    """The answers so far: by name for the first and the second half of stories, and the shares right by shot."""
+
+    halves: tuple[_Answers, _Answers] = field(default_factory=lambda: (_Answers(list), _Answers(list)))
+    by_shot: list[list[float]] = field(default_factory=list)
+    by_story: list[Mapping[str, Share]] = field(default_factory=list)
+    cuts: Cuts = field(default_factory=Cuts)
+    walks: list[Walk] = field(default_factory=list)
+
+    def add(self, judge: Judge, made: JudgedStory) -> None:
+        readings, told = [judge.read(frames) for frames in made.shots], _Answers(list)
+        for index, kept in enumerate(score_memory(readings, made.story)):
+            scores = score_shot(readings[index], made.story, index)
+            visible = {trait: right for trait, right in scores.items() if trait not in HIDDEN_TRAITS}
+            later = index > 0 and 2 * index >= len(readings) - 1
+            for name, right in (*visible.items(), *((KEPT + trait, right) for trait, right in kept.items())):
+                self.halves[later][name].append(right)
+                told[name].append(right)
+            if index == len(self.by_shot):
+                self.by_shot.append([])
+            self.by_shot[index].append(sum(visible.values()) / len(visible))
+            if walk := measure_walk(judge, readings[index], made.shots[index], made.story, index):
+                self.walks.append(walk)
+        self.by_story.append({name: Share.of(answers) for name, answers in told.items()})
+        self.cuts += judge_cuts(made.shots)
+
+    def scores(self) -> Scores:
+        first, second = self.halves
+        halves = {name: (Share.of(first[name]), Share.of(second[name])) for name in dict.fromkeys([*first, *second])}
+        whole = {name: one + other for name, (one, other) in halves.items()}
+        return Scores(
+            {name: share for name, share in whole.items() if not name.startswith(KEPT)},
+            {name.removeprefix(KEPT): share for name, share in whole.items() if name.startswith(KEPT)},
+            halves,
+            tuple(map(tuple, self.by_shot)),
+            self.cuts,
+            tuple(self.walks),
+            tuple(self.by_story),
+        )

@@ -1,0 +1,148 @@
+"""The server: HTTP for stories and what becomes of them, one WebSocket a viewer."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from shotstream import __version__
+from shotstream.api import Model
+from shotstream.core.errors import InputError
+from shotstream.serve.errors import STATUS, Code, RefusedError, code_of, message_of
+from shotstream.serve.http import stories as routes
+from shotstream.serve.http import suggestions as ideas
+from shotstream.serve.http import takes
+from shotstream.serve.http import transfer as files
+from shotstream.serve.http import watch as socket
+from shotstream.serve.http.middleware import Guard
+from shotstream.serve.http.state import Server
+from shotstream.serve.limits import Settings
+from shotstream.serve.protocol import describe
+from shotstream.serve.store import Store
+from shotstream.serve.worker import Worker
+
+WEB = Path(__file__).parent / "web"
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-cache",
+}
+"""The page runs its own scripts and nothing else, talks to this server alone, and stands in no other page."""
+PAGE = "index.html"
+_CODES: dict[int, Code] = {404: "not_found", 405: "not_found"}
+_log = logging.getLogger(__name__)
+
+
+class PageParts(StaticFiles):
+    """What the page is made of, under the page's own rules; the page itself has one address, and it is not here."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """Where a part lies, and what it is."""
+        return ("", None) if path == PAGE else super().lookup_path(path)
+
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        """The answer that has a part."""
+        answer = super().file_response(*args, **options)
+        answer.headers.update(PAGE_HEADERS)
+        return answer
+
+
+def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
+    """The application: it has the stories from now on until it ends, and opens its model once it is started.
+
+    It answers meanwhile: `app.state.server` is None so long, and `app.state.opening` the task, which fails where there
+    is no model.
+
+    Raises:
+        InputError: the directory of the stories cannot be used, or another server uses it.
+    """
+    store = Store(settings.data)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.server = None
+        app.state.opening = asyncio.create_task(_open(app, open_model, settings, store))
+        try:
+            yield
+        finally:
+            await _close(app)
+            store.close()
+
+    app = FastAPI(
+        title="ShotStream",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(routes.router)
+    app.include_router(takes.router)
+    app.include_router(files.router)
+    app.include_router(ideas.router)
+    app.include_router(socket.router)
+    app.mount("/web", PageParts(directory=WEB))
+    app.add_api_route("/", lambda: FileResponse(WEB / PAGE, headers=PAGE_HEADERS), include_in_schema=False)
+    app.add_middleware(Guard, settings=settings)
+    _say_errors(app)
+    return app
+
+
+async def _open(app: FastAPI, open_model: Callable[[], Model], settings: Settings, store: Store) -> None:
+    """Opens the model, then goes on with what stories had to make when the server was last stopped."""
+    worker = Worker(open_model, store, settings.limits)
+    try:
+        model = await asyncio.shield(asyncio.wrap_future(worker.opened))
+    except BaseException:  # there is no model, or the server is ended before there is one
+        await asyncio.to_thread(worker.stop)
+        raise
+    server = app.state.server = Server(model, settings, store, worker)
+    rows = await asyncio.to_thread(store.all)
+    await server.house.finish([row.id for row in rows if row.unfinished])
+
+
+async def _close(app: FastAPI) -> None:
+    """Ends the opening, however far it is, and the server."""
+    app.state.opening.cancel()
+    await asyncio.wait([app.state.opening])
+    if app.state.server is not None:
+        await app.state.server.house.close()
+
+
+def _say_errors(app: FastAPI) -> None:
+    """Every error is a code and a message; what nobody expected is logged, and told without its details."""
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        return _answer("invalid", describe(list(error.errors())))
+
+    @app.exception_handler(HTTPException)
+    async def plain(_: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, RefusedError):  # while a body was read
+            return _answer(error.__cause__.code, message_of(error.__cause__))
+        return _answer(_CODES.get(error.status_code, "invalid"), str(error.detail), error.status_code)
+
+    @app.exception_handler(InputError)
+    async def refused(_: Request, error: InputError) -> JSONResponse:
+        return _answer(code_of(error), message_of(error))
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        _log.error("a request failed", exc_info=error)
+        return _answer("internal", message_of(error))
+
+
+def _answer(code: Code, message: str, status: int | None = None) -> JSONResponse:
+    text = message.encode("utf-8", "replace").decode()
+    return JSONResponse({"code": code, "message": text}, status or STATUS[code])

@@ -1,0 +1,109 @@
+"""Who may come in, and with how much: checked before anything of a request is read."""
+
+import hmac
+import re
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shotstream.serve.errors import STATUS, RefusedError
+from shotstream.serve.limits import Settings, is_loopback
+from shotstream.serve.protocol import problem_of
+
+OPEN_PATHS = ("/", "/api/health")
+"""What needs no token: the page, which holds no secret, and whether the server lives."""
+IMPORT_PATH = "/api/import"
+CAST_PATH = re.compile(r"/api/stories/[^/]+/cast")
+WEB_PATH = "/web/"
+POLICY_VIOLATION = 1008
+
+
+class Guard:
+    """Refuses who has no token, comes from another site's page, or sends too much.
+
+    Without a token the server listens to this machine alone, and answers only to its names: a page of another site
+    cannot have its own name point here.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Lets a request through or answers it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        counted = _Counted(receive, self._most(scope["path"]))
+        try:
+            self._check(scope)
+            await self._app(scope, counted, send)
+        except RefusedError as refusal:
+            await _refuse(refusal, scope, receive, send)
+
+    def _most(self, path: str) -> int:
+        limits = self._settings.limits
+        if path == IMPORT_PATH:
+            return limits.import_bytes
+        return limits.picture_bytes if CAST_PATH.fullmatch(path) else limits.body_bytes
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._settings.token is None and not is_loopback(_name(host)):
+            raise RefusedError("forbidden", "expected a request to this machine by its own name; open it as 127.0.0.1")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            raise RefusedError("forbidden", "expected a request from the server's own page, got one from elsewhere")
+        if scope["path"] not in OPEN_PATHS and not scope["path"].startswith(WEB_PATH):
+            self._check_token(headers, scope["query_string"])
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or len(length) > 15 or int(length) > self._most(scope["path"]):
+            raise _too_large(self._most(scope["path"]))
+
+    def _check_token(self, headers: Headers, query: bytes) -> None:
+        token = self._settings.token
+        if token is None:
+            return
+        given = headers.get("authorization", "").removeprefix("Bearer ")
+        given = given or parse_qs(query.decode("latin-1")).get("token", [""])[0]
+        if not hmac.compare_digest(given.encode(), token.encode()):
+            raise RefusedError("unauthorized", "expected the server's token; send it as Bearer or as ?token=")
+
+
+class _Counted:
+    """Receives a body, up to a size."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._most, self._had = receive, most, 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._had += len(message.get("body", b""))
+            if self._had > self._most:
+                raise _too_large(self._most)
+        return message
+
+
+def _name(host: str) -> str:
+    """The name or address of a Host header, without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _too_large(most: int) -> RefusedError:
+    return RefusedError("too_large", f"expected a request of at most {most} bytes; send less")
+
+
+async def _refuse(refusal: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})  # a browser's page learns nothing of one that is closed before
+        await send({"type": "websocket.send", "text": problem_of(refusal).model_dump_json()})
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+        return
+    await JSONResponse({"code": refusal.code, "message": str(refusal)}, STATUS[refusal.code])(scope, receive, send)

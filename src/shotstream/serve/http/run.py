@@ -1,0 +1,88 @@
+"""A server from start to end: the model is opened, the port taken, stories are told until somebody stops it."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from shotstream.api import Model
+from shotstream.core.errors import InputError
+from shotstream.serve.http.app import make_app
+from shotstream.serve.limits import Settings
+
+MESSAGE_BYTES = 2**20
+LEAVE_S = 5
+
+
+def serve(open_model: Callable[[], Model], settings: Settings, started: Callable[[str], None]) -> None:
+    """Serves until it is interrupted; `started` is told the address once it answers.
+
+    Raises:
+        InputError: there is no such model, or the address or the stories cannot be taken.
+    """
+    listening = listen(settings)
+    try:
+        asyncio.run(serve_model(lambda: open_ready(open_model), settings, listening, started))
+    finally:
+        listening.close()
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket of the server.
+
+    Raises:
+        InputError: the address cannot be taken.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host.strip("[]"), settings.port), family=family)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise InputError(f"cannot listen at {where}: {error.strerror or error}; choose another port") from error
+
+
+def open_ready(open_model: Callable[[], Model]) -> Model:
+    """A model that has made its first chunk already, which takes longer than later ones.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    model = open_model()
+    model.warm_up()
+    return model
+
+
+async def serve_model(
+    open_model: Callable[[], Model], settings: Settings, listening: socket.socket, started: Callable[[str], None]
+) -> None:
+    """Serves a model at a socket until the process is told to stop.
+
+    Raises:
+        InputError: the model cannot be opened, or the stories cannot be had.
+    """
+    app = make_app(open_model, settings)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        ws_max_size=MESSAGE_BYTES,
+        timeout_graceful_shutdown=LEAVE_S,
+        server_header=False,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve([listening]))
+    while not (server.started or serving.done()):
+        await asyncio.sleep(0.02)
+    if server.started:
+        name = f"[{settings.host}]" if ":" in settings.host else settings.host
+        started(f"http://{name}:{listening.getsockname()[1]}/")
+        await asyncio.wait([serving, app.state.opening], return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = server.should_exit or _failed(app.state.opening)
+    await serving
+    if server.started and _failed(app.state.opening):
+        app.state.opening.result()
+
+
+def _failed(task: "asyncio.Task[None]") -> bool:
+    return task.done() and not task.cancelled() and task.exception() is not None

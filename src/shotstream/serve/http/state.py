@@ -1,0 +1,82 @@
+"""What every request needs: the model, the stories, and those that are open."""
+
+import asyncio
+import threading
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from shotstream.api import Model
+from shotstream.serve.disk import check_space
+from shotstream.serve.errors import RefusedError
+from shotstream.serve.exports import clear
+from shotstream.serve.limits import Settings
+from shotstream.serve.llm import Director
+from shotstream.serve.model_match import Origins
+from shotstream.serve.open_stories import House
+from shotstream.serve.protocol import DraftCaption, MakeShot, RetryShot
+from shotstream.serve.replays import Replays
+from shotstream.serve.session import AnyCommand
+from shotstream.serve.store import Store, StoryRow
+from shotstream.serve.views import StoryView
+from shotstream.serve.worker import Worker
+
+COPIES = 2
+"""Exports and imports at a time."""
+
+
+class Server:
+    """A running server; made on its event loop."""
+
+    def __init__(self, model: Model, settings: Settings, store: Store, worker: Worker) -> None:
+        self.model, self.settings, self.store, self.worker = model, settings, store, worker
+        self.house = House(worker, settings.limits)
+        self.passing = clear(settings.data / "passing")
+        self.replays = Replays(settings.data / "replays")
+        self.origins = Origins(store, model)
+        self.director = Director.from_environment()
+        self.copying = threading.BoundedSemaphore(COPIES)
+
+    def view(self, row: StoryRow) -> StoryView:
+        """A story as clients see it."""
+        return StoryView.of(row, foreign=self.origins.foreign(row.id))
+
+    def find(self, story: str) -> StoryRow:
+        """A story that can be gone on with.
+
+        Raises:
+            RefusedError: there is none, or another model made it.
+        """
+        row = self.store.get(story)
+        self.origins.check(row.id)
+        return row
+
+    async def carry_out(self, story: str, command: AnyCommand | DraftCaption) -> None:
+        """Carries out a command in a story; what makes more of it needs room on the disk.
+
+        Raises:
+            InputError: there is no such story, or it cannot be done.
+        """
+        await asyncio.to_thread(self.find, story)
+        if isinstance(command, MakeShot | RetryShot):
+            await asyncio.to_thread(check_space, self.store.data, self.settings.limits)
+        if isinstance(command, DraftCaption):
+            self.house.draft(story, command.text)
+        else:
+            await self.house.apply(story, command)
+
+
+def server_of(connection: HTTPConnection) -> Server:
+    """The server that a request came to.
+
+    Raises:
+        RefusedError: its model is still being opened.
+    """
+    server: Server | None = connection.app.state.server
+    if server is None:
+        raise RefusedError("busy", "the server is opening its model still; try again in a moment")
+    return server
+
+
+Here = Annotated[Server, Depends(server_of)]

@@ -1,0 +1,126 @@
+"""HTTP: stories and their takes, and the server itself."""
+
+import asyncio
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+
+from fastapi import APIRouter, Request, Response
+
+from shotstream import __version__
+from shotstream.core.errors import InputError
+from shotstream.core.spec import FPS
+from shotstream.serve.disk import check_space
+from shotstream.serve.errors import RefusedError
+from shotstream.serve.http.state import Here, Server
+from shotstream.serve.protocol import Command, Done
+from shotstream.serve.session import check_plan, check_queue, plan_of
+from shotstream.serve.store import Doing, Store, begin_row
+from shotstream.serve.views import Health, ModelView, NewStory, StoryView, TreeView
+from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
+from shotstream.story.relevance import check_selector
+from shotstream.story.script import check_text
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/health")
+def health(request: Request) -> Health:
+    """That the server lives, and whether its model is open."""
+    return Health(status="opening" if request.app.state.server is None else "ready", version=__version__)
+
+
+@router.get("/models")
+def models(server: Here) -> list[ModelView]:
+    """The model that tells the stories."""
+    parts = server.model.parts
+    size = parts.config.video
+    return [
+        ModelView(
+            name=parts.config.name,
+            source=parts.source,
+            fingerprint=parts.fingerprint,
+            height=size.height,
+            width=size.width,
+            fps=FPS,
+            director=server.director is not None,
+        )
+    ]
+
+
+@router.get("/stories")
+def stories(server: Here) -> list[StoryView]:
+    """Every story, newest first."""
+    return [server.view(row) for row in server.store.all()]
+
+
+@router.post("/stories", status_code=201)
+def begin_story(story: NewStory, server: Here) -> StoryView:
+    """Begins a story; more shots come by commands."""
+    config = server.model.config
+    check_text(story.global_caption, "the global caption")
+    context = story.context or config.context
+    check_selector(context)
+    check_room(server, len(story.global_caption))
+    shots = tuple(plan_of(shot) for shot in story.shots)
+    check_queue(len(shots), server.settings.limits)
+    for shot in shots:
+        check_plan(shot, server.settings.limits)
+    row = begin_row(story.global_caption, story.seed, context, config.video.height, config.video.width)
+    return server.view(server.store.add(replace(row, doing=Doing(queue=shots))))
+
+
+@router.get("/stories/{story}")
+def one_story(story: str, server: Here) -> StoryView:
+    """One story."""
+    return server.view(server.store.get(story))
+
+
+@router.get("/stories/{story}/tree")
+def tree(story: str, server: Here) -> TreeView:
+    """Every take of every shot, and the branches."""
+    server.store.get(story)
+    return TreeView.of(record_of(server.store, story))
+
+
+@router.post("/stories/{story}/commands")
+async def command(story: str, what: Command, server: Here) -> Done:
+    """Makes a shot, steers or cuts it, or goes to another place of the story, as over the socket."""
+    await server.carry_out(story, what)
+    return Done(id=what.id)
+
+
+@router.delete("/stories/{story}", status_code=204)
+async def remove_story(story: str, server: Here) -> Response:
+    """Removes a story and all its files; whoever watches it is sent away."""
+    await asyncio.to_thread(server.store.get, story)
+    await asyncio.to_thread(server.store.remove, story)
+    await server.house.shut(story)
+    await asyncio.to_thread(_remove_files, server, story)
+    return Response(status_code=204)
+
+
+def check_room(server: Server, text: int) -> None:
+    """Raises a RefusedError where a story with a global caption of that length cannot begin."""
+    limits = server.settings.limits
+    if text > limits.text:
+        raise RefusedError("too_large", f"expected at most {limits.text} characters, got {text}; shorten the caption")
+    if server.store.count() >= limits.stories:
+        raise RefusedError("full", f"the server keeps {limits.stories} stories; remove one first")
+    check_space(server.store.data, limits)
+
+
+def record_of(store: Store, story: str) -> StoryRecord | None:
+    """What is written down of a story's takes; None where it has none yet."""
+    path = store.directory(story) / RECORD_FILE
+    return read_record(path) if path.exists() else None
+
+
+def _remove_files(server: Server, story: str) -> None:
+    directory = server.store.directory(story)
+    if not directory.exists():
+        return
+    with suppress(InputError):  # a record that is damaged names no takes
+        record = record_of(server.store, story)
+        server.replays.forget(record.tree.takes if record else ())
+    shutil.rmtree(directory)

@@ -1,0 +1,97 @@
+"""HTTP: what could happen in a story, in which words, and the server's figures."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import PlainTextResponse
+from pydantic import Field
+
+from shotstream.serve.errors import RefusedError
+from shotstream.serve.http.metrics import CONTENT_TYPE, metrics_text
+from shotstream.serve.http.state import Here
+from shotstream.serve.http.stories import record_of
+from shotstream.serve.llm import suggest
+from shotstream.serve.protocol import Message, Text
+from shotstream.world.captions import unknown_words
+from shotstream.world.words import vocabulary
+
+WORLD_MODEL = "storyworld"
+"""The configuration's name of a model that learnt StoryWorld: of other models it is not known which words they know."""
+
+router = APIRouter()
+
+
+class Idea(Message):
+    """What a story is to be about, in a few words."""
+
+    idea: Annotated[Text, Field(max_length=2000)]
+
+
+class Outline(Message):
+    """A story to be made: begin it with `global_caption`, then make its shots."""
+
+    global_caption: str
+    shots: list[str]
+
+
+class Suggestions(Message):
+    """Captions for a shot that could follow."""
+
+    shots: list[str]
+
+
+class Phrases(Message):
+    """Ways to say one value of a trait."""
+
+    value: str
+    phrases: list[str]
+
+
+class TraitWords(Message):
+    """What can be said of one trait."""
+
+    trait: str
+    values: list[Phrases]
+
+
+class Words(Message):
+    """The words of the model's world by trait, and those of a text that it does not know; empty for other models."""
+
+    traits: list[TraitWords]
+    unknown: list[str]
+
+
+@router.get("/api/words")
+def words(server: Here, text: Annotated[str, Query(max_length=2000)] = "") -> Words:
+    """Which words the model's world knows, and which ones of `text` it does not."""
+    if server.model.config.name != WORLD_MODEL:
+        return Words(traits=[], unknown=[])
+    traits = [
+        TraitWords(trait=trait, values=[Phrases(value=value, phrases=list(said)) for value, said in values.items()])
+        for trait, values in vocabulary().items()
+    ]
+    return Words(traits=traits, unknown=list(unknown_words(text)))
+
+
+@router.post("/api/outline")
+def outline(idea: Idea, server: Here) -> Outline:
+    """A story of an idea, by the director."""
+    if server.director is None:
+        raise RefusedError("unavailable", "this server has no director; write the global caption and shots yourself")
+    script = server.director.write(idea.idea)
+    return Outline(global_caption=script.global_caption, shots=[shot.text for shot in script.shots])
+
+
+@router.get("/api/stories/{story}/suggestions")
+def suggestions(story: str, server: Here) -> Suggestions:
+    """Shots that could follow, by StoryWorld's grammar."""
+    row = server.store.get(story)
+    record = record_of(server.store, story)
+    shots = [take.caption for take in record.tree.current] if record else []
+    return Suggestions(shots=list(suggest(row.global_caption, shots)))
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(server: Here) -> PlainTextResponse:
+    """Figures for Prometheus."""
+    return PlainTextResponse(metrics_text(server), media_type=CONTENT_TYPE)

@@ -1,0 +1,67 @@
+"""HTTP: takes as pictures and videos, and the cast."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from shotstream.core.video import read_video
+from shotstream.serve.disk import check_space
+from shotstream.serve.errors import RefusedError
+from shotstream.serve.http.state import Here, Server
+from shotstream.serve.http.stories import record_of
+from shotstream.serve.pictures import JpegEncoder, read_picture
+from shotstream.serve.protocol import Done
+from shotstream.serve.session import AddCast
+from shotstream.story.take_files import StoryFiles
+from shotstream.story.take_tree import Take
+
+router = APIRouter(prefix="/api/stories/{story}")
+_IMAGE = {"requestBody": {"content": {"image/png": {}, "image/jpeg": {}}, "required": True}}
+
+
+@router.get("/takes/{shot}/{take}/picture", response_class=Response)
+def take_picture(story: str, shot: int, take: int, server: Here) -> Response:
+    """The frame in the middle of a take, as JPEG."""
+    found, files = _take(server, story, shot, take)
+    (frame,) = read_video(files.video(shot, take), [found.length_frames // 2])
+    return Response(JpegEncoder(*frame.shape[:2]).encode(frame), media_type="image/jpeg")
+
+
+@router.get("/takes/{shot}/{take}/video", response_class=FileResponse)
+def take_video(story: str, shot: int, take: int, server: Here) -> FileResponse:
+    """A take as MP4."""
+    path = server.replays.video(*_take(server, story, shot, take))
+    return FileResponse(path, media_type="video/mp4", filename=f"story-{story}-{shot}-{take}.mp4")
+
+
+@router.post("/cast", status_code=201, openapi_extra=_IMAGE)
+async def add_cast(
+    story: str, request: Request, caption: Annotated[str, Query(max_length=100_000)], server: Here
+) -> Done:
+    """Adds a picture, PNG or JPEG, to what later shots may remember; it is scaled and cropped to the story's size."""
+    await asyncio.to_thread(server.store.get, story)
+    await asyncio.to_thread(check_space, server.store.data, server.settings.limits)
+    data = await request.body()
+    await server.carry_out(story, AddCast(await asyncio.to_thread(read_picture, data), caption))
+    return Done(id=None)
+
+
+@router.get("/cast/{member}/picture", response_class=FileResponse)
+def cast_picture(story: str, member: int, server: Here) -> FileResponse:
+    """A member of the cast (from 0) in the story's size, as PNG."""
+    server.store.get(story)
+    record = record_of(server.store, story)
+    if record is None or not 0 <= member < len(record.cast):
+        raise RefusedError("not_found", "expected a member of the cast, got another number; see the story's tree")
+    return FileResponse(StoryFiles(server.store.directory(story)).cast(member), media_type="image/png")
+
+
+def _take(server: Server, story: str, shot: int, take: int) -> tuple[Take, StoryFiles]:
+    server.store.get(story)
+    record = record_of(server.store, story)
+    for found in record.tree.takes if record else ():
+        if (found.shot, found.take) == (shot, take):
+            return found, StoryFiles(server.store.directory(story))
+    raise RefusedError("not_found", "expected a take of the story, got another; see the story's tree")

@@ -1,0 +1,84 @@
+"""The WebSocket of a viewer: frames and news down, commands up."""
+
+import asyncio
+from contextlib import suppress
+
+from anyio import CancelScope, create_task_group, sleep_forever
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+
+from shotstream.core.spec import FPS
+from shotstream.serve.broadcast import Viewer
+from shotstream.serve.errors import RefusedError
+from shotstream.serve.http.state import server_of
+from shotstream.serve.protocol import Done, FrameKey, Hello, Problem, problem_of, read_command
+
+router = APIRouter()
+
+
+@router.websocket("/api/stories/{story}/watch")
+async def watch(socket: WebSocket, story: str, seen: str | None = None) -> None:
+    """Watches and directs a story. `seen` is "shot.take.frame", the last frame had before a connection broke."""
+    await socket.accept()
+    viewer = Viewer()
+    async with create_task_group() as group:
+        group.start_soon(_listen, socket, story, viewer, group.cancel_scope)
+        group.start_soon(_sit, socket, story, seen, viewer)
+        with suppress(WebSocketDisconnect):
+            await _send(socket, viewer)
+        group.cancel_scope.cancel()
+
+
+async def _send(socket: WebSocket, viewer: Viewer) -> None:
+    """Sends what there is until the viewer is sent away."""
+    while (item := await viewer.next()) is not None:
+        if isinstance(item, str):
+            await socket.send_text(item)
+        else:
+            await socket.send_bytes(item)
+    await socket.close()
+
+
+async def _sit(socket: WebSocket, story: str, seen: str | None, viewer: Viewer) -> None:
+    """Sits in front of the story, once there is room, for as long as the viewer stays."""
+    try:
+        viewer.seen, server = read_place(seen), server_of(socket)
+        row = await asyncio.to_thread(server.find, story)
+        hello = Hello(story=row.id, global_caption=row.global_caption, width=row.width, height=row.height, fps=FPS)
+        async with server.house.watching(row.id, viewer, hello):
+            await sleep_forever()
+    except Exception as error:  # said to the viewer, who can do nothing here any more
+        viewer.send(problem_of(error))
+        viewer.end()
+
+
+async def _listen(socket: WebSocket, story: str, viewer: Viewer, scope: CancelScope) -> None:
+    """Carries out commands, one after another, until the viewer leaves; while it waits in line, too."""
+    while (message := await socket.receive())["type"] != "websocket.disconnect":
+        text = message.get("text") or message.get("bytes") or b""
+        viewer.send(await _answer(socket, story, text))
+    scope.cancel()
+
+
+async def _answer(socket: WebSocket, story: str, text: str | bytes) -> Done | Problem:
+    command = None
+    try:
+        command = read_command(text)
+        await server_of(socket).carry_out(story, command)
+        return Done(id=command.id)
+    except Exception as error:  # answered, and the next command is another matter
+        return problem_of(error, None if command is None else command.id)
+
+
+def read_place(text: str | None) -> FrameKey | None:
+    """A frame's place from "shot.take.frame".
+
+    Raises:
+        RefusedError: it is none.
+    """
+    if text is None:
+        return None
+    parts = text.split(".")
+    if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+        raise RefusedError("invalid", "seen: expected shot.take.frame, three whole numbers; leave it out for none")
+    shot, take, index = map(int, parts)
+    return FrameKey(shot, take, index)

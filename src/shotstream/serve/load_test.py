@@ -1,0 +1,211 @@
+"""A rehearsal: simulated viewers direct stories on a running server, and note what they see and when.
+
+Each viewer first directs as a person does, one instruction after another, which shows how long the picture takes to
+follow. Then it lets a whole story play, which shows whether the picture ever has to wait.
+"""
+
+import asyncio
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from shotstream.bench.timing import Spread
+from shotstream.core.errors import InputError
+from shotstream.core.spec import FPS, MAX_CHUNKS, frames_of_chunks
+from shotstream.serve.protocol import FrameKey, FramePacket
+from shotstream.world.captions import story_captions
+from shotstream.world.stories import sample_story
+
+START_BUFFER_S = 0.5
+"""How much a viewer has before it begins to show."""
+MIN_CHUNKS = 3
+"""Of a shot that is steered when its first chunk shows: the second is being made by then."""
+PATIENCE_S = 120
+"""Of a viewer that nothing comes to."""
+
+
+@dataclass(frozen=True)
+class RehearsalPlan:
+    """`viewers` at once, each with a story of its own: `shots` shots of `chunks` chunks directed, then as many played.
+
+    `seed` chooses the stories.
+    """
+
+    viewers: int = 1
+    shots: int = 5
+    chunks: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.viewers < 1 or self.shots < 1:
+            raise InputError(f"expected at least one viewer and shot, got {self.viewers} and {self.shots}")
+        if not MIN_CHUNKS <= self.chunks <= MAX_CHUNKS:
+            asked = f"{MIN_CHUNKS} to {MAX_CHUNKS} chunks"
+            raise InputError(f"expected shots of {asked}, which can be steered while they play, got {self.chunks}")
+
+
+@dataclass(frozen=True)
+class Playback:
+    """A story as it was shown at 16 frames a second after a buffer of half a second; `lost` frames never came."""
+
+    stalls: int
+    stalled_s: float
+    frames: int
+    lost: int
+    fps: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one viewer saw: from asking for a shot to its first picture, from steering to the first picture after."""
+
+    picture_s: tuple[float, ...]
+    steer_s: tuple[float, ...]
+    playback: Playback
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What all saw. `fair_share` is the slowest viewer's speed while the stories played over the fastest one's."""
+
+    plan: RehearsalPlan
+    picture_s: Spread
+    steer_s: Spread
+    fair_share: float
+    viewers: tuple[Seen, ...]
+
+
+async def rehearse(url: str, plan: RehearsalPlan, token: str | None = None) -> Rehearsal:
+    """Rehearses on the server at `url` (`http://host:port/`); the stories are removed afterwards.
+
+    Raises:
+        InputError: there is no server, or it refuses something.
+    """
+    viewers = [_Viewer(url.rstrip("/"), plan, plan.seed + number, token) for number in range(plan.viewers)]
+    try:
+        seen = await asyncio.gather(*(viewer.watch() for viewer in viewers))
+    except (OSError, WebSocketException, TimeoutError) as error:
+        raise InputError(f"cannot rehearse at {url}: {error or 'nothing comes from it'}; is a server there?") from error
+    picture_s = Spread.of([value for one in seen for value in one.picture_s])
+    steer_s = Spread.of([value for one in seen for value in one.steer_s])
+    assert picture_s is not None, "a plan has shots"
+    assert steer_s is not None, "a plan has shots"
+    speeds = [one.playback.fps for one in seen]
+    return Rehearsal(plan, picture_s, steer_s, min(speeds) / max(speeds), tuple(seen))
+
+
+class _Viewer:
+    """One simulated viewer."""
+
+    def __init__(self, url: str, plan: RehearsalPlan, seed: int, token: str | None) -> None:
+        self._url, self._plan = url, plan
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._global, self._captions = story_captions(sample_story(seed, shots=2 * plan.shots, chunks=plan.chunks))
+
+    async def watch(self) -> Seen:
+        story = (await self._ask("POST", "/api/stories", {"global_caption": self._global}))["id"]
+        address = f"ws{self._url.removeprefix('http')}/api/stories/{story}/watch"
+        try:
+            async with connect(address, additional_headers=self._headers, max_size=None) as socket:
+                await _until(socket, "hello")
+                begun, later = self._captions[: self._plan.shots], self._captions[self._plan.shots :]
+                directed = [await self._direct(socket, *texts) for texts in zip(begun, later, strict=True)]
+                playback = await self._play(socket, later)
+        finally:
+            await self._ask("DELETE", f"/api/stories/{story}")
+        return Seen(tuple(picture for picture, _ in directed), tuple(steer for _, steer in directed), playback)
+
+    async def _direct(self, socket: ClientConnection, text: str, steer: str) -> tuple[float, float]:
+        """Begins a shot, and steers it when it shows; seconds to the first picture of each."""
+        waits = []
+        for command in (
+            {"type": "shot", "text": text, "chunks": self._plan.chunks},
+            {"type": "steer", "text": steer},
+        ):
+            asked_s = time.perf_counter()
+            await socket.send(json.dumps(command))
+            await _until(socket, "flush")
+            await _next_frame(socket)
+            waits.append(time.perf_counter() - asked_s)
+        return waits[0], waits[1]
+
+    async def _play(self, socket: ClientConnection, texts: Sequence[str]) -> Playback:
+        """Has a story made in one go, and lets it play to its end."""
+        for number, text in enumerate(texts):
+            shot = {"type": "shot", "text": text, "chunks": self._plan.chunks, "queue": number > 0}
+            await socket.send(json.dumps(shot))
+        await _until(socket, "flush")
+        arrivals: list[tuple[float, FrameKey]] = []
+        state: dict[str, Any] = {"work": True}
+        while state["work"] or state["queue"]:
+            news = await _receive(socket)
+            if isinstance(news, FramePacket):
+                arrivals.append((time.perf_counter(), news.key))
+            elif news["type"] == "state":
+                state = news
+        return play(arrivals, len(texts) * frames_of_chunks(self._plan.chunks))
+
+    async def _ask(self, method: str, path: str, body: object = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {**self._headers, "Content-Type": "application/json"}
+        request = urllib.request.Request(self._url + path, data, headers, method=method)
+        return await asyncio.to_thread(_fetch, request)
+
+
+def play(arrivals: Sequence[tuple[float, FrameKey]], expected: int) -> Playback:
+    """Shows frames at their pace: each when its time has come, or as soon as it comes.
+
+    Args:
+        arrivals: when (seconds) each frame came, in the order of coming.
+        expected: how many frames the story has.
+    """
+    began_s = arrivals[min(round(START_BUFFER_S * FPS), len(arrivals)) - 1][0]
+    due_s, stalls, stalled_s = began_s, 0, 0.0
+    for arrival_s, _ in arrivals:
+        late_s = max(0.0, arrival_s - due_s)
+        stalls, stalled_s = stalls + (late_s > 0), stalled_s + late_s
+        due_s += late_s + 1 / FPS
+    took_s = arrivals[-1][0] - arrivals[0][0]
+    return Playback(stalls, stalled_s, len(arrivals), expected - len(arrivals), (len(arrivals) - 1) / max(took_s, 1e-9))
+
+
+async def _until(socket: ClientConnection, kind: str) -> None:
+    while True:
+        news = await _receive(socket)
+        if not isinstance(news, FramePacket) and news["type"] == kind:
+            return
+
+
+async def _next_frame(socket: ClientConnection) -> None:
+    while not isinstance(await _receive(socket), FramePacket):
+        pass
+
+
+async def _receive(socket: ClientConnection) -> Any:
+    """The next frame, or message as plain data.
+
+    Raises:
+        InputError: the server says that something cannot be done.
+    """
+    data = await asyncio.wait_for(socket.recv(), PATIENCE_S)
+    if isinstance(data, bytes):
+        return FramePacket.unpack(data)
+    news = json.loads(data)
+    if news["type"] == "error":
+        raise InputError(f"the server refuses: {news['message']}")
+    return news
+
+
+def _fetch(request: urllib.request.Request) -> Any:
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
+            return json.loads(reply.read() or b"null")
+    except urllib.error.HTTPError as error:
+        raise InputError(f"the server refuses: {json.loads(error.read())['message']}") from error

@@ -1,0 +1,38 @@
+"""Which stories the server's model can go on with: others would become other pictures, and are only shown."""
+
+from dataclasses import replace
+
+from shotstream.api import Model
+from shotstream.core.config import to_dict
+from shotstream.core.errors import InputError
+from shotstream.serve.errors import RefusedError
+from shotstream.serve.store import Store
+from shotstream.story.record import RECORD_FILE, read_record
+
+
+class Origins:
+    """What made the stories of a server. May be used from any thread."""
+
+    def __init__(self, store: Store, model: Model) -> None:
+        self._store = store
+        self._sampler, self._model = to_dict(model.config.sampler), model.parts.fingerprint
+        self._foreign: dict[str, bool] = {}
+
+    def foreign(self, story: str) -> bool:
+        """Whether a story was made by other weights or steps. One without a shot was not, nor one that is damaged."""
+        if story not in self._foreign:
+            path = self._store.directory(story) / RECORD_FILE
+            try:
+                record = read_record(path)
+            except InputError:
+                return False
+            if not record.begun:
+                return False
+            here = replace(record.identity, sampler=self._sampler, model=self._model)
+            self._foreign[story] = record.identity.difference(here) is not None
+        return self._foreign[story]
+
+    def check(self, story: str) -> None:
+        """Raises a RefusedError for a story that cannot be gone on with."""
+        if self.foreign(story):
+            raise RefusedError("invalid", "the story was made by another model; watch or export it from the list")

@@ -1,0 +1,214 @@
+"""Which stories are open, and who waits for room. On the event loop."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+
+from shotstream.core.errors import InputError
+from shotstream.serve.broadcast import RECENT_FRAMES, Channel, Viewer
+from shotstream.serve.errors import RefusedError
+from shotstream.serve.frames import pack_chunk, pack_takes
+from shotstream.serve.limits import Limits
+from shotstream.serve.protocol import FrameKey, FramePacket, Hello, Message, Problem, Queued
+from shotstream.serve.session import AnyCommand, Chunk, check_caption
+from shotstream.serve.worker import Worker
+
+_log = logging.getLogger(__name__)
+
+
+class House:
+    """Opens stories for those who come, as many at a time as the limits allow; others wait in line."""
+
+    def __init__(self, worker: Worker, limits: Limits) -> None:
+        self._worker, self._limits = worker, limits
+        self._loop = asyncio.get_running_loop()
+        self._encoder = ThreadPoolExecutor(1, "shotstream-jpeg")
+        self.channels: dict[str, Channel] = {}
+        self._line: list[object] = []
+        self._change = asyncio.Event()
+        self.dropped = 0
+
+    @property
+    def viewers(self) -> int:
+        """Viewers in front of open stories."""
+        return sum(len(channel.viewers) for channel in self.channels.values())
+
+    @property
+    def waiting(self) -> int:
+        """Viewers in line."""
+        return len(self._line)
+
+    async def close(self) -> None:
+        """Ends the threads; every viewer is sent away."""
+        for channel in self.channels.values():
+            for viewer in channel.viewers:
+                viewer.end()
+        await asyncio.to_thread(self._worker.stop)
+        await asyncio.to_thread(self._encoder.shutdown)
+
+    @asynccontextmanager
+    async def watching(self, story: str, viewer: Viewer, hello: Hello) -> AsyncIterator[Channel]:
+        """The open story with this viewer before it, once there is room.
+
+        The viewer is told its place in line, and then `hello`.
+
+        Raises:
+            InputError: the story cannot be opened.
+        """
+        if self.viewers + len(self._line) >= self._limits.viewers:
+            raise RefusedError("busy", f"the server has {self._limits.viewers} viewers already; come back later")
+        await self._wait_for_room(story, viewer)
+        opens = story not in self.channels
+        async with self._opened(story) as channel:
+            viewer.send(hello)
+            missed = await self._missed(story, channel, viewer.seen)
+            if self.channels.get(story) is not channel:
+                raise RefusedError("conflict", "the story has been closed; connect again")
+            channel.join(viewer, missed, opens=opens)
+        try:
+            yield channel
+        finally:
+            channel.viewers.discard(viewer)
+            self.dropped += viewer.dropped
+            self._changed()
+
+    async def apply(self, story: str, command: AnyCommand) -> None:
+        """Carries out a command and tells the viewers what has come of it; the story is opened where there is room.
+
+        Raises:
+            InputError: the command cannot be carried out, or the server is full.
+        """
+        if story not in self.channels and not await self._make_room():
+            raise RefusedError("busy", f"{self._limits.sessions} stories are open already; wait until one is left")
+        async with self._opened(story):
+            await asyncio.wrap_future(self._worker.apply(story, command))
+            await self._told()
+
+    def draft(self, story: str, text: str) -> None:
+        """Tells of a caption that is being written; nothing is opened for it, and nobody waits until it is read.
+
+        Raises:
+            InputError: it can be no caption, or the story is not open.
+        """
+        check_caption(text, self._limits)
+        channel = self.channels.get(story)
+        if channel is None or not channel.opened.done():
+            raise RefusedError("conflict", "expected a story that is open, got one that is not; watch it first")
+        self._worker.draft(story, text)
+
+    async def shut(self, story: str) -> None:
+        """Closes a story and sends its viewers away."""
+        channel = self.channels.pop(story, None)
+        if channel is not None:
+            self._dismiss(channel)
+        await asyncio.shield(asyncio.wrap_future(self._worker.close_story(story)))
+
+    async def finish(self, stories: Sequence[str]) -> None:
+        """Opens stories that have something to make still, one after another as there is room."""
+        for story in stories:
+            try:
+                await self._wait_for_room(story, Viewer())
+                async with self._opened(story):
+                    pass
+            except InputError:
+                _log.exception("story %s cannot go on", story)
+
+    async def _missed(self, story: str, channel: Channel, seen: FrameKey | None) -> list[FramePacket]:
+        """What a viewer did not see of finished shots, read from the disk where the channel has it no more."""
+        if seen is None or channel.knows(seen):
+            return []
+        takes = await asyncio.wrap_future(self._worker.finished_after(story, seen))
+        return await self._loop.run_in_executor(self._encoder, pack_takes, story, takes, seen, RECENT_FRAMES)
+
+    async def _wait_for_room(self, story: str, viewer: Viewer) -> None:
+        ticket, told = object(), 0
+        self._line.append(ticket)
+        try:
+            while story not in self.channels:
+                change = self._change
+                position = self._line.index(ticket) + 1
+                if position == 1 and await self._make_room():
+                    break
+                if position != told:
+                    viewer.send(Queued(position=position))
+                told = position
+                await change.wait()
+        finally:
+            self._line.remove(ticket)
+            self._changed()
+
+    async def _make_room(self) -> bool:
+        """Closes a story that nobody would miss where that is needed for another; whether there is room."""
+        if len(self.channels) < self._limits.sessions:
+            return True
+        idle = next((story for story, channel in self.channels.items() if channel.idle), None)
+        if idle is None:
+            return False
+        del self.channels[idle]
+        await asyncio.shield(asyncio.wrap_future(self._worker.close_story(idle)))
+        return len(self.channels) < self._limits.sessions
+
+    @asynccontextmanager
+    async def _opened(self, story: str) -> AsyncIterator[Channel]:
+        """The channel of a story, which is opened where it is not, and not closed for another one meanwhile."""
+        channel = self.channels.get(story)
+        if channel is None:
+            channel = self.channels[story] = Channel(partial(self._open, story))
+        channel.pending += 1
+        try:
+            await asyncio.shield(channel.opened)
+            yield channel
+        finally:
+            channel.pending -= 1
+            self._changed()
+
+    async def _open(self, story: str, channel: Channel) -> None:
+        try:
+            await asyncio.wrap_future(self._worker.open(story, self._publisher(story, channel)))
+            await self._told()
+        except Exception:
+            self._forget(story, channel)
+            raise
+
+    async def _told(self) -> None:
+        """Waits until all that was published before has been handed to its viewers: what comes now is behind it."""
+        await self._loop.run_in_executor(self._encoder, lambda: None)
+
+    def _publisher(self, story: str, channel: Channel) -> Callable[[Message | Chunk], None]:
+        """What a session hands its news to: frames are encoded on a thread of their own, and nothing overtakes."""
+
+        def publish(item: Message | Chunk) -> None:
+            self._encoder.submit(deliver, item)
+
+        def deliver(item: Message | Chunk) -> None:
+            news = pack_chunk(story, item) if isinstance(item, Chunk) else item
+            self._loop.call_soon_threadsafe(self._arrived, story, channel, news)
+
+        return publish
+
+    def _arrived(self, story: str, channel: Channel, news: Message | list[FramePacket]) -> None:
+        channel.push(news)
+        if isinstance(news, Problem):
+            self._forget(story, channel)
+            self._dismiss(channel)
+        if channel.idle:
+            self._changed()
+
+    def _forget(self, story: str, channel: Channel) -> None:
+        """Frees the place of a story that cannot go on."""
+        if self.channels.get(story) is channel:
+            del self.channels[story]
+        self._changed()
+
+    def _dismiss(self, channel: Channel) -> None:
+        for viewer in channel.viewers:
+            viewer.end()
+        self._changed()
+
+    def _changed(self) -> None:
+        """Wakes everybody who waits for room."""
+        self._change.set()
+        self._change = asyncio.Event()

@@ -1,0 +1,91 @@
+"""Where the takes and the cast of a story lie in its directory, and whether they are as they were written."""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from shotstream.core.atomic_files import make_directory, writing
+from shotstream.story.record import RECORD_FILE, CastMember, StoryRecord, write_record
+from shotstream.story.take_tree import Take
+
+TAKE_NAME = r"shot-\d{3,}(\.take-\d+)?"
+"""What the files of a take are called, as a pattern, up to the suffix."""
+_STORY_FILE = re.compile(rf"{TAKE_NAME}\.(mkv|safetensors)|cast-\d{{3,}}\.png", re.ASCII)
+
+
+@dataclass(frozen=True)
+class StoryFiles:
+    """The files of a story: the first take of a shot has its plain name, later ones are numbered."""
+
+    directory: Path
+
+    @property
+    def record(self) -> Path:
+        """What made the story."""
+        return self.directory / RECORD_FILE
+
+    def video(self, shot: int, take: int) -> Path:
+        """The lossless video of a take."""
+        name = f"shot-{shot:03d}.take-{take}" if take else f"shot-{shot:03d}"
+        return self.directory / f"{name}.mkv"
+
+    def key_frames(self, shot: int, take: int) -> Path:
+        """The exact key frames of a take."""
+        return self.video(shot, take).with_suffix(".safetensors")
+
+    def cast(self, member: int) -> Path:
+        """The picture of a member of the cast, in the story's size."""
+        return self.directory / f"cast-{member:03d}.png"
+
+    def holds(self, take: Take) -> bool:
+        """Whether a take is there as it was written."""
+        video, exact = (file(take.shot, take.take) for file in (self.video, self.key_frames))
+        return _is(video, take.sha256) and _is(exact, take.key_frames_sha256)
+
+    def holds_cast(self, number: int, member: CastMember) -> bool:
+        """Whether a member of the cast is there as it was written."""
+        return _is(self.cast(number), member.sha256)
+
+    def set_aside(self, takes: Iterable[Take], record: StoryRecord) -> Path:
+        """Moves all files of some takes, whatever their kind, into a new directory `set-aside-NNN`; returns it.
+
+        The record that names them goes with them: whoever has the missing files puts all of it back, and the story is
+        as it was.
+
+        Raises:
+            InputError: they cannot be moved.
+        """
+        names = (self.directory / f"set-aside-{number:03d}" for number in count())
+        aside = make_directory(next(path for path in names if not path.exists()))
+        write_record(aside / RECORD_FILE, record)
+        stems = {self.video(take.shot, take.take).stem for take in takes}
+        with writing(aside):
+            for path in sorted(self.directory.iterdir()):
+                if path.stem in stems:
+                    path.rename(aside / path.name)
+        return aside
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remove_story(directory: Path) -> None:
+    """Removes a story's record, shots and cast from a directory, and leaves what else lies there.
+
+    Raises:
+        InputError: they cannot be removed.
+    """
+    with writing(directory):
+        for path in directory.iterdir():
+            if path.name == RECORD_FILE or _STORY_FILE.fullmatch(path.name):
+                path.unlink()
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and hash_file(path) == sha256

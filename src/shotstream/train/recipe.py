@@ -1,0 +1,344 @@
+"""A run: one directory, one preset, and the stages in it, each of which reads what those before it have made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from shotstream.core.atomic_files import make_directory, write_json
+from shotstream.core.config import from_dict, to_dict
+from shotstream.core.errors import InputError
+from shotstream.data.latents import UNSAID, LatentPool, PoolConfig, claim, hash_tensors
+from shotstream.data.samples import ShotSource
+from shotstream.model.block_codec import BlockCodec
+from shotstream.model.codec import Codec
+from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.context_injection import EMBEDDING, begin_channels
+from shotstream.model.text_encoder import TextEncoder
+from shotstream.model.transformer import Transformer
+from shotstream.train.checkpoint import find_checkpoints, load_weights, read_weights
+from shotstream.train.config import LoopConfig, LoraConfig
+from shotstream.train.distributed import Execution
+from shotstream.train.loop import NETWORK, Stage
+from shotstream.train.lora import add_adapters, merge_adapters
+from shotstream.train.presets import Preset
+from shotstream.train.stages.base import BaseStage, initialise
+from shotstream.train.stages.causal_init import InitStage
+from shotstream.train.stages.codec import CodecStage, fit_linear
+from shotstream.train.stages.stage1 import CRITIC, GENERATOR, Networks, Stage1
+from shotstream.train.stages.stage2 import Stage2
+from shotstream.train.stages.teacher import TeacherStage, choose_trained
+from shotstream.train.stages.text import ENCODER, TextStage, learn_tokenizer
+from shotstream.train.stages.trajectories import TrajectoryStore
+from shotstream.weights.build import ModelParts
+from shotstream.weights.directory import write_directory
+from shotstream.weights.tensors import read_json
+from shotstream.weights.tokenizer import read_tokenizer
+
+STAGES = ("codec", "text", "base", "teacher", "trajectories", "init", "stage1", "stage2")
+PRETRAINED_STAGES = ("codec", "text", "base")
+"""What a pretrained model stands in for."""
+MODEL_STAGES = ("stage2", "stage1", "init", "teacher", "base")
+"""Stages that leave a transformer, the best first; the teacher makes shots whole."""
+DRAWS_AS: Mapping[str, str] = MappingProxyType(
+    {"base": "base", "teacher": "teacher", "trajectories": "teacher", "stage1": "stage1"}
+)
+"""Stages that draw on the pool of shots, each with the one whose parts its batches have."""
+RECIPE_FILE, ADAPTERS_FILE = "recipe.json", "adapters.json"
+BATCHES_A_SEED, STORIES_A_SEED = 101, 10**6
+"""How far on in the pools, and in the stories of stage 2, the next seed begins."""
+
+
+class Run:
+    """What the stages of one run read and write under one directory."""
+
+    def __init__(self, directory: Path, preset: Preset, execution: Execution) -> None:
+        """A run in `directory`; nothing is made or written yet."""
+        self.directory, self.preset, self.execution = directory, preset, execution
+
+    def begin(self) -> None:
+        """Makes the directory where it is missing, and writes into it the preset by which stages are made from now on.
+
+        Raises:
+            InputError: it cannot be made.
+        """
+        make_directory(self.directory)
+        if self.execution.main:
+            write_json(self.directory / RECIPE_FILE, to_dict(self.preset))
+
+    def stages(self) -> tuple[str, ...]:
+        """The stages of this run in order."""
+        return tuple(name for name in STAGES if not (self.preset.pretrained and name in PRETRAINED_STAGES))
+
+    def loop(self, stage: str) -> LoopConfig:
+        """How long a stage runs."""
+        return cast(LoopConfig, getattr(self.preset, stage).loop)
+
+    def build(self, stage: str) -> Stage:
+        """A stage, freshly made from what those before it have left.
+
+        Raises:
+            InputError: one of them has left nothing yet, or the stage cannot run like this.
+        """
+        if stage in PRETRAINED_STAGES and self.preset.pretrained:
+            raise InputError(f"{stage} comes from {self.preset.pretrained}; set pretrained= to train it here")
+        if stage in ("codec", "text") and self.execution.processes > 1:
+            raise InputError(f"expected one process for {stage}, got {self.execution.processes}; run it alone first")
+        builders: dict[str, Callable[[], Stage]] = {
+            "codec": self._codec_stage,
+            "text": self._text_stage,
+            "base": self._base_stage,
+            "teacher": self._teacher_stage,
+            "init": self._init_stage,
+            "stage1": self._stage1,
+            "stage2": self._stage2,
+        }
+        return builders[stage]()
+
+    def make_trajectories(self, watch: Callable[[int], None], minutes: float | None = None) -> bool:
+        """The stage that trains nothing: the teacher's trajectories, those not made yet; returns whether all are.
+
+        Raises:
+            InputError: those that are there were made by another teacher, or from other shots.
+        """
+        weights, (shots,), store = self.weights("teacher"), self.pools("trajectories"), self._trajectories()
+        made_from = {"teacher": hash_tensors(weights.values()), "shots": shots.identity}
+        claim(store.identity_file, {**store.identity, **made_from}, {"shots": UNSAID})
+        return store.make(self._frozen(weights), shots, self.execution, watch, minutes)
+
+    def pools(self, *stages: str) -> tuple[LatentPool, ...]:
+        """The pools that these stages draw on, each once: pictures, if the base is one of them, then shots."""
+        parts = dict.fromkeys(self.loop(DRAWS_AS[stage]).parts for stage in stages if stage in DRAWS_AS)
+        pictures = [self.pictures()] if "base" in stages else []
+        return (*pictures, *(self.shots(count) for count in parts))
+
+    def shots(self, parts: int) -> LatentPool:
+        """The pool of shots for batches in that many parts."""
+        return self._pool("shots", self.preset.shots, parts)
+
+    def pictures(self) -> LatentPool:
+        """The pool of pictures that the base begins with."""
+        return self._pool("pictures", self.preset.base.pictures, self.preset.base.loop.parts)
+
+    @cached_property
+    def source(self) -> ShotSource:
+        """Where shots come from.
+
+        Raises:
+            InputError: the manifest cannot be read.
+        """
+        model, source = self.preset.model, self.preset.source
+        if source.kind == "storyworld":
+            from shotstream.data.storyworld import StoryWorldShots
+
+            shares = {"pair_share": source.pair_share, "moving_share": source.moving_share}
+            return StoryWorldShots(model.context, model.captions, **shares)
+        from shotstream.data.manifest import ManifestShots, read_manifest
+
+        manifest = read_manifest(Path(source.manifest), skip_bad=source.skip_bad)
+        return ManifestShots(manifest, model.video, model.context, model.captions)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The codec, on the device, frozen."""
+        if self._pretrained is not None:
+            return self._pretrained.codec
+        codec = _block_codec(self.preset.model)
+        load_weights(codec, read_weights(self.directory / "codec", NETWORK), f"the codec of {self.directory}")
+        return codec.eval().requires_grad_(False).to(self.execution.device)
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """The text encoder with its tokenizer, on the device, frozen."""
+        if self._pretrained is not None:
+            return self._pretrained.text_encoder
+        state = read_weights(self.directory / "text", NETWORK)
+        encoder = TextEncoder(self.preset.model.text_encoder, read_tokenizer(self.directory / "text"))
+        own = {name.removeprefix(ENCODER): value for name, value in state.items() if name.startswith(ENCODER)}
+        load_weights(encoder, own, f"the text encoder of {self.directory}")
+        return encoder.eval().requires_grad_(False).to(self.execution.device)
+
+    def weights(self, stage: str) -> dict[str, Tensor]:
+        """The transformer's weights that a stage has made so far, averaged where an average is kept, adapters merged.
+
+        Raises:
+            InputError: it has made none yet.
+        """
+        if stage == "base" and self._pretrained is not None:
+            return self._pretrained.transformer.state_dict()
+        name = GENERATOR if stage.startswith("stage") else NETWORK
+        return self._merged(stage, read_weights(self.directory / stage, name))
+
+    def latest(self) -> str:
+        """The stage whose transformer is the run's model so far: the last one made, the teacher aside.
+
+        Raises:
+            InputError: there is none yet.
+        """
+        for stage in MODEL_STAGES:
+            if stage != "teacher" and find_checkpoints(self.directory / stage):
+                return stage
+        raise InputError(f"{self.directory} has no base yet; run 'shotstream train base' first")
+
+    def sampler(self, stage: str) -> SamplerConfig:
+        """How what a stage has made is sampled."""
+        preset = self.preset
+        if stage == "teacher":
+            steps, guidance = preset.trajectories.num_steps, preset.trajectories.guidance
+            label = preset.teacher.context_timestep
+            return SamplerConfig("euler", (), steps, preset.student.shift, guidance, "whole", label)
+        return preset.model.sampler if stage == "base" else preset.student
+
+    def network(self, weights: dict[str, Tensor]) -> Transformer:
+        """A transformer to train, in float32, from weights of one that may have another indicator or no channels.
+
+        Raises:
+            InputError: they have another shape.
+        """
+        torch.manual_seed(self.preset.seed)  # of a learned indicator, and of adapters that are added next
+        shape = self.preset.model.transformer
+        network = Transformer(shape)
+        begins = shape.injection == "channel" and weights[EMBEDDING].shape[1] == shape.in_dim
+        state = begin_channels(weights) if begins else dict(weights)
+        if network.shot_embedding is None:
+            state.pop("shot_embedding", None)
+        else:
+            state.setdefault("shot_embedding", network.shot_embedding.detach().clone())
+        load_weights(network, state, f"the transformer that {self.directory} goes on with")
+        return network
+
+    def model(self, stage: str, weights: dict[str, Tensor] | None = None) -> ModelParts:
+        """A model ready to run, with the transformer that a stage has made, or with other `weights` for it."""
+        config = replace(self.preset.model, sampler=self.sampler(stage))
+        if self._pretrained is not None:
+            config = replace(self._pretrained.config, transformer=config.transformer, sampler=config.sampler)
+        transformer = Transformer(config.transformer)
+        load_weights(transformer, weights or self.weights(stage), f"the {stage} of {self.directory}")
+        transformer.to(self.execution.device).eval()
+        return ModelParts(config, transformer, self.codec, self.encoder, str(self.directory), "")
+
+    def current(self, stage: str, built: Stage) -> dict[str, Tensor]:
+        """The weights that `weights` would give if the state of a running stage were saved now; all processes ask."""
+        state = built.state
+        own = state.ema or state.trained[state.averaged].network.state_dict()
+        whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in own.items()}
+        return self._merged(stage, whole)
+
+    def export(self, stage: str, directory: Path) -> None:
+        """Writes the model that a stage has made, in bfloat16, as a directory of ours; the run stays as it is.
+
+        Raises:
+            InputError: the stage leaves no model, one is missing or of another shape, or the directory is not empty.
+        """
+        if stage not in MODEL_STAGES:
+            raise InputError(f"expected a stage of {', '.join(MODEL_STAGES)} to export, got '{stage}'")
+        write_directory(self.model(stage), directory, torch.bfloat16)
+
+    @cached_property
+    def _pretrained(self) -> ModelParts | None:
+        if not self.preset.pretrained:
+            return None
+        from shotstream.weights.hub import open_parts
+
+        dtype = torch.bfloat16 if self.execution.bfloat16 else torch.float32
+        parts = open_parts(self.preset.pretrained, self.execution.device, dtype)
+        for network in (parts.codec, parts.text_encoder, parts.transformer):
+            cast(nn.Module, network).requires_grad_(False)
+        return parts
+
+    def _pool(self, name: str, config: PoolConfig, parts: int) -> LatentPool:
+        directory = make_directory(self.directory / "latents") / (name if parts == 1 else f"{name}-{parts}")
+        begin, device = self._begin, self.execution.device
+        return LatentPool(
+            directory, config, self.source, self.codec, self.encoder, parts=parts, begin=begin, device=device
+        )
+
+    def _trajectories(self) -> TrajectoryStore:
+        preset = self.preset
+        label = preset.teacher.context_timestep
+        directory = self.directory / "trajectories"
+        return TrajectoryStore(directory, preset.trajectories, preset.student, label, self._begin)
+
+    @property
+    def _begin(self) -> int:
+        return self.preset.seed * BATCHES_A_SEED
+
+    def _codec_stage(self) -> Stage:
+        torch.manual_seed(self.preset.seed)
+        codec = _block_codec(self.preset.model)
+        if not find_checkpoints(self.directory / "codec"):
+            fit_linear(codec, self.preset.codec.fit_clips)
+        return CodecStage(codec, self.preset.codec, self.execution.device)
+
+    def _text_stage(self) -> Stage:
+        tokenizer = learn_tokenizer(self.directory / "text", self.preset.model.text_encoder, self.preset.text)
+        torch.manual_seed(self.preset.seed)
+        return TextStage(TextEncoder(self.preset.model.text_encoder, tokenizer), self.preset.text)
+
+    def _base_stage(self) -> Stage:
+        torch.manual_seed(self.preset.seed)
+        network = Transformer(self.preset.model.transformer)
+        initialise(network)
+        self.execution.place(network)
+        pictures, shots = self.pools("base")
+        return BaseStage(network, pictures, shots, self.preset.model.sampler, self.preset.base, self.execution)
+
+    def _teacher_stage(self) -> Stage:
+        network = self.network(self.weights("base"))
+        choose_trained(network, self.preset.teacher.trained)
+        self.execution.place(network)
+        (shots,) = self.pools("teacher")
+        return TeacherStage(network, shots, self.preset.teacher, self.execution)
+
+    def _init_stage(self) -> Stage:
+        network = self.network(self.weights(self.preset.init.start))
+        self.execution.place(network)
+        return InitStage(network, self._trajectories(), self.preset.init, self.execution)
+
+    def _stage1(self) -> Stage:
+        teacher = self.weights("teacher")
+        generator, critic = self.network(self.weights("init")), self.network(teacher)
+        for network in (generator, critic):
+            self.execution.place(network)
+        networks = Networks(generator, critic, self._frozen(teacher))
+        (shots,) = self.pools("stage1")
+        return Stage1(networks, shots, self.preset.student, self.preset.stage1, self.execution)
+
+    def _stage2(self) -> Stage:
+        preset, settings = self.preset, self.preset.stage2
+        teacher, start = self.weights("teacher"), settings.start
+        followed = read_weights(self.directory / "stage1", CRITIC, average=False) if start == "stage1" else teacher
+        generator, critic = self.network(self.weights(start)), self.network(followed)
+        for network in (generator, critic):
+            if settings.lora.rank:
+                add_adapters(network, settings.lora)
+            self.execution.place(network)
+        networks = Networks(generator, critic, self._frozen(teacher))
+        claim(make_directory(self.directory / "stage2") / ADAPTERS_FILE, to_dict(settings.lora))
+        source, codec, encoder = self.source, self.codec, self.encoder
+        first = preset.seed * STORIES_A_SEED
+        return Stage2(networks, source, codec, encoder, preset.model, preset.student, settings, self.execution, first)
+
+    def _merged(self, stage: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        if stage != "stage2":
+            return weights
+        path = self.directory / stage / ADAPTERS_FILE
+        lora = from_dict(LoraConfig, read_json(path), str(path)) if path.exists() else self.preset.stage2.lora
+        return merge_adapters(weights, lora) if lora.rank else weights
+
+    def _frozen(self, weights: dict[str, Tensor]) -> Transformer:
+        network = self.network(weights)
+        self.execution.place_frozen(network)
+        return network
+
+
+def _block_codec(config: ModelConfig) -> BlockCodec:
+    if config.block_codec is None:
+        raise InputError("expected a model with a block codec, which is the one trained here; set pretrained=")
+    return BlockCodec(config.block_codec)

@@ -1,0 +1,131 @@
+"""The first causal model: flow matching on pictures, then on the next shot, block-causal, with its context.
+
+Single pictures come first: a picture costs a sixteenth of a shot, and what a word looks like can be learnt from it.
+Then pictures and shots are mixed, and every chunk of a shot gets a noise level of its own. It sees the context and the
+chunks before it, which are said to be clean, as at inference (teacher forcing); but a model that has only ever seen a
+true past copies its own mistakes from chunk to chunk. So the past is noised a little, or made by the model itself
+(`train.rollout.resampled_history`). The result is sampled with guidance; distillation makes a student of it.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.data.latents import Batch, LatentPool
+from shotstream.engine.sampler import Sampler
+from shotstream.model.config import SamplerConfig
+from shotstream.model.schedule import MIN_SIGMA, add_noise, shift_sigma
+from shotstream.model.transformer import Transformer
+from shotstream.model.velocity import predict_forced_velocity
+from shotstream.train.checkpoint import Trained, TrainState
+from shotstream.train.config import BaseTraining
+from shotstream.train.distributed import Execution
+from shotstream.train.loop import NETWORK, Stage
+from shotstream.train.rng import drop_text, generator, normal
+from shotstream.train.rollout import resampled_history
+
+
+class BaseStage(Stage):
+    """Flow matching under the plan of teacher forcing, after a past that is true, or the network's own."""
+
+    def __init__(
+        self,
+        network: Transformer,
+        pictures: LatentPool,
+        shots: LatentPool,
+        sampler: SamplerConfig,
+        config: BaseTraining,
+        execution: Execution,
+    ) -> None:
+        self._network, self._pictures, self._shots, self._config = network, pictures, shots, config
+        self._sampler, self._execution = Sampler.from_config(sampler), execution
+        self._device, self._batch = execution.device, execution.ahead(self._read)
+        trained = Trained(network, config.optimizer, config.loop.steps)
+        self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
+        batch, history = self._batch(step, part), None
+        if batch.target.shape[1] > CHUNK_LATENTS and self._has_own_past(step):
+            level = self._config.resampled_level
+            history = resampled_history(self._network, batch, self._sampler, level, self._execution, step, part)
+        return forced_flow_matching_loss(self._network, batch, history, self._config, step, part)
+
+    def _read(self, step: int, part: int) -> Batch:
+        return (self._pictures if self._on_pictures(step) else self._shots)(step, part).to(self._device)
+
+    def _on_pictures(self, step: int) -> bool:
+        """Whether a step is on pictures: the same for all its parts."""
+        drawn = float(torch.rand((), generator=generator("base-kind", step)))
+        return step < self._config.picture_steps or drawn < self._config.picture_share
+
+    def _has_own_past(self, step: int) -> bool:
+        """Whether chunks see a past that the network made: the same for all parts of a step."""
+        return float(torch.rand((), generator=generator("base-past", step))) < self._config.resampled_share
+
+
+def forced_flow_matching_loss(
+    network: Transformer,
+    batch: Batch,
+    history: Float[Tensor, "b f c h w"] | None,
+    config: BaseTraining,
+    step: int,
+    part: int = 0,
+) -> Float[Tensor, ""]:
+    """Mean squared error of the velocity over the noisy latents, weighted by noise level.
+
+    Args:
+        network: the one that is trained.
+        batch: one part of a batch, on the network's device.
+        history: all chunks but the last as they are remembered; None: the true ones, with a little noise.
+        config: the noise.
+        step: decides, with `part`, which captions are dropped, the noise and its levels.
+    """
+    count, latents = batch.target.shape[:2]
+    chunks, each = math.ceil(latents / CHUNK_LATENTS), min(CHUNK_LATENTS, latents)
+    draw = generator("base-levels", step, part)
+    sigmas = shift_sigma(torch.rand(count, chunks, generator=draw), config.shift).clamp(min=MIN_SIGMA)
+    sigmas = sigmas.repeat_interleave(each, 1).to(batch.target.device)
+    if history is None:
+        past = batch.target[:, : latents - each]
+        levels = config.history_noise * torch.rand(count, chunks - 1, generator=draw).repeat_interleave(each, 1)
+        history = add_noise(past, normal(past, "base-history", step, part), levels.to(past.device))
+    noise = normal(batch.target, "base-noise", step, part)
+    text = drop_text(batch.text, config.no_text_share, "base-text", step, part)
+    noisy, context = add_noise(batch.target, noise, sigmas), batch.context
+    velocity = predict_forced_velocity(network, noisy, sigmas, history, context, text, batch.layout)
+    error = (velocity.float() - (noise - batch.target)).square().mean(2)
+    error = (error * motion_weights(batch.target, config.motion_weight)).mean((2, 3))
+    weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
+    return (error * weight).mean()
+
+
+def motion_weights(target: Float[Tensor, "b f c h w"], most: float) -> Float[Tensor, "b f h w"]:
+    """Weights of places in latents, 1 in the mean of a sample: more where latents change in time, up to `most` before.
+
+    The best prediction of a place does not depend on its weight; how soon it is learnt does. Whoever walks covers a few
+    hundredths of a picture, and a plain mean hardly sees it. Places weigh as the root of their change over the
+    sample's mean change, between 1 / `most` and `most`; `most` 1, and single latents, weigh all places alike.
+    """
+    if most == 1 or target.shape[1] == 1:
+        return target.new_ones(*target.shape[:2], *target.shape[3:])
+    step = (target[:, 1:] - target[:, :-1]).square().mean(2)
+    change = torch.maximum(F.pad(step, (0, 0, 0, 0, 1, 0)), F.pad(step, (0, 0, 0, 0, 0, 1)))
+    relative = change / change.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    weights = relative.sqrt().clamp(1 / most, most)
+    return weights / weights.mean((1, 2, 3), keepdim=True)
+
+
+def initialise(transformer: Transformer) -> None:
+    """Fresh weights: Xavier for linear maps, zero biases, and a head that begins by predicting nothing."""
+    for name, parameter in transformer.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif name.startswith(("time_embedding", "time_projection")):
+            nn.init.normal_(parameter, std=0.02)
+        elif parameter.ndim >= 2 and "modulation" not in name and "shot_embedding" not in name:
+            nn.init.xavier_uniform_(parameter.flatten(1))
+    nn.init.zeros_(transformer.head.head.weight)

@@ -1,0 +1,39 @@
+"""Causal init: the student learns to end a teacher's trajectory from any of its kept states (reference, section 7)."""
+
+import torch
+from torch import Tensor
+
+from shotstream.data.latents import Batch
+from shotstream.model.device import send
+from shotstream.model.transformer import Transformer
+from shotstream.train.checkpoint import Trained, TrainState
+from shotstream.train.config import InitTraining
+from shotstream.train.distributed import Execution
+from shotstream.train.loop import NETWORK, Stage
+from shotstream.train.losses import Conditions, trajectory_loss
+from shotstream.train.rng import generator
+from shotstream.train.stages.trajectories import TrajectoryStore
+
+
+class InitStage(Stage):
+    """Regression on trajectories under the block-causal plan; a state is drawn for every chunk."""
+
+    def __init__(
+        self, network: Transformer, trajectories: TrajectoryStore, config: InitTraining, execution: Execution
+    ) -> None:
+        self._network, self._trajectories = network, trajectories
+        self._device, self._parts = execution.device, config.loop.parts
+        self._batch = execution.ahead(self._read)
+        trained = Trained(network, config.optimizer, config.loop.steps)
+        self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
+        batch, states, timesteps = self._batch(step, part)
+        draw = generator("init-states", step, part)
+        index = torch.randint(len(timesteps), batch.target.shape[:2], generator=draw).to(self._device)
+        given = Conditions.of(self._network, batch.context, batch.text, batch.layout)
+        return trajectory_loss(self._network, states, timesteps, index, given)
+
+    def _read(self, step: int, part: int) -> tuple[Batch, Tensor, Tensor]:
+        batch, states, timesteps = self._trajectories.read(step * self._parts + part)
+        return batch.to(self._device), send(states, self._device).float(), timesteps.to(self._device)

@@ -1,0 +1,151 @@
+"""Stage 1: distribution matching on self-forced shots, after a ground-truth history (paper, section 3.3).
+
+The generator makes a shot with the caches it has at inference; a critic follows its distribution, and the difference
+between the critic's score and the teacher's says where to go. Rollout, caches and losses are the engine's own.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.data.latents import LatentPool
+from shotstream.engine.causal_rollout import ShotInputs
+from shotstream.engine.sampler import Sampler
+from shotstream.model.config import SamplerConfig
+from shotstream.model.schedule import TRAIN_TIMESTEPS, shift_sigma
+from shotstream.model.transformer import Transformer
+from shotstream.train.checkpoint import Trained, TrainState
+from shotstream.train.config import DistillTraining
+from shotstream.train.distributed import Execution
+from shotstream.train.loop import Stage
+from shotstream.train.losses import (
+    MAX_SCORE_TIMESTEP,
+    MIN_SCORE_TIMESTEP,
+    Conditions,
+    distribution_matching_gradient,
+    distribution_matching_loss,
+    flow_matching_loss,
+)
+from shotstream.train.rng import chosen, generator, normal
+from shotstream.train.rollout import roll_out, shot_inputs
+
+GENERATOR, CRITIC = "generator", "critic"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The three networks of distribution matching: the student, the fake score that follows it, and the teacher."""
+
+    generator: Transformer
+    critic: Transformer
+    teacher: Transformer
+
+
+class DistillStage(Stage):
+    """What both stages of distillation share: the rollout and the two losses on it."""
+
+    name: str
+
+    def __init__(
+        self, networks: Networks, student: SamplerConfig, config: DistillTraining, execution: Execution
+    ) -> None:
+        self._networks, self._config, self._execution = networks, config, execution
+        self._sampler = Sampler.from_config(student)
+        steps = config.loop.steps
+        self.state = TrainState(
+            {
+                GENERATOR: Trained(networks.generator, config.generator, steps),
+                CRITIC: Trained(networks.critic, config.critic, steps),
+            },
+            config.loop.ema_decay,
+        )
+
+    def updates(self, step: int) -> Sequence[str]:
+        """The critic at every step, the generator before it at every `critic_updates`-th."""
+        return (GENERATOR, CRITIC) if step % self._config.critic_updates == 0 else (CRITIC,)
+
+    @abstractmethod
+    def inputs(self, step: int, part: int) -> ShotInputs:
+        """What the shot of a step's part is made from; its layout has every sample's own places."""
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:
+        inputs = self.inputs(step, part)
+        if network == GENERATOR:
+            return self._generator_loss(inputs, step, part)
+        return self._critic_loss(inputs, step, part)
+
+    def roll_out(self, inputs: ShotInputs, stop: int | None, *where: str | int) -> Float[Tensor, "b f c h w"]:
+        """The shot that the generator makes: the clean estimate of step `stop` of every chunk, or of the last step."""
+        chunk_like = inputs.context[:, :1].expand(-1, CHUNK_LATENTS, -1, -1, -1)
+
+        def noise(chunk: int, step: int) -> Tensor:
+            return normal(chunk_like, self.name, *where, chunk, step)
+
+        generator, through = self._networks.generator, self._config.straight_through
+        return roll_out(generator, inputs, noise, self._sampler, self._execution, stop, straight_through=through)
+
+    def _generator_loss(self, inputs: ShotInputs, step: int, part: int) -> Float[Tensor, ""]:
+        config, networks = self._config, self._networks
+        made = self.roll_out(inputs, self._stop(GENERATOR, step), GENERATOR, step, part).float()
+        gradient = distribution_matching_gradient(
+            networks.teacher,
+            networks.critic,
+            made.detach(),
+            normal(made, self.name, "score-noise", step, part),
+            self._timesteps(made, "score", step, part),
+            self._conditions(networks.teacher, inputs, inputs.text),
+            self._conditions(networks.teacher, inputs, torch.zeros_like(inputs.text)),
+            config.guidance,
+            config.context_timestep,
+        )
+        return distribution_matching_loss(made, gradient)
+
+    def _critic_loss(self, inputs: ShotInputs, step: int, part: int) -> Float[Tensor, ""]:
+        with torch.no_grad():
+            made = self.roll_out(inputs, self._stop(CRITIC, step), CRITIC, step, part).float()
+        critic = self._networks.critic
+        return flow_matching_loss(
+            critic,
+            made,
+            normal(made, self.name, "critic-noise", step, part),
+            self._timesteps(made, "critic", step, part),
+            self._conditions(critic, inputs, inputs.text),
+            context_timestep=self._config.context_timestep,
+        )
+
+    def _stop(self, network: str, step: int) -> int:
+        """The step at which all chunks of a rollout stop: the same for all parts."""
+        return chosen(len(self._sampler.sigmas), self.name, "stop", network, step)
+
+    def _timesteps(self, made: Tensor, *where: str | int) -> Float[Tensor, "b"]:
+        drawn = torch.rand(len(made), generator=generator(self.name, "levels", *where))
+        timesteps = shift_sigma(drawn, self._config.score_shift) * TRAIN_TIMESTEPS
+        return timesteps.clamp(MIN_SCORE_TIMESTEP, MAX_SCORE_TIMESTEP).to(made.device)
+
+    def _conditions(self, network: Transformer, inputs: ShotInputs, text: Tensor) -> Conditions:
+        return Conditions.of(network, inputs.context, text, inputs.layout.context + inputs.layout.target)
+
+
+class Stage1(DistillStage):
+    """Intra-shot self-forcing: contexts, captions and lengths come from the shots' pool."""
+
+    name = "stage1"
+
+    def __init__(
+        self,
+        networks: Networks,
+        shots: LatentPool,
+        student: SamplerConfig,
+        config: DistillTraining,
+        execution: Execution,
+    ) -> None:
+        super().__init__(networks, student, config, execution)
+        self._batch = execution.ahead(lambda step, part: shots(step, part).to(execution.device))
+
+    def inputs(self, step: int, part: int) -> ShotInputs:
+        return shot_inputs(self._batch(step, part))

@@ -1,0 +1,109 @@
+"""Stage 2: distribution matching on whole self-forced stories, whose history is what the generator made.
+
+A step is one shot: it is rolled out after the generator's own past, the loss is on it alone, and the next step goes on
+with the next shot (paper, section 3.3). What is remembered of a story is part of the training state, so a run can stop
+between two shots of it. The shot that joins the history is denoised with all steps, as at inference.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.rng import derive_seed
+from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks, latents_of_chunks
+from shotstream.data.latents import encode_captions
+from shotstream.data.samples import ShotSource
+from shotstream.engine.causal_rollout import ShotInputs
+from shotstream.model.codec import Codec
+from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.text_encoder import TextEncoder
+from shotstream.story.captions import compose_caption
+from shotstream.story.layout import ShotLayout, shot_layout
+from shotstream.story.script import Script
+from shotstream.story.selectors import FrameRef, PastShot, get_selector, key_frames
+from shotstream.train.config import Stage2Training
+from shotstream.train.distributed import Execution
+from shotstream.train.rng import chosen
+from shotstream.train.stages.stage1 import DistillStage, Networks
+
+
+class Stage2(DistillStage):
+    """Inter-shot self-forcing. All stories of a part are at the same shot, of the same length."""
+
+    name = "stage2"
+
+    def __init__(
+        self,
+        networks: Networks,
+        source: ShotSource,
+        codec: Codec,
+        encoder: TextEncoder,
+        model: ModelConfig,
+        student: SamplerConfig,
+        config: Stage2Training,
+        execution: Execution,
+        first: int = 0,
+    ) -> None:
+        """Stage 2 over stories from number `first` on."""
+        super().__init__(networks, student, config, execution)
+        self._source, self._codec, self._encoder = source, codec, encoder
+        self._model, self._settings, self._first = model, config, first
+        self._select = get_selector(model.context)
+
+    def inputs(self, step: int, part: int) -> ShotInputs:
+        settings, (story, shot) = self._settings, divmod(step, self._settings.shots)
+        lengths = [self._frames(story, past) for past in range(shot)]
+        past = [PastShot(index, frames, "") for index, frames in enumerate(lengths)]
+        references = self._select(past, "", CONTEXT_LATENTS)
+        latents = latents_of_chunks(self._chunks(story, shot))
+        layout = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents, self._model.captions)
+        scripts, captions = self._scripts(story, part), (*layout.context_captions, shot)
+        needed = [
+            [compose_caption(script.global_caption, index, script.shots[index].text) for index in captions]
+            for script in scripts
+        ]
+        text = encode_captions(needed, self._encoder).to(self._execution.device).float()
+        every = ShotLayout(layout.context.expand(settings.stories), layout.target.expand(settings.stories), ())
+        return ShotInputs(self._context(part, references, lengths), text, every)
+
+    @torch.no_grad()
+    def remember(self, step: int, part: int) -> None:
+        """Makes the step's shot with the weights of now, and keeps the frames that a later shot may remember."""
+        story, shot = divmod(step, self._settings.shots)
+        if shot == self._settings.shots - 1:
+            self.state.memory[part] = {}
+            return
+        with self._execution.arithmetic():
+            latents = self.roll_out(self.inputs(step, part), None, "history", step, part)
+        pixels = self._codec.decode(latents.float()).clamp(-1, 1)
+        kept = pixels[:, key_frames(self._frames(story, shot), CONTEXT_LATENTS)]
+        self.state.memory.setdefault(part, {})[f"shot{shot}"] = kept.float().cpu().contiguous()
+
+    def _context(self, part: int, references: Sequence[FrameRef], lengths: Sequence[int]) -> Float[Tensor, "b f c h w"]:
+        """Latents of the remembered frames, each encoded alone; zeros before the first shot."""
+        device, stories = self._execution.device, self._settings.stories
+        if not references:
+            size = self._model.video
+            shape = (self._codec.latent_channels, size.latent_height, size.latent_width)
+            return torch.zeros(stories, CONTEXT_LATENTS, *shape, device=device)
+        memory = self.state.memory[part]
+        frames = [
+            memory[f"shot{one.shot}"][:, key_frames(lengths[one.shot], CONTEXT_LATENTS).index(one.frame)]
+            for one in references
+        ]
+        with torch.no_grad():
+            return self._codec.encode_frames(torch.stack(frames, 1).to(device)).float()
+
+    def _scripts(self, story: int, part: int) -> list[Script]:
+        draws = [derive_seed("script", self._first + story, part, index) for index in range(self._settings.stories)]
+        return [self._source.draw_script(np.random.default_rng(seed), self._settings.shots) for seed in draws]
+
+    def _chunks(self, story: int, shot: int) -> int:
+        choice = self._settings.chunks
+        return choice[chosen(len(choice), "story-chunks", story, shot)]
+
+    def _frames(self, story: int, shot: int) -> int:
+        return frames_of_chunks(self._chunks(story, shot))

@@ -1,0 +1,128 @@
+"""The embedded text encoder: it learns to read StoryWorld's traits out of captions, and is frozen after that.
+
+Reading is asked of small attention heads over the encoder's rows, which are thrown away: what remains in the rows is
+what a transformer's cross-attention can find. A transformer does not know beforehand whom a caption names, so two of
+the heads ask for the first and the second one in the shot, whoever that is, and read species and colour in one place.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from shotstream.core.atomic_files import make_directory
+from shotstream.core.rng import derive_seed
+from shotstream.data.storyworld import TRAINING_SEEDS, caption_of
+from shotstream.model.config import TextEncoderConfig
+from shotstream.model.text_encoder import TextEncoder, trim_padding
+from shotstream.train.checkpoint import Trained, TrainState
+from shotstream.train.config import TextTraining
+from shotstream.train.loop import NETWORK, Stage
+from shotstream.weights.tokenizer import read_tokenizer, train_tokenizer
+from shotstream.world.scene import Story
+from shotstream.world.stories import sample_story
+from shotstream.world.traits import ACTIONS, CAMERAS, COLOURS, FRAMINGS, PLACES, SPECIES, TIMES
+
+TOKENIZER_FILE = "tokenizer.json"
+ENCODER = "encoder."
+"""What the names of the encoder's weights begin with in the reader's."""
+ABSENT = 0
+"""Target of who is not there; species and colours of those who are count from 1."""
+MOST_IN_A_SHOT = 2
+
+
+def trait_targets(story: Story, shot: int) -> list[int]:
+    """What a caption says, as class numbers, in the order of `QUERY_CLASSES`: place, time, framing, camera, action; for
+    every species its colour in the story; for every species whether it is in the shot; then species and colour of the
+    first in the shot, and of the second."""
+    scene = story.shots[shot]
+    targets = [PLACES.index(story.place), TIMES.index(story.time), FRAMINGS.index(scene.framing)]
+    targets += [CAMERAS.index(scene.camera), ACTIONS.index(scene.action)]
+    colours = {one.species: COLOURS.index(one.colour) + 1 for one in story.characters}
+    cast = story.cast_of(shot)
+    seen = {one.species for one in cast}
+    targets += [colours.get(kind, ABSENT) for kind in SPECIES]
+    targets += [int(kind in seen) for kind in SPECIES]
+    for one in cast:
+        targets += [SPECIES.index(one.species) + 1, colours[one.species]]
+    return targets + [ABSENT, ABSENT] * (MOST_IN_A_SHOT - len(cast))
+
+
+QUERY_CLASSES = (
+    *((size,) for size in (len(PLACES), len(TIMES), len(FRAMINGS), len(CAMERAS), len(ACTIONS))),
+    *((len(COLOURS) + 1,),) * len(SPECIES),
+    *((2,),) * len(SPECIES),
+    *((len(SPECIES) + 1, len(COLOURS) + 1),) * MOST_IN_A_SHOT,
+)
+"""For every query how many classes the traits have that are read with it."""
+TRAIT_SIZES = tuple(size for sizes in QUERY_CLASSES for size in sizes)
+
+
+class TraitReader(nn.Module):
+    """Attention queries over the rows of a caption, and a classifier for each trait that one of them reads."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        dim = encoder.config.dim
+        self.queries = nn.Parameter(torch.randn(len(QUERY_CLASSES), dim) * dim**-0.5)
+        self.heads = nn.ModuleList(nn.Linear(dim, sum(sizes)) for sizes in QUERY_CLASSES)
+
+    def forward(self, ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> list[Float[Tensor, "s classes"]]:
+        """Scores of every trait's classes."""
+        rows = self.encoder(ids, mask)
+        weights = (rows @ self.queries.T).masked_fill(mask[:, :, None] == 0, -torch.inf).softmax(1)
+        read = torch.einsum("slq,sld->qsd", weights, rows)
+        scores = (head(one).split(sizes, -1) for head, one, sizes in zip(self.heads, read, QUERY_CLASSES, strict=True))
+        return [trait for of_query in scores for trait in of_query]
+
+
+class TextStage(Stage):
+    """A text encoder that learns to be read; the average of its weights is kept with the readers'."""
+
+    def __init__(self, encoder: TextEncoder, config: TextTraining) -> None:
+        self._reader, self._batch, self._parts = TraitReader(encoder).train(), config.batch, config.loop.parts
+        trained = Trained(self._reader, config.optimizer, config.loop.steps)
+        self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
+
+    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
+        return reading_loss(self._reader, step * self._parts + part, self._batch)
+
+
+def sample_captions(seed: int, count: int, first_story: int = 0) -> tuple[list[str], Int[Tensor, "s t"]]:
+    """Captions of random shots as the transformer gets them, and what they say."""
+    rng = np.random.default_rng(derive_seed("captions", seed))
+    captions, targets = [], []
+    for _ in range(count):
+        story = sample_story(first_story + int(rng.integers(TRAINING_SEEDS)))
+        shot = int(rng.integers(len(story.shots)))
+        captions.append(caption_of(story, shot, rng))
+        targets.append(trait_targets(story, shot))
+    return captions, torch.tensor(targets)
+
+
+def reading_loss(reader: TraitReader, seed: int, batch: int) -> Float[Tensor, ""]:
+    """Mean cross-entropy over all traits of a batch of captions."""
+    captions, targets = sample_captions(seed, batch)
+    scores = reader(*trim_padding(*reader.encoder.tokenize(captions)))
+    return torch.stack([F.cross_entropy(one, targets[:, i]) for i, one in enumerate(scores)]).mean()
+
+
+@torch.no_grad()
+def reading_accuracy(reader: TraitReader, count: int = 500) -> Float[Tensor, "t"]:
+    """The share of held-out captions of which each trait is read rightly."""
+    captions, targets = sample_captions(0, count, first_story=TRAINING_SEEDS)
+    scores = reader(*trim_padding(*reader.encoder.tokenize(captions)))
+    return torch.stack([(one.argmax(-1) == targets[:, i]).float().mean() for i, one in enumerate(scores)])
+
+
+def learn_tokenizer(directory: Path, shape: TextEncoderConfig, config: TextTraining) -> Tokenizer:
+    """The tokenizer in `directory`, learnt from captions where there is none yet."""
+    path = make_directory(directory) / TOKENIZER_FILE
+    if not path.exists():
+        train_tokenizer(sample_captions(0, config.tokenizer_captions)[0], shape.vocab_size).save(str(path))
+    return read_tokenizer(directory)

@@ -1,0 +1,109 @@
+"""The teacher's trajectories from noise to a shot, kept at the student's noise levels (reference, section 7)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.atomic_files import make_directory
+from shotstream.core.errors import InputError
+from shotstream.data.latents import Batch, LatentPool, load_batch, save_batch
+from shotstream.engine.bidirectional_rollout import see_both_ways
+from shotstream.engine.sampler import Sampler
+from shotstream.model.config import ContextTimestep, SamplerConfig
+from shotstream.model.schedule import TRAIN_TIMESTEPS, euler_sigmas
+from shotstream.model.transformer import Transformer
+from shotstream.train.config import Trajectories
+from shotstream.train.distributed import Execution
+from shotstream.train.loop import StopRequest
+from shotstream.train.rng import normal
+from shotstream.train.rollout import shot_inputs
+
+STATES, IDENTITY_FILE = "states", "trajectories.json"
+
+
+def kept_steps(num_steps: int, nominal: tuple[float, ...]) -> tuple[int, ...]:
+    """After how many of `num_steps` Euler steps the nominal timesteps are reached, and the end: 0, 13, 25, 37, 50."""
+    return (*(round(num_steps * (1 - timestep / TRAIN_TIMESTEPS)) for timestep in nominal), num_steps)
+
+
+class TrajectoryStore:
+    """Trajectories on disk: one file for each file of the shots' pool that they were made from."""
+
+    def __init__(
+        self,
+        directory: Path,
+        config: Trajectories,
+        student: SamplerConfig,
+        context_timestep: ContextTimestep,
+        begin: int = 0,
+    ) -> None:
+        """Trajectories in `directory`, over the student's noise levels.
+
+        `context_timestep` is the teacher's; `begin` is the batch that is read as the first.
+        """
+        self._directory, self._config, self._begin = make_directory(directory), config, begin
+        self._kept = kept_steps(config.num_steps, student.steps)
+        sigmas = tuple(euler_sigmas(config.num_steps, student.shift))
+        self._sampler = Sampler("euler", sigmas, config.guidance, "whole", context_timestep)
+        self.identity_file = directory / IDENTITY_FILE
+        self.identity = {"sampler": [*sigmas, config.guidance, context_timestep], "kept": list(self._kept)}
+
+    @torch.no_grad()
+    def make(
+        self,
+        teacher: Transformer,
+        shots: LatentPool,
+        execution: Execution,
+        watch: Callable[[int], None],
+        minutes: float | None = None,
+    ) -> bool:
+        """Makes what is not there yet, each process its share; returns whether all is done. SIGTERM ends it early.
+
+        Args:
+            teacher: placed on the device of `execution`.
+            shots: whose contexts, captions and lengths the trajectories have.
+            execution: the processes.
+            watch: told how many of all are done.
+            minutes: stop after that long, to be continued later. None: no limit.
+        """
+        missing = [number for number in range(self._config.batches) if not self._path(number).exists()]
+        there = self._config.batches - len(missing)
+        execution.wait()  # all have seen the same before anyone writes
+        with StopRequest(minutes) as stop:
+            for start in range(0, len(missing), execution.processes):
+                if execution.any(stop.asked):
+                    return False
+                turn = start + execution.rank
+                number = missing[min(turn, len(missing) - 1)]  # a sharded network runs in all processes or in none
+                batch = shots.whole(number).to(execution.device)
+                with execution.arithmetic():
+                    states = self._states(teacher, batch, number)
+                if turn < len(missing):
+                    save_batch(self._path(number), batch, **{STATES: states.bfloat16()})
+                watch(min(there + start + execution.processes, self._config.batches))
+        execution.wait()
+        return True
+
+    def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
+        """A batch, the kept states of its trajectories, and the timesteps of the states. After the last, the first.
+
+        Raises:
+            InputError: it has not been made.
+        """
+        path = self._path((number + self._begin) % self._config.batches)
+        if not path.exists():
+            raise InputError(f"{path} is missing; run 'shotstream train trajectories' to its end first")
+        batch, more = load_batch(path)
+        timesteps = torch.tensor([self._sampler.sigmas[step] for step in self._kept]) * TRAIN_TIMESTEPS
+        return batch, more[STATES], timesteps
+
+    def _states(self, teacher: Transformer, batch: Batch, number: int) -> Float[Tensor, "b k f c h w"]:
+        predict = see_both_ways(teacher, shot_inputs(batch), self._sampler)
+        states = self._sampler.integrate(predict, normal(batch.target, "trajectory", number))
+        return torch.stack([state for step, state in enumerate(states) if step in self._kept], 1)
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"{number:05d}.safetensors"

@@ -1,0 +1,153 @@
+"""Does a preset fit this machine, and how long is a step? Every stage with random weights and random samples."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.spec import CONTEXT_LATENTS, latents_of_chunks
+from shotstream.data.latents import Batch
+from shotstream.data.samples import stack_layouts
+from shotstream.model.codec import Codec
+from shotstream.model.text_encoder import TextEncoder
+from shotstream.model.transformer import Transformer
+from shotstream.story.layout import shot_layout
+from shotstream.story.script import Script, ScriptShot
+from shotstream.train.distributed import Execution
+from shotstream.train.loop import Stage
+from shotstream.train.presets import Preset
+from shotstream.train.recipe import Run
+from shotstream.train.rng import normal
+from shotstream.train.stages.base import initialise
+from shotstream.train.stages.trajectories import kept_steps
+from shotstream.weights.build import ModelParts, random_parts
+
+PROBED = ("teacher", "init", "stage1", "stage2")
+SHOT, CONTEXT_SHOTS = 2, (0, 0, 0, 1, 1, 1)
+"""The shot that is made, and the shots that its context comes from."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one step of one part costs. `peak_gib` is of the device's memory, 0 where that is not counted."""
+
+    stage: str
+    seconds: float
+    peak_gib: float
+
+
+class RandomSamples:
+    """Stands in for a pool of latents and for trajectories: samples of the preset's first length, made of noise."""
+
+    def __init__(self, preset: Preset) -> None:
+        self._preset, self._model = preset, preset.model
+        self._latents = latents_of_chunks(preset.shots.chunks[0])
+
+    def __call__(self, step: int, part: int) -> Batch:
+        """One part's batch."""
+        shape, size = self._model.transformer, self._model.video
+        pool, placed = self._preset.shots, CONTEXT_LATENTS + self._latents
+        count = max(1, pool.latents // pool.steps_a_batch // placed)
+        layout = shot_layout(SHOT, CONTEXT_SHOTS, CONTEXT_LATENTS, self._latents, self._model.captions)
+        latents = torch.empty(count, placed, shape.in_dim, size.latent_height, size.latent_width)
+        drawn = normal(latents, "probe", step, part)
+        text = torch.empty(count, len(layout.context_captions) + 1, shape.text_len, shape.text_dim)
+        every = stack_layouts([layout.context + layout.target] * count)
+        return Batch(drawn[:, :CONTEXT_LATENTS], drawn[:, CONTEXT_LATENTS:], normal(text, "text", step, part), every)
+
+    def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
+        """A batch and its trajectories."""
+        batch, kept = self(number, 0), kept_steps(self._preset.trajectories.num_steps, self._preset.student.steps)
+        states = batch.target[:, None].expand(-1, len(kept), -1, -1, -1, -1)
+        return batch, states, torch.linspace(1000, 0, len(kept))
+
+
+class RandomScripts:
+    """Stands in for a source of stories to tell."""
+
+    def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
+        """A script whose words are numbers."""
+        texts = (" ".join(map(str, rng.integers(100, size=20))) for _ in range(shots))
+        return Script("A story of numbers.", tuple(ScriptShot(text) for text in texts))
+
+
+class ProbeRun(Run):
+    """A run whose earlier stages have left random weights and random samples."""
+
+    def weights(self, stage: str) -> dict[str, Tensor]:  # noqa: ARG002
+        with self.execution.device:
+            network = Transformer(self.preset.model.transformer)
+        initialise(network)
+        return network.state_dict()
+
+    def shots(self, parts: int) -> RandomSamples:  # type: ignore[override] # noqa: ARG002
+        return RandomSamples(self.preset)
+
+    def _trajectories(self) -> RandomSamples:  # type: ignore[override]
+        return RandomSamples(self.preset)
+
+    @cached_property
+    def _parts(self) -> ModelParts:
+        small = replace(self.preset.model, transformer=replace(self.preset.model.transformer, num_layers=1))
+        dtype = torch.bfloat16 if self.execution.bfloat16 else torch.float32
+        return random_parts(small, device=self.execution.device, dtype=dtype)
+
+    @property
+    def source(self) -> "RandomScripts":  # type: ignore[override]
+        return RandomScripts()
+
+    @property
+    def codec(self) -> Codec:
+        return self._parts.codec
+
+    @property
+    def encoder(self) -> TextEncoder:
+        return self._parts.text_encoder
+
+
+def probe(preset: Preset, execution: Execution, directory: Path, watch: Callable[[Probe], None]) -> None:
+    """Two steps of one part of every stage, the second of which counts; `watch` is told each as it is done.
+
+    Args:
+        preset: what is probed; its stages start from random weights.
+        execution: where.
+        directory: an empty place for what a stage keeps beside its checkpoints.
+        watch: told each stage's cost.
+    """
+    changed = replace(preset, pretrained="", stage2=replace(preset.stage2, start="init"))
+    for name in PROBED:
+        run = ProbeRun(directory, changed, execution)
+        if execution.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        stage = run.build(name)
+        times = [_time_step(stage, step, execution) for step in (0, 0)]
+        peak = torch.cuda.max_memory_allocated() / 2**30 if execution.device.type == "cuda" else 0.0
+        watch(Probe(name, times[-1], peak))
+        del stage, run
+
+
+def _time_step(stage: Stage, step: int, execution: Execution) -> float:
+    """One step of part 0 with every update it can have."""
+    _wait(execution)
+    started = time.monotonic()
+    for name in stage.updates(step):
+        with execution.arithmetic():
+            loss = stage.loss(name, step, 0)
+        loss.backward()
+        stage.state.trained[name].update(step)
+    stage.remember(step, 0)
+    stage.state.average()
+    _wait(execution)
+    return time.monotonic() - started
+
+
+def _wait(execution: Execution) -> None:
+    if execution.device.type == "cuda":
+        torch.cuda.synchronize()

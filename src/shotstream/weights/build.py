@@ -1,0 +1,237 @@
+"""The networks of one model, built from their tensors or at random."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from shotstream.core.config import to_dict
+from shotstream.core.errors import InputError
+from shotstream.model.codec import Codec
+from shotstream.model.config import UNSAID, BlockCodecConfig, ModelConfig, SamplerConfig, TransformerConfig
+from shotstream.model.cuda_graphs import Graphs
+from shotstream.model.device import has_little_memory
+from shotstream.model.text_encoder import TextEncoder
+from shotstream.model.transformer import Transformer
+from shotstream.weights.load import load_into
+from shotstream.weights.tokenizer import byte_tokenizer
+
+SAMPLES, SAMPLE_BYTES = 16, 4096
+
+
+@dataclass(frozen=True)
+class ModelStates:
+    """The tensors of a model, read but not yet in networks. `files` are those they came from, in a fixed order."""
+
+    config: ModelConfig
+    transformer: dict[str, Tensor]
+    codec: dict[str, Tensor]
+    text_encoder: dict[str, Tensor]
+    tokenizer: Tokenizer
+    files: tuple[Path, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class ModelParts:
+    """A model ready to run.
+
+    `source` says where it came from, in words for people; `fingerprint` changes whenever the model does, and is what a
+    story remembers of the model that made it. `lossy` names, for people, what makes its results others than those of
+    the full model; `trained` is whether its weights are anything but random. `graphs` lends stories recorded
+    forwards; None: nothing is recorded.
+    """
+
+    config: ModelConfig
+    transformer: Transformer
+    codec: Codec
+    text_encoder: TextEncoder
+    source: str
+    fingerprint: str
+    lossy: tuple[str, ...] = ()
+    trained: bool = True
+    graphs: Graphs | None = None
+
+
+def build(
+    states: ModelStates,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    text_device: torch.device | str | None = None,
+) -> ModelParts:
+    """Networks with these tensors, on `device`, in `dtype` (None: each tensor as it is), in evaluation mode.
+
+    The text encoder goes straight to `text_device`; None: to `device` like the rest.
+
+    Raises:
+        InputError: the parts do not belong together, or tensors do not fit the configuration.
+    """
+    check_fit(states.config, states.source)
+    with torch.device("meta"):
+        transformer, codec, text_encoder = networks(states.config, states.tokenizer)
+    for network, state, part, where in (
+        (transformer, states.transformer, "transformer", device),
+        (codec, states.codec, "codec", device),
+        (text_encoder, states.text_encoder, "text encoder", text_device or device),
+    ):
+        load_into(network, state, f"{states.source} ({part})", where, dtype)
+        network.eval()
+    suit(codec, torch.device(device))
+    mark = fingerprint(states.config, states.files)
+    lossy = _lossy(states.config)
+    return ModelParts(states.config, transformer, cast(Codec, codec), text_encoder, states.source, mark, lossy)
+
+
+def random_parts(
+    config: ModelConfig,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    tokenizer: Tokenizer | None = None,
+    *,
+    text_device: torch.device | str | None = None,
+) -> ModelParts:
+    """A model of that shape with the weights its networks are born with, for benches and tests.
+
+    Captions are read byte by byte where no tokenizer is given, on `text_device` (None: on `device`). The global random
+    state is left as it was.
+
+    Raises:
+        InputError: the parts do not belong together.
+    """
+    check_fit(config, config.name)
+    device = torch.device(device)
+    with torch.random.fork_rng(device_type="cuda" if device.type == "cpu" else device.type), device, born_in(dtype):
+        torch.manual_seed(seed)
+        transformer, codec, text_encoder = networks(config, tokenizer, text_device)
+        for network, where in ((transformer, device), (codec, device), (text_encoder, text_device or device)):
+            network.to(device=where, dtype=dtype).eval()
+    suit(codec, device)
+    mark = hashlib.blake2b(f"{_config_text(config)}/{seed}".encode(), digest_size=16).hexdigest()
+    return ModelParts(
+        config,
+        transformer,
+        cast(Codec, codec),
+        text_encoder,
+        f"random weights (seed {seed})",
+        mark,
+        _lossy(config),
+        trained=False,
+    )
+
+
+@contextmanager
+def born_in(dtype: torch.dtype) -> Iterator[None]:
+    """Networks made meanwhile have their weights in `dtype` from the start: a large one would not fit twice."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def check_fit(config: ModelConfig, where: str) -> None:
+    """Raises InputError where the sizes of transformer, codec and text encoder do not belong together."""
+    transformer, text = config.transformer, config.text_encoder
+    codec_channels = config.wan_vae.z_dim if config.wan_vae else _block_codec(config).latent_channels
+    tiny_channels = config.tiny_decoder.latent_channels if config.tiny_decoder else codec_channels
+    for what, ours, theirs in (
+        ("latent channels of transformer and codec", transformer.in_dim, codec_channels),
+        ("latent channels of codec and tiny decoder", codec_channels, tiny_channels),
+        ("widths of the transformer's text and the text encoder", transformer.text_dim, text.dim),
+        ("caption lengths of transformer and text encoder", transformer.text_len, text.text_len),
+    ):
+        if ours != theirs:
+            raise InputError(f"{where}: expected equal {what}, got {ours} and {theirs}; take parts of one model")
+
+
+def fingerprint(config: ModelConfig, files: Sequence[Path]) -> str:
+    """A hash of the configuration and of each file's size and samples spread over it: cheap however large they are."""
+    digest = hashlib.blake2b(_config_text(config).encode(), digest_size=16)
+    for path in files:
+        size = path.stat().st_size
+        digest.update(size.to_bytes(8, "big"))
+        with path.open("rb") as file:
+            for sample in range(SAMPLES):
+                file.seek(max(0, size - SAMPLE_BYTES) * sample // (SAMPLES - 1))
+                digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()
+
+
+def networks(
+    config: ModelConfig, tokenizer: Tokenizer | None, text_device: torch.device | str | None = None
+) -> tuple[Transformer, nn.Module, TextEncoder]:
+    """Transformer, codec and text encoder of a configuration, freshly made on the current default device.
+
+    The text encoder is made on `text_device` where one is given.
+    """
+    with nullcontext() if text_device is None else torch.device(text_device):
+        text_encoder = TextEncoder(config.text_encoder, tokenizer or byte_tokenizer())
+    return Transformer(config.transformer), _codec(config), text_encoder
+
+
+def suit(codec: nn.Module, device: torch.device) -> None:
+    """Makes a codec fit for the device that it is on, in place. The numbers stay the same but for rounding."""
+    if has_little_memory(device):
+        spare_memory(codec)
+    if device.type == "cuda":
+        channels_last(codec)
+
+
+def channels_last(codec: nn.Module) -> None:
+    """Lays filters out as the pictures and videos are that they meet, so that nobody turns them at every call."""
+    for layer in codec.modules():
+        if isinstance(layer, nn.Conv2d | nn.Conv3d):
+            layout = torch.channels_last if isinstance(layer, nn.Conv2d) else torch.channels_last_3d
+            layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
+
+
+def spare_memory(codec: nn.Module) -> None:
+    """Sends fewer latents at a time through Wan's VAE: less memory, and the same results but for rounding."""
+    from shotstream.model.wan_vae import FEW_PIXELS_A_PASS, WanVAE
+
+    if isinstance(codec, WanVAE):
+        codec.pixels_a_pass = FEW_PIXELS_A_PASS
+
+
+def _codec(config: ModelConfig) -> nn.Module:
+    if config.wan_vae is not None and config.tiny_decoder is not None:
+        from shotstream.model.tiny_vae import TinyWanVAE
+
+        return TinyWanVAE(config.wan_vae, config.tiny_decoder)
+    if config.wan_vae is not None:
+        from shotstream.model.wan_vae import WanVAE
+
+        return WanVAE(config.wan_vae)
+    from shotstream.model.block_codec import BlockCodec
+
+    return BlockCodec(_block_codec(config))
+
+
+def _lossy(config: ModelConfig) -> tuple[str, ...]:
+    return () if config.tiny_decoder is None else ("decoded by a tiny VAE",)
+
+
+def _block_codec(config: ModelConfig) -> BlockCodecConfig:
+    assert config.block_codec is not None, "ModelConfig has one codec"
+    return config.block_codec
+
+
+def _config_text(config: ModelConfig) -> str:
+    """The configuration as text for a hash; what a config.json need not say counts where it is not the default."""
+    plain = to_dict(config)
+    usual = {ModelConfig: plain, TransformerConfig: plain["transformer"], SamplerConfig: plain["sampler"]}
+    for kind, values in usual.items():
+        for name in values.keys() & set(UNSAID):
+            if values[name] == getattr(kind, name):
+                del values[name]
+    return json.dumps(plain, sort_keys=True)

@@ -1,0 +1,91 @@
+"""A model as a directory of ours: `config.json`, three `.safetensors` and `tokenizer.json`."""
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import nn
+
+from shotstream.core.atomic_files import PARTIAL_SUFFIX, make_directory, write_json, writing
+from shotstream.core.config import from_dict, to_dict
+from shotstream.core.errors import InputError
+from shotstream.model.config import ModelConfig
+from shotstream.weights.build import ModelParts, ModelStates
+from shotstream.weights.tensors import read_json, read_tensors
+from shotstream.weights.tokenizer import read_tokenizer
+
+CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
+WEIGHT_FILES = {
+    "transformer": "transformer.safetensors",
+    "codec": "codec.safetensors",
+    "text_encoder": "text_encoder.safetensors",
+}
+
+
+def is_ours(directory: Path) -> bool:
+    """Whether a directory has our `config.json` (a published one has another, without `video`)."""
+    path = directory / CONFIG_FILE
+    return path.is_file() and "video" in read_json(path)
+
+
+def read_directory(directory: Path) -> ModelStates:
+    """The tensors in a directory of ours.
+
+    Raises:
+        InputError: a file is missing or cannot be used.
+    """
+    config = from_dict(ModelConfig, read_json(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
+    states = {part: read_tensors(directory / name) for part, name in WEIGHT_FILES.items()}
+    files = tuple(directory / name for name in (CONFIG_FILE, *WEIGHT_FILES.values(), TOKENIZER_FILE))
+    return ModelStates(config, **states, tokenizer=read_tokenizer(directory), files=files, source=str(directory))
+
+
+def check_target_directory(directory: Path) -> None:
+    """Raises InputError where a model cannot be written, or would overwrite something."""
+    with writing(directory):
+        taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
+    if taken:
+        raise InputError(f"cannot write {directory}: it exists and is not empty; remove it or choose another name")
+
+
+def write_directory(parts: ModelParts, directory: Path, dtype: torch.dtype | None = None) -> None:
+    """Writes a model as a directory of ours, whole or not at all; floating tensors become `dtype` (None: as they are).
+
+    Raises:
+        InputError: something is there already, the model has no tokenizer, or the file system refuses.
+    """
+    check_target_directory(directory)
+    tokenizer = parts.text_encoder.tokenizer
+    if tokenizer is None:
+        raise InputError(f"cannot write {directory}: the model has no tokenizer; give its text encoder one")
+    make_directory(directory.parent)
+    partial = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}{PARTIAL_SUFFIX}")
+    try:
+        with writing(directory):
+            partial.mkdir()
+            write_json(partial / CONFIG_FILE, to_dict(parts.config))
+            _write_weights(parts, partial, dtype)
+            tokenizer.save(str(partial / TOKENIZER_FILE))
+            partial.replace(directory)
+    except SafetensorError as error:  # what it makes of a full disk
+        raise InputError(f"cannot write {directory}: {error}; free some space or write elsewhere") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_weights(parts: ModelParts, directory: Path, dtype: torch.dtype | None) -> None:
+    networks = {
+        "transformer": parts.transformer,
+        "codec": cast(nn.Module, parts.codec),
+        "text_encoder": parts.text_encoder,
+    }
+    for part, network in networks.items():
+        state = {
+            name: value.to(device="cpu", dtype=dtype if value.is_floating_point() else None).contiguous()
+            for name, value in network.state_dict().items()
+        }
+        save_file(state, directory / WEIGHT_FILES[part], metadata={"format": "pt", "part": part})

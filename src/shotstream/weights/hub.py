@@ -1,0 +1,162 @@
+"""Models by name: the embedded ones, directories of ours, published files, hub repositories."""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from shotstream.core.config import nearest
+from shotstream.core.errors import InputError
+from shotstream.model.tiny_vae import TINY
+from shotstream.weights.build import ModelParts, ModelStates, build
+from shotstream.weights.directory import CONFIG_FILE, WEIGHT_FILES, is_ours, read_directory
+from shotstream.weights.load import ADAPTER_CONFIG, ADAPTER_FILE
+from shotstream.weights.tiny_vae import PUBLISHED_FILES, read_tiny_decoder
+from shotstream.weights.wan_layouts import (
+    CHECKPOINT_SUFFIXES,
+    CODEC_FILES,
+    TEXT_FILES,
+    TOKENIZER_FILES,
+    TRANSFORMER_FILES,
+    has_base,
+    read_published,
+)
+
+EMBEDDED = Path(__file__).parent / "embedded"
+WAN_BASE = "Wan-AI/Wan2.1-T2V-1.3B"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+BASE_PATTERNS = [*CODEC_FILES, *TEXT_FILES, *TOKENIZER_FILES, "text_encoder/model-*.safetensors", CONFIG_FILE]
+"""Wan2.1 without its transformer, which a ShotStream checkpoint replaces."""
+DOWNLOADED = [
+    *BASE_PATTERNS,
+    *TRANSFORMER_FILES,
+    *(f"{directory}diffusion_pytorch_model-*.safetensors" for directory in ("", "transformer/", "vae/")),
+    *(f"{directory}/{CONFIG_FILE}" for directory in ("transformer", "vae")),
+    *WEIGHT_FILES.values(),
+    ADAPTER_FILE,
+    ADAPTER_CONFIG,
+    *(f"*{suffix}" for suffix in CHECKPOINT_SUFFIXES),
+]
+"""What of a hub repository is fetched: every file that one of the layouts reads."""
+
+
+def available() -> tuple[str, ...]:
+    """Names of the models that ship with the package."""
+    return tuple(sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG_FILE}")))
+
+
+def open_parts(
+    source: str | Path,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    adapter: Path | None = None,
+    alpha: float | None = None,
+    text_device: torch.device | str | None = None,
+    decoder: str | Path | None = None,
+) -> ModelParts:
+    """A model ready to run.
+
+    Args:
+        source: the name of an embedded model, a directory of ours, a directory of published files, a ShotStream
+            checkpoint with Wan2.1 near it, or a hub repository `org/name`, which is downloaded (once; an interrupted
+            download goes on where it stopped; `HF_HOME` says where to).
+        dtype: of floating tensors; None leaves each as it is stored.
+        adapter: a PEFT LoRA (its file or directory) to merge into a published transformer; `alpha` is its scale times
+            its rank, where its `adapter_config.json` does not say it.
+        text_device: where the text encoder runs; None: on `device`.
+        decoder: a tiny decoder in the place of that of Wan's VAE, lossy (`model.tiny_vae`): its file, or a hub
+            repository that holds it.
+
+    Raises:
+        InputError: the source is unknown or cannot be reached, or a file in it is missing or cannot be used.
+    """
+    states = read_states(source, adapter=adapter, alpha=alpha)
+    if decoder is not None:
+        states = _with_tiny_decoder(states, find_decoder(decoder))
+    return build(states, device, dtype, text_device=text_device)
+
+
+def read_states(source: str | Path, *, adapter: Path | None = None, alpha: float | None = None) -> ModelStates:
+    """The tensors of a model by the same names as `open_parts`, not yet in networks."""
+    path, downloaded = find(source)
+    if path.is_dir() and is_ours(path):
+        if adapter is not None:
+            raise InputError(f"{path}: an adapter is merged into published files only, and these are converted ones")
+        return read_directory(path)
+    base = _snapshot(WAN_BASE, BASE_PATTERNS) if downloaded and not has_base(path) else None
+    return read_published(path, base, adapter=adapter, alpha=alpha)
+
+
+def find(source: str | Path) -> tuple[Path, bool]:
+    """Where a model lies on this machine, and whether that is the hub's cache; downloads it if it has to.
+
+    Raises:
+        InputError: there is no such model, or it cannot be downloaded.
+    """
+    name = str(source)
+    if name in available():
+        return EMBEDDED / name, False
+    path = Path(os.path.expanduser(source))
+    if os.path.exists(path):  # a path's own method raises where the name is too long to be one
+        return path, False
+    if isinstance(source, Path) or not _REPOSITORY.fullmatch(name):
+        known = ", ".join(available()) or "none"
+        hint = nearest(name, available()) or f"; known names: {known}"
+        raise InputError(f"unknown model '{name}'{hint}; expected such a name, a directory, or a hub id org/name")
+    return _snapshot(name, DOWNLOADED), True
+
+
+def find_decoder(source: str | Path) -> Path:
+    """The file of a tiny decoder: itself, or that in a directory or hub repository, which is downloaded.
+
+    Raises:
+        InputError: there is no such file, or it cannot be downloaded.
+    """
+    path = Path(os.path.expanduser(source))
+    if not os.path.exists(path):
+        if isinstance(source, Path) or not _REPOSITORY.fullmatch(source) or path.suffix in (".pth", ".safetensors"):
+            raise InputError(f"unknown decoder '{source}': expected the file of a tiny VAE, or a hub id org/name")
+        path = _snapshot(source, list(PUBLISHED_FILES))
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in PUBLISHED_FILES if (path / name).is_file()), None)
+    if found is None:
+        raise InputError(f"'{source}': expected {' or '.join(PUBLISHED_FILES)} in it, found neither")
+    return found
+
+
+def _with_tiny_decoder(states: ModelStates, path: Path) -> ModelStates:
+    config, tensors = read_tiny_decoder(path)
+    exact = {name: value for name, value in states.codec.items() if not name.startswith(TINY)}
+    return replace(
+        states,
+        config=replace(states.config, tiny_decoder=config),
+        codec={**exact, **{f"{TINY}{name}": value for name, value in tensors.items()}},
+        files=(*states.files, path),
+        source=f"{states.source}, decoder {path}",
+    )
+
+
+def _snapshot(repository: str, patterns: list[str]) -> Path:
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, allow_patterns=patterns))
+    except GatedRepoError as error:
+        raise InputError(
+            f"'{repository}' asks for consent; accept its terms on the hub, then run 'hf auth login'"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise InputError(f"unknown model '{repository}': no such directory here, and none on the hub") from error
+    except LocalEntryNotFoundError as error:
+        raise InputError(
+            f"no network, and '{repository}' is not in {constants.HF_HUB_CACHE}; run 'hf download {repository}' where "
+            "there is one, then set HF_HOME to that cache or pass the directory"
+        ) from error
+    except Exception as error:  # the errors of hub's http libraries have no base in common
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"the download of '{repository}' broke off ({reason}); run it again to go on") from error

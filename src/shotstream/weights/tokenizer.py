@@ -1,0 +1,61 @@
+"""Tokenizers: the published one from its files, and small ones of our own (pad 0, end 1, unknown 2, as UMT5 has)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from shotstream.core.errors import InputError
+from shotstream.weights.sentencepiece import END_TOKEN, read_sentencepiece
+
+SPECIAL_TOKENS = ("<pad>", END_TOKEN, "<unk>")
+
+
+def read_tokenizer(directory: Path) -> Tokenizer:
+    """The tokenizer in a directory: its `tokenizer.json`, or else its `spiece.model`.
+
+    Raises:
+        InputError: neither is there, or it cannot be read.
+    """
+    for name, read in (("tokenizer.json", _read_json), ("spiece.model", read_sentencepiece)):
+        path = directory / name
+        if path.is_file():
+            try:
+                return read(path)
+            except Exception as error:  # tokenizers raises bare Exception
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                raise InputError(f"{path}: expected a tokenizer, got '{reason}'; fetch the file anew") from error
+    raise InputError(f"{directory}: expected tokenizer.json or spiece.model, found neither; copy one of them there")
+
+
+def train_tokenizer(captions: Iterable[str], vocab_size: int) -> Tokenizer:
+    """A byte-level BPE tokenizer learnt from captions: common words are one token, and any other text has tokens too.
+
+    The vocabulary may come out smaller than `vocab_size` where the captions give no more merges.
+
+    Raises:
+        InputError: `vocab_size` does not hold the 256 bytes and the special tokens.
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    if vocab_size < len(alphabet) + len(SPECIAL_TOKENS):
+        floor = len(alphabet) + len(SPECIAL_TOKENS)
+        raise InputError(f"expected a vocabulary of at least {floor} tokens, got {vocab_size}; raise vocab_size")
+    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL_TOKENS[2]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(captions, trainer)
+    end = (END_TOKEN, tokenizer.token_to_id(END_TOKEN))
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"$A {END_TOKEN}", special_tokens=[end])
+    return tokenizer
+
+
+def byte_tokenizer() -> Tokenizer:
+    """A tokenizer of single bytes, 259 tokens: reads any text without having been trained."""
+    return train_tokenizer((), len(SPECIAL_TOKENS) + len(pre_tokenizers.ByteLevel.alphabet()))
+
+
+def _read_json(path: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(path))

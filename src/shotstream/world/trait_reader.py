@@ -1,0 +1,257 @@
+"""The judge: reads every trait of a shot from its frames, and says which of them are right."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from shotstream.core.errors import InputError
+from shotstream.world.framing import HEIGHT, WIDTH
+from shotstream.world.render import visible_slots
+from shotstream.world.scene import Character, Story
+from shotstream.world.trait_reader_network import (
+    ALL_LANDMARKS,
+    CLIP_FRAMES,
+    CLIP_OFFSETS,
+    MAP_HEIGHT,
+    MAP_STRIDE,
+    MAP_WIDTH,
+    JudgeNetwork,
+    pixels_of_clips,
+)
+from shotstream.world.traits import (
+    ACCESSORIES,
+    ACTIONS,
+    CAMERAS,
+    COLOURS,
+    FRAMINGS,
+    PATTERNS,
+    PLACES,
+    SLOTS,
+    SPECIES,
+    TIMES,
+)
+
+WEIGHTS_NAME = "judge.safetensors"
+MAX_CLIPS = 4
+SHOT_VALUES: dict[str, tuple[str, ...]] = {
+    "place": PLACES,
+    "time": TIMES,
+    "framing": FRAMINGS,
+    "camera": CAMERAS,
+    "action": ACTIONS,
+}
+CHARACTER_VALUES: dict[str, tuple[str, ...]] = {"colour": COLOURS, "accessory": ACCESSORIES, "pattern": PATTERNS}
+
+
+@dataclass(frozen=True)
+class Read:
+    """One trait as it was read: the likeliest value and its probability."""
+
+    value: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class CharacterReading:
+    """A character that is there: `confidence` is the probability that it is."""
+
+    species: str
+    confidence: float
+    colour: Read
+    accessory: Read
+    pattern: Read
+
+
+@dataclass(frozen=True)
+class ShotReading:
+    """What one shot shows. `characters` holds those that are there, the surest first; `layout` is left to right."""
+
+    characters: tuple[CharacterReading, ...]
+    place: Read
+    time: Read
+    framing: Read
+    camera: Read
+    action: Read
+    layout: tuple[Read, ...]
+
+    def of_species(self, species: str) -> CharacterReading | None:
+        """The character of that species, if it is there."""
+        return next((one for one in self.characters if one.species == species), None)
+
+
+class Judge:
+    """Reads shots. Make one with `Judge.load`."""
+
+    def __init__(self, network: JudgeNetwork, device: torch.device | str = "cpu") -> None:
+        self.network = network.eval().requires_grad_(False).to(device)
+        self.device = torch.device(device)
+
+    @classmethod
+    def load(cls, device: torch.device | str = "cpu", path: str | Path | None = None) -> "Judge":
+        """The judge with its weights; None takes those of the package.
+
+        Raises:
+            InputError: there is no such file, or it holds something else.
+        """
+        with resources.as_file(resources.files("shotstream.world") / WEIGHTS_NAME) as own:
+            source = own if path is None else Path(path)
+            if not source.is_file():
+                raise InputError(f"expected the judge's weights at {source}; make them: 'shotstream world train-judge'")
+            try:
+                weights = load_file(source)
+            except SafetensorError as error:
+                raise InputError(f"expected the judge's weights in {source}, got no safetensors: {error}") from error
+        network = JudgeNetwork()
+        expected = {name: value.shape for name, value in network.state_dict().items()}
+        if expected != {name: value.shape for name, value in weights.items()}:
+            raise InputError(f"expected the judge's weights in {source}, got other tensors; train the judge again")
+        network.load_state_dict(weights)
+        return cls(network, device)
+
+    def read(self, frames: NDArray[np.uint8]) -> ShotReading:
+        """Every trait of one shot, from its frames `[n, 80, 128, 3]` with n >= 9: the mean over up to four clips.
+
+        Raises:
+            InputError: too few frames, or of another size or kind.
+        """
+        _check_frames(frames)
+        return _reading(self._look(frames, clip_starts(len(frames))))
+
+    def head_columns(self, frames: NDArray[np.uint8], middles: Sequence[int]) -> NDArray[np.float32]:
+        """Where each species has its head: the column in pixels, `[len(middles), species]`, in the order of `SPECIES`.
+
+        It means nothing for a species that is not there. True renders are read to two pixels in the mean.
+
+        Args:
+            frames: of one shot, as for `read`.
+            middles: which frames; each has four others of the shot before it and after it, which are read too.
+
+        Raises:
+            InputError: too few frames, or of another size or kind.
+        """
+        _check_frames(frames)
+        looked = self._look(frames, [middle - CLIP_FRAMES // 2 for middle in middles])["where"].softmax(-1)
+        columns = looked.unflatten(-1, (MAP_HEIGHT, MAP_WIDTH)).sum(-2).cpu().numpy()
+        return columns @ (MAP_STRIDE * (np.arange(MAP_WIDTH, dtype=np.float32) + 0.5))
+
+    def _look(self, frames: NDArray[np.uint8], starts: Sequence[int]) -> dict[str, Tensor]:
+        """What the network says of the clips that begin there."""
+        clips = np.stack([frames[[start + offset for offset in CLIP_OFFSETS]] for start in starts])
+        with torch.inference_mode():
+            logits: dict[str, Tensor] = self.network(pixels_of_clips(torch.from_numpy(clips).to(self.device)))
+        return logits
+
+
+def _check_frames(frames: NDArray[np.uint8]) -> None:
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (HEIGHT, WIDTH, 3):
+        raise InputError(f"expected uint8 frames [n, {HEIGHT}, {WIDTH}, 3], got {frames.dtype} {frames.shape}")
+    if len(frames) < CLIP_FRAMES:
+        raise InputError(f"expected at least {CLIP_FRAMES} frames of a shot, got {len(frames)}")
+
+
+def clip_starts(frames: int) -> list[int]:
+    """Where the clips begin that a shot of so many frames is read from: evenly spread, no more than four."""
+    last = frames - CLIP_FRAMES
+    return np.linspace(0, last, min(MAX_CLIPS, 1 + last // (CLIP_FRAMES - 1))).round().astype(int).tolist()
+
+
+def _reading(logits: Mapping[str, Tensor]) -> ShotReading:
+    present = logits["present"].sigmoid().mean(0).cpu().numpy()
+    chances = {
+        name: value.softmax(-1).mean(0).cpu().numpy()
+        for name, value in logits.items()
+        if name not in ("present", "where")
+    }
+    characters = [
+        CharacterReading(
+            species=SPECIES[index],
+            confidence=float(present[index]),
+            **{trait: _likeliest(values, chances[trait][index]) for trait, values in CHARACTER_VALUES.items()},
+        )
+        for index in np.argsort(-present)
+        if present[index] > 0.5
+    ]
+    return ShotReading(
+        characters=tuple(characters),
+        layout=tuple(_likeliest(ALL_LANDMARKS, chance) for chance in chances["layout"]),
+        **{trait: _likeliest(values, chances[trait]) for trait, values in SHOT_VALUES.items()},
+    )
+
+
+def _likeliest(values: Sequence[str], chances: NDArray[np.float32]) -> Read:
+    best = int(chances.argmax())
+    return Read(values[best], float(chances[best]))
+
+
+def score_shot(reading: ShotReading, story: Story, shot_index: int) -> dict[str, bool]:
+    """Which traits of a shot are as the ground truth says.
+
+    `species`: exactly the wanted characters are there. `colour`, `accessory`, `pattern`: right for every wanted
+    character. `layout`: right in every slot that the shot shows; left out where it shows none.
+    """
+    shot, cast = story.shots[shot_index], story.cast_of(shot_index)
+    scores = {
+        "species": {one.species for one in reading.characters} == {one.species for one in cast},
+        "place": reading.place.value == story.place,
+        "time": reading.time.value == story.time,
+        "framing": reading.framing.value == shot.framing,
+        "camera": reading.camera.value == shot.camera,
+        "action": reading.action.value == shot.action,
+    }
+    for trait in CHARACTER_VALUES:
+        scores[trait] = all(_has(reading, one, trait) for one in cast)
+    seen = visible_slots(story, shot_index)
+    if any(seen):
+        rows = zip(reading.layout, story.layout, seen, strict=True)
+        scores["layout"] = all(read.value == landmark for read, landmark, visible in rows if visible)
+    return scores
+
+
+def score_memory(readings: Sequence[ShotReading], story: Story) -> list[dict[str, bool]]:
+    """Whether each shot keeps the hidden traits as an earlier shot first showed them.
+
+    A made video may give the fox any hat, but must then keep it. So the ground truth only says who is in a shot and
+    which slots it shows; a trait is left out of a shot that shows nothing seen before.
+
+    Args:
+        readings: what each shot of the story shows, in order.
+        story: the ground truth.
+    """
+    first: dict[tuple[str, str], str] = {}
+    scores: list[dict[str, bool]] = []
+    for shot_index, reading in enumerate(readings):
+        shown = _hidden_traits(reading, story, shot_index)
+        kept: dict[str, bool] = {}
+        for key, value in shown.items():
+            if key in first:
+                kept[key[0]] = kept.get(key[0], True) and value == first[key]
+            elif value is not None:
+                first[key] = value
+        scores.append(kept)
+    return scores
+
+
+def _hidden_traits(reading: ShotReading, story: Story, shot_index: int) -> dict[tuple[str, str], str | None]:
+    """(trait, whose) -> value as read; None where a wanted character is not there."""
+    shown: dict[tuple[str, str], str | None] = {}
+    for one in story.cast_of(shot_index):
+        found = reading.of_species(one.species)
+        shown["accessory", one.species] = found.accessory.value if found else None
+        shown["pattern", one.species] = found.pattern.value if found else None
+    for slot, read, visible in zip(SLOTS, reading.layout, visible_slots(story, shot_index), strict=True):
+        if visible:
+            shown["layout", slot] = read.value
+    return shown
+
+
+def _has(reading: ShotReading, wanted: Character, trait: str) -> bool:
+    found = reading.of_species(wanted.species)
+    return found is not None and getattr(found, trait).value == getattr(wanted, trait)

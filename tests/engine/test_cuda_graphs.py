@@ -1,0 +1,205 @@
+"""Recorded forwards: the same frames as without, whatever a director does, and nothing read but what stays in place."""
+
+import functools
+import weakref
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
+from itertools import zip_longest
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from shotstream.api import Model
+from shotstream.core.errors import InputError
+from shotstream.engine.story import Story
+from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.cuda_graphs import CudaRecorder, Graphs, Recorder, Run
+from shotstream.runtime import compile as compiled
+from shotstream.runtime import options as running
+from shotstream.runtime.options import Running, make_ready
+from shotstream.story.layout import shot_layout
+from shotstream.weights.build import ModelParts, random_parts
+
+GUIDED = SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)
+WINDOWS, RING = 7, 6
+Shot = tuple[str, int, dict[int, str], int]
+"""A caption, chunks, steerings before chunks, and the chunk before which it is cut."""
+STORY: list[Shot] = [
+    ("a fox walks", 3, {}, 3),
+    ("a bear sleeps", 7, {1: "a bear wakes", 4: "night falls"}, 7),
+    ("they dance", 4, {}, 2),
+    ("they sit", 13, {12: "they sleep"}, 13),
+]
+
+
+class Rerun:
+    """Does again what it was given, as a graph does: results lie at one place each, which every other run destroys."""
+
+    def __init__(self) -> None:
+        self.shapes: list[Hashable] = []
+        self.runs = 0
+        self._results: list[Tensor] = []
+
+    def record(self, run: Run, shape: Hashable) -> Run:
+        result = run().clone()
+        self.shapes.append(shape)
+        self._results.append(result)
+
+        def again() -> Tensor:
+            made = run()
+            for other in self._results:
+                other.fill_(torch.nan)
+            self.runs += 1
+            return result.copy_(made)
+
+        return again
+
+
+def recorded(parts: ModelParts, recorder: Recorder) -> ModelParts:
+    return replace(parts, graphs=Graphs(parts.transformer, recorder))
+
+
+def tell(story: Story, shots: list[Shot]) -> Iterator[np.ndarray]:
+    for text, chunks, steers, cut in shots:
+        shot = story.shot(text, chunks, extend=True)
+        for chunk in range(cut):
+            if chunk in steers:
+                shot.steer(steers[chunk])
+            yield next(shot)
+        shot.cut()
+
+
+@pytest.mark.parametrize("sampler", [None, GUIDED], ids=["few_step", "guided"])
+def test_a_directed_story_is_the_same(parts: ModelParts, sampler: SamplerConfig | None) -> None:
+    recorder = Rerun()
+    with (
+        Story(parts, "a story.", sampler=sampler) as plain,
+        Story(recorded(parts, recorder), "a story.", sampler=sampler) as story,
+    ):
+        for one, other in zip(tell(plain, STORY), tell(story, STORY), strict=True):
+            assert np.array_equal(one, other)
+    assert len(recorder.shapes) == len(set(recorder.shapes)) == WINDOWS + RING - 1, "of the ring, one is a plain window"
+    chunks = sum(cut for *_, cut in STORY)
+    commits = chunks - len(STORY) - sum(len(steers) for *_, steers, _ in STORY)
+    assert recorder.runs == 2 * chunks + commits, "steps and clean passes; what is read again runs as it is"
+
+
+def test_stories_in_turn_have_recordings_of_their_own_and_leave_them_to_others(parts: ModelParts) -> None:
+    recorder = Rerun()
+    graphed = recorded(parts, recorder)
+    one, two = [("a fox walks", 3, {1: "a fox runs"}, 3), ("night", 2, {}, 2)], [("a bear sleeps", 4, {}, 4)]
+    with Story(parts, "first.", seed=1) as first, Story(parts, "second.", seed=2) as second:
+        alone = list(tell(first, one)), list(tell(second, two))
+    with Story(graphed, "first.", seed=1) as first, Story(graphed, "second.", seed=2) as second:
+        turns = list(zip_longest(tell(first, one), tell(second, two)))
+    for made, expected in zip(zip(*turns, strict=True), alone, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(expected, made, strict=False))
+    assert len(recorder.shapes) == 3 + 4
+    with Story(graphed, "second.", seed=2) as story:
+        assert all(np.array_equal(a, b) for a, b in zip(alone[1], tell(story, two), strict=True))
+    assert len(recorder.shapes) == 3 + 4 + 1, "the first story was left last, and saw three windows"
+
+
+def test_a_story_that_is_over_leaves_its_recordings_to_the_next(parts: ModelParts) -> None:
+    recorder = Rerun()
+    graphed = recorded(parts, recorder)
+    for expected in (1, 1, 1):
+        with Story(graphed, "a story.") as story:
+            list(story.shot("a fox walks", 1))
+        assert len(recorder.shapes) == expected
+    with Story(graphed, "a story.", sampler=GUIDED) as story:
+        list(story.shot("a fox walks", 1))
+    assert len(recorder.shapes) == 2, "another size of cache"
+
+
+def test_a_shot_that_goes_on_after_its_story_keeps_its_memory_to_itself(parts: ModelParts) -> None:
+    graphed = recorded(parts, Rerun())
+    left = Story(graphed, "a story.")
+    shot = left.shot("a fox walks", 2)
+    next(shot)
+    cache = weakref.ref(left._memory._cache)
+    left.close()
+    with Story(graphed, "a story.") as story:
+        next(story.shot("a bear sleeps", 1))
+        assert story._memory._cache is not cache()
+    del left, shot
+    assert cache() is None, "memory is given back at once"
+
+
+@pytest.mark.parametrize(("part", "choice"), [("indicator", "learned"), ("injection", "channel")])
+def test_other_designs_are_the_same(part: str, choice: str, tiny_config: Callable[..., ModelConfig]) -> None:
+    config = tiny_config()
+    parts = random_parts(replace(config, transformer=replace(config.transformer, **{part: choice})))
+    recorder = Rerun()
+    shots = [("a fox walks", 2, {}, 2), ("a bear sleeps", 2, {}, 2)]
+    with Story(parts, "a story.") as plain, Story(recorded(parts, recorder), "a story.") as story:
+        assert all(np.array_equal(a, b) for a, b in zip(tell(plain, shots), tell(story, shots), strict=True))
+    assert len(recorder.shapes) == 2
+
+
+def test_compiled_blocks_are_recorded_too(
+    tiny_config: Callable[..., ModelConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Traced as they would be compiled, and run as they are."""
+    monkeypatch.setenv(compiled.CACHE_VARIABLE, "")
+    monkeypatch.setenv("CXX", "true")
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    shots = [("a fox walks", 2, {1: "a fox runs"}, 2), ("a bear sleeps", 1, {}, 1)]
+    parts, recorder = random_parts(tiny_config()), Rerun()
+    compiled.compile_blocks(parts.transformer)
+    with Story(parts, "a story.") as story:
+        expected = list(tell(story, shots))
+    with Story(recorded(parts, recorder), "a story.") as story:
+        assert all(np.array_equal(a, b) for a, b in zip(expected, tell(story, shots), strict=True))
+    assert len(recorder.shapes) == 2
+
+
+def test_the_first_story_after_a_warm_up_finds_all_windows(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Rerun()
+    monkeypatch.setattr(running, "CudaRecorder", lambda _: recorder)
+    model = Model(parts, Running(graphs=True))
+    model.warm_up()
+    assert len(recorder.shapes) == WINDOWS
+    with model.story("a story.") as story:
+        list(story.shot("a fox walks", 7))
+    assert len(recorder.shapes) == WINDOWS
+
+
+def test_a_result_stays_what_it_is_and_gradient_is_never_recorded(parts: ModelParts) -> None:
+    recorder, transformer = Rerun(), parts.transformer
+    forward = Graphs(transformer, recorder).borrow((1, (4, 6), 9, 6))
+    layout = shot_layout(0, [], 6, 3).target
+    placement, source = transformer.place(layout, (4, 6)), torch.Generator().manual_seed(0)
+    captions = torch.randn(1, 2, 32, 16, generator=source)
+
+    def call(seed: float) -> Tensor:
+        text, staged = transformer.read_text(captions), forward.cache.stage(3)
+        return forward(torch.full((1, 3, 4, 4, 6), seed), torch.full((1, 3), 500.0), text, placement, staged)
+
+    expected = call(1.0)
+    assert expected.requires_grad
+    assert recorder.shapes == []
+    with torch.inference_mode():
+        first = call(1.0)
+        kept = first.clone()
+        assert not torch.allclose(call(2.0), kept)
+        assert torch.equal(first, kept)
+    assert torch.allclose(first, expected, atol=1e-5)
+    assert len(recorder.shapes) == 1
+
+
+def test_where_there_is_nothing_to_record_on_is_refused(parts: ModelParts) -> None:
+    with pytest.raises(InputError, match="expected a CUDA device to record graphs on, got cpu; leave out --graphs"):
+        make_ready(parts, Running(graphs=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device to record on")
+def test_cuda_graphs_give_the_same_frames(tiny_config: Callable[..., ModelConfig]) -> None:
+    device = torch.device("cuda")
+    parts = random_parts(tiny_config(), device=device)
+    graphed = recorded(parts, CudaRecorder(device))
+    with Story(parts, "a story.") as plain, Story(graphed, "a story.") as story:
+        for one, other in zip(tell(plain, STORY), tell(story, STORY), strict=True):
+            assert np.abs(one.astype(int) - other).max() <= 1

@@ -1,0 +1,184 @@
+"""The text encoder against the reference, and what it does with captions."""
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from shotstream.core.errors import InputError
+from shotstream.model.config import TextEncoderConfig
+from shotstream.model.text_encoder import TextEncoder, clean
+from shotstream.weights.tokenizer import byte_tokenizer, read_tokenizer, train_tokenizer
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "umt5"
+SMALL = TextEncoderConfig(
+    vocab_size=300, dim=32, attention_dim=32, ffn_dim=48, num_heads=4, num_layers=2, num_buckets=32, text_len=24
+)
+CAPTIONS = ["A red fox walks left.", "A red fox sleeps.", "A blue owl walks right."]
+
+
+@pytest.fixture
+def encoder() -> TextEncoder:
+    torch.manual_seed(0)
+    return TextEncoder(SMALL, train_tokenizer(CAPTIONS, 290)).eval()
+
+
+def golden_encoder() -> TextEncoder:
+    said = json.loads((GOLDEN / "config.json").read_text())
+    config = TextEncoderConfig(
+        vocab_size=said["vocab"],
+        dim=said["dim"],
+        attention_dim=said["dim_attn"],
+        ffn_dim=said["dim_ffn"],
+        num_heads=said["num_heads"],
+        num_layers=said["num_layers"],
+        num_buckets=said["num_buckets"],
+        text_len=24,
+    )
+    encoder = TextEncoder(config).eval()
+    encoder.load_state_dict(load_file(GOLDEN / "weights.safetensors"))
+    return encoder
+
+
+def test_it_equals_the_reference() -> None:
+    cases = load_file(GOLDEN / "cases.safetensors")
+    rows = golden_encoder().encode_ids(cases["ids"], cases["mask"])
+    assert (rows - cases["embeddings"]).abs().max() / cases["embeddings"].abs().max() < 1e-5
+    assert not rows[cases["mask"] == 0].any()
+
+
+def test_its_state_dict_has_the_original_names_wherever_it_is_nested() -> None:
+    weights = load_file(GOLDEN / "weights.safetensors")
+    holder = torch.nn.ModuleDict({"text": golden_encoder(), "other": torch.nn.Linear(2, 2)})
+    state = holder.state_dict()
+    assert state.keys() == {*(f"text.{name}" for name in weights), "other.weight", "other.bias"}
+    holder["text"].encoder.final_layer_norm.weight.data.zero_()
+    holder.load_state_dict(state)
+    assert torch.equal(holder.state_dict()["text.norm.weight"], state["text.norm.weight"])
+
+
+def test_a_row_is_zero_after_the_caption_ends_and_rows_fill_the_length(encoder: TextEncoder) -> None:
+    rows = encoder.encode(CAPTIONS)
+    _, mask = encoder.tokenize(CAPTIONS)
+    assert rows.shape == (3, 24, 32)
+    assert not rows.requires_grad
+    assert (rows.abs().sum(-1) > 0).equal(mask.bool())
+
+
+def test_a_caption_has_the_same_rows_whatever_it_is_encoded_beside(encoder: TextEncoder) -> None:
+    assert encoder.encode(CAPTIONS)[1].equal(encoder.encode(CAPTIONS[1:2])[0])
+
+
+def test_encoding_captions_is_encoding_their_tokens(encoder: TextEncoder) -> None:
+    torch.testing.assert_close(encoder.encode(CAPTIONS), encoder.encode_ids(*encoder.tokenize(CAPTIONS)))
+
+
+def test_training_reaches_every_weight(encoder: TextEncoder) -> None:
+    encoder(*encoder.tokenize(CAPTIONS)).square().mean().backward()
+    assert [name for name, weight in encoder.named_parameters() if weight.grad is None] == []
+
+
+def test_a_long_caption_is_cut_and_the_report_says_what_was_lost(encoder: TextEncoder) -> None:
+    caption = "A red fox walks left. " * 6
+    report = encoder.truncation([caption])[0]
+    ids, mask = encoder.tokenize([caption])
+    assert mask.all()
+    assert ids[0, -1] == 1, "the end token is kept"
+    assert report.words_kept > 0
+    assert report.words_kept + report.words_lost == 30
+    assert clean(caption).endswith(report.lost)
+    assert len(report.lost.split()) == report.words_lost
+
+
+def test_a_word_cut_in_the_middle_counts_as_lost() -> None:
+    encoder = TextEncoder(SMALL, byte_tokenizer())
+    report = encoder.truncation(["one two three four extraordinary"])[0]
+    assert (report.words_kept, report.words_lost, report.lost) == (4, 1, "extraordinary")
+
+
+def test_a_caption_that_fits_loses_nothing(encoder: TextEncoder) -> None:
+    report = encoder.truncation(["A  red\nfox"])[0]
+    assert (report.words_kept, report.words_lost, report.lost) == (3, 0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  a\t fox \n runs ", "a fox runs"),
+        ("salt &amp;amp; pepper", "salt & pepper"),
+        ("caf\u00c3\u00a9", "caf\u00e9"),
+        ("", ""),
+    ],
+)
+def test_clean(text: str, expected: str) -> None:
+    assert clean(text) == expected
+
+
+def test_without_a_tokenizer_captions_are_refused() -> None:
+    with pytest.raises(InputError, match=r"tokenizer\.json"):
+        TextEncoder(SMALL).encode(["a"])
+
+
+def test_any_text_has_tokens_and_comes_back() -> None:
+    text = "Лиса 狐 🦊 naïve"
+    assert byte_tokenizer().decode(byte_tokenizer().encode(text).ids).strip() == text
+
+
+def test_common_words_are_one_token() -> None:
+    assert train_tokenizer(CAPTIONS * 4, 400).encode("fox walks").tokens == ["Ġfox", "Ġwalks", "</s>"]
+
+
+def test_a_vocabulary_too_small_for_the_bytes_is_refused() -> None:
+    with pytest.raises(InputError, match="at least 259 tokens, got 100"):
+        train_tokenizer(CAPTIONS, 100)
+
+
+def test_a_tokenizer_is_read_from_its_directory(tmp_path: Path) -> None:
+    tokenizer = train_tokenizer(CAPTIONS, 290)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert read_tokenizer(tmp_path).encode(CAPTIONS[0]).ids == tokenizer.encode(CAPTIONS[0]).ids
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "spiece.model"])
+def test_a_damaged_tokenizer_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('{"version":')
+    with pytest.raises(InputError, match="expected a tokenizer") as error:
+        read_tokenizer(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_directory_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="found neither"):
+        read_tokenizer(tmp_path)
+
+
+def varint(number: int) -> bytes:
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+def message(number: int, content: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def piece(text: str, score: float, kind: int) -> bytes:
+    return message(1, message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + varint(kind))
+
+
+def test_a_sentencepiece_model_is_read(tmp_path: Path) -> None:
+    special = [("<pad>", 3), ("</s>", 3), ("<unk>", 2)]
+    words = [("▁", -9.0), ("▁a", -2.0), ("▁fox", -3.0), ("▁f", -2.0), ("ox", -2.5), ("es", -4.0), ("f", -9.0)]
+    pieces = [piece(text, 0.0, kind) for text, kind in special] + [piece(text, score, 1) for text, score in words]
+    (tmp_path / "spiece.model").write_bytes(b"".join(pieces) + message(2, b"\x18\x01") + message(3, b""))
+    tokenizer = read_tokenizer(tmp_path)
+    assert tokenizer.encode("a fox  foxes").tokens == ["▁a", "▁fox", "▁fox", "es", "</s>"]
+    assert tokenizer.encode("q").ids == [3, 2, 1]
+    assert tokenizer.decode(tokenizer.encode("a foxes").ids) == "a foxes"
+
+
+def test_a_sentencepiece_model_of_another_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "spiece.model").write_bytes(piece("a", 0.0, 1) + message(2, b"\x18\x02"))
+    with pytest.raises(InputError, match="no SentencePiece unigram model"):
+        read_tokenizer(tmp_path)

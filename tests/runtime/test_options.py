@@ -1,0 +1,38 @@
+"""What an opened model is told about how it runs."""
+
+import pytest
+
+from shotstream.core.errors import InputError
+from shotstream.model.config import SamplerConfig
+from shotstream.runtime.options import Running, make_ready
+from shotstream.train.presets import TINY
+from shotstream.weights.build import random_parts
+
+
+@pytest.mark.parametrize(
+    ("count", "kept"),
+    [(4, (1000.0, 740.0, 500.0, 260.0)), (3, (1000.0, 740.0, 500.0)), (2, (1000.0, 500.0)), (1, (1000.0,))],
+)
+def test_fewer_steps_of_a_distilled_model_are_spread_and_begin_with_the_first(
+    count: int, kept: tuple[float, ...]
+) -> None:
+    assert SamplerConfig().fewer(count).steps == kept
+
+
+def test_fewer_steps_of_another_are_larger() -> None:
+    assert SamplerConfig("euler", num_steps=12).fewer(5) == SamplerConfig("euler", num_steps=5)
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_steps_that_there_are_not_are_refused(count: int) -> None:
+    with pytest.raises(InputError, match=f"expected 1 to 4 steps, which this model was made for, got {count}"):
+        SamplerConfig().fewer(count)
+
+
+def test_fewer_steps_are_labelled_as_lossy() -> None:
+    parts = random_parts(TINY.model)
+    assert make_ready(parts, Running()).lossy == make_ready(parts, Running(steps=2)).lossy == ()
+    fewer = make_ready(parts, Running(steps=1))
+    assert fewer.lossy == ("1 of 2 steps",)
+    assert fewer.config.sampler.count == 1
+    assert parts.config.sampler.count == 2

@@ -1,0 +1,88 @@
+"""Errors of latents predicted from noise: what is compared meets the same, and what knows more errs less."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import shotstream
+from shotstream.api import Model
+from shotstream.cli import main
+from shotstream.scores.denoising import CHUNKS, StoryErrors, denoising_errors, error_difference, error_estimate
+from shotstream.scores.story_scores import held_out_stories
+
+LEVELS = (0.5, 1.0)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return shotstream.open("storyworld", device="cpu")
+
+
+def measure(model: Model, context: str | None = None, count: int = 3) -> list[StoryErrors]:
+    return list(denoising_errors(model, held_out_stories(count), LEVELS, context))
+
+
+def test_it_depends_on_the_model_and_the_stories_alone(model: Model) -> None:
+    one, again = measure(model, count=2), measure(model, "dynamic", count=2)
+    assert all(
+        torch.equal(a.squared, b.squared) and torch.equal(a.guess, b.guess) for a, b in zip(one, again, strict=True)
+    )
+    assert not torch.equal(one[0].squared, one[1].squared)
+    assert error_difference(one, again, 0, 0).value == 0
+
+
+def test_the_trained_model_knows_more_than_the_mean_and_uses_its_past(model: Model) -> None:
+    known, forgotten = measure(model), measure(model, "none")
+    for place in range(len(LEVELS)):
+        for chunk in range(CHUNKS):
+            assert 0 < error_estimate(known, place, chunk).value < 0.8
+    assert error_estimate(known, 0, 0).value < error_estimate(known, 1, 0).value
+    assert error_estimate(known, 1, 1).value < error_estimate(known, 1, 0).value, "a second chunk has seen a first"
+    assert error_difference(forgotten, known, 1, 0).value > 0
+    assert all(torch.equal(a.guess, b.guess) for a, b in zip(known, forgotten, strict=True))
+
+
+def test_a_disturbed_model_errs_more(model: Model) -> None:
+    other = shotstream.open("storyworld", device="cpu")
+    with torch.no_grad():
+        other.parts.transformer.head.head.weight.mul_(0.8)
+    assert error_difference(measure(other), measure(model), 0, 0).low > 0
+
+
+def test_a_model_that_makes_shots_whole_sees_both_ways(model: Model) -> None:
+    whole = shotstream.open("storyworld", device="cpu")
+    sampler = replace(whole.config.sampler, order="whole")
+    whole.parts = replace(whole.parts, config=replace(whole.config, sampler=sampler))
+    chunked, both = measure(model, count=1)[0], measure(whole, count=1)[0]
+    assert torch.equal(chunked.guess, both.guess)
+    assert not torch.allclose(chunked.squared, both.squared)
+
+
+def test_the_command_shows_columns_with_differences_and_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "errors.json"
+    asked = ["evaluate", "errors", "--stories", "10", "--contexts", "dynamic", "none", "--levels", "1"]
+    assert main([*asked, "--device", "cpu", "--json", str(path)]) == 0
+    assert "none, less dynamic" in capsys.readouterr().out
+    data = json.loads(path.read_text())
+    assert (data["levels"], data["stories"], list(data["columns"])) == ([1.0], 10, ["dynamic", "none"])
+    assert [len(column) for column in data["columns"].values()] == [10, 10]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--levels", "0"], "expected --levels above 0, up to 1, got 0"),
+        (["--stories", "3"], "expected --stories of at least 10"),
+        (["--contexts", "dynamik"], "got 'dynamik'"),
+        (["--contexts", "none", "none", "--stories", "10"], "got none twice"),
+        (["no-such-model"], "no-such-model"),
+    ],
+)
+def test_what_cannot_be_asked_is_said(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "errors", *arguments, "--device", "cpu"]) == 2
+    assert complaint in " ".join(capsys.readouterr().err.split())

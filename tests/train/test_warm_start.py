@@ -1,0 +1,127 @@
+"""A run that begins with another model, and the recipe for one card in a small world."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from shotstream.cli import main
+from shotstream.core.errors import InputError
+from shotstream.model.config import WanVAEConfig
+from shotstream.train.checkpoint import find_checkpoints
+from shotstream.train.distributed import Execution
+from shotstream.train.presets import Preset, get_preset
+from shotstream.train.recipe import PRETRAINED_STAGES, Run
+from shotstream.train.warm_start import check_shape
+from shotstream.weights.hub import open_parts
+
+Command = Callable[..., list[str]]
+SCRIPT = Path(__file__).parents[2] / "recipes" / "storyworld" / "card.sh"
+
+
+@pytest.fixture(scope="module")
+def model(finished: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("adopted") / "model"
+    assert main([*command("export", finished), "-o", str(directory), "--stage", "base"]) == 0
+    return directory
+
+
+def test_the_base_trains_on_from_the_models_weights(
+    model: Path, command: Command, lively: Callable[..., Preset], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert main([*command("adopt", run), "--model", str(model)]) == 0
+    opened = Run(run, lively(), Execution(torch.device("cpu")))
+    theirs = opened.weights("base")
+    parts = open_parts(str(model), "cpu", torch.float32)
+    assert all(torch.equal(theirs[name], value) for name, value in parts.transformer.state_dict().items())
+    assert opened.encoder.encode(["a fox"])[0].equal(parts.text_encoder.encode(["a fox"])[0])
+    assert main(command("base", run)) == 0
+    trained = opened.weights("base")
+    assert not all(torch.equal(trained[name], theirs[name]) for name in theirs)
+
+
+def test_what_tells_shots_apart_may_be_another_when_a_base_trains_on(
+    model: Path, command: Command, lively: Callable[..., Preset], tmp_path: Path
+) -> None:
+    def adopted(run: Path, source: Path, indicator: str) -> tuple[dict[str, torch.Tensor], Path]:
+        changes, out = (f"model.transformer.indicator={indicator}",), run / "model"
+        assert main([*command("adopt", run, changes=changes), "--model", str(source)]) == 0
+        assert main(command("base", run, changes=changes)) == 0
+        assert main([*command("export", run, changes=changes), "-o", str(out), "--stage", "base"]) == 0
+        return Run(run, lively(*changes), Execution(torch.device("cpu"))).weights("base"), out
+
+    learned, exported = adopted(tmp_path / "learned", model, "learned")
+    assert "shot_embedding" in learned
+    assert open_parts(str(exported), "cpu", torch.float32).config.transformer.indicator == "learned"
+    back, _ = adopted(tmp_path / "back", exported, "none")
+    assert learned.keys() - back.keys() == {"shot_embedding"}
+
+
+def test_stages_can_be_taken_alone_and_no_stage_twice(
+    model: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    wider = ("model.transformer.ffn_dim=64",)
+    assert main([*command("adopt", run, changes=wider), "--model", str(model)]) == 2
+    assert "has another transformer; set model.transformer.ffn_dim=48" in capsys.readouterr().err
+    assert main([*command("adopt", run, "codec", "text", changes=wider), "--model", str(model)]) == 0
+    assert [stage for stage in PRETRAINED_STAGES if find_checkpoints(run / stage)] == ["codec", "text"]
+    shutil.rmtree(run / "text")
+    assert main(command("text", run, changes=wider)) == 0
+    assert main([*command("adopt", run, "text"), "--model", str(model)]) == 2
+    assert "has a text of its own already" in capsys.readouterr().err
+    assert main([*command("adopt", run, "teacher"), "--model", str(model)]) == 2
+    assert "expected stages of codec, text, base" in capsys.readouterr().err
+
+
+def test_what_was_interrupted_goes_on_and_what_is_done_stays(
+    model: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], finished: Path
+) -> None:
+    run = tmp_path / "run"
+    assert main([*command("adopt", run, "codec"), "--model", str(model)]) == 0
+    assert main([*command("adopt", run), "--model", str(model)]) == 0
+    assert [stage for stage in PRETRAINED_STAGES if find_checkpoints(run / stage)] == list(PRETRAINED_STAGES)
+    assert main(command("base", run)) == 0
+    before = {path: path.read_bytes() for path in run.rglob("*.distcp")}
+    assert main([*command("adopt", run), "--model", str(model)]) == 0
+    assert {path: path.read_bytes() for path in run.rglob("*.distcp")} == before
+    other = tmp_path / "other"
+    assert main([*command("export", finished), "-o", str(other), "--stage", "stage2"]) == 0
+    assert main([*command("adopt", run), "--model", str(other)]) == 2
+    assert "base was made with another model; remove it first" in capsys.readouterr().err
+
+
+def test_the_guide_says_how_the_model_in_the_package_is_trained_on(tmp_path: Path) -> None:
+    guide = (SCRIPT.parents[2] / "docs" / "training.md").read_text().splitlines()
+    (line,) = (line for line in guide if line.startswith("ADOPT=storyworld BASE=1 "))
+    changes = [after for word, after in pairwise(line.split()) if word == "--set"]
+    run = Run(tmp_path, get_preset("storyworld-card", changes), Execution(torch.device("cpu")))
+    parts = open_parts("storyworld", "cpu", torch.float32)
+    for stage in PRETRAINED_STAGES:
+        check_shape(run, stage, parts, "storyworld")
+
+
+def test_a_codec_cannot_be_taken_from_a_model_of_wans_vae(lively: Callable[..., Preset], tmp_path: Path) -> None:
+    run = Run(tmp_path, lively(), Execution(torch.device("cpu")))
+    shape = replace(run.preset.model, block_codec=None, wan_vae=WanVAEConfig(dim=4))
+    parts = replace(open_parts("storyworld", "cpu"), config=shape)
+    with pytest.raises(InputError, match="wan is of Wan's VAE and has no block_codec; take other stages than codec"):
+        check_shape(run, "codec", parts, "wan")
+    check_shape(run, "text", parts, "wan")
+
+
+def test_the_recipe_for_one_card_runs_every_stage_beside_the_making_of_samples(model: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    own = {"PRESET": "tiny", "RUN": str(run), "WORKERS": "1", "ADOPT": str(model), "BASE": "1"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run([str(SCRIPT), "--device", "cpu"], env=os.environ | own | {"PATH": path}, check=True, timeout=300)
+    assert find_checkpoints(run / "stage2")
+    assert len(list((run / "latents" / "shots").glob("*.safetensors"))) == 2
