@@ -5,6 +5,9 @@ import os
 
 from hypothesis import settings
 
+pytest_plugins = ["published_models"]
+
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 settings.register_profile("any-machine", deadline=None)

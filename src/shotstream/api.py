@@ -6,26 +6,26 @@ from pathlib import Path
 from shotstream.core.rng import Noise
 from shotstream.core.spec import MAX_CHUNKS, VideoSize
 from shotstream.engine.story import Story
-from shotstream.engine.warmup import throw_away_shot
+from shotstream.engine.warmup import make_warmup_shot
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.device import pick_device, pick_dtype
 from shotstream.model.text_encoder import TruncationReport
 from shotstream.runtime.compile import stop_compiling
-from shotstream.runtime.options import Running, make_ready
-from shotstream.weights.build import ModelParts
-from shotstream.weights.hub import open_parts
+from shotstream.runtime.options import RunOptions, apply_options
+from shotstream.weights.build import ModelComponents
+from shotstream.weights.hub import open_components
 
 
 class Model:
     """A model ready to tell stories."""
 
-    def __init__(self, parts: ModelParts, running: Running = Running()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, parts: ModelComponents, running: RunOptions = RunOptions()) -> None:  # noqa: B008 (frozen)
         """Makes the parts ready to run as they are asked to.
 
         Raises:
             InputError: something that is asked for cannot be had here.
         """
-        self.parts, self._running = make_ready(parts, running), running
+        self.parts, self._running = apply_options(parts, running), running
 
     @property
     def config(self) -> ModelConfig:
@@ -66,7 +66,7 @@ class Model:
         What a compiled model has not compiled by then is run as it is, so that no live story waits for a compiler. With
         graphs the shot has all windows, so that the first story finds them recorded.
         """
-        throw_away_shot(self.parts, MAX_CHUNKS if self._running.graphs else 1)
+        make_warmup_shot(self.parts, MAX_CHUNKS if self._running.graphs else 1)
         if self._running.compiled:
             stop_compiling()
 
@@ -110,5 +110,5 @@ def open_model(
     """
     where = pick_device(device)
     texts = where if text_device is None else pick_device(text_device)
-    parts = open_parts(source, where, pick_dtype(where, dtype), text_device=texts, decoder=decoder)
-    return Model(parts, Running(compiled, graphs, fp8, fp8_attention, steps))
+    parts = open_components(source, where, pick_dtype(where, dtype), text_device=texts, decoder=decoder)
+    return Model(parts, RunOptions(compiled, graphs, fp8, fp8_attention, steps))

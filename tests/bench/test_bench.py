@@ -18,11 +18,11 @@ from shotstream.bench.roofline import Probe, best_s, probe
 from shotstream.bench.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.cli import main
 from shotstream.core.errors import InputError
-from shotstream.core.profiling import Part, PartClock, no_clock
+from shotstream.core.profiling import Part, SpanProfiler, no_profiler
 from shotstream.engine.story import Story
 from shotstream.model.config import SamplerConfig
 from shotstream.model.transformer import Transformer
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 
 SHOT = ShotTiming(arrivals_s=(1.0, 2.0, 4.0), frames=(9, 12, 12), total_s=5.0)
 
@@ -68,7 +68,7 @@ def test_a_viewer_waits_for_what_is_late() -> None:
 
 def test_a_clock_adds_up_while_it_runs() -> None:
     waits: list[str] = []
-    clock = PartClock(lambda: waits.append("device"))
+    clock = SpanProfiler(lambda: waits.append("device"))
     for _ in range(2):
         with clock("decode"):
             time.sleep(0.01)
@@ -81,14 +81,14 @@ def test_a_clock_adds_up_while_it_runs() -> None:
 
 
 def test_parts_do_not_contain_each_other_and_a_failure_ends_one() -> None:
-    clock = PartClock()
+    clock = SpanProfiler()
     with clock("text"), pytest.raises(AssertionError, match="'context' inside"), clock("context"):
         pass
     with pytest.raises(ValueError, match="broken"), clock("denoise"):
         raise ValueError("broken")
     with clock("denoise"):
         pass
-    with no_clock("text"), no_clock("context"):
+    with no_profiler("text"), no_profiler("context"):
         pass
 
 
@@ -147,7 +147,7 @@ def test_a_probe_takes_the_best_run() -> None:
 
 
 def test_the_captions_that_are_counted_are_those_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = random_parts(replace(SHAPES["tiny"], sampler=SamplerConfig(steps=(1000.0,))))
+    parts = random_components(replace(SHAPES["tiny"], sampler=SamplerConfig(steps=(1000.0,))))
     encode, read_text = parts.text_encoder.encode, parts.transformer.read_text
     encoded: list[str] = []
     read: list[int] = []

@@ -19,7 +19,7 @@ from shotstream.model.config import SamplerConfig, TinyDecoderConfig, WanVAEConf
 from shotstream.model.tiny_vae import TinyDecoder, TinyWanVAE
 from shotstream.parity.versus import check_comparable
 from shotstream.train.presets import TINY
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 from shotstream.weights.directory import write_directory
 from shotstream.weights.wan_layouts import WAN_1_3B
 
@@ -36,7 +36,7 @@ LOSSY = replace(WAN, tiny_decoder=NARROW)
 
 
 def test_the_figure_is_that_of_the_latents_that_were_decoded() -> None:
-    parts = random_parts(LOSSY)
+    parts = random_components(LOSSY)
     codec = parts.codec
     assert isinstance(codec, TinyWanVAE)
     latents = torch.randn(1, 5, 16, 4, 6, generator=torch.Generator().manual_seed(0))
@@ -53,7 +53,7 @@ def test_the_figure_is_that_of_the_latents_that_were_decoded() -> None:
 
 def test_equal_pictures_with_one_in_a_hundred_off_by_a_fifth() -> None:
     """Worked out by hand: the mean square is 4 / 10^4, so that the peak's square of 4 lies 40 dB above."""
-    parts = random_parts(LOSSY)
+    parts = random_components(LOSSY)
 
     class Off(TinyWanVAE):
         def decode(self, latents: torch.Tensor) -> torch.Tensor:
@@ -68,7 +68,7 @@ def test_equal_pictures_with_one_in_a_hundred_off_by_a_fifth() -> None:
 
 
 def test_models_that_decode_exactly_have_no_figure() -> None:
-    parts = random_parts(WAN)
+    parts = random_components(WAN)
     with noting_latents(parts.codec) as noted:
         parts.codec.decode(torch.zeros(1, 1, 16, 4, 6))
     assert noted == []
@@ -78,7 +78,7 @@ def test_models_that_decode_exactly_have_no_figure() -> None:
 @pytest.fixture
 def measure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """The bench of a small model with Wan's VAE, and what it says; a decoder lies beside."""
-    write_directory(random_parts(WAN), tmp_path / "wan")
+    write_directory(random_components(WAN), tmp_path / "wan")
     save_file(TinyDecoder(NARROW).state_dict(), tmp_path / "tiny.safetensors")
     words = ["bench", "--model", str(tmp_path / "wan"), "--device", "cpu", "--shots", "1", "--chunks", "1"]
 

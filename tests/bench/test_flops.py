@@ -15,7 +15,7 @@ from shotstream.model.wan_vae import WanVAE
 from shotstream.model.wan_vae_layers import StreamState
 from shotstream.story.captions import compose_caption
 from shotstream.train.presets import STORYWORLD, TINY
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 from shotstream.weights.wan_layouts import WAN_1_3B
 
 TERA = 1e12
@@ -127,7 +127,7 @@ CASES["a tiny decoder"] = replace(CASES["Wan's VAE"], tiny_decoder=TinyDecoderCo
 
 @pytest.mark.parametrize("config", CASES.values(), ids=CASES)
 def test_a_real_shot_computes_as_much(config: ModelConfig) -> None:
-    parts = random_parts(config)
+    parts = random_components(config)
     texts = ["a", "a longer one", "the one that counts"]
     with Story(parts, "G.") as story, sdpa_kernel(SDPBackend.MATH):
         for text in texts[:-1]:

@@ -10,23 +10,23 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.cli import main
-from shotstream.core.profiling import Part, PartClock
+from shotstream.core.profiling import Part, SpanProfiler
 from shotstream.engine import warmup as warm
 from shotstream.engine.story import Story
 from shotstream.train.presets import TINY
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 from shotstream.weights.directory import write_directory
 
 
 @pytest.fixture
-def parts() -> ModelParts:
-    return random_parts(TINY.model)
+def parts() -> ModelComponents:
+    return random_components(TINY.model)
 
 
-def test_every_part_of_a_shot_is_run(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = PartClock()
+def test_every_part_of_a_shot_is_run(parts: ModelComponents, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SpanProfiler()
     monkeypatch.setattr(warm, "Story", functools.partial(Story, clock=clock))
-    warm.throw_away_shot(parts, 2)
+    warm.make_warmup_shot(parts, 2)
     assert set(clock.seconds) == set(get_args(Part))
     one_chunk = set(clock.seconds) - {"commit"}
     clock.calls.clear()
@@ -34,14 +34,14 @@ def test_every_part_of_a_shot_is_run(parts: ModelParts, monkeypatch: pytest.Monk
     assert set(clock.seconds) == one_chunk
 
 
-def test_nothing_is_left(parts: ModelParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left(parts: ModelComponents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     Model(parts).warm_up()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_says_what_each_step_took(
-    parts: ModelParts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    parts: ModelComponents, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_directory(parts, tmp_path / "model")
     assert main(["warmup", "--model", str(tmp_path / "model"), "--device", "cpu", "--text-device", "cpu"]) == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shotstream.core.background_writer import Film
+from shotstream.core.background_writer import BackgroundVideoWriter
 from shotstream.core.errors import InputError
 from shotstream.core.video import Frames, read_video
 
@@ -16,20 +16,20 @@ def pieces(count: int) -> list[Frames]:
 
 
 def test_a_film_is_what_was_added_in_order(tmp_path: Path) -> None:
-    film, made = Film(tmp_path / "a.mkv", 16), pieces(9)
+    film, made = BackgroundVideoWriter(tmp_path / "a.mkv", 16), pieces(9)
     assert film.extend(made).finish() == 27
     assert np.array_equal(read_video(tmp_path / "a.mkv"), np.concatenate(made))
 
 
 def test_a_film_has_no_name_before_it_is_finished(tmp_path: Path) -> None:
-    film = Film(tmp_path / "a.mkv", 16).extend(pieces(2))
+    film = BackgroundVideoWriter(tmp_path / "a.mkv", 16).extend(pieces(2))
     assert not (tmp_path / "a.mkv").exists()
     film.abandon()
     assert not list(tmp_path.iterdir())
 
 
 def test_what_goes_wrong_is_said_at_the_end(tmp_path: Path) -> None:
-    film = Film(tmp_path / "a.mkv", 16).extend([*pieces(1), np.zeros((1, 16, 16, 3), np.uint8)])
+    film = BackgroundVideoWriter(tmp_path / "a.mkv", 16).extend([*pieces(1), np.zeros((1, 16, 16, 3), np.uint8)])
     with pytest.raises(InputError, match="expected frames of 48x32, got 16x16"):
         film.finish()
     assert not list(tmp_path.iterdir())
@@ -37,5 +37,5 @@ def test_what_goes_wrong_is_said_at_the_end(tmp_path: Path) -> None:
 
 def test_a_film_has_at_least_one_frame(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not one frame"):
-        Film(tmp_path / "a.mkv", 16).finish()
+        BackgroundVideoWriter(tmp_path / "a.mkv", 16).finish()
     assert not list(tmp_path.iterdir())

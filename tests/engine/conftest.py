@@ -12,7 +12,7 @@ from shotstream.model.config import (
     TextEncoderConfig,
     TransformerConfig,
 )
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 
 
 def _tiny_config(**codec: object) -> ModelConfig:
@@ -46,12 +46,12 @@ def tiny_config() -> Callable[..., ModelConfig]:
 
 
 @pytest.fixture(scope="session")
-def parts() -> ModelParts:
-    return random_parts(_tiny_config())
+def parts() -> ModelComponents:
+    return random_components(_tiny_config())
 
 
 @pytest.fixture
-def encoded(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def encoded(parts: ModelComponents, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the text encoder is asked for."""
     asked: list[str] = []
     encode = parts.text_encoder.encode

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from shotstream.core.spec import VideoSize
-from shotstream.engine.bidirectional_rollout import WholeShotRollout, see_both_ways
+from shotstream.engine.bidirectional_rollout import WholeShotRollout, bidirectional_velocity
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
@@ -24,7 +24,7 @@ from shotstream.model.config import (
 )
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 
 TEACHER = SamplerConfig("euler", num_steps=3, shift=3.0, guidance=2.5, order="whole", context_timestep="clean")
 SHAPE = TransformerConfig(
@@ -85,12 +85,12 @@ def test_a_whole_shot_is_the_velocity_integrated(context_timestep: Literal["targ
 @pytest.mark.parametrize("injection", ["frame", "channel"])
 def test_every_latent_sees_every_other_and_the_context(injection: Injection) -> None:
     net, given = network(injection), inputs(2)
-    predict = see_both_ways(net, given, Sampler.from_config(TEACHER))
+    predict = bidirectional_velocity(net, given, Sampler.from_config(TEACHER))
     x = torch.cat([chunk_noise(0, 0), chunk_noise(1, 0)], 1)
     before, later = predict(x, 0.5), x.clone()
     later[:, -1] += 1
     assert not torch.allclose(predict(later, 0.5)[:, 0], before[:, 0])
-    other = see_both_ways(net, replace(given, context=given.context + 1), Sampler.from_config(TEACHER))
+    other = bidirectional_velocity(net, replace(given, context=given.context + 1), Sampler.from_config(TEACHER))
     assert not torch.allclose(other(x, 0.5), before)
 
 
@@ -101,16 +101,18 @@ def test_without_guidance_the_negative_is_not_asked() -> None:
     net.register_forward_hook(lambda *_: calls.append(1))
     for guidance, forwards in ((1.0, 1), (2.0, 2)):
         calls.clear()
-        see_both_ways(net, given, Sampler.from_config(replace(TEACHER, guidance=guidance)))(chunk_noise(0, 0), 0.5)
+        bidirectional_velocity(net, given, Sampler.from_config(replace(TEACHER, guidance=guidance)))(
+            chunk_noise(0, 0), 0.5
+        )
         assert len(calls) == forwards
 
 
 @pytest.fixture(scope="module")
-def parts() -> ModelParts:
-    return random_parts(MODEL)
+def parts() -> ModelComponents:
+    return random_components(MODEL)
 
 
-def test_a_teacher_tells_a_story(parts: ModelParts) -> None:
+def test_a_teacher_tells_a_story(parts: ModelComponents) -> None:
     told = []
     for _ in range(2):
         with Story(parts, "a story.", seed=1) as story:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.engine.context import caption_vector, recall
+from shotstream.engine.context import caption_vector, select_context_frames
 from shotstream.engine.story import Story
-from shotstream.engine.text_cache import CaptionReader
+from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import SamplerConfig
 from shotstream.story.selectors import get_selector
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 
 def make(story: Story, text: str, **options: object) -> np.ndarray:
@@ -26,7 +26,7 @@ def frames(story: Story) -> list[np.ndarray]:
     return [story.history.frames(shot) for shot in range(len(story.history))]
 
 
-def test_another_take_changes_what_follows_and_nothing_before(parts: ModelParts) -> None:
+def test_another_take_changes_what_follows_and_nothing_before(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         first = [make(story, text) for text in ("a fox walks", "a bear sleeps", "they dance")]
         story.rewind(1)
@@ -44,7 +44,7 @@ def test_another_take_changes_what_follows_and_nothing_before(parts: ModelParts)
     assert np.array_equal(third, straight[3]), "a branch goes on as if there had been no other"
 
 
-def test_switching_makes_nothing(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_switching_makes_nothing(parts: ModelComponents, monkeypatch: pytest.MonkeyPatch) -> None:
     with Story(parts, "a story.") as story:
         make(story, "a fox walks")
         story.rewind(0)
@@ -60,7 +60,7 @@ def test_switching_makes_nothing(parts: ModelParts, monkeypatch: pytest.MonkeyPa
             assert story.history.records[0].caption == branch.captions[0]
 
 
-def test_a_tree_is_resumed_as_it_was_left(parts: ModelParts, tmp_path: Path) -> None:
+def test_a_tree_is_resumed_as_it_was_left(parts: ModelComponents, tmp_path: Path) -> None:
     def direct(step: int, story: Story) -> np.ndarray:
         match step:
             case 0 | 1:
@@ -85,7 +85,7 @@ def test_a_tree_is_resumed_as_it_was_left(parts: ModelParts, tmp_path: Path) -> 
         assert [branch.takes for branch in branches] == [(1, 1), (0, 0, 0)]
 
 
-def test_going_back_while_a_shot_is_made_keeps_what_there_is_of_it(parts: ModelParts) -> None:
+def test_going_back_while_a_shot_is_made_keeps_what_there_is_of_it(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         make(story, "a fox walks")
         next(story.shot("a bear sleeps", 7))
@@ -96,7 +96,7 @@ def test_going_back_while_a_shot_is_made_keeps_what_there_is_of_it(parts: ModelP
         assert story.history.lengths == [9, 9]
 
 
-def test_a_shot_goes_on_where_there_is_nothing_to_go_to(parts: ModelParts) -> None:
+def test_a_shot_goes_on_where_there_is_nothing_to_go_to(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         shot = story.shot("a fox walks", 2)
         with pytest.raises(InputError, match="expected a shot from 0 to 0"):
@@ -110,7 +110,7 @@ def test_a_shot_goes_on_where_there_is_nothing_to_go_to(parts: ModelParts) -> No
         assert story.history.lengths == [21]
 
 
-def test_what_is_no_shot_and_no_branch_is_refused(parts: ModelParts) -> None:
+def test_what_is_no_shot_and_no_branch_is_refused(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         make(story, "a fox walks")
         for shot in (-1, 2):
@@ -122,10 +122,10 @@ def test_what_is_no_shot_and_no_branch_is_refused(parts: ModelParts) -> None:
             story.shot("a fox walks", seed=-1)
 
 
-def test_a_cast_is_remembered_from_the_first_shot_on(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cast_is_remembered_from_the_first_shot_on(parts: ModelComponents, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[list[str]] = []
-    real = CaptionReader.read
-    monkeypatch.setattr(CaptionReader, "read", lambda self, texts: read.append(list(texts)) or real(self, texts))
+    real = TextCache.read
+    monkeypatch.setattr(TextCache, "read", lambda self, texts: read.append(list(texts)) or real(self, texts))
     made = []
     for images in ((), (0,), (1,)):
         read.clear()
@@ -138,16 +138,16 @@ def test_a_cast_is_remembered_from_the_first_shot_on(parts: ModelParts, monkeypa
     assert not any(np.array_equal(made[a], made[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
-def test_later_the_cast_has_a_frame_each_at_most_half_and_stands_first(parts: ModelParts) -> None:
+def test_later_the_cast_has_a_frame_each_at_most_half_and_stands_first(parts: ModelComponents) -> None:
     select = get_selector("dynamic")
     with Story(parts, "a story.") as story:
         for member in range(2):
             story.add_cast(picture(member), f"member {member}")
-        alone = recall(story.history, select, "next", len(story.history.cast))
+        alone = select_context_frames(story.history, select, "next", len(story.history.cast))
         assert alone.captions == ("a story.shot0:member 0",) * 3 + ("a story.shot0:member 1",) * 3
         for text in ("a fox walks", "a bear sleeps"):
             make(story, text)
-        both = recall(story.history, select, "next", len(story.history.cast))
+        both = select_context_frames(story.history, select, "next", len(story.history.cast))
         assert both.shots == (0, 0, 0, 0, 1, 1)
         assert both.captions[:4] == (
             "a story.shot0:member 0",
@@ -159,11 +159,11 @@ def test_later_the_cast_has_a_frame_each_at_most_half_and_stands_first(parts: Mo
         assert both.pixels.shape == (1, 6, 3, 32, 48)
         for member in range(2, 5):
             story.add_cast(picture(member), f"member {member}")
-        many = recall(story.history, select, "next", len(story.history.cast))
+        many = select_context_frames(story.history, select, "next", len(story.history.cast))
         assert many.captions[:3] == tuple(f"a story.shot0:member {member}" for member in (2, 3, 4))
 
 
-def test_a_cast_that_joins_later_changes_only_what_comes_and_is_resumed(parts: ModelParts, tmp_path: Path) -> None:
+def test_a_cast_that_joins_later_changes_only_what_comes_and_is_resumed(parts: ModelComponents, tmp_path: Path) -> None:
     with Story(parts, "a story.") as plain, Story(parts, "a story.", directory=tmp_path) as story:
         assert np.array_equal(make(plain, "a fox walks"), make(story, "a fox walks"))
         story.add_cast(picture(0), "a bear")
@@ -178,7 +178,7 @@ def test_a_cast_that_joins_later_changes_only_what_comes_and_is_resumed(parts: M
 
 
 def test_relevant_reads_each_caption_once_and_is_a_storys_choice(
-    parts: ModelParts, monkeypatch: pytest.MonkeyPatch
+    parts: ModelComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
     encode = parts.text_encoder.encode
@@ -187,13 +187,13 @@ def test_relevant_reads_each_caption_once_and_is_a_storys_choice(
         for text in ("aaaa", "bbbb", "cccc", "dddd", "aaaa"):
             make(story, text)
         assert story.history.identity.context == "relevant"
-        shots = set(recall(story.history, story._memory._select, "aaaa", 0).shots)
+        shots = set(select_context_frames(story.history, story._memory._select, "aaaa", 0).shots)
     assert {0, 4} < shots
     assert len(shots) == 3
     assert [read.count(text) for text in ("aaaa", "bbbb", "cccc", "dddd")] == [1] * 4
 
 
-def test_a_captions_vector_is_the_mean_of_what_is_no_padding(parts: ModelParts) -> None:
+def test_a_captions_vector_is_the_mean_of_what_is_no_padding(parts: ModelComponents) -> None:
     rows = parts.text_encoder.encode(["a fox"])[0]
     length = int(parts.text_encoder.tokenize(["a fox"])[1].sum())
     assert length < len(rows)

@@ -15,12 +15,12 @@ from shotstream.api import Model
 from shotstream.core.errors import InputError
 from shotstream.engine.story import Story
 from shotstream.model.config import ModelConfig, SamplerConfig
-from shotstream.model.cuda_graphs import CudaRecorder, Graphs, Recorder, Run
+from shotstream.model.cuda_graphs import CudaGraphPool, CudaGraphRecorder, Recorder, Run
 from shotstream.runtime import compile as compiled
 from shotstream.runtime import options as running
-from shotstream.runtime.options import Running, make_ready
+from shotstream.runtime.options import RunOptions, apply_options
 from shotstream.story.layout import shot_layout
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 
 GUIDED = SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)
 WINDOWS, RING = 7, 6
@@ -57,8 +57,8 @@ class Rerun:
         return again
 
 
-def recorded(parts: ModelParts, recorder: Recorder) -> ModelParts:
-    return replace(parts, graphs=Graphs(parts.transformer, recorder))
+def recorded(parts: ModelComponents, recorder: Recorder) -> ModelComponents:
+    return replace(parts, graphs=CudaGraphPool(parts.transformer, recorder))
 
 
 def tell(story: Story, shots: list[Shot]) -> Iterator[np.ndarray]:
@@ -72,7 +72,7 @@ def tell(story: Story, shots: list[Shot]) -> Iterator[np.ndarray]:
 
 
 @pytest.mark.parametrize("sampler", [None, GUIDED], ids=["few_step", "guided"])
-def test_a_directed_story_is_the_same(parts: ModelParts, sampler: SamplerConfig | None) -> None:
+def test_a_directed_story_is_the_same(parts: ModelComponents, sampler: SamplerConfig | None) -> None:
     recorder = Rerun()
     with (
         Story(parts, "a story.", sampler=sampler) as plain,
@@ -86,7 +86,7 @@ def test_a_directed_story_is_the_same(parts: ModelParts, sampler: SamplerConfig 
     assert recorder.runs == 2 * chunks + commits, "steps and clean passes; what is read again runs as it is"
 
 
-def test_stories_in_turn_have_recordings_of_their_own_and_leave_them_to_others(parts: ModelParts) -> None:
+def test_stories_in_turn_have_recordings_of_their_own_and_leave_them_to_others(parts: ModelComponents) -> None:
     recorder = Rerun()
     graphed = recorded(parts, recorder)
     one, two = [("a fox walks", 3, {1: "a fox runs"}, 3), ("night", 2, {}, 2)], [("a bear sleeps", 4, {}, 4)]
@@ -102,7 +102,7 @@ def test_stories_in_turn_have_recordings_of_their_own_and_leave_them_to_others(p
     assert len(recorder.shapes) == 3 + 4 + 1, "the first story was left last, and saw three windows"
 
 
-def test_a_story_that_is_over_leaves_its_recordings_to_the_next(parts: ModelParts) -> None:
+def test_a_story_that_is_over_leaves_its_recordings_to_the_next(parts: ModelComponents) -> None:
     recorder = Rerun()
     graphed = recorded(parts, recorder)
     for expected in (1, 1, 1):
@@ -114,7 +114,7 @@ def test_a_story_that_is_over_leaves_its_recordings_to_the_next(parts: ModelPart
     assert len(recorder.shapes) == 2, "another size of cache"
 
 
-def test_a_shot_that_goes_on_after_its_story_keeps_its_memory_to_itself(parts: ModelParts) -> None:
+def test_a_shot_that_goes_on_after_its_story_keeps_its_memory_to_itself(parts: ModelComponents) -> None:
     graphed = recorded(parts, Rerun())
     left = Story(graphed, "a story.")
     shot = left.shot("a fox walks", 2)
@@ -131,7 +131,7 @@ def test_a_shot_that_goes_on_after_its_story_keeps_its_memory_to_itself(parts: M
 @pytest.mark.parametrize(("part", "choice"), [("indicator", "learned"), ("injection", "channel")])
 def test_other_designs_are_the_same(part: str, choice: str, tiny_config: Callable[..., ModelConfig]) -> None:
     config = tiny_config()
-    parts = random_parts(replace(config, transformer=replace(config.transformer, **{part: choice})))
+    parts = random_components(replace(config, transformer=replace(config.transformer, **{part: choice})))
     recorder = Rerun()
     shots = [("a fox walks", 2, {}, 2), ("a bear sleeps", 2, {}, 2)]
     with Story(parts, "a story.") as plain, Story(recorded(parts, recorder), "a story.") as story:
@@ -147,7 +147,7 @@ def test_compiled_blocks_are_recorded_too(
     monkeypatch.setenv("CXX", "true")
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     shots = [("a fox walks", 2, {1: "a fox runs"}, 2), ("a bear sleeps", 1, {}, 1)]
-    parts, recorder = random_parts(tiny_config()), Rerun()
+    parts, recorder = random_components(tiny_config()), Rerun()
     compiled.compile_blocks(parts.transformer)
     with Story(parts, "a story.") as story:
         expected = list(tell(story, shots))
@@ -156,10 +156,12 @@ def test_compiled_blocks_are_recorded_too(
     assert len(recorder.shapes) == 2
 
 
-def test_the_first_story_after_a_warm_up_finds_all_windows(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_story_after_a_warm_up_finds_all_windows(
+    parts: ModelComponents, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recorder = Rerun()
-    monkeypatch.setattr(running, "CudaRecorder", lambda _: recorder)
-    model = Model(parts, Running(graphs=True))
+    monkeypatch.setattr(running, "CudaGraphRecorder", lambda _: recorder)
+    model = Model(parts, RunOptions(graphs=True))
     model.warm_up()
     assert len(recorder.shapes) == WINDOWS
     with model.story("a story.") as story:
@@ -167,9 +169,9 @@ def test_the_first_story_after_a_warm_up_finds_all_windows(parts: ModelParts, mo
     assert len(recorder.shapes) == WINDOWS
 
 
-def test_a_result_stays_what_it_is_and_gradient_is_never_recorded(parts: ModelParts) -> None:
+def test_a_result_stays_what_it_is_and_gradient_is_never_recorded(parts: ModelComponents) -> None:
     recorder, transformer = Rerun(), parts.transformer
-    forward = Graphs(transformer, recorder).borrow((1, (4, 6), 9, 6))
+    forward = CudaGraphPool(transformer, recorder).borrow((1, (4, 6), 9, 6))
     layout = shot_layout(0, [], 6, 3).target
     placement, source = transformer.place(layout, (4, 6)), torch.Generator().manual_seed(0)
     captions = torch.randn(1, 2, 32, 16, generator=source)
@@ -190,16 +192,16 @@ def test_a_result_stays_what_it_is_and_gradient_is_never_recorded(parts: ModelPa
     assert len(recorder.shapes) == 1
 
 
-def test_where_there_is_nothing_to_record_on_is_refused(parts: ModelParts) -> None:
+def test_where_there_is_nothing_to_record_on_is_refused(parts: ModelComponents) -> None:
     with pytest.raises(InputError, match="expected a CUDA device to record graphs on, got cpu; leave out --graphs"):
-        make_ready(parts, Running(graphs=True))
+        apply_options(parts, RunOptions(graphs=True))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device to record on")
 def test_cuda_graphs_give_the_same_frames(tiny_config: Callable[..., ModelConfig]) -> None:
     device = torch.device("cuda")
-    parts = random_parts(tiny_config(), device=device)
-    graphed = recorded(parts, CudaRecorder(device))
+    parts = random_components(tiny_config(), device=device)
+    graphed = recorded(parts, CudaGraphRecorder(device))
     with Story(parts, "a story.") as plain, Story(graphed, "a story.") as story:
         for one, other in zip(tell(plain, STORY), tell(story, STORY), strict=True):
             assert np.abs(one.astype(int) - other).max() <= 1

@@ -10,16 +10,16 @@ from torch import Tensor
 from shotstream.core.errors import InputError
 from shotstream.core.types import FrameLayout
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
-from shotstream.engine.frame_buffer import FrameStore
+from shotstream.engine.frame_buffer import FrameBuffer
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.model.codec import to_frames
 from shotstream.model.config import SamplerConfig, TransformerConfig
 from shotstream.model.kv_cache import KVCache
-from shotstream.model.rotary import time_turn
+from shotstream.model.rotary import time_rotation
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 FEW = Sampler("few_step", (1.0, 0.5))
 SIZE = (4, 6)
@@ -93,7 +93,7 @@ def test_steering_reads_the_window_again_and_goes_on_rolling() -> None:
     text = torch.cat([inputs(2).text[:, :1], steered.text[:, 1:]], 1)
     given = ShotInputs(steered.context, text, steered.layout)
     fresh = Remembering(transformer, cache, given, noise, FEW).after([clean[0], *clean[3:9]])
-    cache.turn_window(time_turn(-3, 12, torch.device("cpu")))
+    cache.rotate_window(time_rotation(-3, 12, torch.device("cpu")))
     assert torch.allclose(next(rollout), fresh.denoise(9), atol=1e-5)
     assert len(list(rollout)) == 1
 
@@ -131,7 +131,7 @@ def test_positions_stay_in_training_and_memory_flat(monkeypatch: pytest.MonkeyPa
     assert (cache.latents, cache._buffer.data_ptr(), len(rollout._window)) == (27, buffer, 7)
 
 
-def tell(parts: ModelParts, chunks: int, directory: Path | None = None) -> list[np.ndarray]:
+def tell(parts: ModelComponents, chunks: int, directory: Path | None = None) -> list[np.ndarray]:
     with Story(parts, "a story.", directory=directory) as story:
         return [
             np.concatenate(list(story.shot("a fox walks", chunks, extend=True))),
@@ -139,7 +139,7 @@ def tell(parts: ModelParts, chunks: int, directory: Path | None = None) -> list[
         ]
 
 
-def test_a_long_shot_begins_as_a_plain_one_and_is_remembered(parts: ModelParts, tmp_path: Path) -> None:
+def test_a_long_shot_begins_as_a_plain_one_and_is_remembered(parts: ModelComponents, tmp_path: Path) -> None:
     (plain, _), (long, after) = tell(parts, 7), tell(parts, 12, tmp_path)
     assert long.shape[0] == 12 * 12 - 3
     assert np.array_equal(long[:81], plain)
@@ -150,7 +150,7 @@ def test_a_long_shot_begins_as_a_plain_one_and_is_remembered(parts: ModelParts, 
         assert np.array_equal(np.concatenate(list(story.shot("a bear sleeps", 1))), after)
 
 
-def test_the_codec_streams_on_without_a_seam(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_codec_streams_on_without_a_seam(parts: ModelComponents, monkeypatch: pytest.MonkeyPatch) -> None:
     latents: list[Tensor] = []
     codec = parts.codec
     decode_next = codec.decode_next
@@ -161,7 +161,7 @@ def test_the_codec_streams_on_without_a_seam(parts: ModelParts, monkeypatch: pyt
     assert np.abs(whole.astype(int) - long).max() <= 1, "a value between two may be rounded either way"
 
 
-def test_only_a_shot_that_says_so_is_long(parts: ModelParts) -> None:
+def test_only_a_shot_that_says_so_is_long(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         with pytest.raises(InputError, match="expected a shot of 1 to 7 chunks, got 8"):
             story.shot("a fox walks", 8)
@@ -178,7 +178,7 @@ def test_only_a_shot_that_says_so_is_long(parts: ModelParts) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.bfloat16])
 def test_frames_are_kept_as_they_are_in_memory_and_on_disk(dtype: torch.dtype) -> None:
-    store = FrameStore(in_memory=10)
+    store = FrameBuffer(in_memory=10)
     frames = (torch.rand(40, 3, 4, generator=torch.Generator().manual_seed(0)) * 200).to(dtype)
     for start, stop in ((0, 4), (4, 9), (9, 20), (20, 21), (21, 40)):
         store.add(frames[start:stop])

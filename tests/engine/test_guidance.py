@@ -7,26 +7,26 @@ import pytest
 import torch
 
 from shotstream.api import Model
-from shotstream.engine.engine import CachedForward
+from shotstream.engine.engine import CachedTransformer
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.train.presets import TINY
-from shotstream.weights.build import ModelParts, fingerprint, random_parts
+from shotstream.weights.build import ModelComponents, fingerprint, random_components
 
 MIDDLE = SamplerConfig("euler", num_steps=4, shift=3.0, guidance=3.0, guided=(0.6, 0.95))
 CHANNEL = replace(TINY.model, transformer=replace(TINY.model.transformer, injection="channel"))
 
 
-def lively(config: ModelConfig) -> ModelParts:
+def lively(config: ModelConfig) -> ModelComponents:
     """A model whose captions matter."""
-    parts = random_parts(config)
+    parts = random_components(config)
     with torch.no_grad():
         for parameter in parts.transformer.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     return parts
 
 
-def told(parts: ModelParts, sampler: SamplerConfig) -> list[np.ndarray]:
+def told(parts: ModelComponents, sampler: SamplerConfig) -> list[np.ndarray]:
     with Model(parts).story("A fox.", sampler=sampler) as story:
         return [np.concatenate(list(story.shot(text, 2))) for text in ("It walks.", "It sleeps.")]
 
@@ -54,7 +54,7 @@ def test_one_branch_computes_what_it_computes_beside_the_other(
 ) -> None:
     parts = lively(config)
     made = told(parts, MIDDLE)
-    alone = CachedForward.velocity
+    alone = CachedTransformer.velocity
 
     def in_both(self, x, sigma, captions, placement, guidance=1.0) -> torch.Tensor:  # type: ignore[no-untyped-def]
         if guidance != 1:
@@ -62,7 +62,7 @@ def test_one_branch_computes_what_it_computes_beside_the_other(
         velocity, _ = self._forward(x, sigma, captions, placement, branches=2)
         return velocity.chunk(2)[0]
 
-    monkeypatch.setattr(CachedForward, "velocity", in_both)
+    monkeypatch.setattr(CachedTransformer, "velocity", in_both)
     for one, both in zip(made, told(parts, MIDDLE), strict=True):
         assert np.abs(one.astype(int) - both).max() <= 1
 

@@ -10,7 +10,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.profiling import Part
 from shotstream.engine.story import Story
 from shotstream.model.config import ModelConfig, SamplerConfig
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 
 GUIDED = SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)
 TEXTS = ("a fox walks", "a bear sleeps", "they dance")
@@ -45,7 +45,7 @@ def test_prepared_shots_are_the_same(
     sampler: SamplerConfig | None, field: str, choice: str, tiny_config: Callable[..., ModelConfig]
 ) -> None:
     config = tiny_config()
-    parts = random_parts(replace(config, transformer=replace(config.transformer, **{field: choice})))
+    parts = random_components(replace(config, transformer=replace(config.transformer, **{field: choice})))
     with Story(parts, "a story.", sampler=sampler) as plain, Story(parts, "a story.", sampler=sampler) as ahead:
         for one in (plain, ahead):
             one.add_cast(picture(0), "a hat")
@@ -54,7 +54,7 @@ def test_prepared_shots_are_the_same(
             assert np.array_equal(make(ahead, text, 2), make(plain, text, 2))
 
 
-def test_what_is_prepared_is_not_done_again(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_prepared_is_not_done_again(parts: ModelComponents, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Names()
     with Story(parts, "a story.", clock=clock) as story:
         make(story, TEXTS[0])
@@ -77,7 +77,7 @@ def test_what_is_prepared_is_not_done_again(parts: ModelParts, monkeypatch: pyte
 
 @pytest.mark.parametrize("context", ["dynamic", "relevant"])
 def test_of_a_caption_that_was_written_before_nothing_is_left_to_encode(
-    context: str, parts: ModelParts, encoded: list[str]
+    context: str, parts: ModelComponents, encoded: list[str]
 ) -> None:
     with Story(parts, "a story.", context=context) as plain, Story(parts, "a story.", context=context) as ahead:
         for text in TEXTS:
@@ -89,7 +89,9 @@ def test_of_a_caption_that_was_written_before_nothing_is_left_to_encode(
             assert np.array_equal(frames, make(plain, text, 2))
 
 
-def test_what_is_written_while_a_shot_is_made_may_steer_it_or_follow_it(parts: ModelParts, encoded: list[str]) -> None:
+def test_what_is_written_while_a_shot_is_made_may_steer_it_or_follow_it(
+    parts: ModelComponents, encoded: list[str]
+) -> None:
     def tell(story: Story, written: bool) -> list[np.ndarray]:
         shot = story.shot(TEXTS[0], 3)
         if written:
@@ -111,13 +113,13 @@ def test_what_is_written_while_a_shot_is_made_may_steer_it_or_follow_it(parts: M
         assert encoded == [], "a shot without a chunk is forgotten, and has not counted"
 
 
-def test_a_caption_is_prepared_only_where_it_is_one(parts: ModelParts, encoded: list[str]) -> None:
+def test_a_caption_is_prepared_only_where_it_is_one(parts: ModelComponents, encoded: list[str]) -> None:
     with Story(parts, "a story.") as story, pytest.raises(InputError, match="a caption that may come"):
         story.prepare(" ")
     assert encoded == []
 
 
-def test_a_story_that_goes_elsewhere_is_not_misled(parts: ModelParts) -> None:
+def test_a_story_that_goes_elsewhere_is_not_misled(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as plain, Story(parts, "a story.") as ahead:
         for one in (plain, ahead):
             for text in TEXTS:
@@ -141,7 +143,7 @@ def test_a_story_that_goes_elsewhere_is_not_misled(parts: ModelParts) -> None:
 
 
 def test_nothing_is_prepared_where_it_cannot_be_known(
-    parts: ModelParts, tiny_config: Callable[..., ModelConfig]
+    parts: ModelComponents, tiny_config: Callable[..., ModelConfig]
 ) -> None:
     with Story(parts, "a story.") as story:
         assert not story.can_prepare, "a first shot remembers nothing"
@@ -153,7 +155,7 @@ def test_nothing_is_prepared_where_it_cannot_be_known(
         shot.cut()
         assert story.can_prepare
     whole = replace(GUIDED, order="whole")
-    described_by_the_target = random_parts(replace(tiny_config(), captions="target"))
+    described_by_the_target = random_components(replace(tiny_config(), captions="target"))
     for story in (
         Story(parts, "a story.", context="relevant"),
         Story(parts, "a story.", context="none"),

@@ -12,14 +12,14 @@ from shotstream.core.errors import InputError
 from shotstream.engine.causal_rollout import ChunkNoise, ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
-from shotstream.engine.text_cache import CaptionReader
+from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import ModelConfig, SamplerConfig, TransformerConfig
 from shotstream.model.context_injection import carry_context, latents_in_front
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.story.script import Steer
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 FEW = Sampler("few_step", (1.0, 0.5))
 GUIDED = Sampler("euler", (1.0, 0.5, 0.0), guidance=2.0)
@@ -149,7 +149,7 @@ SAMPLERS = [SamplerConfig(steps=(1000.0, 500.0)), SamplerConfig("euler", num_ste
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=["few_step", "guided"])
-def test_what_was_seen_stays_and_what_comes_follows(parts: ModelParts, sampler: SamplerConfig) -> None:
+def test_what_was_seen_stays_and_what_comes_follows(parts: ModelComponents, sampler: SamplerConfig) -> None:
     with Story(parts, "a story.", sampler=sampler) as plain, Story(parts, "a story.", sampler=sampler) as steered:
         before, after = make(plain, "a fox walks", {}), make(steered, "a fox walks", {2: "a bear sleeps"})
         assert np.array_equal(before[:21], after[:21])
@@ -157,7 +157,7 @@ def test_what_was_seen_stays_and_what_comes_follows(parts: ModelParts, sampler: 
         assert not np.array_equal(make(plain, "they dance", {}), make(steered, "they dance", {}))
 
 
-def test_the_last_of_several_captions_at_a_chunk_counts(parts: ModelParts) -> None:
+def test_the_last_of_several_captions_at_a_chunk_counts(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as one, Story(parts, "a story.") as two:
         shot = one.shot("a fox walks", 3)
         next(shot)
@@ -169,7 +169,7 @@ def test_the_last_of_several_captions_at_a_chunk_counts(parts: ModelParts) -> No
         assert one.history.records[0].steers == (Steer(1, "a bear sleeps"),)
 
 
-def test_a_steered_story_is_resumed_and_replayed_to_the_same_frames(parts: ModelParts, tmp_path: Path) -> None:
+def test_a_steered_story_is_resumed_and_replayed_to_the_same_frames(parts: ModelComponents, tmp_path: Path) -> None:
     script = [("a fox walks", {1: "a bear sleeps", 2: "a bear wakes"}), ("they dance", {0: "they sit"}), ("night", {})]
     with Story(parts, "a story.") as story:
         whole = [make(story, *shot) for shot in script]
@@ -183,18 +183,18 @@ def test_a_steered_story_is_resumed_and_replayed_to_the_same_frames(parts: Model
 
 
 def test_a_remembered_frame_has_the_caption_it_was_made_under(
-    parts: ModelParts, monkeypatch: pytest.MonkeyPatch
+    parts: ModelComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[list[str]] = []
-    real = CaptionReader.read
+    real = TextCache.read
     with Story(parts, "a story.") as story:
         make(story, "a fox walks", {1: "a bear sleeps"})
-        monkeypatch.setattr(CaptionReader, "read", lambda self, texts: read.append(list(texts)) or real(self, texts))
+        monkeypatch.setattr(TextCache, "read", lambda self, texts: read.append(list(texts)) or real(self, texts))
         next(story.shot("they dance", 1))
     assert read == [["a story.shot0:a fox walks", "a story.shot0:a bear sleeps", "a story.shot1:they dance"]]
 
 
-def test_a_steering_that_no_chunk_followed_is_not_written_down(parts: ModelParts) -> None:
+def test_a_steering_that_no_chunk_followed_is_not_written_down(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         shot = story.shot("a fox walks", 3)
         next(shot)
@@ -204,7 +204,7 @@ def test_a_steering_that_no_chunk_followed_is_not_written_down(parts: ModelParts
         assert story.history.records[0].chunks == 1
 
 
-def test_what_cannot_be_steered_is_refused(parts: ModelParts) -> None:
+def test_what_cannot_be_steered_is_refused(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         shot = story.shot("a fox walks", 1)
         with pytest.raises(InputError, match="expected the caption to steer to, got an empty one"):
@@ -220,7 +220,7 @@ def test_what_cannot_be_steered_is_refused(parts: ModelParts) -> None:
         story.shot("a fox walks", 2).steer("a bear sleeps")
 
 
-def test_steering_a_model_whose_context_reads_the_new_caption_leaves_the_context(parts: ModelParts) -> None:
+def test_steering_a_model_whose_context_reads_the_new_caption_leaves_the_context(parts: ModelComponents) -> None:
     config: ModelConfig = replace(parts.config, captions="target")
     with Story(replace(parts, config=config), "a story.") as story:
         make(story, "a fox walks", {})

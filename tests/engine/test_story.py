@@ -14,28 +14,30 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_chunks
 from shotstream.core.video import probe_video
 from shotstream.engine.story import Story
-from shotstream.engine.text_cache import CaptionReader
+from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 
 FEW_STEPS = SamplerConfig(steps=(1000.0, 500.0))
 GUIDED = SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)
 SHOTS = ("a fox walks", "a bear sleeps", "they dance", "night falls")
 
 
-def tell(parts: ModelParts, shots: tuple[str, ...] = SHOTS, chunks: int = 2, **options: object) -> list[np.ndarray]:
+def tell(
+    parts: ModelComponents, shots: tuple[str, ...] = SHOTS, chunks: int = 2, **options: object
+) -> list[np.ndarray]:
     with Story(parts, "a story.", **options) as story:  # type: ignore[arg-type]
         return [np.concatenate(list(story.shot(text, chunks))) for text in shots]
 
 
 @pytest.mark.parametrize("sampler", [FEW_STEPS, GUIDED], ids=["few_step", "guided_euler"])
-def test_same_seed_same_story_and_another_seed_another(parts: ModelParts, sampler: SamplerConfig) -> None:
+def test_same_seed_same_story_and_another_seed_another(parts: ModelComponents, sampler: SamplerConfig) -> None:
     first, again, other = (tell(parts, sampler=sampler, seed=seed)[3] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-def test_frames_leave_with_their_chunk(parts: ModelParts) -> None:
+def test_frames_leave_with_their_chunk(parts: ModelComponents) -> None:
     asked: list[tuple[int, int]] = []
 
     def noise(shot: int, chunk: int, _: int, shape: object) -> torch.Tensor:
@@ -52,7 +54,7 @@ def test_frames_leave_with_their_chunk(parts: ModelParts) -> None:
         assert shot.finished
 
 
-def test_a_later_caption_changes_nothing_before(parts: ModelParts) -> None:
+def test_a_later_caption_changes_nothing_before(parts: ModelComponents) -> None:
     plain = tell(parts)
     changed = tell(parts, shots=(*SHOTS[:2], "a robot flies", SHOTS[3]))
     assert all(np.array_equal(a, b) for a, b in zip(plain[:2], changed[:2], strict=True))
@@ -61,17 +63,17 @@ def test_a_later_caption_changes_nothing_before(parts: ModelParts) -> None:
 
 
 @pytest.mark.parametrize("chunks", range(1, 8))
-def test_every_length(parts: ModelParts, chunks: int) -> None:
+def test_every_length(parts: ModelComponents, chunks: int) -> None:
     (frames,) = tell(parts, shots=SHOTS[:1], chunks=chunks)
     assert frames.shape == (frames_of_chunks(chunks), 32, 48, 3)
 
 
-def test_a_longer_shot_begins_as_a_shorter_one(parts: ModelParts) -> None:
+def test_a_longer_shot_begins_as_a_shorter_one(parts: ModelComponents) -> None:
     short, long = (tell(parts, shots=SHOTS[:1], chunks=chunks)[0] for chunks in (2, 4))
     assert np.array_equal(short, long[: len(short)])
 
 
-def test_a_cut_shot_is_a_shorter_shot(parts: ModelParts) -> None:
+def test_a_cut_shot_is_a_shorter_shot(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         shot = story.shot(SHOTS[0], 7)
         next(shot), next(shot)
@@ -82,7 +84,7 @@ def test_a_cut_shot_is_a_shorter_shot(parts: ModelParts) -> None:
     assert np.array_equal(after, tell(parts)[1])
 
 
-def test_a_shot_left_early_is_cut_when_the_next_begins(parts: ModelParts) -> None:
+def test_a_shot_left_early_is_cut_when_the_next_begins(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         next(story.shot(SHOTS[0], 7))
         list(story.shot(SHOTS[1], 1))
@@ -90,7 +92,7 @@ def test_a_shot_left_early_is_cut_when_the_next_begins(parts: ModelParts) -> Non
 
 
 def test_a_shot_left_early_is_cut_when_the_story_is_left_and_forgotten_after_an_error(
-    parts: ModelParts, tmp_path: Path
+    parts: ModelComponents, tmp_path: Path
 ) -> None:
     with Story(parts, "a story.", directory=tmp_path) as story:
         frames = next(story.shot(SHOTS[0], 7))
@@ -101,7 +103,7 @@ def test_a_shot_left_early_is_cut_when_the_story_is_left_and_forgotten_after_an_
         assert np.array_equal(story.history.frames(0), frames)
 
 
-def test_saving_cuts_a_shot_that_is_being_made(parts: ModelParts, tmp_path: Path) -> None:
+def test_saving_cuts_a_shot_that_is_being_made(parts: ModelComponents, tmp_path: Path) -> None:
     with Story(parts, "a story.") as story:
         shot = story.shot(SHOTS[0], 7)
         next(shot)
@@ -110,7 +112,7 @@ def test_saving_cuts_a_shot_that_is_being_made(parts: ModelParts, tmp_path: Path
     assert probe_video(tmp_path / "x.mp4").frames == 9
 
 
-def test_a_closed_story_says_so(parts: ModelParts, tmp_path: Path) -> None:
+def test_a_closed_story_says_so(parts: ModelComponents, tmp_path: Path) -> None:
     with Story(parts, "a story.") as story:
         list(story.shot(SHOTS[0], 1))
     picture = np.zeros((32, 48, 3), np.uint8)
@@ -128,7 +130,7 @@ def test_a_closed_story_says_so(parts: ModelParts, tmp_path: Path) -> None:
     story.close()
 
 
-def test_resumed_equals_uninterrupted(parts: ModelParts, tmp_path: Path) -> None:
+def test_resumed_equals_uninterrupted(parts: ModelComponents, tmp_path: Path) -> None:
     whole = tell(parts, directory=tmp_path / "whole")
     story = Story(parts, "a story.", directory=tmp_path / "broken")
     for text in SHOTS[:2]:
@@ -140,7 +142,7 @@ def test_resumed_equals_uninterrupted(parts: ModelParts, tmp_path: Path) -> None
     assert all(np.array_equal(a, b) for a, b in zip(whole[2:], resumed, strict=True))
 
 
-def test_another_story_in_the_directory_is_refused(parts: ModelParts, tmp_path: Path) -> None:
+def test_another_story_in_the_directory_is_refused(parts: ModelComponents, tmp_path: Path) -> None:
     tell(parts, shots=SHOTS[:1], directory=tmp_path, seed=1)
     with pytest.raises(InputError, match="seed"):
         Story(parts, "a story.", directory=tmp_path, seed=2)
@@ -156,14 +158,14 @@ def test_another_story_in_the_directory_is_refused(parts: ModelParts, tmp_path: 
     ],
 )
 def test_what_cannot_begin_leaves_nothing(
-    parts: ModelParts, tmp_path: Path, options: dict[str, object], message: str
+    parts: ModelComponents, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
         Story(parts, "a story.", directory=tmp_path / "story", **options)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_remembered_is_the_models_choice_unless_told_otherwise(parts: ModelParts) -> None:
+def test_what_is_remembered_is_the_models_choice_unless_told_otherwise(parts: ModelComponents) -> None:
     choosing = replace(parts, config=replace(parts.config, context="first_last"))
     asked, unasked = tell(parts, context="first_last"), tell(choosing)
     assert all(np.array_equal(a, b) for a, b in zip(asked, unasked, strict=True))
@@ -173,10 +175,12 @@ def test_what_is_remembered_is_the_models_choice_unless_told_otherwise(parts: Mo
         assert story.history.identity.context == "first_last"
 
 
-def test_with_the_targets_caption_only_no_other_is_read(parts: ModelParts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_the_targets_caption_only_no_other_is_read(
+    parts: ModelComponents, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[list[str]] = []
-    real = CaptionReader.read
-    monkeypatch.setattr(CaptionReader, "read", lambda self, texts: read.append(list(texts)) or real(self, texts))
+    real = TextCache.read
+    monkeypatch.setattr(TextCache, "read", lambda self, texts: read.append(list(texts)) or real(self, texts))
     tell(replace(parts, config=replace(parts.config, captions="target")), SHOTS[:3], 1)
     assert read == [[f"a story.shot{index}:{text}"] for index, text in enumerate(SHOTS[:3])]
     read.clear()
@@ -189,7 +193,7 @@ def test_a_context_in_channels_is_remembered_too(
     tiny_config: Callable[..., ModelConfig], sampler: SamplerConfig
 ) -> None:
     config = tiny_config()
-    parts = random_parts(replace(config, transformer=replace(config.transformer, injection="channel")))
+    parts = random_components(replace(config, transformer=replace(config.transformer, injection="channel")))
     plain = tell(parts, SHOTS[:3], sampler=sampler)
     changed = tell(parts, (SHOTS[0], "a robot flies", SHOTS[2]), sampler=sampler)
     assert np.array_equal(plain[0], changed[0])
@@ -197,25 +201,25 @@ def test_a_context_in_channels_is_remembered_too(
 
 
 @pytest.mark.parametrize(("text", "chunks"), [("", 1), ("  ", 1), ("a fox", 0), ("a fox", 8)])
-def test_bad_shots_are_refused(parts: ModelParts, text: str, chunks: int) -> None:
+def test_bad_shots_are_refused(parts: ModelComponents, text: str, chunks: int) -> None:
     with Story(parts, "a story.") as story, pytest.raises(InputError, match="expected"):
         story.shot(text, chunks)
 
 
-def test_saving_without_a_shot_is_refused(parts: ModelParts, tmp_path: Path) -> None:
+def test_saving_without_a_shot_is_refused(parts: ModelComponents, tmp_path: Path) -> None:
     with Story(parts, "a story.") as story, pytest.raises(InputError, match="at least one shot"):
         story.save(tmp_path / "x.mp4")
     assert not list(tmp_path.iterdir())
 
 
 def test_streams_through_wans_codec_too(tiny_config: Callable[..., ModelConfig]) -> None:
-    parts = random_parts(tiny_config(wan_vae=WanVAEConfig(dim=4, num_res_blocks=1)))
+    parts = random_components(tiny_config(wan_vae=WanVAEConfig(dim=4, num_res_blocks=1)))
     first, again = (tell(parts, shots=SHOTS[:2], chunks=1) for _ in range(2))
     assert [len(frames) for frames in first] == [9, 9]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
-def test_memory_stays_flat_over_thirty_shots(parts: ModelParts) -> None:
+def test_memory_stays_flat_over_thirty_shots(parts: ModelComponents) -> None:
     def resident_mib() -> float:
         gc.collect()
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -6,14 +6,14 @@ import torch
 
 from shotstream.engine import text_cache as reading
 from shotstream.engine.story import Story
-from shotstream.engine.text_cache import CaptionReader
-from shotstream.weights.build import ModelParts
+from shotstream.engine.text_cache import TextCache
+from shotstream.weights.build import ModelComponents
 
 CPU = torch.device("cpu")
 
 
-def test_kept_rows_are_those_that_are_made_anew(parts: ModelParts, encoded: list[str]) -> None:
-    reader = CaptionReader(parts.text_encoder, CPU)
+def test_kept_rows_are_those_that_are_made_anew(parts: ModelComponents, encoded: list[str]) -> None:
+    reader = TextCache(parts.text_encoder, CPU)
     for captions in (["a fox"], ["an owl", "a fox"], ["a fox", "a fox", "a cat"]):
         assert torch.equal(reader.read(captions), parts.text_encoder.encode(captions))
         encoded.clear()
@@ -21,9 +21,9 @@ def test_kept_rows_are_those_that_are_made_anew(parts: ModelParts, encoded: list
     assert encoded == []
 
 
-def test_only_the_latest_are_kept(parts: ModelParts, encoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_latest_are_kept(parts: ModelComponents, encoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "KEPT_CAPTIONS", 2)
-    reader = CaptionReader(parts.text_encoder, CPU)
+    reader = TextCache(parts.text_encoder, CPU)
     for caption in ("a", "b", "a", "c", "a", "b"):
         reader.read([caption])
     assert encoded == ["a", "b", "c", "b"], "of a and b, b had been read longer ago when c came"
@@ -31,11 +31,11 @@ def test_only_the_latest_are_kept(parts: ModelParts, encoded: list[str], monkeyp
 
 
 def test_drafts_are_encoded_once_and_push_nothing_out(
-    parts: ModelParts, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+    parts: ModelComponents, encoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "KEPT_CAPTIONS", 1)
     monkeypatch.setattr(reading, "KEPT_DRAFTS", 2)
-    reader = CaptionReader(parts.text_encoder, CPU)
+    reader = TextCache(parts.text_encoder, CPU)
     reader.read(["said"])
     reader.prepare(["a", "ab", "a", "abc", "said"])
     assert encoded == ["said", "a", "ab", "abc"]
@@ -48,7 +48,9 @@ def test_drafts_are_encoded_once_and_push_nothing_out(
     assert not reader._drafts, "what was said is no draft any more"
 
 
-def test_a_story_has_the_same_frames(parts: ModelParts, encoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_story_has_the_same_frames(
+    parts: ModelComponents, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def tell() -> list[np.ndarray]:
         encoded.clear()
         with Story(parts, "A fox. ", seed=3) as story:
@@ -63,11 +65,11 @@ def test_a_story_has_the_same_frames(parts: ModelParts, encoded: list[str], monk
 
 
 def test_rows_are_kept_where_they_are_read_and_brought_there_once_a_caption(
-    parts: ModelParts, monkeypatch: pytest.MonkeyPatch
+    parts: ModelComponents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[torch.device] = []
     monkeypatch.setattr(reading, "send", lambda rows, device: sent.append(device) or rows.to(device))
-    reader = CaptionReader(parts.text_encoder, torch.device("meta"))
+    reader = TextCache(parts.text_encoder, torch.device("meta"))
     for captions in (["a fox", "an owl"], ["an owl", "a fox"]):
         assert reader.read(captions).is_meta
     assert sent == [torch.device("meta")] * 2

@@ -11,13 +11,13 @@ import pytest
 
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.model.config import UNSAID, ModelConfig
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.model.config import OMIT_DEFAULT, ModelConfig
+from shotstream.weights.build import ModelComponents, random_components
 from shotstream.weights.directory import WEIGHT_FILES, write_directory
-from shotstream.weights.hub import open_parts
+from shotstream.weights.hub import open_components
 from shotstream.weights.inspect import inspect
 
-Same = Callable[[ModelParts, ModelParts], bool]
+Same = Callable[[ModelComponents, ModelComponents], bool]
 TRANSFORMER = WEIGHT_FILES["transformer"]
 
 
@@ -34,13 +34,13 @@ def chosen(config: ModelConfig, **choice: str) -> ModelConfig:
      {"injection": "channel"}],
 )  # fmt: skip
 def test_a_design_choice_goes_round(tiny: Any, same: Same, tmp_path: Path, choice: dict[str, str]) -> None:
-    parts = random_parts(chosen(tiny.parts.config, **choice))
+    parts = random_components(chosen(tiny.parts.config, **choice))
     write_directory(parts, tmp_path / "ours")
-    opened = open_parts(tmp_path / "ours")
+    opened = open_components(tmp_path / "ours")
     assert opened.config == parts.config != tiny.parts.config
     assert same(opened, parts)
     assert not any(file.problem for file in inspect(tmp_path / "ours").files)
-    assert parts.fingerprint != random_parts(tiny.parts.config).fingerprint
+    assert parts.fingerprint != random_components(tiny.parts.config).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_a_design_choice_goes_round(tiny: Any, same: Same, tmp_path: Path, choic
 def test_weights_of_another_choice_are_refused_by_its_name(
     tiny: Any, tmp_path: Path, written: dict[str, str], claimed: dict[str, str], said: str
 ) -> None:
-    write_directory(random_parts(chosen(tiny.parts.config, **written)), tmp_path / "ours")
+    write_directory(random_components(chosen(tiny.parts.config, **written)), tmp_path / "ours")
     config = tmp_path / "ours" / "config.json"
     config.write_text(json.dumps(to_dict(chosen(tiny.parts.config, **claimed))))
     with pytest.raises(InputError, match=said) as error:
-        open_parts(tmp_path / "ours")
+        open_components(tmp_path / "ours")
     assert "\n" not in str(error.value)
     (problem,) = (file.problem for file in inspect(tmp_path / "ours").files if file.path.name == TRANSFORMER)
     assert problem in str(error.value)
@@ -68,7 +68,7 @@ def test_weights_of_another_choice_are_refused_by_its_name(
 def test_a_config_that_says_nothing_of_the_choices_means_the_papers(tiny: Any) -> None:
     plain = to_dict(tiny.parts.config)
     for part in (plain, plain["transformer"], plain["sampler"]):
-        for name in part.keys() & set(UNSAID):
+        for name in part.keys() & set(OMIT_DEFAULT):
             del part[name]
     assert from_dict(ModelConfig, plain, "config.json") == tiny.parts.config
     unsaid = hashlib.blake2b(f"{json.dumps(plain, sort_keys=True)}/1".encode(), digest_size=16).hexdigest()

@@ -206,7 +206,7 @@ def test_turning_the_window_leaves_what_is_pinned_and_all_values() -> None:
         staged.extend(layer, torch.ones(1, 4, 1, 2), torch.ones(1, 4, 1, 2))
     cache.commit(staged)
     quarter = torch.full((1, 1, 1, 1), torch.pi / 2)
-    cache.turn_window(Rotary(quarter.cos(), quarter.sin()))
+    cache.rotate_window(Rotary(quarter.cos(), quarter.sin()))
     for layer in range(2):
         turned = cache.keys(layer)[0, :, 0]
         assert torch.equal(turned[0], torch.tensor([1.0, 1.0]))

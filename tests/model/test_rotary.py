@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from shotstream.model.rotary import SHOT_PHASE, join_axes, make_rotary, rotary_angles, rotate, time_turn
+from shotstream.model.rotary import SHOT_PHASE, join_axes, make_rotary, rotary_angles, rotate, time_rotation
 from shotstream.story.layout import frame_layout
 
 CPU = torch.device("cpu")
@@ -102,6 +102,6 @@ def test_turned_keys_are_those_made_at_the_other_position(before: int, after: in
         rotate(keys, make_rotary(frame_layout([position], [shot], [0]), (4, 6), 128, CPU))
         for position in (before, after)
     ]
-    turned = rotate(made[0], time_turn(after - before, 128, CPU))
+    turned = rotate(made[0], time_rotation(after - before, 128, CPU))
     assert torch.allclose(turned, made[1], atol=1e-5)
     assert not torch.allclose(made[0], made[1], atol=1e-2)

@@ -18,9 +18,9 @@ from shotstream.core.spec import frames_of_latents
 from shotstream.model.config import TinyDecoderConfig, WanVAEConfig
 from shotstream.model.tiny_vae import TinyDecoder, TinyWanVAE
 from shotstream.model.wan_vae import FEW_PIXELS_A_PASS, WanVAE
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 from shotstream.weights.directory import write_directory
-from shotstream.weights.hub import open_parts
+from shotstream.weights.hub import open_components
 from shotstream.weights.inspect import inspect_file
 from shotstream.weights.tiny_vae import read_tiny_decoder
 
@@ -193,7 +193,7 @@ def test_the_full_vae_is_no_tiny_one(published: Path) -> None:
 def test_a_model_opens_with_a_decoder_and_says_that_it_is_lossy(published: Path, tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     save_file(narrow_state(), path)
-    plain, parts = open_parts(published), open_parts(published, decoder=path, dtype=torch.float64)
+    plain, parts = open_components(published), open_components(published, decoder=path, dtype=torch.float64)
     assert (plain.lossy, parts.lossy) == ((), ("decoded by a tiny VAE",))
     assert parts.config == replace(plain.config, tiny_decoder=NARROW)
     assert parts.source.endswith(f"wan, decoder {path}")
@@ -207,19 +207,19 @@ def test_a_story_belongs_to_the_decoder_too(published: Path, tmp_path: Path) -> 
     save_file(state, tmp_path / "one.safetensors")
     save_file({**state, "decoder.22.bias": state["decoder.22.bias"] + 1}, tmp_path / "two.safetensors")
     decoders = (None, tmp_path / "one.safetensors", tmp_path / "two.safetensors")
-    assert len({open_parts(published, decoder=decoder).fingerprint for decoder in decoders}) == 3
+    assert len({open_components(published, decoder=decoder).fingerprint for decoder in decoders}) == 3
 
 
 def test_a_directory_of_ours_keeps_its_decoder_until_it_is_given_another(
-    tiny: Any, tmp_path: Path, same: Callable[[ModelParts, ModelParts], bool]
+    tiny: Any, tmp_path: Path, same: Callable[[ModelComponents, ModelComponents], bool]
 ) -> None:
-    parts = random_parts(replace(tiny.parts.config, tiny_decoder=NARROW), seed=1)
+    parts = random_components(replace(tiny.parts.config, tiny_decoder=NARROW), seed=1)
     write_directory(parts, tmp_path / "ours")
-    assert same(open_parts(tmp_path / "ours"), parts)
-    assert open_parts(tmp_path / "ours").lossy == parts.lossy != ()
+    assert same(open_components(tmp_path / "ours"), parts)
+    assert open_components(tmp_path / "ours").lossy == parts.lossy != ()
     other = replace(NARROW, widths=(4, 4, 4, 4))
     save_file(narrow_state(other), tmp_path / "other.safetensors")
-    assert open_parts(tmp_path / "ours", decoder=tmp_path / "other.safetensors").config.tiny_decoder == other
+    assert open_components(tmp_path / "ours", decoder=tmp_path / "other.safetensors").config.tiny_decoder == other
 
 
 def test_a_hub_repository_holds_it(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,34 +232,34 @@ def test_a_hub_repository_holds_it(published: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     (tmp_path / "snapshot").mkdir()
     with pytest.raises(InputError, match=r"'Org/tiny': expected taew2_1\.safetensors or taew2_1\.pth in it"):
-        open_parts(published, decoder="Org/tiny")
+        open_components(published, decoder="Org/tiny")
     torch.save(narrow_state(), tmp_path / "snapshot" / "taew2_1.pth")
-    assert open_parts(published, decoder="Org/tiny").config.tiny_decoder == NARROW
+    assert open_components(published, decoder="Org/tiny").config.tiny_decoder == NARROW
     assert asked == [("Org/tiny", ["taew2_1.safetensors", "taew2_1.pth"])] * 2
 
 
 @pytest.mark.parametrize("decoder", ["no.pth", "a/b/c", "here/tiny.pth", Path("a/b")])
 def test_a_decoder_that_is_not_there_is_one_line(published: Path, decoder: str | Path) -> None:
     with pytest.raises(InputError, match=f"unknown decoder '{decoder}': expected the file of a tiny VAE, or a hub id"):
-        open_parts(published, decoder=decoder)
+        open_components(published, decoder=decoder)
 
 
 def test_a_decoder_of_other_latents_is_refused(published: Path, tmp_path: Path) -> None:
     save_file(narrow_state(replace(NARROW, latent_channels=48)), tmp_path / "taew2_2.safetensors")
     with pytest.raises(InputError, match="equal latent channels of codec and tiny decoder, got 16 and 48"):
-        open_parts(published, decoder=tmp_path / "taew2_2.safetensors")
+        open_components(published, decoder=tmp_path / "taew2_2.safetensors")
 
 
 def test_a_model_with_a_codec_of_its_own_refuses_it(tmp_path: Path) -> None:
     save_file(narrow_state(), tmp_path / "tiny.safetensors")
     with pytest.raises(InputError, match=r"storyworld: expected a model with Wan's VAE for a tiny decoder") as error:
-        open_parts("storyworld", decoder=tmp_path / "tiny.safetensors")
+        open_components("storyworld", decoder=tmp_path / "tiny.safetensors")
     assert "\n" not in str(error.value)
 
 
 def test_little_memory_spares_passes_here_too(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shotstream.weights.build.has_little_memory", lambda _: True)
-    codec = random_parts(replace(tiny.parts.config, tiny_decoder=NARROW)).codec
+    codec = random_components(replace(tiny.parts.config, tiny_decoder=NARROW)).codec
     assert isinstance(codec, TinyWanVAE)
     assert codec.pixels_a_pass == FEW_PIXELS_A_PASS
 

@@ -15,7 +15,7 @@ from shotstream.model.config import (
     TextEncoderConfig,
     TransformerConfig,
 )
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 
 TEXT_BYTES = 64
 TRANSFORMER = TransformerConfig(
@@ -38,7 +38,7 @@ class StoppingModel(Model):
     """Raises `failures[(shot, chunk)]` when that chunk is begun; `made` lists the chunks that were."""
 
     def __init__(self, failures: Mapping[tuple[int, int], BaseException] | None = None, weights: int = 0) -> None:
-        super().__init__(random_parts(CONFIG, weights))
+        super().__init__(random_components(CONFIG, weights))
         self.failures = failures or {}
         self.made: list[tuple[int, int]] = []
         self.options: dict[str, Any] = {}

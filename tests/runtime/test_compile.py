@@ -20,10 +20,10 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.runtime import compile as compiled
 from shotstream.runtime.compile import COMPILERS, cache_directory, compile_blocks
-from shotstream.runtime.options import Running
+from shotstream.runtime.options import RunOptions
 from shotstream.story.layout import shot_layout
 from shotstream.train.presets import TINY
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 
 SAMPLER = SamplerConfig(steps=(1000.0, 500.0))
 FRAME = replace(TINY.model, sampler=SAMPLER)
@@ -50,7 +50,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @torch.inference_mode()
-def make_shot(parts: ModelParts, config: ModelConfig, chunks: int) -> Tensor:
+def make_shot(parts: ModelComponents, config: ModelConfig, chunks: int) -> Tensor:
     source = torch.Generator().manual_seed(0)
     size, text = (4, 6), config.text_encoder
     context = torch.randn(1, CONTEXT_LATENTS, config.transformer.in_dim, *size, generator=source)
@@ -68,7 +68,7 @@ def make_shot(parts: ModelParts, config: ModelConfig, chunks: int) -> Tensor:
 
 @pytest.mark.usefixtures("traced")
 def test_all_windows_layers_and_captions_share_what_is_compiled() -> None:
-    parts = random_parts(FRAME)
+    parts = random_components(FRAME)
     expected = make_shot(parts, FRAME, 7)
     compile_blocks(parts.transformer)
     assert torch.equal(make_shot(parts, FRAME, 7), expected)
@@ -78,7 +78,7 @@ def test_all_windows_layers_and_captions_share_what_is_compiled() -> None:
 
 @pytest.mark.usefixtures("traced")
 def test_after_the_warm_up_nothing_waits_for_a_compiler() -> None:
-    model = Model(random_parts(FRAME), Running(compiled=True))
+    model = Model(random_components(FRAME), RunOptions(compiled=True))
     model.warm_up()
     assert counters["stats"]["unique_graphs"] == PIECES_OF_TWO_LENGTHS
     thread = threading.Thread(target=make_shot, args=(model.parts, FRAME, 1))
@@ -89,7 +89,7 @@ def test_after_the_warm_up_nothing_waits_for_a_compiler() -> None:
 
 @pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C++ compiler to compile with")
 def test_compiled_latents_are_the_same_and_the_code_stays_on_disk(tmp_path: Path) -> None:
-    parts = random_parts(CHANNEL)
+    parts = random_components(CHANNEL)
     expected = make_shot(parts, CHANNEL, 2)
     compile_blocks(parts.transformer)
     got = make_shot(parts, CHANNEL, 2)
@@ -106,6 +106,6 @@ def test_compiled_latents_are_the_same_and_the_code_stays_on_disk(tmp_path: Path
 
 def test_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")
-    parts = random_parts(FRAME)
+    parts = random_components(FRAME)
     with pytest.raises(InputError, match=r"expected a C\+\+ compiler .* none of no-such-compiler; install"):
-        Model(parts, Running(compiled=True))
+        Model(parts, RunOptions(compiled=True))

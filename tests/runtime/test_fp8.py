@@ -22,7 +22,7 @@ from shotstream.runtime.fp8 import (
 )
 from shotstream.runtime.quantized import replace_linears
 from shotstream.train.presets import TINY
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 
 CAPABILITY = cuda_capability(torch.device("cuda")) if torch.cuda.is_available() else None
 needs_float8 = pytest.mark.skipif((CAPABILITY or (0, 0)) < fp8.CAPABILITY, reason="no CUDA device with 8-bit floats")
@@ -76,8 +76,8 @@ def test_every_row_has_a_scale_of_its_own() -> None:
     assert torch.equal(layer(large)[2], layer.bias)
 
 
-def model(dim: int = 32, dtype: torch.dtype = torch.bfloat16) -> ModelParts:
-    return random_parts(replace(TINY.model, transformer=replace(TINY.model.transformer, dim=dim)), dtype=dtype)
+def model(dim: int = 32, dtype: torch.dtype = torch.bfloat16) -> ModelComponents:
+    return random_components(replace(TINY.model, transformer=replace(TINY.model.transformer, dim=dim)), dtype=dtype)
 
 
 def test_the_maps_of_the_blocks_are_replaced_and_no_others() -> None:

@@ -4,9 +4,9 @@ import pytest
 
 from shotstream.core.errors import InputError
 from shotstream.model.config import SamplerConfig
-from shotstream.runtime.options import Running, make_ready
+from shotstream.runtime.options import RunOptions, apply_options
 from shotstream.train.presets import TINY
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,9 @@ def test_steps_that_there_are_not_are_refused(count: int) -> None:
 
 
 def test_fewer_steps_are_labelled_as_lossy() -> None:
-    parts = random_parts(TINY.model)
-    assert make_ready(parts, Running()).lossy == make_ready(parts, Running(steps=2)).lossy == ()
-    fewer = make_ready(parts, Running(steps=1))
+    parts = random_components(TINY.model)
+    assert apply_options(parts, RunOptions()).lossy == apply_options(parts, RunOptions(steps=2)).lossy == ()
+    fewer = apply_options(parts, RunOptions(steps=1))
     assert fewer.lossy == ("1 of 2 steps",)
     assert fewer.config.sampler.count == 1
     assert parts.config.sampler.count == 2

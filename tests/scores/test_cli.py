@@ -33,7 +33,7 @@ def test_what_cannot_be_written_is_said_before_the_work(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in ("evaluate.judging.held_out_stories", "evaluate.reports.read_report"):
+    for name in ("scores.story_scores.held_out_stories", "scores.reports.read_report"):
         monkeypatch.setattr(f"shotstream.{name}", fail)
     monkeypatch.setattr(shotstream, "open", fail)
     path = tmp_path / "none" / "file" if missing else tmp_path

@@ -10,15 +10,15 @@ import pytest
 import shotstream
 from shotstream.cli import main
 from shotstream.data.storyworld import TRAINING_SEEDS
-from shotstream.scores.cuts import _cut_error, judge_cuts
+from shotstream.scores.cuts import _cut_error, score_cuts
 from shotstream.scores.intervals import Share
 from shotstream.scores.samples import story_sheet
-from shotstream.scores.story_scores import JudgedStory, held_out_stories, judge_stories, make_story
+from shotstream.scores.story_scores import ScoredStory, held_out_stories, make_story, score_stories
 from shotstream.train.presets import TINY
 from shotstream.world.captions import story_captions
 from shotstream.world.phrasing import captions_in, people_captions
 from shotstream.world.render import render_story
-from shotstream.world.trait_reader import Judge
+from shotstream.world.trait_reader import TraitReader
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_held_out_stories_are_not_for_training() -> None:
 
 
 def test_a_story_without_its_cuts_scores_lower() -> None:
-    made = JudgedStory(story := held_out_stories(1, first=3)[0], tuple(render_story(story)))
-    still = JudgedStory(story, tuple(np.repeat(shot[:1] * 0 + 90, len(shot), 0) for shot in made.shots))
-    cuts, none = judge_cuts(made.shots), judge_cuts(still.shots)
+    made = ScoredStory(story := held_out_stories(1, first=3)[0], tuple(render_story(story)))
+    still = ScoredStory(story, tuple(np.repeat(shot[:1] * 0 + 90, len(shot), 0) for shot in made.shots))
+    cuts, none = score_cuts(made.shots), score_cuts(still.shots)
     wanted = len(made.shots) - 1
     assert cuts.accuracies[0] > 0.9
     assert (cuts.found, cuts.wanted) == (Share(wanted, wanted), Share(wanted, wanted))
@@ -56,10 +56,10 @@ def test_a_story_without_its_cuts_scores_lower() -> None:
 
 def test_true_renders_are_read_right_and_swapped_ones_wrong() -> None:
     stories = [replace(story, shots=story.shots[:2]) for story in held_out_stories(4)]
-    true = [JudgedStory(story, tuple(render_story(story))) for story in stories]
-    swapped = [JudgedStory(a, b.shots) for a, b in zip(stories, [*true[1:], true[0]], strict=True)]
-    judge, seen = Judge.load(), []
-    right, wrong = judge_stories(judge, true), judge_stories(judge, swapped, seen.append)
+    true = [ScoredStory(story, tuple(render_story(story))) for story in stories]
+    swapped = [ScoredStory(a, b.shots) for a, b in zip(stories, [*true[1:], true[0]], strict=True)]
+    judge, seen = TraitReader.load(), []
+    right, wrong = score_stories(judge, true), score_stories(judge, swapped, seen.append)
     assert seen == swapped
     assert right.visible["place"].rate > 0.9
     assert wrong.visible["place"].rate < 0.7
@@ -72,7 +72,7 @@ def test_true_renders_are_read_right_and_swapped_ones_wrong() -> None:
 def test_a_story_that_decays_is_worse_in_its_second_half() -> None:
     story = held_out_stories(1, shots=5)[0]
     shots = [shot if index < 2 else shot // 8 for index, shot in enumerate(render_story(story))]
-    scores = judge_stories(Judge.load(), [JudgedStory(story, tuple(shots))])
+    scores = score_stories(TraitReader.load(), [ScoredStory(story, tuple(shots))])
     first, second = scores.halves["place"]
     assert (first, second.total) == (Share(2, 2), 3)
     assert scores.visible["place"] == first + second

@@ -22,7 +22,7 @@ from shotstream.scores.walks import (
 from shotstream.world.framing import WIDTH
 from shotstream.world.render import head_positions, render_shot
 from shotstream.world.scene import Story
-from shotstream.world.trait_reader import Judge
+from shotstream.world.trait_reader import TraitReader
 from shotstream.world.traits import CAMERAS, FRAMINGS
 
 
@@ -37,7 +37,7 @@ def walking_shots(stories: int) -> Iterator[tuple[Story, int]]:
 @cache
 def measured(*, stand: bool) -> list[Walk]:
     """Walks of true renders; or of renders in which everybody waves instead, read as if they walked."""
-    judge, walks = Judge.load(), []
+    judge, walks = TraitReader.load(), []
     for story, index in walking_shots(60):
         shown = replace(story, shots=tuple(replace(one, action="wave") for one in story.shots)) if stand else story
         frames = render_shot(shown, index)
@@ -79,7 +79,7 @@ def test_who_stands_is_where_the_camera_puts_them(camera, framing) -> None:
 
 def test_nobody_walks_where_nobody_should_or_can() -> None:
     story, index = next(walking_shots(20))
-    judge = Judge.load()
+    judge = TraitReader.load()
     frames = render_shot(story, index)
     reading = judge.read(frames)
     still = replace(story, shots=tuple(replace(one, action="sleep") for one in story.shots))
@@ -89,7 +89,7 @@ def test_nobody_walks_where_nobody_should_or_can() -> None:
 
 def test_a_walker_who_is_not_there_gets_nowhere() -> None:
     story, index = next(walking_shots(20))
-    judge = Judge.load()
+    judge = TraitReader.load()
     frames = render_shot(story, index)
     reading = replace(judge.read(frames), characters=())
     walk = measure_walk(judge, reading, frames, story, index)

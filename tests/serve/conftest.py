@@ -16,7 +16,7 @@ from shotstream.model.config import BlockCodecConfig, ModelConfig, SamplerConfig
 from shotstream.serve.http.app import make_app
 from shotstream.serve.limits import Limits, Settings
 from shotstream.serve.protocol import FrameKey, FramePacket
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 
 HOME = "http://127.0.0.1"
 TINY = ModelConfig(
@@ -36,7 +36,7 @@ Frames = dict[FrameKey, bytes]
 
 @pytest.fixture(scope="session")
 def model() -> Model:
-    return Model(random_parts(TINY))
+    return Model(random_components(TINY))
 
 
 class Watcher:

@@ -10,7 +10,7 @@ from conftest import TINY
 from shotstream.api import Model
 from shotstream.serve.http.run import listen, serve_model
 from shotstream.serve.limits import Limits, Settings
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 
 
 def main() -> None:
@@ -19,7 +19,10 @@ def main() -> None:
     say = sys.stdout
     asyncio.run(
         serve_model(
-            lambda: Model(random_parts(TINY)), settings, listen(settings), lambda url: print(url, file=say, flush=True)
+            lambda: Model(random_components(TINY)),
+            settings,
+            listen(settings),
+            lambda url: print(url, file=say, flush=True),
         )
     )
 

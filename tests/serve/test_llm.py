@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.serve.llm import Director, suggest
 
 STORY = {"global": "A fox and an owl.", "shots": ["The fox walks.", "The owl jumps."]}
@@ -63,12 +63,12 @@ def test_a_director_writes_a_story(url: str) -> None:
 @pytest.mark.parametrize("says", ["", "{}", "[]", answer(None), answer("no"), answer('{"global": 3, "shots": [1]}')])
 def test_an_answer_that_is_no_story_is_refused(url: str, says: str) -> None:
     Endpoint.says = says
-    with pytest.raises(RefusedError, match="no story"):
+    with pytest.raises(RequestError, match="no story"):
         Director(url, "", "m").write("two friends")
 
 
 def test_a_director_that_is_away_is_said() -> None:
-    with pytest.raises(RefusedError, match="reached"):
+    with pytest.raises(RequestError, match="reached"):
         Director("http://127.0.0.1:9", "", "m").write("two friends")
     assert Director.from_environment({}) is None
     with pytest.raises(InputError, match="http"):

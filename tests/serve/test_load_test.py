@@ -29,7 +29,7 @@ def test_a_frame_that_comes_in_time_is_no_stall_and_a_late_one_is() -> None:
 
 def test_viewers_direct_and_watch_a_server_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = tmp_path / "seen.json"
-    assert main(["rehearse", "--viewers", "2", "--shots", "1", "--chunks", "3", "--json", str(where)]) == 0
+    assert main(["load-test", "--viewers", "2", "--shots", "1", "--chunks", "3", "--json", str(where)]) == 0
     told = capsys.readouterr().out
     assert "steer to be seen" in told
     assert "fair share" in told
@@ -51,6 +51,8 @@ def test_viewers_direct_and_watch_a_server_of_its_own(tmp_path: Path, capsys: py
         (["--model", "nowhere"], "could not open its model"),
     ],
 )
-def test_what_cannot_be_rehearsed_is_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["rehearse", *words]) == 2
+def test_what_cannot_be_load_tested_is_one_line(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["load-test", *words]) == 2
     assert says in capsys.readouterr().err

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from shotstream.serve.broadcast import Viewer
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.serve.limits import Limits
-from shotstream.serve.open_stories import House
+from shotstream.serve.open_stories import OpenStories
 from shotstream.serve.protocol import CutShot, Hello
 
 CUT = CutShot(type="cut")
@@ -38,7 +38,7 @@ class Hand:
 def test_a_story_is_kept_for_whom_it_is_being_opened() -> None:
     async def come() -> None:
         hand = Hand()
-        house, viewer = House(hand, Limits(sessions=1)), Viewer()
+        house, viewer = OpenStories(hand, Limits(sessions=1)), Viewer()
         hello = Hello(story="one", global_caption="A fox.", width=48, height=32, fps=16)
         sitting = house.watching("one", viewer, hello)
         task = asyncio.create_task(sitting.__aenter__())
@@ -46,7 +46,7 @@ def test_a_story_is_kept_for_whom_it_is_being_opened() -> None:
             await asyncio.sleep(0)
             if turn == 5:
                 hand.opening.set_result(None)
-            with pytest.raises(RefusedError, match="stories are open already"):
+            with pytest.raises(RequestError, match="stories are open already"):
                 await house.apply("two", CUT)
         assert viewer in (await task).viewers
         assert list(house.channels) == ["one"]

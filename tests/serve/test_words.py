@@ -11,14 +11,14 @@ from fastapi.testclient import TestClient
 from shotstream.api import Model
 from shotstream.serve.http.app import make_app
 from shotstream.serve.limits import Settings
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 from shotstream.world.words import vocabulary
 
 
 @pytest.fixture
 def client(model: Model, tmp_path: Path) -> Iterator[TestClient]:
     """A client of a server whose model learnt StoryWorld."""
-    world = Model(random_parts(replace(model.config, name="storyworld")))
+    world = Model(random_components(replace(model.config, name="storyworld")))
     with TestClient(make_app(lambda: world, Settings(tmp_path / "data")), base_url="http://127.0.0.1") as client:
         while client.get("/api/health").json()["status"] == "opening":
             pass

@@ -21,7 +21,7 @@ from shotstream.serve.http.app import make_app
 from shotstream.serve.http.run import listen
 from shotstream.serve.limits import Limits, Settings
 from shotstream.train.presets import PRESETS
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 40_000
@@ -41,7 +41,7 @@ Storage.prototype.setItem = function (key, value) {
 expect.set_options(timeout=PATIENCE_MS)
 
 
-class Running:
+class RunOptions:
     """A server that runs in a thread; it can be ended, and begun again at the same address with the same stories."""
 
     def __init__(self, open_model: Callable[[], Model], settings: Settings) -> None:
@@ -82,13 +82,13 @@ class Running:
             return json.load(reply)
 
 
-Serve = Callable[..., Running]
+Serve = Callable[..., RunOptions]
 
 
 @contextmanager
-def running(model: Model, data: Path, token: str | None = None, **limits: Any) -> Iterator[Running]:
+def running(model: Model, data: Path, token: str | None = None, **limits: Any) -> Iterator[RunOptions]:
     """A server on a directory."""
-    server = Running(lambda: model, Settings(data, port=0, token=token, limits=Limits(**limits)))
+    server = RunOptions(lambda: model, Settings(data, port=0, token=token, limits=Limits(**limits)))
     try:
         yield server
     finally:
@@ -97,11 +97,11 @@ def running(model: Model, data: Path, token: str | None = None, **limits: Any) -
 
 @pytest.fixture(scope="session")
 def model() -> Model:
-    return Model(random_parts(PRESETS["tiny"].model))
+    return Model(random_components(PRESETS["tiny"].model))
 
 
 @pytest.fixture(scope="package")
-def server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunOptions]:
     with running(model, tmp_path_factory.mktemp("data")) as server:
         yield server
 
@@ -142,7 +142,7 @@ def browser() -> Iterator[Browser]:
 class Desk:
     """A person in front of the page: what they do, and what they see."""
 
-    def __init__(self, page: Page, server: Running, patience_ms: int = PATIENCE_MS) -> None:
+    def __init__(self, page: Page, server: RunOptions, patience_ms: int = PATIENCE_MS) -> None:
         self.page, self.server, self.patience_ms = page, server, patience_ms
         self.wrong: list[str] = []
         self.expected: tuple[str, ...] = ()
@@ -235,7 +235,7 @@ NewDesk = Callable[..., Desk]
 
 
 @pytest.fixture
-def new_desk(browser: Browser, server: Running, serve: Serve) -> Iterator[NewDesk]:  # noqa: ARG001
+def new_desk(browser: Browser, server: RunOptions, serve: Serve) -> Iterator[NewDesk]:  # noqa: ARG001
     """Seats people in front of browsers of their own; afterwards no console may have said anything wrong.
 
     They leave before the servers of the test do.
@@ -243,7 +243,7 @@ def new_desk(browser: Browser, server: Running, serve: Serve) -> Iterator[NewDes
     contexts: list[BrowserContext] = []
     desks: list[Desk] = []
 
-    def seat(at: Running = server, size: tuple[int, int] = DESKTOP, **options: Any) -> Desk:
+    def seat(at: RunOptions = server, size: tuple[int, int] = DESKTOP, **options: Any) -> Desk:
         context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MS)

@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 import shotstream
-from conftest import Desk, Running, find_chromium, open_browser
+from conftest import Desk, RunOptions, find_chromium, open_browser
 from shotstream.serve.limits import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -18,7 +18,7 @@ PATIENCE_MS = 600_000
 NEXT = "Close-up: the fox waves."
 
 
-def seat(browser: Browser, server: Running, size: tuple[int, int], scale: float) -> Desk:
+def seat(browser: Browser, server: RunOptions, size: tuple[int, int], scale: float) -> Desk:
     """Somebody in front of a screen of that size."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]}, device_scale_factor=scale)
     page.set_default_timeout(PATIENCE_MS)
@@ -31,7 +31,7 @@ def save(desk: Desk, name: str) -> None:
     desk.page.screenshot(path=DOCS / f"{name}.png")
 
 
-def take_all(browser: Browser, server: Running) -> None:
+def take_all(browser: Browser, server: RunOptions) -> None:
     """The start page, a story in the middle, and the same on a phone."""
     desk = seat(browser, server, DESKTOP, 1).come()
     save(desk, "studio-start")
@@ -53,7 +53,7 @@ def main() -> None:
     expect.set_options(timeout=PATIENCE_MS)
     model = shotstream.open("storyworld")
     with tempfile.TemporaryDirectory() as data, open_browser(path) as browser:
-        server = Running(lambda: model, Settings(Path(data), port=0))
+        server = RunOptions(lambda: model, Settings(Path(data), port=0))
         try:
             take_all(browser, server)
         finally:

@@ -8,14 +8,14 @@ from playwright.sync_api import Locator, expect
 
 from shotstream.api import Model
 from shotstream.train.presets import PRESETS
-from shotstream.weights.build import random_parts
+from shotstream.weights.build import random_components
 from shotstream.world.words import vocabulary
 
 
 @pytest.fixture
 def world(new_desk: Any, serve: Any) -> Any:
     """Somebody who has begun a story with a model that learnt StoryWorld."""
-    return new_desk(serve(Model(random_parts(replace(PRESETS["tiny"].model, name="storyworld"))))).begin()
+    return new_desk(serve(Model(random_components(replace(PRESETS["tiny"].model, name="storyworld"))))).begin()
 
 
 def opener(desk: Any) -> Locator:

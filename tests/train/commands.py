@@ -6,12 +6,12 @@ import sys
 import torch
 
 from shotstream.cli import main
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 
 if __name__ == "__main__":  # and not again in the processes that these start to draw samples
     torch.set_num_threads(1)
-    leave = Execution.close
-    Execution.close = lambda _: None  # they meet once, and stay together for all commands
+    leave = DistributedContext.close
+    DistributedContext.close = lambda _: None  # they meet once, and stay together for all commands
     codes = [main(command) for command in json.loads(sys.argv[1])]
-    leave(Execution(torch.device("cpu")))
+    leave(DistributedContext(torch.device("cpu")))
     sys.exit(max(codes))

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from shotstream.train.checkpoint import Trained, TrainState, find_checkpoints
 from shotstream.train.config import LoopConfig, OptimizerConfig
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage, train
-from shotstream.train.metrics_log import Figures
+from shotstream.train.metrics_log import MetricsLog
 
 STEPS = 1000
-EXECUTION = Execution(torch.device("cpu"))
+EXECUTION = DistributedContext(torch.device("cpu"))
 
 
 class Line(Stage):
@@ -43,7 +43,7 @@ class Line(Stage):
 def run(line: Line, directory: Path, save_every_s: float) -> None:
     """Trains to the end; with `save_every_s` 0 saving is most of the time."""
     config = LoopConfig(STEPS, save_every_s=save_every_s, keep_checkpoints=2)
-    train(line, directory, config, EXECUTION, Figures(directory, lambda *_: None))
+    train(line, directory, config, EXECUTION, MetricsLog(directory, lambda *_: None))
 
 
 def kill_once(directory: Path, delay_s: float) -> dict[str, int]:

@@ -12,7 +12,7 @@ import torch
 
 from shotstream.api import Model
 from shotstream.cli import build_parser
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
 from shotstream.train.presets import Preset, get_preset
 from shotstream.train.recipe import Run
@@ -25,7 +25,7 @@ Opened = Callable[..., Run]
 def opened(copy: Callable[..., Path], lively: Callable[..., Preset]) -> Opened:
     """A copy of the finished run under a name, opened with changes of its preset."""
     return lambda name, *changes, without=(): Run(
-        copy(name, *without), lively(*changes), Execution(torch.device("cpu"))
+        copy(name, *without), lively(*changes), DistributedContext(torch.device("cpu"))
     )
 
 

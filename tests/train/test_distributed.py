@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from shotstream.train.distributed import Ahead, Execution
+from shotstream.train.distributed import DistributedContext, PrefetchedIterator
 
 
 def test_the_next_step_is_read_while_one_is_computed_and_nothing_twice() -> None:
@@ -17,7 +17,7 @@ def test_the_next_step_is_read_while_one_is_computed_and_nothing_twice() -> None
         came.release()
         return f"{step}/{part}"
 
-    ahead = Ahead(note)
+    ahead = PrefetchedIterator(note)
     assert ahead(3, 0) == "3/0"
     for _ in range(2):
         assert came.acquire(timeout=10)
@@ -34,7 +34,7 @@ def test_what_cannot_be_read_says_so_when_it_is_asked_for() -> None:
             raise OSError("gone")
         return "there"
 
-    ahead = Ahead(read)
+    ahead = PrefetchedIterator(read)
     assert ahead(0, 0) == "there"
     with pytest.raises(OSError, match="gone"):
         ahead(1, 0)
@@ -42,6 +42,6 @@ def test_what_cannot_be_read_says_so_when_it_is_asked_for() -> None:
 
 def test_a_cpu_reads_when_it_is_asked() -> None:
     read: list[int] = []
-    ahead = Execution(torch.device("cpu")).ahead(lambda step, part: read.append(step))  # noqa: ARG005
+    ahead = DistributedContext(torch.device("cpu")).ahead(lambda step, part: read.append(step))  # noqa: ARG005
     ahead(0, 0)
     assert read == [0]

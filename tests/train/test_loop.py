@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from shotstream.core.errors import InputError
 from shotstream.train.checkpoint import CHECKPOINTS, Trained, TrainState, find_checkpoints
 from shotstream.train.config import LoopConfig, OptimizerConfig
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import MAX_BAD_STEPS, NETWORK, Stage, train
-from shotstream.train.metrics_log import METRICS, Figures
+from shotstream.train.metrics_log import METRICS, MetricsLog
 
 STEPS = 8
 CONFIG = LoopConfig(STEPS, ema_decay=0.9, log_every_steps=1)
 OPTIMIZER = OptimizerConfig(lr=0.1, warmup_steps=3)
-EXECUTION = Execution(torch.device("cpu"))
+EXECUTION = DistributedContext(torch.device("cpu"))
 Contents = Callable[[Path], dict[str, Tensor]]
 Factor = Callable[[int], float]
 
@@ -49,7 +49,7 @@ class Line(Stage):
         return self.network(data).square().mean() * self._factor(step)
 
     def run(self, directory: Path, minutes: float | None = None) -> bool:
-        figures = Figures(directory, lambda *_: None)
+        figures = MetricsLog(directory, lambda *_: None)
         return train(self, directory, self.config, EXECUTION, figures, minutes=minutes)
 
 
@@ -327,7 +327,7 @@ def test_a_rate_that_does_not_fall_stays_to_the_end() -> None:
 def test_metrics_are_a_row_a_log(tmp_path: Path) -> None:
     told: list[int] = []
     line = Line(LoopConfig(6, log_every_steps=2))
-    train(line, tmp_path, line.config, EXECUTION, Figures(tmp_path, lambda step, _: told.append(step)))
+    train(line, tmp_path, line.config, EXECUTION, MetricsLog(tmp_path, lambda step, _: told.append(step)))
     assert [row["step"] for row in rows(tmp_path)] == told == [2, 4, 6]
     assert {"network/loss", "network/gradient_norm", "network/lr", "s_per_step"} < set(rows(tmp_path)[0])
 
@@ -339,18 +339,18 @@ def test_samples_are_made_every_few_steps_and_at_the_end(tmp_path: Path) -> None
         made[step] = directory
         return {"judge/cut_accuracy": 0.5}
 
-    train(line, tmp_path, line.config, EXECUTION, Figures(tmp_path, lambda *_: None), sample=sample)
+    train(line, tmp_path, line.config, EXECUTION, MetricsLog(tmp_path, lambda *_: None), sample=sample)
     assert list(made) == [3, 6, 8]
     assert made[3] == tmp_path / "samples" / "step-00000003"
     assert [row["step"] for row in rows(tmp_path) if "judge/cut_accuracy" in row] == [3, 6, 8]
 
 
 def test_parts_that_cannot_be_shared_out_are_refused(tmp_path: Path) -> None:
-    several = Execution(torch.device("cpu"))
+    several = DistributedContext(torch.device("cpu"))
     several.processes = 3
     line = Line(LoopConfig(2, parts=4))
     with pytest.raises(InputError, match=r"loop\.parts to be a multiple of the 3 processes, got 4"):
-        train(line, tmp_path, line.config, several, Figures(tmp_path, lambda *_: None))
+        train(line, tmp_path, line.config, several, MetricsLog(tmp_path, lambda *_: None))
     assert [list(several.own_parts(6)), line.steps] == [[0, 3], []]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from shotstream.cli import main
 from shotstream.model.schedule import TRAIN_TIMESTEPS, training_sigmas, training_weights
 from shotstream.model.transformer import Transformer
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
 from shotstream.train.losses import Conditions, flow_matching_loss
 from shotstream.train.presets import Preset
@@ -25,7 +25,7 @@ Lively = Callable[..., Preset]
 
 
 def open_run(directory: Path, preset: Preset) -> Run:
-    return Run(directory, preset, Execution(torch.device("cpu"), preset.execution))
+    return Run(directory, preset, DistributedContext(torch.device("cpu"), preset.execution))
 
 
 @pytest.fixture

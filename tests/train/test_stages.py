@@ -23,13 +23,13 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.config import BlockCodecConfig
 from shotstream.model.transformer import Transformer
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
 from shotstream.train.lora import merge_adapters
 from shotstream.train.presets import PRESETS, STORYWORLD, TINY, Preset, get_preset
 from shotstream.train.recipe import RECIPE_FILE, STAGES, Run
-from shotstream.train.rollout import resampled_history
-from shotstream.train.stages.base import BaseStage, forced_flow_matching_loss, initialise, motion_weights
+from shotstream.train.rollout import resample_history
+from shotstream.train.stages.base import BaseStage, initialise, motion_weights, teacher_forced_loss
 from shotstream.train.stages.codec import fit_linear, psnr, sample_clip
 from shotstream.train.stages.text import ABSENT, TRAIT_SIZES, trait_targets
 from shotstream.world.stories import sample_story
@@ -45,7 +45,7 @@ TRAINED = tuple(stage for stage in STAGES if stage != "trajectories")
 @pytest.fixture(scope="module")
 def run(finished: Path, lively: Lively) -> Run:
     """The finished run, opened as the stages open it."""
-    return Run(finished, lively(), Execution(torch.device("cpu")))
+    return Run(finished, lively(), DistributedContext(torch.device("cpu")))
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_a_stage_without_a_model_is_not_exported(
 def test_adapters_are_merged_and_trained_on_as_they_were(
     copy: Copy, lively: Lively, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, execution = copy("run"), Execution(torch.device("cpu"))
+    run, execution = copy("run"), DistributedContext(torch.device("cpu"))
     one, other = (Run(run, lively(*changes), execution) for changes in ((), ("stage2.lora.alpha=64",)))
     assert all(torch.equal(value, other.weights("stage2")[name]) for name, value in one.weights("stage2").items())
     assert main(command("stage2", run, changes=("stage2.lora.alpha=64",))) == 2
@@ -210,9 +210,7 @@ def test_the_loss_is_of_noisy_latents_only_and_a_function_of_the_step(run: Run) 
     torch.manual_seed(0)
     transformer = Transformer(TINY.model.transformer)
     initialise(transformer)
-    losses = [
-        float(forced_flow_matching_loss(transformer, batch, None, TINY.base, step).detach()) for step in (5, 5, 6)
-    ]
+    losses = [float(teacher_forced_loss(transformer, batch, None, TINY.base, step).detach()) for step in (5, 5, 6)]
     assert losses[0] == losses[1] != losses[2]
     variance = float(batch.target.square().mean()) + 1  # a head that predicts nothing errs by noise - x0
     assert losses[0] == pytest.approx(variance, rel=0.3)
@@ -244,7 +242,7 @@ def test_the_past_is_said_to_be_clean_and_has_a_little_noise(long_batch: Batch) 
     transformer.register_forward_pre_hook(lambda _, given: seen.append(given[:2]))
     errors = []
     for history_noise in (0.0, 0.25):
-        forced_flow_matching_loss(transformer, batch, None, replace(TINY.base, history_noise=history_noise), 0)
+        teacher_forced_loss(transformer, batch, None, replace(TINY.base, history_noise=history_noise), 0)
         sequence, timesteps = seen[-1]
         clean = sequence.shape[1] - batch.target.shape[1]
         assert torch.equal(sequence[:, :CONTEXT_LATENTS], batch.context)
@@ -262,7 +260,7 @@ def test_a_past_of_its_own_follows_the_truth_as_near_as_its_level(run: Run, long
 
     def made(batch: Batch, highest: float, step: int = 0) -> Tensor:
         assert isinstance(network, Transformer)
-        return resampled_history(network, batch, sampler, highest, run.execution, step)
+        return resample_history(network, batch, sampler, highest, run.execution, step)
 
     true = long_batch.target[:, :-CHUNK_LATENTS]
     near, far = made(long_batch, 0.0), made(long_batch, 1.0)

@@ -11,13 +11,13 @@ import torch
 from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.data.latents import load_batch
-from shotstream.engine.bidirectional_rollout import see_both_ways
+from shotstream.engine.bidirectional_rollout import bidirectional_velocity
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Sampler
 from shotstream.model.schedule import few_step_sigmas
 from shotstream.story.layout import ShotLayout
 from shotstream.train.config import Trajectories
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.presets import TINY, Preset
 from shotstream.train.recipe import Run
 from shotstream.train.rng import normal
@@ -33,7 +33,7 @@ def test_states_are_kept_where_the_student_is_asked() -> None:
 
 @torch.no_grad()
 def test_the_states_are_those_of_the_teacher_sampled_whole(finished: Path, lively: Callable[..., Preset]) -> None:
-    run = Run(finished, lively(), Execution(torch.device("cpu")))
+    run = Run(finished, lively(), DistributedContext(torch.device("cpu")))
     teacher = run.model("teacher").transformer
     batch, more = load_batch(finished / "trajectories" / "00001.safetensors")
     batch = batch.to(run.execution.device)
@@ -41,7 +41,7 @@ def test_the_states_are_those_of_the_teacher_sampled_whole(finished: Path, livel
     layout = ShotLayout(batch.layout[:6], batch.layout[6:], ())
     sampler = Sampler.from_config(run.sampler("teacher"))
     assert (sampler.order, len(sampler.sigmas), sampler.guidance) == ("whole", 9, TINY.trajectories.guidance)
-    predict = see_both_ways(teacher, ShotInputs(batch.context, batch.text, layout), sampler)
+    predict = bidirectional_velocity(teacher, ShotInputs(batch.context, batch.text, layout), sampler)
     states = list(sampler.integrate(predict, normal(batch.target, "trajectory", 1)))
     expected = torch.stack([states[step] for step in (0, 2, 4, 6, 8)], 1)
     assert torch.equal(more[STATES], expected.bfloat16())
@@ -63,11 +63,11 @@ def test_trajectories_of_another_teacher_are_not_mixed_in(
     copy: Callable[..., Path], lively: Callable[..., Preset]
 ) -> None:
     directory = copy("run")
-    run = Run(directory, lively(), Execution(torch.device("cpu")))
+    run = Run(directory, lively(), DistributedContext(torch.device("cpu")))
     assert run.make_trajectories(lambda _: None), "what is there is this teacher's"
     shutil.rmtree(directory / "teacher" / "checkpoints" / "step-00000002")
     with pytest.raises(InputError, match="was made with another teacher; remove it first"):
-        Run(directory, lively(), Execution(torch.device("cpu"))).make_trajectories(lambda _: None)
+        Run(directory, lively(), DistributedContext(torch.device("cpu"))).make_trajectories(lambda _: None)
 
 
 def test_trajectories_of_a_pool_that_is_older_than_a_field_are_its_own(
@@ -78,7 +78,7 @@ def test_trajectories_of_a_pool_that_is_older_than_a_field_are_its_own(
     identity = json.loads(path.read_text())
     del identity["shots"]["config"]["pictures"]
     path.write_text(json.dumps(identity))
-    assert Run(directory, lively(), Execution(torch.device("cpu"))).make_trajectories(lambda _: None)
+    assert Run(directory, lively(), DistributedContext(torch.device("cpu"))).make_trajectories(lambda _: None)
 
 
 def test_making_them_can_stop_and_go_on(copy: Callable[..., Path], lively: Callable[..., Preset]) -> None:
@@ -87,7 +87,7 @@ def test_making_them_can_stop_and_go_on(copy: Callable[..., Path], lively: Calla
     before = {path.name: path.read_bytes() for path in made.glob("*.safetensors")}
     for name in before:
         (made / name).unlink()
-    run = Run(directory, lively(), Execution(torch.device("cpu")))
+    run = Run(directory, lively(), DistributedContext(torch.device("cpu")))
     assert not run.make_trajectories(lambda _: None, minutes=0)
     assert run.make_trajectories(lambda _: None)
     assert {path.name: path.read_bytes() for path in made.glob("*.safetensors")} == before

@@ -16,11 +16,11 @@ from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.model.config import WanVAEConfig
 from shotstream.train.checkpoint import find_checkpoints
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.presets import Preset, get_preset
 from shotstream.train.recipe import PRETRAINED_STAGES, Run
 from shotstream.train.warm_start import check_shape
-from shotstream.weights.hub import open_parts
+from shotstream.weights.hub import open_components
 
 Command = Callable[..., list[str]]
 SCRIPT = Path(__file__).parents[2] / "recipes" / "storyworld" / "card.sh"
@@ -38,9 +38,9 @@ def test_the_base_trains_on_from_the_models_weights(
 ) -> None:
     run = tmp_path / "run"
     assert main([*command("adopt", run), "--model", str(model)]) == 0
-    opened = Run(run, lively(), Execution(torch.device("cpu")))
+    opened = Run(run, lively(), DistributedContext(torch.device("cpu")))
     theirs = opened.weights("base")
-    parts = open_parts(str(model), "cpu", torch.float32)
+    parts = open_components(str(model), "cpu", torch.float32)
     assert all(torch.equal(theirs[name], value) for name, value in parts.transformer.state_dict().items())
     assert opened.encoder.encode(["a fox"])[0].equal(parts.text_encoder.encode(["a fox"])[0])
     assert main(command("base", run)) == 0
@@ -56,11 +56,11 @@ def test_what_tells_shots_apart_may_be_another_when_a_base_trains_on(
         assert main([*command("adopt", run, changes=changes), "--model", str(source)]) == 0
         assert main(command("base", run, changes=changes)) == 0
         assert main([*command("export", run, changes=changes), "-o", str(out), "--stage", "base"]) == 0
-        return Run(run, lively(*changes), Execution(torch.device("cpu"))).weights("base"), out
+        return Run(run, lively(*changes), DistributedContext(torch.device("cpu"))).weights("base"), out
 
     learned, exported = adopted(tmp_path / "learned", model, "learned")
     assert "shot_embedding" in learned
-    assert open_parts(str(exported), "cpu", torch.float32).config.transformer.indicator == "learned"
+    assert open_components(str(exported), "cpu", torch.float32).config.transformer.indicator == "learned"
     back, _ = adopted(tmp_path / "back", exported, "none")
     assert learned.keys() - back.keys() == {"shot_embedding"}
 
@@ -103,16 +103,16 @@ def test_the_guide_says_how_the_model_in_the_package_is_trained_on(tmp_path: Pat
     guide = (SCRIPT.parents[2] / "docs" / "training.md").read_text().splitlines()
     (line,) = (line for line in guide if line.startswith("ADOPT=storyworld BASE=1 "))
     changes = [after for word, after in pairwise(line.split()) if word == "--set"]
-    run = Run(tmp_path, get_preset("storyworld-card", changes), Execution(torch.device("cpu")))
-    parts = open_parts("storyworld", "cpu", torch.float32)
+    run = Run(tmp_path, get_preset("storyworld-card", changes), DistributedContext(torch.device("cpu")))
+    parts = open_components("storyworld", "cpu", torch.float32)
     for stage in PRETRAINED_STAGES:
         check_shape(run, stage, parts, "storyworld")
 
 
 def test_a_codec_cannot_be_taken_from_a_model_of_wans_vae(lively: Callable[..., Preset], tmp_path: Path) -> None:
-    run = Run(tmp_path, lively(), Execution(torch.device("cpu")))
+    run = Run(tmp_path, lively(), DistributedContext(torch.device("cpu")))
     shape = replace(run.preset.model, block_codec=None, wan_vae=WanVAEConfig(dim=4))
-    parts = replace(open_parts("storyworld", "cpu"), config=shape)
+    parts = replace(open_components("storyworld", "cpu"), config=shape)
     with pytest.raises(InputError, match="wan is of Wan's VAE and has no block_codec; take other stages than codec"):
         check_shape(run, "codec", parts, "wan")
     check_shape(run, "text", parts, "wan")

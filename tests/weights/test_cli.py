@@ -13,7 +13,7 @@ from shotstream import cli
 from shotstream.cli.weights import add_parser
 from shotstream.core.errors import InputError
 from shotstream.weights.directory import write_directory
-from shotstream.weights.hub import open_parts
+from shotstream.weights.hub import open_components
 from shotstream.weights.inspect import inspect
 
 
@@ -109,7 +109,7 @@ def test_convert_writes_a_directory_of_ours(tiny: Any, tmp_path: Path, capsys: p
     directory = tiny.write_original(tmp_path / "wan")
     assert run("convert", directory, "-o", tmp_path / "new" / "ours", "--dtype", "bf16") == 0
     assert "-> " in capsys.readouterr().out
-    parts = open_parts(tmp_path / "new" / "ours")
+    parts = open_components(tmp_path / "new" / "ours")
     assert parts.config.name == "wan"
     expected = {name: value.bfloat16() for name, value in tiny.transformer.items()}
     torch.testing.assert_close(dict(parts.transformer.state_dict()), expected, rtol=0, atol=0)

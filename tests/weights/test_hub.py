@@ -18,12 +18,12 @@ from shotstream.core.errors import InputError
 from shotstream.model.config import BlockCodecConfig, ModelConfig, SamplerConfig
 from shotstream.model.wan_vae import FEW_PIXELS_A_PASS, PIXELS_A_PASS
 from shotstream.weights import hub as zoo
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 from shotstream.weights.directory import WEIGHT_FILES, write_directory
-from shotstream.weights.hub import available, open_parts
+from shotstream.weights.hub import available, open_components
 from shotstream.weights.wan_layouts import BASE_SAMPLER, SIZE
 
-Same = Callable[[ModelParts, ModelParts], bool]
+Same = Callable[[ModelComponents, ModelComponents], bool]
 CAPTION = ["A fox."]
 
 
@@ -35,19 +35,19 @@ def checkpoint(tiny: Any, path: Path, shift: float = 1.0) -> dict[str, torch.Ten
     return state
 
 
-def has_transformer(parts: ModelParts, state: dict[str, torch.Tensor]) -> bool:
+def has_transformer(parts: ModelComponents, state: dict[str, torch.Tensor]) -> bool:
     mine = parts.transformer.state_dict()
     return mine.keys() == state.keys() and all(torch.equal(mine[name], state[name]) for name in state)
 
 
 def refusal(source: Any, match: str, **options: Any) -> None:
     with pytest.raises(InputError, match=match) as error:
-        open_parts(source, **options)
+        open_components(source, **options)
     assert "\n" not in str(error.value)
 
 
 def test_the_original_layout_opens(tiny: Any, same: Same, tmp_path: Path) -> None:
-    parts = open_parts(tiny.write_original(tmp_path / "wan"))
+    parts = open_components(tiny.write_original(tmp_path / "wan"))
     expected = dataclasses.replace(tiny.parts.config, name="wan", video=SIZE, sampler=BASE_SAMPLER)
     assert parts.config == expected
     assert same(parts, tiny.parts)
@@ -56,7 +56,7 @@ def test_the_original_layout_opens(tiny: Any, same: Same, tmp_path: Path) -> Non
 
 
 def test_the_diffusers_layout_opens(tiny: Any, same: Same, tmp_path: Path) -> None:
-    parts = open_parts(tiny.write_diffusers(tmp_path / "wan"))
+    parts = open_components(tiny.write_diffusers(tmp_path / "wan"))
     assert same(parts, tiny.parts)
     assert parts.config.transformer == dataclasses.replace(tiny.parts.config.transformer, text_len=512)
 
@@ -65,7 +65,7 @@ def test_the_statistics_of_a_vae_are_taken_from_its_config(tiny: Any, tmp_path: 
     directory = tiny.write_diffusers(tmp_path / "wan")
     mean, std = [0.5] * 16, [2] * 16
     (directory / "vae" / "config.json").write_text(json.dumps({"latents_mean": mean, "latents_std": std}))
-    codec = open_parts(directory).config.wan_vae
+    codec = open_components(directory).config.wan_vae
     assert codec.latents_mean == tuple(mean)
     assert codec.latents_std == (2.0,) * 16
 
@@ -73,7 +73,7 @@ def test_the_statistics_of_a_vae_are_taken_from_its_config(tiny: Any, tmp_path: 
 def test_a_checkpoint_in_the_directory_replaces_the_transformer(tiny: Any, tmp_path: Path) -> None:
     directory = tiny.write_original(tmp_path / "wan")
     state = checkpoint(tiny, directory / "student.pt")
-    parts = open_parts(directory)
+    parts = open_components(directory)
     assert has_transformer(parts, state)
     assert parts.config.sampler == SamplerConfig()
 
@@ -91,27 +91,27 @@ def test_a_checkpoint_in_the_directory_replaces_the_transformer(tiny: Any, tmp_p
 def test_a_checkpoint_finds_the_base_near_it(tiny: Any, tmp_path: Path, file: str, base: str, layout: str) -> None:
     getattr(tiny, f"write_{layout}")(tmp_path / base)
     state = checkpoint(tiny, tmp_path / file)
-    assert has_transformer(open_parts(tmp_path / file), state)
+    assert has_transformer(open_components(tmp_path / file), state)
 
 
 def test_a_checkpoint_beside_the_directory_counts_if_it_says_shotstream(tiny: Any, tmp_path: Path) -> None:
     directory = tiny.write_original(tmp_path / "wan")
     checkpoint(tiny, tmp_path / "other.pt")
-    assert has_transformer(open_parts(directory), tiny.transformer)
+    assert has_transformer(open_components(directory), tiny.transformer)
     state = checkpoint(tiny, tmp_path / "shotstream_merged.pt", shift=2.0)
-    assert has_transformer(open_parts(directory), state)
+    assert has_transformer(open_components(directory), state)
 
 
 def test_a_directory_of_nothing_but_a_checkpoint_finds_the_base(tiny: Any, tmp_path: Path) -> None:
     tiny.write_original(tmp_path / "wan")
     state = checkpoint(tiny, tmp_path / "ckpts" / "student.pt")
-    assert has_transformer(open_parts(tmp_path / "ckpts"), state)
+    assert has_transformer(open_components(tmp_path / "ckpts"), state)
 
 
 def test_the_base_transformer_may_be_named_itself(tiny: Any, tmp_path: Path) -> None:
     directory = tiny.write_original(tmp_path / "wan")
     checkpoint(tiny, directory / "student.pt")
-    assert has_transformer(open_parts(directory / "diffusion_pytorch_model.safetensors"), tiny.transformer)
+    assert has_transformer(open_components(directory / "diffusion_pytorch_model.safetensors"), tiny.transformer)
 
 
 def test_an_adapter_is_merged_where_it_lies_or_is_named(tiny: Any, tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ def test_an_adapter_is_merged_where_it_lies_or_is_named(tiny: Any, tmp_path: Pat
     ones = {f"{name}.lora_A.weight": torch.ones(2, 24), f"{name}.lora_B.weight": torch.ones(32, 2)}
     save_file(ones, tmp_path / "lora" / "adapter_model.safetensors")
     (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps({"lora_alpha": 2}))
-    plain = open_parts(directory)
-    named = open_parts(directory, adapter=tmp_path / "lora")
+    plain = open_components(directory)
+    named = open_components(directory, adapter=tmp_path / "lora")
     for file in (tmp_path / "lora").iterdir():
         shutil.copy(file, directory)
-    lying = open_parts(directory)
+    lying = open_components(directory)
     for parts in (named, lying):
         change = parts.transformer.blocks[0].ffn[0].weight - plain.transformer.blocks[0].ffn[0].weight
         torch.testing.assert_close(change, torch.full((32, 24), 2.0))
@@ -134,9 +134,9 @@ def test_an_adapter_is_merged_where_it_lies_or_is_named(tiny: Any, tmp_path: Pat
 
 @pytest.mark.parametrize("source", ["original", "diffusers"])
 def test_conversion_goes_round(tiny: Any, same: Same, tmp_path: Path, source: str) -> None:
-    parts = open_parts(getattr(tiny, f"write_{source}")(tmp_path / "wan"))
+    parts = open_components(getattr(tiny, f"write_{source}")(tmp_path / "wan"))
     write_directory(parts, tmp_path / "ours")
-    opened = open_parts(tmp_path / "ours")
+    opened = open_components(tmp_path / "ours")
     assert opened.config == parts.config
     assert same(opened, parts)
     assert torch.equal(opened.text_encoder.encode(CAPTION), parts.text_encoder.encode(CAPTION))
@@ -149,11 +149,11 @@ def test_the_embedded_codec_goes_round_too(tmp_path: Path, tiny: Any, same: Same
     config = dataclasses.replace(
         tiny.parts.config, wan_vae=None, block_codec=BlockCodecConfig(latent_channels=16, width=8)
     )
-    parts = random_parts(config)
+    parts = random_components(config)
     write_directory(parts, tmp_path / "ours")
-    opened = open_parts(tmp_path / "ours", dtype=torch.bfloat16)
+    opened = open_components(tmp_path / "ours", dtype=torch.bfloat16)
     assert opened.transformer.patch_embedding.weight.dtype == torch.bfloat16
-    assert same(open_parts(tmp_path / "ours"), parts)
+    assert same(open_components(tmp_path / "ours"), parts)
 
 
 def test_weights_are_written_in_the_dtype_asked_for(tiny: Any, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_an_unknown_key_in_our_config_names_the_nearest(tiny: Any, tmp_path: Pat
 def test_parts_of_different_models_are_refused(tiny: Any) -> None:
     narrow = dataclasses.replace(tiny.parts.config.text_encoder, dim=8, attention_dim=8)
     with pytest.raises(InputError, match=r"expected equal widths .* got 16 and 8"):
-        random_parts(dataclasses.replace(tiny.parts.config, text_encoder=narrow))
+        random_components(dataclasses.replace(tiny.parts.config, text_encoder=narrow))
 
 
 def test_several_checkpoints_are_not_guessed_between(tiny: Any, tmp_path: Path) -> None:
@@ -254,22 +254,22 @@ def test_an_adapter_over_our_directory_is_refused(tiny: Any, tmp_path: Path) -> 
 def test_fingerprints_tell_models_apart_and_stay(tiny: Any, tmp_path: Path) -> None:
     write_directory(tiny.parts, tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "copy")
-    first = open_parts(tmp_path / "one").fingerprint
-    assert open_parts(tmp_path / "copy", dtype=torch.bfloat16).fingerprint == first
-    write_directory(random_parts(tiny.parts.config, seed=2), tmp_path / "other")
-    assert open_parts(tmp_path / "other").fingerprint != first
+    first = open_components(tmp_path / "one").fingerprint
+    assert open_components(tmp_path / "copy", dtype=torch.bfloat16).fingerprint == first
+    write_directory(random_components(tiny.parts.config, seed=2), tmp_path / "other")
+    assert open_components(tmp_path / "other").fingerprint != first
     config = tmp_path / "copy" / "config.json"
     config.write_text(config.read_text().replace('"num_steps": 50', '"num_steps": 40'))
-    assert open_parts(tmp_path / "copy").fingerprint != first
+    assert open_components(tmp_path / "copy").fingerprint != first
 
 
 def test_random_models_follow_their_seed_and_leave_the_global_one(tiny: Any, same: Same) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    again = random_parts(tiny.parts.config, seed=1)
+    again = random_components(tiny.parts.config, seed=1)
     assert torch.equal(torch.rand(3), expected)
-    other = random_parts(tiny.parts.config, seed=2)
+    other = random_components(tiny.parts.config, seed=2)
     assert same(again, tiny.parts)
     assert again.fingerprint == tiny.parts.fingerprint
     assert not same(other, again)
@@ -287,7 +287,7 @@ def embedded(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 def test_an_embedded_model_opens_by_name(embedded: Path, tiny: Any, same: Same) -> None:
     assert available() == ("storyworld",)
-    assert same(open_parts("storyworld"), tiny.parts)
+    assert same(open_components("storyworld"), tiny.parts)
     assert embedded.is_dir()
 
 
@@ -323,7 +323,7 @@ def test_a_hub_id_is_downloaded_and_only_what_is_needed(
     (directory / "assets").mkdir()
     (directory / "assets" / "film.mp4").write_bytes(b"x")
     asked = serve(monkeypatch, {"Org/Wan": directory})
-    assert same(open_parts("Org/Wan"), tiny.parts)
+    assert same(open_components("Org/Wan"), tiny.parts)
     assert asked == ["Org/Wan"]
     assert not (directory / "assets" / "film.mp4").exists()
 
@@ -331,14 +331,14 @@ def test_a_hub_id_is_downloaded_and_only_what_is_needed(
 def test_a_hub_model_of_ours_opens(tiny: Any, same: Same, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_directory(tiny.parts, tmp_path / "snapshot")
     serve(monkeypatch, {"org/ours": tmp_path / "snapshot"})
-    assert same(open_parts("org/ours"), tiny.parts)
+    assert same(open_components("org/ours"), tiny.parts)
 
 
 def test_a_hub_checkpoint_brings_its_base(tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = tiny.write_original(tmp_path / "x" / "wan")
     state = checkpoint(tiny, tmp_path / "y" / "z" / "shotstream.pt")
     asked = serve(monkeypatch, {"Org/ShotStream": tmp_path / "y" / "z", zoo.WAN_BASE: base})
-    assert has_transformer(open_parts("Org/ShotStream"), state)
+    assert has_transformer(open_components("Org/ShotStream"), state)
     assert asked == ["Org/ShotStream", zoo.WAN_BASE]
     assert not (base / "diffusion_pytorch_model.safetensors").exists(), "the base's transformer is not fetched"
 
@@ -389,12 +389,12 @@ def test_the_text_encoder_is_loaded_where_it_stays(
         "shotstream.weights.build.load_into", lambda _, __, part, device, ___: loaded.update({part: device})
     )
     write_directory(tiny.parts, tmp_path / "ours")
-    open_parts(tmp_path / "ours", "meta", text_device=text_device)
+    open_components(tmp_path / "ours", "meta", text_device=text_device)
     assert list(loaded.values()) == ["meta", "meta", text_device or "meta"]
 
 
 def test_random_weights_are_the_same_wherever_the_text_encoder_is(tiny: Any) -> None:
-    apart = random_parts(tiny.parts.config, seed=1, device="meta", text_device="cpu")
+    apart = random_components(tiny.parts.config, seed=1, device="meta", text_device="cpu")
     assert apart.transformer.patch_embedding.weight.is_meta
     mine, whole = apart.text_encoder.state_dict(), tiny.parts.text_encoder.state_dict()
     assert all(torch.equal(mine[name], whole[name]) for name in whole)
@@ -406,7 +406,10 @@ def test_where_memory_is_little_fewer_latents_are_decoded_at_once(
     write_directory(tiny.parts, tmp_path / "ours")
 
     def pixels_a_pass() -> list[int]:
-        return [made.codec.pixels_a_pass for made in (open_parts(tmp_path / "ours"), random_parts(tiny.parts.config))]
+        return [
+            made.codec.pixels_a_pass
+            for made in (open_components(tmp_path / "ours"), random_components(tiny.parts.config))
+        ]
 
     assert pixels_a_pass() == [PIXELS_A_PASS] * 2
     monkeypatch.setattr("shotstream.weights.build.has_little_memory", lambda _: True)

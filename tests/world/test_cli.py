@@ -44,10 +44,13 @@ def test_words_prints_every_phrase(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         (["render", "-o", "x.avi"], "expected a name ending in .mp4"),
         (["render", "-o", "missing/x.mp4"], "the directory missing does not exist"),
         (["dataset", "--stories", "0", "-o", "made"], "expected at least one story"),
-        (["train-judge", "--minutes", "0", "-o", "j.safetensors"], "expected a positive number of minutes"),
-        (["train-judge", "-o", "missing/j.safetensors"], "does not exist"),
-        (["check-judge", "--weights", "missing.safetensors"], "expected the judge's weights at missing.safetensors"),
-        (["check-judge", "--stories", "0"], "expected at least one story"),
+        (["train-trait-reader", "--minutes", "0", "-o", "j.safetensors"], "expected a positive number of minutes"),
+        (["train-trait-reader", "-o", "missing/j.safetensors"], "does not exist"),
+        (
+            ["check-trait-reader", "--weights", "missing.safetensors"],
+            "expected the judge's weights at missing.safetensors",
+        ),
+        (["check-trait-reader", "--stories", "0"], "expected at least one story"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_one_line(

@@ -13,23 +13,23 @@ from shotstream.world.render import render_shot
 from shotstream.world.scene import Character, Shot, Story
 from shotstream.world.trait_reader import (
     CharacterReading,
-    Judge,
     Read,
     ShotReading,
+    TraitReader,
     clip_starts,
     score_memory,
     score_shot,
 )
-from shotstream.world.trait_reader_network import CLIP_FRAMES, JudgeNetwork
+from shotstream.world.trait_reader_network import CLIP_FRAMES, TraitReaderNetwork
 from shotstream.world.trait_reader_training import (
     HELD_OUT_SEED,
     IGNORED,
-    JudgeTrainingConfig,
+    TraitReaderTraining,
     accuracy_table,
     degrade_frames,
     labels_of,
-    save_judge,
-    train_judge,
+    save_trait_reader,
+    train_trait_reader,
 )
 from shotstream.world.traits import SPECIES
 
@@ -69,34 +69,34 @@ def mean(table: dict[str, dict[str, float]]) -> float:
 
 
 @pytest.fixture(scope="module")
-def judge() -> Judge:
+def judge() -> TraitReader:
     torch.set_num_threads(1)
-    return Judge.load()
+    return TraitReader.load()
 
 
-def test_held_out_renders_are_read(judge: Judge) -> None:
+def test_held_out_renders_are_read(judge: TraitReader) -> None:
     table = accuracy_table(judge, SEEDS)
     assert mean(table) > 0.95, table
     assert min(shares["all"] for shares in table.values()) > 0.8, table
 
 
-def test_degraded_renders_are_read(judge: Judge) -> None:
+def test_degraded_renders_are_read(judge: TraitReader) -> None:
     table = accuracy_table(judge, SEEDS[:3], degrade_frames)
     assert mean(table) > 0.85, table
 
 
-def test_shuffled_weights_read_nothing(judge: Judge) -> None:
-    network = JudgeNetwork()
+def test_shuffled_weights_read_nothing(judge: TraitReader) -> None:
+    network = TraitReaderNetwork()
     generator = torch.Generator().manual_seed(0)
     shuffled = {
         name: value.flatten()[torch.randperm(value.numel(), generator=generator)].view_as(value)
         for name, value in judge.network.state_dict().items()
     }
     network.load_state_dict(shuffled)
-    assert mean(accuracy_table(Judge(network), SEEDS[:2])) < 0.5
+    assert mean(accuracy_table(TraitReader(network), SEEDS[:2])) < 0.5
 
 
-def test_nine_frames_are_enough_and_eight_are_not(judge: Judge) -> None:
+def test_nine_frames_are_enough_and_eight_are_not(judge: TraitReader) -> None:
     frames = render_shot(STORY, 0)
     assert len(frames) == CLIP_FRAMES
     scores = score_shot(judge.read(frames), STORY, 0)
@@ -106,7 +106,7 @@ def test_nine_frames_are_enough_and_eight_are_not(judge: Judge) -> None:
 
 
 @pytest.mark.parametrize("frames", [np.zeros((9, 80, 128, 3)), np.zeros((9, 80, 120, 3), np.uint8)])
-def test_frames_of_another_kind_are_refused(judge: Judge, frames: np.ndarray) -> None:
+def test_frames_of_another_kind_are_refused(judge: TraitReader, frames: np.ndarray) -> None:
     with pytest.raises(InputError, match="expected uint8 frames"):
         judge.read(frames)
 
@@ -170,16 +170,16 @@ def test_labels_ask_nothing_of_who_is_not_there() -> None:
 def test_training_lowers_the_loss_and_what_is_saved_is_loaded(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     losses: list[float] = []
-    config = JudgeTrainingConfig(minutes=0.05, batch=8, pool_clips=64, new_clips_a_batch=1, clips_a_shot=4)
-    network = train_judge(config, lambda _, loss: losses.append(loss))
+    config = TraitReaderTraining(minutes=0.05, batch=8, pool_clips=64, new_clips_a_batch=1, clips_a_shot=4)
+    network = train_trait_reader(config, lambda _, loss: losses.append(loss))
     assert len(losses) >= 8
     assert min(losses[-4:]) < losses[0]
-    path = tmp_path / "judge.safetensors"
-    save_judge(network, path)
+    path = tmp_path / "trait_reader.safetensors"
+    save_trait_reader(network, path)
     assert path.stat().st_size < 2 * 2**20
-    loaded = Judge.load(path=path)
+    loaded = TraitReader.load(path=path)
     frames = render_shot(STORY, 0)
-    assert loaded.read(frames).characters == Judge(loaded.network).read(frames).characters
+    assert loaded.read(frames).characters == TraitReader(loaded.network).read(frames).characters
     weights = loaded.network.state_dict()
     assert all(torch.allclose(weights[name], value, rtol=0.01) for name, value in network.state_dict().items())
 
@@ -187,7 +187,7 @@ def test_training_lowers_the_loss_and_what_is_saved_is_loaded(tmp_path: Path) ->
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="got other tensors"):
-        Judge.load(path=tmp_path / "other.safetensors")
+        TraitReader.load(path=tmp_path / "other.safetensors")
     (tmp_path / "README.md").write_text("# Not weights at all, though long enough to hold a header\n")
     with pytest.raises(InputError, match=r"expected the judge's weights in .*README\.md, got no safetensors"):
-        Judge.load(path=tmp_path / "README.md")
+        TraitReader.load(path=tmp_path / "README.md")

@@ -22,7 +22,7 @@ from shotstream.bench.roofline import Probe, probe
 from shotstream.bench.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
-from shotstream.core.profiling import PartClock
+from shotstream.core.profiling import SpanProfiler
 from shotstream.core.spec import CONTEXT_LATENTS, FPS, MAX_CHUNKS, VideoSize, check_chunks
 from shotstream.engine.context import caption_vector
 from shotstream.engine.story import Story
@@ -30,8 +30,8 @@ from shotstream.model.config import ModelConfig, SamplerConfig, TinyDecoderConfi
 from shotstream.story.captions import compose_caption
 from shotstream.story.relevance import make_selector
 from shotstream.train.presets import STORYWORLD, TINY
-from shotstream.weights.build import ModelParts, random_parts
-from shotstream.weights.hub import open_parts
+from shotstream.weights.build import ModelComponents, random_components
+from shotstream.weights.hub import open_components
 from shotstream.weights.wan_layouts import WAN_1_3B
 from shotstream.world.captions import story_captions
 from shotstream.world.stories import sample_story
@@ -73,7 +73,8 @@ class Network:
 class Subject:
     """What was measured. Where captions are encoded elsewhere, `text` is held against a device that did not run it.
 
-    `lossy` names what makes its results others than those of the full model, `attention` its kernel (`model.attention_kernels`).
+    `lossy` names what makes its results others than those of the full model, `attention` its kernel
+    (`model.attention_kernels`).
     """
 
     name: str
@@ -142,17 +143,17 @@ def open_subject(
     random_weights: bool = False,
     text_device: torch.device | None = None,
     decoder: str | None = None,
-) -> tuple[ModelParts, float]:
-    """A model to measure and the seconds it took to load: as `open_parts`, or only the shape with random weights.
+) -> tuple[ModelComponents, float]:
+    """A model to measure and the seconds it took to load: as `open_components`, or only the shape with random weights.
 
     Raises:
         InputError: there is no such model or decoder, or no such shape.
     """
     started_s = time.perf_counter()
     if random_weights:
-        parts = random_parts(_shape(source, decoder), device=device, dtype=dtype, text_device=text_device)
+        parts = random_components(_shape(source, decoder), device=device, dtype=dtype, text_device=text_device)
     else:
-        parts = open_parts(source, device, dtype, text_device=text_device, decoder=decoder)
+        parts = open_components(source, device, dtype, text_device=text_device, decoder=decoder)
     synchronise(device)
     return parts, time.perf_counter() - started_s
 
@@ -166,7 +167,7 @@ def _shape(source: str, decoder: str | None) -> ModelConfig:
 
 
 def bench(
-    parts: ModelParts,
+    parts: ModelComponents,
     plan: BenchPlan,
     load_s: float | None = None,
     watch: Callable[[int], None] | None = None,
@@ -182,7 +183,7 @@ def bench(
     weight = parts.transformer.patch_embedding.weight
     told = sample_story(plan.seed, shots=plan.warmup + plan.shots + 1, chunks=plan.chunks)
     global_caption, captions = story_captions(told)
-    clock = PartClock(lambda: synchronise(weight.device))
+    clock = SpanProfiler(lambda: synchronise(weight.device))
     best = probe(weight.device, weight.dtype)
     forget_peak(weight.device)
     timings: list[ShotTiming] = []
@@ -203,7 +204,7 @@ def bench(
     return replace(_report(parts, plan, load_s, timings[:-1], dissection, best, memory), fidelity=fidelity)
 
 
-def read_captions(parts: ModelParts, story: Story, global_caption: str, text: str) -> list[str]:
+def read_captions(parts: ModelComponents, story: Story, global_caption: str, text: str) -> list[str]:
     """The captions that the next shot of a story reads: those of the frames it remembers, and its own."""
     own = compose_caption(global_caption, len(story.history), text)
     if parts.config.captions == "target":
@@ -226,7 +227,7 @@ def time_shot(story: Story, caption: str, chunks: int) -> ShotTiming:
 
 
 def _report(
-    parts: ModelParts,
+    parts: ModelComponents,
     plan: BenchPlan,
     load_s: float | None,
     timings: Sequence[ShotTiming],
@@ -261,7 +262,7 @@ def _report(
     )
 
 
-def _subject(parts: ModelParts) -> Subject:
+def _subject(parts: ModelComponents) -> Subject:
     weight = parts.transformer.patch_embedding.weight
     named = {
         "transformer": parts.transformer,

@@ -18,7 +18,7 @@ from shotstream.model.context_injection import carry_context
 from shotstream.model.device import send
 from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.tiny_vae import TinyWanVAE
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 PEAK = 2.0
 """The span of pixels, which lie in [-1, 1]."""
@@ -56,7 +56,7 @@ def noting_latents(codec: Codec) -> Iterator[list[Tensor]]:
 
 
 @torch.inference_mode()
-def fidelity_of(parts: ModelParts, noted: Sequence[Float[Tensor, "b k t y x"]]) -> Fidelity | None:
+def fidelity_of(parts: ModelComponents, noted: Sequence[Float[Tensor, "b k t y x"]]) -> Fidelity | None:
     """The figures of a model that decodes lossily, on the latents of one shot; None of any other model."""
     if not isinstance(parts.codec, TinyWanVAE):
         return None
@@ -67,18 +67,18 @@ def fidelity_of(parts: ModelParts, noted: Sequence[Float[Tensor, "b k t y x"]]) 
 
 
 @torch.inference_mode()
-def first_velocity(parts: ModelParts) -> Float[Tensor, "1 f c h w"]:
+def first_velocity(parts: ModelComponents) -> Float[Tensor, "1 f c h w"]:
     """What a transformer says at the first step of a story, to noise alone: always the same noise and caption."""
     return _first_steps(parts)(_noise(parts, 0), 1.0)
 
 
 @torch.inference_mode()
-def first_chunk(parts: ModelParts) -> Float[Tensor, "1 f c h w"]:
+def first_chunk(parts: ModelComponents) -> Float[Tensor, "1 f c h w"]:
     """The first latents of a story, without guidance: always of the same noise and caption."""
     return Sampler.from_config(parts.config.sampler).denoise(_first_steps(parts), partial(_noise, parts))
 
 
-def _first_steps(parts: ModelParts) -> Predict:
+def _first_steps(parts: ModelComponents) -> Predict:
     """The velocity of a first chunk, which has nothing to remember."""
     transformer = parts.transformer
     device = transformer.patch_embedding.weight.device
@@ -95,7 +95,7 @@ def _first_steps(parts: ModelParts) -> Predict:
     return predict
 
 
-def _noise(parts: ModelParts, step: int) -> Latents:
+def _noise(parts: ModelComponents, step: int) -> Latents:
     size, source = parts.config.video, torch.Generator().manual_seed(step)
     shape = (1, CHUNK_LATENTS, parts.config.transformer.in_dim, size.latent_height, size.latent_width)
     return send(torch.randn(shape, generator=source), parts.transformer.patch_embedding.weight.device)

@@ -103,7 +103,8 @@ def _grown(one: Tally, two: Tally, layers: int) -> Tally:
 
 
 class WorkCounter(TorchFunctionMode):
-    """Counts the products of torch functions while it is entered. It is a clock (`core.profiling`): it is told the part."""
+    """Counts the products of torch functions while it is entered. It is a clock (`core.profiling`): it is told the
+    part."""
 
     def __init__(self) -> None:
         super().__init__()

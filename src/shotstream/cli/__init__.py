@@ -10,7 +10,7 @@ from shotstream import __version__
 from shotstream.core.errors import InputError
 
 COMMANDS = (
-    "generate", "studio", "serve", "rehearse", "evaluate", "verify", "bench", "warmup", "train", "weights", "world",
+    "generate", "studio", "serve", "load-test", "evaluate", "verify", "bench", "warmup", "train", "weights", "world",
 )  # fmt: skip
 EXIT_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -23,7 +23,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in commands:
-        import_module(f"shotstream.cli.{name}").add_parser(subparsers)
+        import_module(f"shotstream.cli.{name.replace('-', '_')}").add_parser(subparsers)
     return parser
 
 

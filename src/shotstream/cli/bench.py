@@ -21,7 +21,7 @@ from shotstream.core.spec import FPS, MAX_CHUNKS
 if TYPE_CHECKING:
     from shotstream.bench.bench import BenchPlan, BenchReport
     from shotstream.parity.versus import Versus
-    from shotstream.weights.build import ModelParts
+    from shotstream.weights.build import ModelComponents
 
 MIB = 2**20
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_error
     from shotstream.bench.report import page
     from shotstream.model.device import pick_device, pick_dtype
-    from shotstream.runtime.options import Running, make_ready
+    from shotstream.runtime.options import RunOptions, apply_options
 
     plan = BenchPlan(args.shots, args.chunks, args.warmup)
     for path in filter(None, (args.json, args.html)):
@@ -88,10 +88,10 @@ def run(args: argparse.Namespace) -> int:
             text_device=text_device,
             decoder=args.decoder,
         )
-        asked = Running(args.compile, args.graphs, args.fp8, args.fp8_attention, args.steps, args.attention)
+        asked = RunOptions(args.compile, args.graphs, args.fp8, args.fp8_attention, args.steps, args.attention)
         exact = first_velocity(parts) if args.fp8 or args.fp8_attention else None
         whole = first_chunk(parts) if args.steps is not None else None
-        parts = make_ready(parts, asked)
+        parts = apply_options(parts, asked)
         velocity_error = None if exact is None else relative_error(first_velocity(parts), exact)
         chunk_error = None if whole is None else relative_error(first_chunk(parts), whole)
         if args.vs_reference is not None:
@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _versus(args: argparse.Namespace, plan: "BenchPlan", parts: "ModelParts", console: Console) -> int:
+def _versus(args: argparse.Namespace, plan: "BenchPlan", parts: "ModelComponents", console: Console) -> int:
     """Compares with the published code; 1 where the results do not agree."""
     from shotstream.parity.versus import compare
 

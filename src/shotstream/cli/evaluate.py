@@ -91,19 +91,19 @@ def _add_errors_parser(kinds: "argparse._SubParsersAction[Any]") -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from shotstream.scores.reports import Report, write_report
-    from shotstream.scores.story_scores import JudgedStory, held_out_stories, judge_stories
-    from shotstream.world.trait_reader import Judge
+    from shotstream.scores.story_scores import ScoredStory, held_out_stories, score_stories
+    from shotstream.world.trait_reader import TraitReader
 
     _check(args)
     sheet: list[Sequence[Any]] = []
 
-    def keep(made: JudgedStory) -> None:
+    def keep(made: ScoredStory) -> None:
         if args.sheet and len(sheet) < SHEET_STORIES:
             sheet.append(made.shots)
 
     stories = held_out_stories(args.stories, shots=args.shots)
     source = _render(stories) if args.truth else _generate(args, stories)
-    scores = judge_stories(Judge.load(), counted(source, "judging", args.stories), keep)
+    scores = score_stories(TraitReader.load(), counted(source, "judging", args.stories), keep)
     names = ("model", "context", "stories", "shots", "wording", "steps", "guidance", "guided")
     asked = {name: getattr(args, name) for name in names}
     report = Report.of(scores, asked | ({"model": "truth", "wording": None} if args.truth else {}))
@@ -162,10 +162,10 @@ def _show(report: "Report") -> None:
 
 
 def _render(stories: Sequence[Any]) -> Iterator[Any]:
-    from shotstream.scores.story_scores import JudgedStory
+    from shotstream.scores.story_scores import ScoredStory
     from shotstream.world.render import render_story
 
-    return (JudgedStory(story, tuple(render_story(story))) for story in stories)
+    return (ScoredStory(story, tuple(render_story(story))) for story in stories)
 
 
 def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""`shotstream rehearse`: simulated viewers in front of a server, and what they see."""
+"""`shotstream load-test`: simulated viewers in front of a server, and what they see."""
 
 import argparse
 import asyncio
@@ -23,14 +23,14 @@ from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 
 if TYPE_CHECKING:
-    from shotstream.serve.load_test import Rehearsal
+    from shotstream.serve.load_test import LoadTestResult
 
 ADDRESS_LINE = "ShotStream is at "
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `rehearse`."""
-    parser = subparsers.add_parser("rehearse", help="let simulated viewers direct stories on a server, and time it")
+    """Adds `run_load_test`."""
+    parser = subparsers.add_parser("load-test", help="let simulated viewers direct stories on a server, and time it")
     parser.add_argument("url", nargs="?", metavar="URL", help="of a running server (default: one of its own)")
     parser.add_argument("--viewers", type=int, default=1, metavar="N", help="viewers at once, a story each (default 1)")
     parser.add_argument("--shots", type=int, default=5, metavar="N", help="shots to direct, and to play (default 5)")
@@ -43,16 +43,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from shotstream.serve.load_test import RehearsalPlan, rehearse
+    from shotstream.serve.load_test import LoadTestPlan, run_load_test
 
-    plan = RehearsalPlan(args.viewers, args.shots, args.chunks)
+    plan = LoadTestPlan(args.viewers, args.shots, args.chunks)
     if args.json:
         check_target(args.json)
     if args.url:
-        found = asyncio.run(rehearse(args.url, plan, args.token))
+        found = asyncio.run(run_load_test(args.url, plan, args.token))
     else:
         with _own_server(args) as url:
-            found = asyncio.run(rehearse(url, plan))
+            found = asyncio.run(run_load_test(url, plan))
     _show(found, Console(highlight=False))
     if args.json:
         write_json(args.json, to_dict(found))
@@ -91,7 +91,7 @@ def _ready(url: str) -> bool:
         return False
 
 
-def _show(found: "Rehearsal", console: Console) -> None:
+def _show(found: "LoadTestResult", console: Console) -> None:
     table = Table("", "median", "least", "most")
     for name, spread in (("first picture of a shot, s", found.picture_s), ("steer to be seen, s", found.steer_s)):
         table.add_row(name, f"{spread.median:.2f}", f"{spread.min:.2f}", f"{spread.max:.2f}")

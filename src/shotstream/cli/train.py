@@ -55,9 +55,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         for option, (where, form) in OPTIONS.items():
             refused = {"action": _Refused, "const": where, "nargs": "?", "help": argparse.SUPPRESS}
             stage.add_argument(option, **(form if name in where else refused))
-    adopt = _command(stages, "adopt", _adopt, "begin a run with the stages that a model stands for")
-    adopt.add_argument("stages", nargs="*", metavar="STAGE", help="codec, text, base to train on (default: all three)")
-    adopt.add_argument("--model", default="storyworld", metavar="M", help="as for generate (default storyworld)")
+    warm_start = _command(stages, "adopt", _adopt, "begin a run with the stages that a model stands for")
+    warm_start.add_argument(
+        "stages", nargs="*", metavar="STAGE", help="codec, text, base to train on (default: all three)"
+    )
+    warm_start.add_argument("--model", default="storyworld", metavar="M", help="as for generate (default storyworld)")
     _command(
         stages, "probe", _probe, "time one step of every stage with random weights: what does the preset cost here?"
     )
@@ -109,14 +111,14 @@ def _train(args: argparse.Namespace) -> int:
 
 def _adopt(args: argparse.Namespace) -> int:
     from shotstream.train.recipe import PRETRAINED_STAGES
-    from shotstream.train.warm_start import adopt
+    from shotstream.train.warm_start import warm_start
 
     for name in args.stages:
         if name not in PRETRAINED_STAGES:
             raise InputError(f"expected stages of {', '.join(PRETRAINED_STAGES)}, got '{name}'")
     run = _open(args)
     run.begin()
-    adopt(run, args.model, [name for name in PRETRAINED_STAGES if name in args.stages or not args.stages])
+    warm_start(run, args.model, [name for name in PRETRAINED_STAGES if name in args.stages or not args.stages])
     return 0
 
 
@@ -150,7 +152,7 @@ def _open(args: argparse.Namespace) -> Any:
     import torch
 
     from shotstream.model.device import pick_device
-    from shotstream.train.distributed import Execution
+    from shotstream.train.distributed import DistributedContext
     from shotstream.train.presets import get_preset
     from shotstream.train.recipe import Run
 
@@ -160,7 +162,7 @@ def _open(args: argparse.Namespace) -> Any:
     if getattr(args, "steps", None):
         changes.append(f"{args.stage}.loop.steps={args.steps}")
     preset = get_preset(args.preset, changes)
-    execution = Execution(pick_device(args.device), preset.execution)
+    execution = DistributedContext(pick_device(args.device), preset.execution)
     return Run(args.directory or Path("runs") / args.preset, preset, execution)
 
 
@@ -180,14 +182,14 @@ def _full_name(args: argparse.Namespace, change: str) -> str:
 def _run_stage(run: Any, name: str, minutes: float | None, *, board: bool) -> bool:
     """Runs one stage to its end, or for so many minutes; returns whether it got to its end."""
     from shotstream.train.loop import train
-    from shotstream.train.metrics_log import Figures
+    from shotstream.train.metrics_log import MetricsLog
 
     if name == "trajectories":
         with StageProgress(name, run.preset.trajectories.batches, shown=run.execution.main) as progress:
             return run.make_trajectories(lambda done: progress.report(done, {}), minutes)
     stage, config, directory = run.build(name), run.loop(name), run.directory / name
     with StageProgress(name, config.steps, shown=run.execution.main) as progress:
-        figures = Figures(directory, progress.report, board=board and run.execution.main)
+        figures = MetricsLog(directory, progress.report, board=board and run.execution.main)
         samples = _sampler(run, name, stage) if config.sample_every_steps else None
         return train(stage, directory, config, run.execution, figures, minutes=minutes, sample=samples)
 

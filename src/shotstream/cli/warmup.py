@@ -18,13 +18,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Opens the model and makes the same shot twice: a first run pays the difference, later ones do not."""
     started_s = time.perf_counter()
-    from shotstream.engine.warmup import throw_away_shot
+    from shotstream.engine.warmup import make_warmup_shot
 
     times_s = [started_s, time.perf_counter()]
     parts = open_asked(args).parts
     times_s.append(time.perf_counter())
     for _ in range(2):
-        throw_away_shot(parts)
+        make_warmup_shot(parts)
         times_s.append(time.perf_counter())
     steps = ("libraries", "model", "first shot", "the same shot again")
     for step, sooner_s, later_s in zip(steps, times_s, times_s[1:], strict=False):

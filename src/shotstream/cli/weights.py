@@ -51,13 +51,13 @@ def run_inspect(args: argparse.Namespace) -> int:
 def run_convert(args: argparse.Namespace) -> int:
     """Writes a model as a directory of ours."""
     from shotstream.weights.directory import check_target_directory, write_directory
-    from shotstream.weights.hub import open_parts
+    from shotstream.weights.hub import open_components
 
     check_target_directory(args.output)
     if args.lora_alpha is not None and args.lora is None:
         raise InputError("--lora-alpha says how strong an adapter is; expected --lora with it")
     dtype = DTYPES[args.dtype] if args.dtype else None
-    parts = open_parts(args.source, adapter=args.lora, alpha=args.lora_alpha)
+    parts = open_components(args.source, adapter=args.lora, alpha=args.lora_alpha)
     write_directory(parts, args.output, dtype)
     Console(highlight=False, soft_wrap=True, markup=False).print(f"{parts.source} -> {args.output}")
     return 0

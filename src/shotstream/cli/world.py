@@ -17,14 +17,14 @@ from shotstream.world.captions import story_captions
 from shotstream.world.dataset import write_dataset
 from shotstream.world.render import render_story
 from shotstream.world.stories import sample_story
-from shotstream.world.trait_reader import Judge
+from shotstream.world.trait_reader import TraitReader
 from shotstream.world.trait_reader_training import (
     HELD_OUT_SEED,
-    JudgeTrainingConfig,
+    TraitReaderTraining,
     accuracy_table,
     degrade_frames,
-    save_judge,
-    train_judge,
+    save_trait_reader,
+    train_trait_reader,
 )
 from shotstream.world.traits import FRAMINGS
 from shotstream.world.words import vocabulary
@@ -43,14 +43,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     dataset.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     dataset.add_argument("--seed", type=int, default=0, help="seed of the first story (default 0)")
     dataset.set_defaults(run=_dataset)
-    train = commands.add_parser("train-judge", help="train the judge on renders")
+    train = commands.add_parser("train-trait-reader", help="train the judge on renders")
     train.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
-    train.add_argument("--minutes", type=float, default=JudgeTrainingConfig.minutes)
+    train.add_argument("--minutes", type=float, default=TraitReaderTraining.minutes)
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--start", type=Path, default=None, metavar="FILE", help="weights to train further")
-    train.add_argument("--learning-rate", type=float, default=JudgeTrainingConfig.learning_rate)
+    train.add_argument("--learning-rate", type=float, default=TraitReaderTraining.learning_rate)
     train.set_defaults(run=_train_judge)
-    check = commands.add_parser("check-judge", help="how much the judge reads right on held-out renders")
+    check = commands.add_parser("check-trait-reader", help="how much the judge reads right on held-out renders")
     check.add_argument("--stories", type=int, default=100, metavar="N")
     check.add_argument("--weights", type=Path, default=None, metavar="FILE", help="default: those of the package")
     check.add_argument("--degraded", action="store_true", help="read frames with blur, noise and lost detail")
@@ -85,24 +85,24 @@ def _train_judge(args: argparse.Namespace) -> int:
     if args.minutes <= 0:
         raise InputError(f"expected a positive number of minutes, got --minutes {args.minutes}")
     check_target(args.output)
-    start = None if args.start is None else Judge.load(path=args.start)
+    start = None if args.start is None else TraitReader.load(path=args.start)
     console = Console()
     with Progress(*Progress.get_default_columns(), TextColumn("loss {task.fields[loss]:.2f}"), console=console) as bar:
         task = bar.add_task("training", total=1.0, loss=float("nan"))
-        network = train_judge(
-            JudgeTrainingConfig(minutes=args.minutes, seed=args.seed, learning_rate=args.learning_rate),
+        network = train_trait_reader(
+            TraitReaderTraining(minutes=args.minutes, seed=args.seed, learning_rate=args.learning_rate),
             lambda share, loss: bar.update(task, completed=share, loss=loss),
             start,
         )
-    save_judge(network, args.output)
-    console.print(f"{args.output}: check it with 'shotstream world check-judge --weights {args.output}'")
+    save_trait_reader(network, args.output)
+    console.print(f"{args.output}: check it with 'shotstream world check-trait-reader --weights {args.output}'")
     return 0
 
 
 def _check_judge(args: argparse.Namespace) -> int:
     if args.stories < 1:
         raise InputError(f"expected at least one story, got --stories {args.stories}")
-    judge, seeds = Judge.load(path=args.weights), range(HELD_OUT_SEED, HELD_OUT_SEED + args.stories)
+    judge, seeds = TraitReader.load(path=args.weights), range(HELD_OUT_SEED, HELD_OUT_SEED + args.stories)
     accuracies = accuracy_table(judge, seeds, degrade_frames if args.degraded else None)
     table = Table("trait", "all", *FRAMINGS, title=f"read right in the shots of {args.stories} held-out stories, %")
     for trait, shares in accuracies.items():

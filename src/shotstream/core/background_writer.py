@@ -11,7 +11,7 @@ WAITING = 4
 """How many pieces may wait to be encoded: a maker who is faster than the encoder is held back, memory does not grow."""
 
 
-class Film:
+class BackgroundVideoWriter:
     """A lossless video that is encoded as its frames come. It has its name once `finish` returns, and only then."""
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -26,7 +26,7 @@ class Film:
         wait(self._pieces[-WAITING : -WAITING + 1])
         self._pieces.append(self._thread.submit(self._encode, frames))
 
-    def extend(self, pieces: Iterable[Frame | Frames]) -> "Film":
+    def extend(self, pieces: Iterable[Frame | Frames]) -> "BackgroundVideoWriter":
         """Appends frames piece by piece; returns itself."""
         for piece in pieces:
             self.add(piece)

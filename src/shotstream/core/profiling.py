@@ -19,12 +19,12 @@ class Clock(Protocol):
     def __call__(self, part: Part) -> AbstractContextManager[None]: ...
 
 
-def no_clock(part: Part) -> AbstractContextManager[None]:  # noqa: ARG001 (the form of a clock)
+def no_profiler(part: Part) -> AbstractContextManager[None]:  # noqa: ARG001 (the form of a clock)
     """The clock of everyday: it measures nothing, and costs nothing."""
     return _NOTHING
 
 
-class PartClock:
+class SpanProfiler:
     """Notes how long each part took, time after time, while it is `running`."""
 
     def __init__(self, synchronise: Callable[[], None] | None = None) -> None:

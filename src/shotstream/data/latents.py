@@ -62,7 +62,7 @@ class PoolConfig:
             )
 
 
-UNSAID: Mapping[str, object] = MappingProxyType({"config": json.loads(json.dumps(to_dict(PoolConfig())))})
+OMIT_DEFAULT: Mapping[str, object] = MappingProxyType({"config": json.loads(json.dumps(to_dict(PoolConfig())))})
 """What a pool's identity means without saying it: fields that there were not yet when the pool was made."""
 
 
@@ -173,7 +173,7 @@ class LatentPool:
             "networks": hash_tensors([*codec.encoding_tensors(), *encoder.state_dict().values()]),
         }
         self.identity: Mapping[str, object] = json.loads(json.dumps(identity))
-        claim(directory / IDENTITY_FILE, self.identity, UNSAID)
+        claim(directory / IDENTITY_FILE, self.identity, OMIT_DEFAULT)
 
     def __call__(self, step: int, part: int = 0) -> Batch:
         """The samples of one part of a step: a pure function of the pool, the step and the part.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Predict, Sampler
@@ -15,7 +15,7 @@ from shotstream.model.transformer import Transformer
 from shotstream.model.velocity import Conditions, predict_velocity
 
 
-def see_both_ways(transformer: Transformer, inputs: ShotInputs, sampler: Sampler) -> Predict:
+def bidirectional_velocity(transformer: Transformer, inputs: ShotInputs, sampler: Sampler) -> Predict:
     """The velocity of a whole shot's latents, guided as `sampler` says; `inputs.negative` None means zeros."""
     context_timestep = sampler.context_timestep
     layout = inputs.layout.context + inputs.layout.target
@@ -44,10 +44,10 @@ class WholeShotRollout:
         inputs: ShotInputs,
         noise: Callable[[int, int], Float[Tensor, "b f c h w"]],
         sampler: Sampler,
-        clock: Clock = no_clock,
+        clock: Clock = no_profiler,
     ) -> None:
         """A shot of as many chunks as `inputs.layout` has places for; the rest is as in `ShotRollout`."""
-        self._predict = see_both_ways(transformer, inputs, sampler)
+        self._predict = bidirectional_velocity(transformer, inputs, sampler)
         self._chunks, self._noise, self._sampler = inputs.layout.target.latents // CHUNK_LATENTS, noise, sampler
         self._clock = clock
         self._made: Iterator[Tensor] | None = None

@@ -1,7 +1,8 @@
 """One shot, chunk by chunk, over the dual cache. The same code makes shots at inference and in self-forcing training.
 
 A shot may be steered between two chunks, and may go on for longer than any shot in training: then the memory is a
-rolling window, and where the layout's positions stand still what it holds moves back in time instead (`model.kv_cache`).
+rolling window, and where the layout's positions stand still what it holds moves back in time instead
+(`model.kv_cache`).
 
 Source: ShotStream section 3 (dual cache, clean commit), reference facts 3 and 6; LongLive (what is remembered is
 committed again under a new caption, here block-causally as it was committed first; frame sink).
@@ -14,15 +15,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CHUNK_LATENTS
-from shotstream.engine.engine import CachedForward
+from shotstream.engine.engine import CachedTransformer
 from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import recommit_plan
-from shotstream.model.cuda_graphs import RecordedForward
+from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import KVCache
-from shotstream.model.rotary import time_turn
-from shotstream.model.transformer import Placement, Transformer
+from shotstream.model.rotary import time_rotation
+from shotstream.model.transformer import TokenPositions, Transformer
 from shotstream.story.layout import ShotLayout
 
 ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
@@ -71,15 +72,16 @@ class ShotRollout:
         inputs: ShotInputs,
         noise: ChunkNoise,
         sampler: Sampler,
-        clock: Clock = no_clock,
+        clock: Clock = no_profiler,
         stop: int | None = None,
-        forward: RecordedForward | None = None,
+        forward: GraphedForward | None = None,
     ) -> None:
         """Fills the context part of `cache` with one clean forward, where it has one and is still empty.
 
         Args:
             transformer: makes the shot.
-            cache: must belong to this shot, and be empty or hold its context (`CachedForward.remember_context`). Once
+            cache: must belong to this shot, and be empty or hold its context (`CachedTransformer.remember_context`).
+            Once
                 it is full its oldest latents give way.
             inputs: what the shot is made from.
             noise: of (chunk, step).
@@ -93,10 +95,10 @@ class ShotRollout:
         self._clock, self._stop = clock, stop
         target = inputs.layout.target
         self._layout = replace(target, captions=torch.zeros_like(target.captions))
-        self._forward = CachedForward(
+        self._forward = CachedTransformer(
             transformer, cache, inputs.context, sampler.guidance, inputs.negative, run=forward
         )
-        self._uncommitted: tuple[Tensor, Placement] | None = None
+        self._uncommitted: tuple[Tensor, TokenPositions] | None = None
         self._window: list[Tensor] = []
         self._steered = False
         self._latents_made = 0
@@ -153,7 +155,9 @@ class ShotRollout:
         self._steered, self._uncommitted = False, None
         positions = self._layout.positions[0]
         if positions[self._latents_made] == positions[self._latents_made - CHUNK_LATENTS]:
-            self._cache.turn_window(time_turn(-CHUNK_LATENTS, self._cache.shape.head_dim, self._window[-1].device))
+            self._cache.rotate_window(
+                time_rotation(-CHUNK_LATENTS, self._cache.shape.head_dim, self._window[-1].device)
+            )
 
     def _commit_window(self) -> None:
         """One forward of all remembered chunks where they are now, each seeing those before it."""

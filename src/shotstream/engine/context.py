@@ -17,7 +17,7 @@ from shotstream.story.selectors import ContextSelector, FrameRef
 
 
 @dataclass(frozen=True)
-class Recalled:
+class SelectedContext:
     """Remembered frames in the order of the context.
 
     `shots` and `captions` are each frame's own, captions composed as they were when the frame was made; all are empty
@@ -39,7 +39,7 @@ class Recalled:
         return [self.different_captions.index(caption) for caption in self.captions]
 
 
-def recall(history: History, select: ContextSelector, text: str, cast: int) -> Recalled:
+def select_context_frames(history: History, select: ContextSelector, text: str, cast: int) -> SelectedContext:
     """The frames that a shot of this caption remembers: the cast's share, then what is chosen of the shots.
 
     Args:
@@ -54,7 +54,7 @@ def recall(history: History, select: ContextSelector, text: str, cast: int) -> R
     captions = [(CAST_SHOT, history.cast[ref.shot].caption) for ref in members]
     captions += [(ref.shot, history.past[ref.shot].caption_at(ref.frame)) for ref in frames]
     whole = history.identity.global_caption
-    return Recalled(
+    return SelectedContext(
         _pixels(history, members, frames),
         tuple(shot for shot, _ in captions),
         tuple(compose_caption(whole, shot, caption) for shot, caption in captions),

@@ -7,28 +7,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS, VideoSize, latents_of_chunks
-from shotstream.engine.context import Recalled, caption_vector, recall
-from shotstream.engine.engine import CachedForward
+from shotstream.engine.context import SelectedContext, caption_vector, select_context_frames
+from shotstream.engine.engine import CachedTransformer
 from shotstream.engine.sampler import Sampler
 from shotstream.model.context_injection import latents_in_front
-from shotstream.model.cuda_graphs import CacheSize, RecordedForward
+from shotstream.model.cuda_graphs import CacheSize, GraphedForward
 from shotstream.model.kv_cache import KVCache
 from shotstream.story.history import History
 from shotstream.story.layout import ShotLayout, shot_layout
 from shotstream.story.relevance import make_selector
 from shotstream.story.selectors import SELECTORS
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 ReadCaptions = Callable[[Sequence[str]], Float[Tensor, "1 s l e"]]
 
 
 @dataclass(frozen=True)
-class Remembered:
+class EncodedContext:
     """What a shot remembers: frames with their captions, and latents of the frames; zeros where there are none."""
 
-    recalled: Recalled
+    recalled: SelectedContext
     latents: Float[Tensor, "1 f k y x"]
 
     @property
@@ -37,7 +37,7 @@ class Remembered:
         return self.recalled.different_captions
 
 
-class StoryMemory:
+class ContextCache:
     """What the next shot of a story remembers, and the cache that all its shots use in turn.
 
     The cache is made once, so memory does not grow with the number of shots or their length. `by_caption` says whether
@@ -46,13 +46,13 @@ class StoryMemory:
 
     def __init__(
         self,
-        parts: ModelParts,
+        parts: ModelComponents,
         history: History,
         size: VideoSize,
         sampler: Sampler,
         context: str,
         read: ReadCaptions,
-        clock: Clock = no_clock,
+        clock: Clock = no_profiler,
     ) -> None:
         """The memory of a story with that history; `context` names which past frames are remembered."""
         self._parts, self._history, self._size = parts, history, size
@@ -63,8 +63,8 @@ class StoryMemory:
         own_captions, by_chunks = parts.config.captions == "per_shot", sampler.order == "chunks"
         self._foreseeable = known_before and own_captions and by_chunks
         self._cache: KVCache | None = None
-        self.recorded: RecordedForward | None = None
-        self._prepared: tuple[tuple[int, ...], int, Remembered] | None = None
+        self.recorded: GraphedForward | None = None
+        self._prepared: tuple[tuple[int, ...], int, EncodedContext] | None = None
 
     @property
     def can_prepare(self) -> bool:
@@ -81,11 +81,13 @@ class StoryMemory:
         negative, guidance = torch.zeros_like(text[:, :1]), self._sampler.guidance
         cache = self._empty_cache()
         with self._clock("prefill"):
-            forward = CachedForward(self._parts.transformer, cache, known.latents, guidance, negative, self.recorded)
+            forward = CachedTransformer(
+                self._parts.transformer, cache, known.latents, guidance, negative, self.recorded
+            )
             forward.remember_context(forward.read(text), layout)
         self._prepared = tuple(self._history.branch), cast, known
 
-    def remember(self, text: str, cast: int) -> tuple[Remembered, KVCache | None]:
+    def remember(self, text: str, cast: int) -> tuple[EncodedContext, KVCache | None]:
         """What a shot of this caption remembers, that knows so many of the cast, and the cache that it may use.
 
         The cache is empty, or holds what was prepared; there is none for a model that makes shots whole.
@@ -95,7 +97,7 @@ class StoryMemory:
             return prepared, self._cache
         return self._encode(text, cast), None if self._sampler.order == "whole" else self._empty_cache()
 
-    def layout(self, known: Remembered, chunks: int) -> ShotLayout:
+    def layout(self, known: EncodedContext, chunks: int) -> ShotLayout:
         """The layout of the next shot."""
         latents, captions = latents_of_chunks(chunks), self._parts.config.captions
         shots, described = known.recalled.shots, known.recalled.described
@@ -107,17 +109,17 @@ class StoryMemory:
             self._parts.graphs.give_back(self._cache_size, self.recorded)
         self._cache = self.recorded = self._prepared = None
 
-    def _prepared_for(self, cast: int) -> Remembered | None:
+    def _prepared_for(self, cast: int) -> EncodedContext | None:
         if self._prepared is None or self._prepared[:2] != (tuple(self._history.branch), cast):
             return None
         return self._prepared[2]
 
-    def _encode(self, text: str, cast: int) -> Remembered:
-        recalled = recall(self._history, self._select, text, cast)
+    def _encode(self, text: str, cast: int) -> EncodedContext:
+        recalled = select_context_frames(self._history, self._select, text, cast)
         with self._clock("context"):
-            return Remembered(recalled, self._latents(recalled))
+            return EncodedContext(recalled, self._latents(recalled))
 
-    def _latents(self, recalled: Recalled) -> Float[Tensor, "1 f k y x"]:
+    def _latents(self, recalled: SelectedContext) -> Float[Tensor, "1 f k y x"]:
         """Latents of the remembered frames, each encoded alone; zeros where there are none."""
         device = self._parts.transformer.patch_embedding.weight.device
         if not recalled.shots:

@@ -5,14 +5,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.profiling import Clock, no_profiler
 from shotstream.model.codec import Codec, to_frames
 
 
 class FrameDecoder:
     """Decodes one shot chunk by chunk: what was pushed before is the state, and nothing waits for what comes."""
 
-    def __init__(self, codec: Codec, clock: Clock = no_clock) -> None:
+    def __init__(self, codec: Codec, clock: Clock = no_profiler) -> None:
         self._codec, self._state, self._clock = codec, codec.start_stream(), clock
 
     @torch.inference_mode()

@@ -9,18 +9,18 @@ from torch import Tensor
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import Group
 from shotstream.model.context_injection import carry_context, latents_in_front
-from shotstream.model.cuda_graphs import RecordedForward
+from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import Rotary
 from shotstream.model.schedule import TRAIN_TIMESTEPS
-from shotstream.model.transformer import Placement, TextKeys, Transformer
+from shotstream.model.transformer import TextKeys, TokenPositions, Transformer
 from shotstream.story.layout import ShotLayout
 
 Captions = TextKeys | Tensor
 """Captions as forwards read them: keys and values, or embeddings while gradient is recorded."""
 
 
-class CachedForward:
+class CachedTransformer:
     """A transformer over the cache of one shot: what it remembers, and the velocity of what comes next."""
 
     def __init__(
@@ -30,7 +30,7 @@ class CachedForward:
         context: Float[Tensor, "b f c h w"],
         guidance: float = 1.0,
         negative: Float[Tensor, "b 1 l e"] | None = None,
-        run: RecordedForward | None = None,
+        run: GraphedForward | None = None,
     ) -> None:
         """Forwards over `cache`, whose batch is twice that of `context` where they are guided.
 
@@ -54,7 +54,7 @@ class CachedForward:
             captions = torch.cat([captions, self._negative.expand_as(captions)])
         return captions if self._recording else self._transformer.read_text(captions)
 
-    def place(self, layout: FrameLayout) -> Placement:
+    def place(self, layout: FrameLayout) -> TokenPositions:
         """Where latents sit, for every sample and branch."""
         size = (self._context.shape[-2], self._context.shape[-1])
         return self._transformer.place(layout.expand(self._cache.shape.batch), size)
@@ -64,7 +64,7 @@ class CachedForward:
         x: Float[Tensor, "b f c h w"],
         sigma: float,
         captions: Captions,
-        placement: Placement,
+        placement: TokenPositions,
         guidance: float = 1.0,
     ) -> Float[Tensor, "b f c h w"]:
         """The velocity of noisy latents: unguided + guidance (guided - unguided); 1 asks the guided branch alone."""
@@ -81,7 +81,7 @@ class CachedForward:
         self,
         clean: Float[Tensor, "b f c h w"],
         captions: Captions,
-        placement: Placement,
+        placement: TokenPositions,
         plan: tuple[Group, ...] = (),
     ) -> None:
         """Commits clean latents to the cache."""
@@ -102,7 +102,7 @@ class CachedForward:
         x: Tensor,
         sigma: float,
         captions: Captions,
-        placement: Placement,
+        placement: TokenPositions,
         plan: tuple[Group, ...] = (),
         *,
         branches: int,
@@ -112,7 +112,7 @@ class CachedForward:
         staged = self._cache.stage(x.shape[1])
         return self._run(x, timesteps, captions, placement, staged, plan).to(x.dtype), staged
 
-    def _guided_branch(self, captions: Captions, placement: Placement) -> tuple[Captions, Placement]:
+    def _guided_branch(self, captions: Captions, placement: TokenPositions) -> tuple[Captions, TokenPositions]:
         """The half of both that belongs to the branch which reads the captions."""
         own = slice(len(self._context))
         rotary = Rotary(placement.rotary.cos[own], placement.rotary.sin[own])

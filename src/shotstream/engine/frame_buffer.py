@@ -13,7 +13,7 @@ from shotstream.core.atomic_files import writing
 from shotstream.core.spec import MAX_SHOT_FRAMES
 
 
-class FrameStore:
+class FrameBuffer:
     """Frames in the order in which they were made; `store[i]` is one of them, on the host.
 
     What is as long as a plain shot stays where it was made, so that nothing waits for it to be moved. All that follows

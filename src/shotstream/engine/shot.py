@@ -9,12 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.errors import InputError
-from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.core.video import Frames
 from shotstream.engine.causal_rollout import ShotRollout
 from shotstream.engine.decoder import FrameDecoder
-from shotstream.engine.frame_buffer import FrameStore
+from shotstream.engine.frame_buffer import FrameBuffer
 from shotstream.story.history import FinishedShot, History
 from shotstream.story.script import Steer, check_text
 from shotstream.story.selectors import PastShot, kept_frames
@@ -48,7 +48,7 @@ class Shot(Iterator[Frames]):
         history: History,
         origin: Origin,
         read_caption: ReadCaption,
-        clock: Clock = no_clock,
+        clock: Clock = no_profiler,
     ) -> None:
         self.index = len(history)
         self.chunks = 0
@@ -56,7 +56,7 @@ class Shot(Iterator[Frames]):
         self._rollout: Iterator[Tensor] | None = rollout
         self._decoder, self._history = decoder, history
         self._steers: dict[int, str] = {}
-        self._film, self._pixels = history.film(), FrameStore()
+        self._film, self._pixels = history.film(), FrameBuffer()
 
     @property
     def finished(self) -> bool:

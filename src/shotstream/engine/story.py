@@ -10,17 +10,17 @@ from torch import Tensor
 
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.profiling import Clock, no_clock
+from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.rng import Noise, SeededNoise
 from shotstream.core.spec import CHUNK_LATENTS, FPS, MAX_CHUNKS, VideoSize
 from shotstream.core.video import Frame, VideoWriter
 from shotstream.engine.bidirectional_rollout import WholeShotRollout
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
-from shotstream.engine.context_cache import StoryMemory
+from shotstream.engine.context_cache import ContextCache
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.shot import Origin, Shot
-from shotstream.engine.text_cache import CaptionReader
+from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import SamplerConfig
 from shotstream.model.device import send
 from shotstream.story.captions import compose_caption
@@ -29,7 +29,7 @@ from shotstream.story.record import StoryIdentity
 from shotstream.story.relevance import check_selector
 from shotstream.story.script import check_length, check_seed, check_text
 from shotstream.story.take_tree import Branch
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 
 class Story:
@@ -42,7 +42,7 @@ class Story:
 
     def __init__(
         self,
-        parts: ModelParts,
+        parts: ModelComponents,
         global_caption: str,
         *,
         seed: int = 0,
@@ -51,7 +51,7 @@ class Story:
         sampler: SamplerConfig | None = None,
         context: str | None = None,
         noise: Noise | None = None,
-        clock: Clock = no_clock,
+        clock: Clock = no_profiler,
     ) -> None:
         """Begins a story, or goes on with the one in `directory`.
 
@@ -75,13 +75,13 @@ class Story:
         self._global = check_text(global_caption, "the global caption")
         self._size = size or parts.config.video
         self._sampler = Sampler.from_config(sampler)
-        self._reader = CaptionReader(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
+        self._reader = TextCache(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
         self._noise = noise or SeededNoise(seed)
         identity = StoryIdentity(
             self._global, seed, self._size.height, self._size.width, to_dict(sampler), parts.fingerprint, context
         )
         self.history = History.open_or_create(identity, directory)
-        self._memory = StoryMemory(parts, self.history, self._size, self._sampler, context, self._read, clock)
+        self._memory = ContextCache(parts, self.history, self._size, self._sampler, context, self._read, clock)
         self._current: Shot | None = None
         self._closed = False
 

@@ -16,7 +16,7 @@ KEPT_DRAFTS = 8
 """The latest drafts of two who write, each for the shot being made and for the next one, and those before."""
 
 
-class CaptionReader:
+class TextCache:
     """Encodes captions and keeps the rows of the latest: those of remembered frames come again with every shot.
 
     A caption is encoded alone, so that kept rows are bit for bit those that would be made anew. They are kept on

@@ -4,12 +4,12 @@ import numpy as np
 
 from shotstream.core.spec import MAX_CHUNKS
 from shotstream.engine.story import Story
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 GREY = 128
 
 
-def throw_away_shot(parts: ModelParts, chunks: int = MAX_CHUNKS) -> None:
+def make_warmup_shot(parts: ModelComponents, chunks: int = MAX_CHUNKS) -> None:
     """Makes a shot of one story and forgets it. With a picture in its cast, it encodes a context like every later shot.
 
     Each of the first 7 chunks attends to a window of another size; `chunks` is how many of these are seen.

@@ -12,7 +12,7 @@ Indicator = Literal["phase", "none", "learned"]
 Injection = Literal["frame", "channel"]
 DESIGN_CHOICES = ("context", "captions", "indicator", "injection")
 """Fields that hold a choice the paper ablates; their defaults are the paper's."""
-UNSAID = (*DESIGN_CHOICES, "tiny_decoder", "guided")
+OMIT_DEFAULT = (*DESIGN_CHOICES, "tiny_decoder", "guided")
 """Fields that a config.json need not have: at its default, such a field leaves a model's fingerprint as it is."""
 EMBEDDED_SHOTS = 16
 """Shots that a learned indicator tells apart; later ones take the embedding of the last."""

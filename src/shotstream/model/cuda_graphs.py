@@ -19,7 +19,7 @@ from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.model.attention import Group
 from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import Rotary
-from shotstream.model.transformer import Placement, TextKeys, Transformer
+from shotstream.model.transformer import TextKeys, TokenPositions, Transformer
 
 Run = Callable[[], Tensor]
 CacheSize = tuple[int, tuple[int, int], int, int]
@@ -49,11 +49,11 @@ class Inputs:
 
     latents: Tensor
     timesteps: Tensor
-    placement: Placement
+    placement: TokenPositions
     text: TextKeys
 
     @classmethod
-    def of(cls, latents: Tensor, timesteps: Tensor, text: TextKeys, placement: Placement) -> "Inputs":
+    def of(cls, latents: Tensor, timesteps: Tensor, text: TextKeys, placement: TokenPositions) -> "Inputs":
         """The inputs of a forward whose latents all attend to one caption, which becomes the only one."""
         assert placement.caption is not None, "one caption for all latents"
         caption = slice(placement.caption, placement.caption + 1)
@@ -92,7 +92,7 @@ class Inputs:
         torch._foreach_copy_(self.keys, given.keys)
 
 
-class RecordedForward:
+class GraphedForward:
     """The forwards of a transformer over one cache: those of a chunk as recordings, all others as they are."""
 
     def __init__(self, transformer: Transformer, cache: KVCache, recorder: Recorder) -> None:
@@ -105,7 +105,7 @@ class RecordedForward:
         latents: Float[Tensor, "b f k h w"],
         timesteps: Float[Tensor, "b f"],
         text: TextKeys | Tensor,
-        placement: Placement,
+        placement: TokenPositions,
         staged: Staged,
         plan: tuple[Group, ...] = (),
     ) -> Float[Tensor, "b f c h w"]:
@@ -138,27 +138,27 @@ class RecordedForward:
         return self._recorder.record(run, (staged.first, staged.visible, held.shapes))
 
 
-class Graphs:
+class CudaGraphPool:
     """Lends every story a cache with its recordings, and keeps those returned last for the next story of their size."""
 
     def __init__(self, transformer: Transformer, recorder: Recorder) -> None:
         self._transformer, self._recorder = transformer, recorder
-        self._free: tuple[CacheSize, RecordedForward] | None = None
+        self._free: tuple[CacheSize, GraphedForward] | None = None
 
-    def borrow(self, size: CacheSize) -> RecordedForward:
+    def borrow(self, size: CacheSize) -> GraphedForward:
         """Recordings over a cache of that size, which somebody else may have filled."""
         free, self._free = self._free, None
         if free is not None and free[0] == size:
             return free[1]
         del free  # before memory is taken for another
-        return RecordedForward(self._transformer, self._transformer.new_cache(*size), self._recorder)
+        return GraphedForward(self._transformer, self._transformer.new_cache(*size), self._recorder)
 
-    def give_back(self, size: CacheSize, forward: RecordedForward) -> None:
+    def give_back(self, size: CacheSize, forward: GraphedForward) -> None:
         """Takes back what nobody uses any more."""
         self._free = size, forward
 
 
-class CudaRecorder:
+class CudaGraphRecorder:
     """Records CUDA graphs, which share a pool of memory and a stream of their own."""
 
     def __init__(self, device: torch.device) -> None:

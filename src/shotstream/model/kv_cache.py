@@ -6,7 +6,8 @@ concatenating anything; only a commit makes them part of the memory. The next st
 The buffer holds slots of one latent. The first slots are pinned: the context (the paper's global cache) and, with a
 rolling window, a sink of first latents. The rest is the local cache, a ring whose oldest latents give way once it is
 full. Attention does not mind the order of keys, because their positions were rotated into them when they were made.
-Where a window rolls beyond the positions of training, its keys are turned back in time as it moves on (`turn_window`),
+Where a window rolls beyond the positions of training, its keys are turned back in time as it moves on
+(`rotate_window`),
 and new latents keep the last position: what counts is where a latent stands in the memory, not when it was made.
 Source: StreamingLLM (positions within the cache), Infinity-RoPE (the newest block at the last position that training
 has seen, those before it rotated backward, the sink where it was).
@@ -107,7 +108,7 @@ class KVCache:
         assert staged.first == self._slot_of(self._latents_seen), "only the latest stage can be committed"
         self._latents_seen += staged.latents
 
-    def turn_window(self, turn: Rotary) -> None:
+    def rotate_window(self, turn: Rotary) -> None:
         """Turns the keys of everything but the pinned latents, each layer in place (`model.rotary.time_turn`).
 
         In bfloat16 five turns, which are what a key lives through in a window of six chunks, double its rounding error

@@ -67,7 +67,7 @@ def make_rotary(
     return _tables(rotary_angles(layout.positions, layout.shots, grid, head_dim, shot_phase), device)
 
 
-def time_turn(positions: int, head_dim: int, device: torch.device) -> Rotary:
+def time_rotation(positions: int, head_dim: int, device: torch.device) -> Rotary:
     """The turn that moves rotated keys by that many temporal positions, wherever they are.
 
     Rotations about the same axes add up, so that turning a key is the same as having made it at its new position.

@@ -31,7 +31,7 @@ TextKeys = list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Placement:
+class TokenPositions:
     """A layout made ready for latents of one size: rotary tables, and the caption of every latent.
 
     `caption` is the one all latents attend to, or None where they differ and `captions` says which: the first `alone`
@@ -99,7 +99,7 @@ class CrossAttention(Attention):
     """Attention of every latent's tokens to the one caption that the latent belongs to."""
 
     def forward(
-        self, q: Float[Tensor, "b n heads d"], text: tuple[Tensor, Tensor], placement: Placement
+        self, q: Float[Tensor, "b n heads d"], text: tuple[Tensor, Tensor], placement: TokenPositions
     ) -> Float[Tensor, "b n dim"]:
         """What the tokens read, before the output projection."""
         k, v = text
@@ -145,7 +145,7 @@ class Block(nn.Module):
         x: Float[Tensor, "b n dim"],
         modulation: Float[Tensor, "b f 6 dim"],
         text: tuple[Tensor, Tensor] | Float[Tensor, "b s l dim"],
-        placement: Placement,
+        placement: TokenPositions,
         layer: int,
         staged: Staged | None,
         plan: tuple[Group, ...],
@@ -215,7 +215,7 @@ class Transformer(nn.Module):
         for block in cast("Iterable[Block]", self.blocks):
             block.self_attn.attend = block.cross_attn.attend = kernel.attend
 
-    def place(self, layout: FrameLayout, latent_size: tuple[int, int]) -> Placement:
+    def place(self, layout: FrameLayout, latent_size: tuple[int, int]) -> TokenPositions:
         """Everything that follows from where latents of (height, width) sit: made once a chunk, used at every step."""
         device = self.patch_embedding.weight.device
         rotary = make_rotary(layout, latent_size, self.config.head_dim, device, self.shot_phase)
@@ -224,7 +224,7 @@ class Transformer(nn.Module):
         shots = None if self.shot_embedding is None else send(layout.shots.clamp(max=EMBEDDED_SHOTS - 1), device)
         differing = (layout.captions != layout.captions[:, -1:]).any(0).nonzero()
         alone = int(differing.max()) + 1 if len(differing) else 0
-        return Placement(rotary, caption, send(layout.captions, device), alone, shots)
+        return TokenPositions(rotary, caption, send(layout.captions, device), alone, shots)
 
     def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
         """Cross-attention keys and values of s captions, to be used for a whole shot."""
@@ -258,7 +258,7 @@ class Transformer(nn.Module):
         latents: Float[Tensor, "b f k h w"],
         timesteps: Float[Tensor, "b f"],
         text: TextKeys | Float[Tensor, "b s l e"],
-        placement: Placement,
+        placement: TokenPositions,
         staged: Staged | None = None,
         plan: tuple[Group, ...] = (),
     ) -> Float[Tensor, "b f c h w"]:
@@ -288,7 +288,7 @@ class Transformer(nn.Module):
         own = latents[:, :, : self.config.in_dim]
         return velocity_from_clean(own, predicted.to(latents.dtype), timesteps / TRAIN_TIMESTEPS)
 
-    def _indicate(self, x: Float[Tensor, "b n dim"], placement: Placement) -> Float[Tensor, "b n dim"]:
+    def _indicate(self, x: Float[Tensor, "b n dim"], placement: TokenPositions) -> Float[Tensor, "b n dim"]:
         """Tokens with the embedding of their latent's shot, where the network has one."""
         if self.shot_embedding is None:
             return x

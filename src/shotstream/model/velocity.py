@@ -16,7 +16,7 @@ from shotstream.model.attention import teacher_forcing_plan
 from shotstream.model.config import ContextTimestep, Injection
 from shotstream.model.context_injection import join_context, latents_in_front, sequence_layout
 from shotstream.model.schedule import TRAIN_TIMESTEPS
-from shotstream.model.transformer import Placement, Transformer
+from shotstream.model.transformer import TokenPositions, Transformer
 
 Network = Callable[..., Tensor]
 """A `Transformer`, or a wrapped or compiled form of one."""
@@ -31,7 +31,7 @@ class Conditions:
 
     context: Float[Tensor, "b n c h w"]
     text: Float[Tensor, "b s l e"]
-    placement: Placement
+    placement: TokenPositions
     injection: Injection = "frame"
 
     @classmethod
@@ -73,7 +73,7 @@ def predict_velocity(
     return network(latents, all_labels, conditions.text, conditions.placement)[:, conditions.in_front :]
 
 
-def predict_forced_velocity(
+def predict_teacher_forced_velocity(
     network: Transformer,
     noisy: Float[Tensor, "b f c h w"],
     sigmas: Float[Tensor, "b f"],

@@ -17,7 +17,7 @@ from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.parity.case import CPU_TOLERANCE, CaseResult, Golden, Recording, compare_exactly
 from shotstream.story.captions import compose_caption
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 SCRIPT = "pipeline/script.json"
 CASES = "pipeline/cases.safetensors"
@@ -122,7 +122,7 @@ def _compare_timesteps(golden: Golden, recorded: Sequence[float]) -> CaseResult:
     return golden.compare("pipeline/timesteps", got * TRAIN_TIMESTEPS, expected, tolerance=CPU_TOLERANCE)
 
 
-def _parts(golden: Golden, codec: Codec, embeddings: Mapping[str, Tensor], cases: Recording) -> ModelParts:
+def _parts(golden: Golden, codec: Codec, embeddings: Mapping[str, Tensor], cases: Recording) -> ModelComponents:
     transformer = golden.transformer("causal")
     height, width = (side * SPATIAL_STRIDE for side in cases["shot0.noise"].shape[-2:])
     config = ModelConfig(
@@ -133,4 +133,4 @@ def _parts(golden: Golden, codec: Codec, embeddings: Mapping[str, Tensor], cases
         text_encoder=TextEncoderConfig(dim=transformer.config.text_dim, text_len=transformer.config.text_len),
     )
     text = cast(TextEncoder, RecordedText(embeddings))
-    return ModelParts(config, transformer, codec, text, source=str(golden.directory), fingerprint="golden")
+    return ModelComponents(config, transformer, codec, text, source=str(golden.directory), fingerprint="golden")

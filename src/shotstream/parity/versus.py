@@ -28,7 +28,7 @@ from shotstream.model.config import ModelConfig
 from shotstream.model.wan_vae import WanVAE
 from shotstream.parity import reference_runner
 from shotstream.story.layout import shot_layout
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 """Relative error up to which both computed the same: rounding adds up over a shot's forwards."""
@@ -76,7 +76,7 @@ class Versus:
     agree: bool
 
 
-def compare(parts: ModelParts, checkout: Path, *, chunks: int, shots: int, warmup: int) -> Versus:
+def compare(parts: ModelComponents, checkout: Path, *, chunks: int, shots: int, warmup: int) -> Versus:
     """Measures both engines.
 
     Args:
@@ -144,7 +144,7 @@ def make_inputs(config: ModelConfig, chunks: int, seed: int = 0) -> Inputs:
 
 
 @torch.inference_mode()
-def make_ours(parts: ModelParts, inputs: Inputs, sampler: Sampler) -> tuple[dict[str, float], Tensor, Tensor]:
+def make_ours(parts: ModelComponents, inputs: Inputs, sampler: Sampler) -> tuple[dict[str, float], Tensor, Tensor]:
     """Seconds of each part, latents and pixels of one shot by this engine."""
     device = parts.transformer.patch_embedding.weight.device
     chunks, latents = len(inputs.noise), latents_of_chunks(len(inputs.noise))
@@ -180,7 +180,7 @@ def make_ours(parts: ModelParts, inputs: Inputs, sampler: Sampler) -> tuple[dict
 
 
 def run_theirs(
-    parts: ModelParts, checkout: Path, inputs: Inputs, sampler: Sampler, runs: int
+    parts: ModelComponents, checkout: Path, inputs: Inputs, sampler: Sampler, runs: int
 ) -> tuple[str, list[dict[str, float]], dict[str, Tensor]]:
     """The attention that the published code used, its times, and its result.
 
@@ -199,7 +199,7 @@ def run_theirs(
         return result["attention"], result["seconds"], load_file(job / reference_runner.OUTPUTS)
 
 
-def write_job(parts: ModelParts, inputs: Inputs, sampler: Sampler, runs: int, job: Path) -> None:
+def write_job(parts: ModelComponents, inputs: Inputs, sampler: Sampler, runs: int, job: Path) -> None:
     """What the runner needs: shapes in the published code's words, weights, and what a shot is made from."""
     shape, codec, weight = parts.config.transformer, parts.codec, parts.transformer.patch_embedding.weight
     assert isinstance(codec, WanVAE), "checked before"

@@ -26,7 +26,7 @@ from shotstream.model.attention_kernels import FA3_CAPABILITY, flash_attention_3
 from shotstream.model.device import cuda_capability
 from shotstream.model.transformer import Block
 from shotstream.runtime.quantized import replace_linears
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 FLOAT8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FLOAT8).max
@@ -74,7 +74,7 @@ def quantise(rows: Float[Tensor, "n c"]) -> tuple[Tensor, Float[Tensor, "n 1"]]:
     return (rows / scale).to(FLOAT8), scale
 
 
-def to_float8(parts: ModelParts) -> ModelParts:
+def to_float8(parts: ModelComponents) -> ModelComponents:
     """The model with the blocks of its transformer, in place, in 8 bits. It is another one to the stories it makes.
 
     Raises:
@@ -114,7 +114,7 @@ def quantise_heads(tokens: Float[Tensor, "b n heads d"]) -> tuple[Tensor, Float[
     return (tokens / scale[:, None, :, None]).to(FLOAT8), scale
 
 
-def attention_to_float8(parts: ModelParts) -> ModelParts:
+def attention_to_float8(parts: ModelComponents) -> ModelComponents:
     """The model with its self-attention, in place, in 8 bits; captions are read as before. It is another model.
 
     Raises:
@@ -134,6 +134,6 @@ def attention_to_float8(parts: ModelParts) -> ModelParts:
     return _another(parts, "fp8-attention", ATTENTION_LABEL)
 
 
-def _another(parts: ModelParts, mark: str, label: str) -> ModelParts:
+def _another(parts: ModelComponents, mark: str, label: str) -> ModelComponents:
     fingerprint = hashlib.blake2b(f"{parts.fingerprint}/{mark}".encode(), digest_size=16).hexdigest()
     return replace(parts, fingerprint=fingerprint, lossy=(*parts.lossy, label))

@@ -3,16 +3,17 @@
 from dataclasses import dataclass, replace
 
 from shotstream.model.attention_kernels import AUTO, pick_kernel
-from shotstream.model.cuda_graphs import CudaRecorder, Graphs
+from shotstream.model.cuda_graphs import CudaGraphPool, CudaGraphRecorder
 from shotstream.runtime.compile import compile_blocks
 from shotstream.runtime.fp8 import attention_to_float8, to_float8
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 
 
 @dataclass(frozen=True)
-class Running:
+class RunOptions:
     """What is asked for: compiled blocks (`runtime.compile`), CUDA graphs (`model.cuda_graphs`), an attention by name
-    (`model.attention_kernels`), and what is lossy: linear maps and attention in 8-bit floats (`runtime.fp8`), and fewer steps than
+    (`model.attention_kernels`), and what is lossy: linear maps and attention in 8-bit floats (`runtime.fp8`), and
+    fewer steps than
     the model was made for.
     """
 
@@ -24,7 +25,7 @@ class Running:
     attention: str = AUTO
 
 
-def make_ready(parts: ModelParts, running: Running) -> ModelParts:
+def apply_options(parts: ModelComponents, running: RunOptions) -> ModelComponents:
     """The model as it is to run; its transformer is changed in place.
 
     Raises:
@@ -41,11 +42,11 @@ def make_ready(parts: ModelParts, running: Running) -> ModelParts:
         parts = with_steps(parts, running.steps)
     if running.compiled:
         compile_blocks(transformer)
-    graphs = Graphs(transformer, CudaRecorder(weight.device)) if running.graphs else None
+    graphs = CudaGraphPool(transformer, CudaGraphRecorder(weight.device)) if running.graphs else None
     return replace(parts, graphs=graphs)
 
 
-def with_steps(parts: ModelParts, count: int) -> ModelParts:
+def with_steps(parts: ModelComponents, count: int) -> ModelComponents:
     """The model with that many steps a chunk, labelled as lossy where they are fewer than its own.
 
     Raises:

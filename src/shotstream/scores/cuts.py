@@ -30,7 +30,7 @@ class Cuts:
         return mean_estimate(self.accuracies)
 
 
-def judge_cuts(shots: Sequence[Frames]) -> Cuts:
+def score_cuts(shots: Sequence[Frames]) -> Cuts:
     """The cuts of one story, from the frames of its shots.
 
     Its accuracy is exp(-(E_matched + E_penalty) / F_total): wanted and found cuts matched in order, deviations in

@@ -18,7 +18,7 @@ from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, encode_samples
 from shotstream.data.storyworld import shot_of_story
 from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, clean_from_velocity
-from shotstream.model.velocity import Conditions, predict_forced_velocity, predict_velocity
+from shotstream.model.velocity import Conditions, predict_teacher_forced_velocity, predict_velocity
 from shotstream.scores.intervals import Estimate, ratio_estimate
 from shotstream.world.scene import Story
 
@@ -99,7 +99,9 @@ def _predict_clean(
         velocity = predict_velocity(network, noisy, timestep, given, sampler.context_timestep)
     else:
         history, sigmas = batch.target[:, :-CHUNK_LATENTS], noisy.new_full(noisy.shape[:2], level)
-        velocity = predict_forced_velocity(network, noisy, sigmas, history, batch.context, batch.text, batch.layout)
+        velocity = predict_teacher_forced_velocity(
+            network, noisy, sigmas, history, batch.context, batch.text, batch.layout
+        )
     return clean_from_velocity(noisy, velocity.float(), level)
 
 

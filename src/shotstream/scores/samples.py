@@ -10,9 +10,9 @@ from shotstream.core.atomic_files import make_directory
 from shotstream.core.images import contact_sheet, write_png
 from shotstream.core.spec import FPS
 from shotstream.core.video import Frame, Frames, VideoWriter
-from shotstream.scores.story_scores import held_out_stories, judge_stories, make_story
+from shotstream.scores.story_scores import held_out_stories, make_story, score_stories
 from shotstream.story.script import Script
-from shotstream.world.trait_reader import Judge
+from shotstream.world.trait_reader import TraitReader
 
 SAMPLE_STORIES = 10_000
 """Held-out stories from this one on are for samples, and not for scores that are reported."""
@@ -32,7 +32,7 @@ def sample_world(model: Model, directory: Path, stories: int) -> Mapping[str, fl
     """Makes held-out StoryWorld stories, writes them, and gives the judge's scores by trait, in [0, 1]."""
     made = [make_story(model, story, seed=seed) for seed, story in enumerate(held_out_stories(stories, SAMPLE_STORIES))]
     write_samples(directory, [story.shots for story in made])
-    scores = judge_stories(Judge.load(), made)
+    scores = score_stories(TraitReader.load(), made)
     rates = {f"judge/{trait}": share.rate for trait, share in scores.visible.items()}
     kept = {f"judge/kept_{trait}": share.rate for trait, share in scores.kept.items() if share.total}
     return {**rates, **kept, "judge/cut_accuracy": scores.cuts.accuracy.value}

@@ -10,13 +10,13 @@ from shotstream.api import Model
 from shotstream.core.video import Frames
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.config import SamplerConfig
-from shotstream.scores.cuts import Cuts, judge_cuts
+from shotstream.scores.cuts import Cuts, score_cuts
 from shotstream.scores.intervals import Share
 from shotstream.scores.walks import Walk, measure_walk
-from shotstream.world.phrasing import Wording, captions_in
+from shotstream.world.phrasing import Phrasing, captions_in
 from shotstream.world.scene import Story
 from shotstream.world.stories import sample_story
-from shotstream.world.trait_reader import Judge, score_memory, score_shot
+from shotstream.world.trait_reader import TraitReader, score_memory, score_shot
 from shotstream.world.traits import HIDDEN_TRAITS
 
 KEPT = "kept: "
@@ -24,7 +24,7 @@ _Answers = defaultdict[str, list[bool]]
 
 
 @dataclass(frozen=True)
-class JudgedStory:
+class ScoredStory:
     """One story as it was made: its ground truth and the frames of its shots."""
 
     story: Story
@@ -62,19 +62,19 @@ def make_story(
     seed: int,
     sampler: SamplerConfig | None = None,
     context: str | None = None,
-    wording: Wording = "grammar",
-) -> JudgedStory:
+    wording: Phrasing = "grammar",
+) -> ScoredStory:
     """What the model makes of a story's captions in a wording; the other arguments are those of `Model.story`."""
     whole, texts = captions_in(wording, story)
     with model.story(whole, seed=seed, sampler=sampler, context=context) as made:
         shots = [
             np.concatenate(list(made.shot(text, shot.chunks))) for text, shot in zip(texts, story.shots, strict=True)
         ]
-    return JudgedStory(story, tuple(shots))
+    return ScoredStory(story, tuple(shots))
 
 
-def judge_stories(
-    judge: Judge, stories: Iterable[JudgedStory], watch: Callable[[JudgedStory], None] | None = None
+def score_stories(
+    judge: TraitReader, stories: Iterable[ScoredStory], watch: Callable[[ScoredStory], None] | None = None
 ) -> Scores:
     """Every shot read and scored; hidden traits count only where an earlier shot of the story has shown them."""
     tally = _Tally()
@@ -95,7 +95,7 @@ class _Tally:
     cuts: Cuts = field(default_factory=Cuts)
     walks: list[Walk] = field(default_factory=list)
 
-    def add(self, judge: Judge, made: JudgedStory) -> None:
+    def add(self, judge: TraitReader, made: ScoredStory) -> None:
         readings, told = [judge.read(frames) for frames in made.shots], _Answers(list)
         for index, kept in enumerate(score_memory(readings, made.story)):
             scores = score_shot(readings[index], made.story, index)
@@ -110,7 +110,7 @@ class _Tally:
             if walk := measure_walk(judge, readings[index], made.shots[index], made.story, index):
                 self.walks.append(walk)
         self.by_story.append({name: Share.of(answers) for name, answers in told.items()})
-        self.cuts += judge_cuts(made.shots)
+        self.cuts += score_cuts(made.shots)
 
     def scores(self) -> Scores:
         first, second = self.halves

@@ -15,7 +15,7 @@ from shotstream.scores.intervals import Share
 from shotstream.world.framing import LENSES, WIDTH, pan_offset, zoom_at
 from shotstream.world.render import head_positions
 from shotstream.world.scene import Shot, Story
-from shotstream.world.trait_reader import Judge, ShotReading
+from shotstream.world.trait_reader import ShotReading, TraitReader
 from shotstream.world.trait_reader_network import CLIP_FRAMES
 from shotstream.world.traits import SPECIES
 
@@ -36,7 +36,9 @@ class Walk:
     true: float
 
 
-def measure_walk(judge: Judge, reading: ShotReading, frames: Frames, story: Story, shot_index: int) -> Walk | None:
+def measure_walk(
+    judge: TraitReader, reading: ShotReading, frames: Frames, story: Story, shot_index: int
+) -> Walk | None:
     """The walk of a shot, from its frames.
 
     Whoever leaves the picture in the true render is left out. None where nobody is to walk, where all leave, or where

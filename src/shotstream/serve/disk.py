@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.serve.limits import Limits
 
 SPARE_BYTES = 256 * 2**20
@@ -21,9 +21,9 @@ def used_bytes(directory: Path) -> int:
     return total
 
 
-def check_space(data: Path, limits: Limits) -> None:
+def check_disk_space(data: Path, limits: Limits) -> None:
     """Raises a RefusedError where there is no more room for stories."""
     if used_bytes(data) >= limits.disk_bytes:
-        raise RefusedError("full", f"the stories take {limits.disk_bytes >> 20} MiB, all that they may; remove one")
+        raise RequestError("full", f"the stories take {limits.disk_bytes >> 20} MiB, all that they may; remove one")
     if shutil.disk_usage(data).free < SPARE_BYTES:
-        raise RefusedError("full", "the disk is full; free some space")
+        raise RequestError("full", "the disk is full; free some space")

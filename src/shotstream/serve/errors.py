@@ -35,7 +35,7 @@ STATUS: dict[str, HTTPStatus] = {
 _PATH = re.compile(r"[\w.@+~-]*(?:/[\w.@+~-]+){2,}")
 
 
-class RefusedError(InputError):
+class RequestError(InputError):
     """A request that cannot be met, with its code."""
 
     def __init__(self, code: Code, message: str) -> None:
@@ -45,7 +45,7 @@ class RefusedError(InputError):
 
 def code_of(error: Exception) -> Code:
     """The code of an error; what a caller could not have caused is `internal`."""
-    if isinstance(error, RefusedError):
+    if isinstance(error, RequestError):
         return error.code
     return "invalid" if isinstance(error, InputError) else "internal"
 

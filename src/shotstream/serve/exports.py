@@ -16,7 +16,7 @@ from shotstream.core.config import to_dict
 from shotstream.core.images import write_gif
 from shotstream.core.spec import FPS, MAX_CHUNKS
 from shotstream.core.video import Frames, VideoWriter
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, read_record
 from shotstream.story.script import CastEntry, Script, ScriptShot, format_script
@@ -44,10 +44,10 @@ def export(directory: Path, kind: Kind, target: Path) -> Kind:
         InputError: the story has no shot, or the file cannot be written.
     """
     if not (directory / RECORD_FILE).exists():
-        raise RefusedError("conflict", "expected a story with at least one shot, got none; make a shot first")
+        raise RequestError("conflict", "expected a story with at least one shot, got none; make a shot first")
     history = History(directory, read_record(directory / RECORD_FILE))
     if not len(history):
-        raise RefusedError("conflict", "expected a branch with at least one shot, got none; make a shot first")
+        raise RequestError("conflict", "expected a branch with at least one shot, got none; make a shot first")
     if kind == "yaml" and history.cast:
         _write_script_with_cast(history, target)
         return "zip"
@@ -94,7 +94,7 @@ def _write_webm(history: History, target: Path) -> None:
 def _write_gif(history: History, target: Path) -> None:
     frames = sum(history.lengths)
     if frames > GIF_FRAMES:
-        raise RefusedError("too_large", f"expected at most {GIF_FRAMES} frames for a GIF, got {frames}; take the mp4")
+        raise RequestError("too_large", f"expected at most {GIF_FRAMES} frames for a GIF, got {frames}; take the mp4")
     write_gif(target, history.all_frames(), FPS)
 
 

@@ -20,7 +20,7 @@ from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize, frames_of_chunks
 from shotstream.core.video import probe_video
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import story_files
 from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import MOST
@@ -49,7 +49,7 @@ def unpack(archive: Path, directory: Path, limits: Limits) -> StoryRow:
         with zipfile.ZipFile(archive) as source:
             return _unpack(source, make_directory(directory), limits)
     except _DAMAGES as error:
-        raise RefusedError("invalid", "expected the zip of a story, got a damaged file or another kind") from error
+        raise RequestError("invalid", "expected the zip of a story, got a damaged file or another kind") from error
 
 
 def _unpack(source: zipfile.ZipFile, directory: Path, limits: Limits) -> StoryRow:
@@ -62,7 +62,7 @@ def _unpack(source: zipfile.ZipFile, directory: Path, limits: Limits) -> StoryRo
         with path.open("rb") as file:
             begins = file.read(8).startswith(MAGIC[path.suffix])
         if not begins:
-            raise RefusedError("invalid", f"{path.name} is not what its name says; export the story again")
+            raise RequestError("invalid", f"{path.name} is not what its name says; export the story again")
     _check_files(directory, record)
     return row
 
@@ -71,7 +71,7 @@ def _read(path: Path) -> StoryRecord:
     try:
         return read_record(path)
     except InputError as error:
-        raise RefusedError("invalid", "the zip holds no story that can be read; export the story again") from error
+        raise RequestError("invalid", "the zip holds no story that can be read; export the story again") from error
 
 
 def _row(record: StoryRecord, limits: Limits) -> StoryRow:
@@ -81,13 +81,13 @@ def _row(record: StoryRecord, limits: Limits) -> StoryRow:
     texts = [identity.global_caption, *(take.caption for take in takes), *(member.caption for member in record.cast)]
     texts += [steer.text for take in takes for steer in take.steers]
     if any(len(check_text(text, "a caption")) > limits.text for text in texts):
-        raise RefusedError("too_large", f"expected captions of at most {limits.text} characters")
+        raise RequestError("too_large", f"expected captions of at most {limits.text} characters")
     if max(identity.height, identity.width) > MAX_SIDE or len(takes) > limits.shots or len(record.cast) > limits.shots:
-        raise RefusedError("too_large", f"expected at most {limits.shots} shots, and sides of at most {MAX_SIDE}")
+        raise RequestError("too_large", f"expected at most {limits.shots} shots, and sides of at most {MAX_SIDE}")
     if any(take.chunks > limits.chunks for take in takes):
-        raise RefusedError("too_large", f"expected shots of at most {limits.chunks} chunks")
+        raise RequestError("too_large", f"expected shots of at most {limits.chunks} chunks")
     if not all(_is_sound(take, len(record.cast)) for take in takes):
-        raise RefusedError("invalid", "expected takes as they are made, counted from 0; export the story again")
+        raise RequestError("invalid", "expected takes as they are made, counted from 0; export the story again")
     current = record.tree.current
     row = begin_row(
         identity.global_caption, check_seed(identity.seed), identity.context, identity.height, identity.width
@@ -114,7 +114,7 @@ class _Budget:
         try:
             entry = source.open(name)
         except KeyError as error:
-            raise RefusedError("invalid", f"expected {name} in the zip, got none; export the story again") from error
+            raise RequestError("invalid", f"expected {name} in the zip, got none; export the story again") from error
         with entry, writing(target), target.open("xb") as file:
             self._copy(entry, file, min(most, self._left))
 
@@ -122,7 +122,7 @@ class _Budget:
         while piece := entry.read(_PIECE):
             most, self._left = most - len(piece), self._left - len(piece)
             if most < 0:
-                raise RefusedError("too_large", "the zip unpacks to more than is allowed; send a shorter story")
+                raise RequestError("too_large", "the zip unpacks to more than is allowed; send a shorter story")
             file.write(piece)
 
 
@@ -133,18 +133,18 @@ def _check_files(directory: Path, record: StoryRecord) -> None:
         files.holds_cast(number, member) for number, member in enumerate(record.cast)
     )
     if not sound:
-        raise RefusedError("invalid", "a file of the zip is damaged; export the story again")
+        raise RequestError("invalid", "a file of the zip is damaged; export the story again")
     for take in record.tree.takes:
         info = probe_video(files.video(take.shot, take.take))
         exact = _key_frames(files.key_frames(take.shot, take.take))
         if (info.height, info.width) != shape or any(
             pixels.dtype != np.float32 or pixels.shape != (3, *shape) for pixels in exact
         ):
-            raise RefusedError("invalid", "a file of the zip has another size than its story; export it again")
+            raise RequestError("invalid", "a file of the zip has another size than its story; export it again")
 
 
 def _key_frames(path: Path) -> list[np.ndarray]:
     try:
         return list(load_file(path).values())
     except SafetensorError as error:
-        raise RefusedError("invalid", f"{path.name} cannot be read; export the story again") from error
+        raise RequestError("invalid", f"{path.name} cannot be read; export the story again") from error

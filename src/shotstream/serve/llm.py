@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from shotstream.core.errors import InputError
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.story.script import DEFAULT_CHUNKS, Script, ScriptShot
 from shotstream.world.captions import suggest_next, traits_of_caption
 from shotstream.world.scene import Character, Shot, Story
@@ -75,9 +75,9 @@ class Director:
             content = str(answer["choices"][0]["message"]["content"])
             return read_story(content)
         except (OSError, urllib.error.URLError) as error:
-            raise RefusedError("unavailable", "the director cannot be reached; try again") from error
+            raise RequestError("unavailable", "the director cannot be reached; try again") from error
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise RefusedError("unavailable", "the director's answer is no story; ask again") from error
+            raise RequestError("unavailable", "the director's answer is no story; ask again") from error
 
     def _ask(self, body: Mapping[str, Any]) -> Any:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}

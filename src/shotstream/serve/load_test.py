@@ -1,4 +1,4 @@
-"""A rehearsal: simulated viewers direct stories on a running server, and note what they see and when.
+"""A load test: simulated viewers direct stories on a running server, and note what they see and when.
 
 Each viewer first directs as a person does, one instruction after another, which shows how long the picture takes to
 follow. Then it lets a whole story play, which shows whether the picture ever has to wait.
@@ -32,7 +32,7 @@ PATIENCE_S = 120
 
 
 @dataclass(frozen=True)
-class RehearsalPlan:
+class LoadTestPlan:
     """`viewers` at once, each with a story of its own: `shots` shots of `chunks` chunks directed, then as many played.
 
     `seed` chooses the stories.
@@ -72,17 +72,17 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class LoadTestResult:
     """What all saw. `fair_share` is the slowest viewer's speed while the stories played over the fastest one's."""
 
-    plan: RehearsalPlan
+    plan: LoadTestPlan
     picture_s: Spread
     steer_s: Spread
     fair_share: float
     viewers: tuple[Seen, ...]
 
 
-async def rehearse(url: str, plan: RehearsalPlan, token: str | None = None) -> Rehearsal:
+async def run_load_test(url: str, plan: LoadTestPlan, token: str | None = None) -> LoadTestResult:
     """Rehearses on the server at `url` (`http://host:port/`); the stories are removed afterwards.
 
     Raises:
@@ -92,19 +92,21 @@ async def rehearse(url: str, plan: RehearsalPlan, token: str | None = None) -> R
     try:
         seen = await asyncio.gather(*(viewer.watch() for viewer in viewers))
     except (OSError, WebSocketException, TimeoutError) as error:
-        raise InputError(f"cannot rehearse at {url}: {error or 'nothing comes from it'}; is a server there?") from error
+        raise InputError(
+            f"cannot run a load test at {url}: {error or 'nothing comes from it'}; is a server there?"
+        ) from error
     picture_s = Spread.of([value for one in seen for value in one.picture_s])
     steer_s = Spread.of([value for one in seen for value in one.steer_s])
     assert picture_s is not None, "a plan has shots"
     assert steer_s is not None, "a plan has shots"
     speeds = [one.playback.fps for one in seen]
-    return Rehearsal(plan, picture_s, steer_s, min(speeds) / max(speeds), tuple(seen))
+    return LoadTestResult(plan, picture_s, steer_s, min(speeds) / max(speeds), tuple(seen))
 
 
 class _Viewer:
     """One simulated viewer."""
 
-    def __init__(self, url: str, plan: RehearsalPlan, seed: int, token: str | None) -> None:
+    def __init__(self, url: str, plan: LoadTestPlan, seed: int, token: str | None) -> None:
         self._url, self._plan = url, plan
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._global, self._captions = story_captions(sample_story(seed, shots=2 * plan.shots, chunks=plan.chunks))

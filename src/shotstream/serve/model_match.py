@@ -5,12 +5,12 @@ from dataclasses import replace
 from shotstream.api import Model
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.serve.store import Store
 from shotstream.story.record import RECORD_FILE, read_record
 
 
-class Origins:
+class ModelMatch:
     """What made the stories of a server. May be used from any thread."""
 
     def __init__(self, store: Store, model: Model) -> None:
@@ -35,4 +35,4 @@ class Origins:
     def check(self, story: str) -> None:
         """Raises a RefusedError for a story that cannot be gone on with."""
         if self.foreign(story):
-            raise RefusedError("invalid", "the story was made by another model; watch or export it from the list")
+            raise RequestError("invalid", "the story was made by another model; watch or export it from the list")

@@ -9,7 +9,7 @@ from functools import partial
 
 from shotstream.core.errors import InputError
 from shotstream.serve.broadcast import RECENT_FRAMES, Channel, Viewer
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.serve.frames import pack_chunk, pack_takes
 from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import FrameKey, FramePacket, Hello, Message, Problem, Queued
@@ -19,7 +19,7 @@ from shotstream.serve.worker import Worker
 _log = logging.getLogger(__name__)
 
 
-class House:
+class OpenStories:
     """Opens stories for those who come, as many at a time as the limits allow; others wait in line."""
 
     def __init__(self, worker: Worker, limits: Limits) -> None:
@@ -59,14 +59,14 @@ class House:
             InputError: the story cannot be opened.
         """
         if self.viewers + len(self._line) >= self._limits.viewers:
-            raise RefusedError("busy", f"the server has {self._limits.viewers} viewers already; come back later")
+            raise RequestError("busy", f"the server has {self._limits.viewers} viewers already; come back later")
         await self._wait_for_room(story, viewer)
         opens = story not in self.channels
         async with self._opened(story) as channel:
             viewer.send(hello)
             missed = await self._missed(story, channel, viewer.seen)
             if self.channels.get(story) is not channel:
-                raise RefusedError("conflict", "the story has been closed; connect again")
+                raise RequestError("conflict", "the story has been closed; connect again")
             channel.join(viewer, missed, opens=opens)
         try:
             yield channel
@@ -82,7 +82,7 @@ class House:
             InputError: the command cannot be carried out, or the server is full.
         """
         if story not in self.channels and not await self._make_room():
-            raise RefusedError("busy", f"{self._limits.sessions} stories are open already; wait until one is left")
+            raise RequestError("busy", f"{self._limits.sessions} stories are open already; wait until one is left")
         async with self._opened(story):
             await asyncio.wrap_future(self._worker.apply(story, command))
             await self._told()
@@ -96,7 +96,7 @@ class House:
         check_caption(text, self._limits)
         channel = self.channels.get(story)
         if channel is None or not channel.opened.done():
-            raise RefusedError("conflict", "expected a story that is open, got one that is not; watch it first")
+            raise RequestError("conflict", "expected a story that is open, got one that is not; watch it first")
         self._worker.draft(story, text)
 
     async def shut(self, story: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from shotstream.core.video import Frame
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 
 QUALITY = 3
 """FFmpeg's scale from 2 (best) to 31."""
@@ -41,13 +41,13 @@ def read_picture(data: bytes) -> Frame:
     """
     name = next((name for magic, name in _DECODERS.items() if data.startswith(magic)), None)
     if name is None:
-        raise RefusedError("invalid", "expected a PNG or JPEG, got another kind of file; convert the picture")
+        raise RequestError("invalid", "expected a PNG or JPEG, got another kind of file; convert the picture")
     decoder: Any = av.CodecContext.create(name, "r")
     decoder.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
     try:
         frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
     except av.error.FFmpegError as error:
-        raise RefusedError("invalid", f"expected a sound picture of at most {MAX_PIXELS} pixels, got none") from error
+        raise RequestError("invalid", f"expected a sound picture of at most {MAX_PIXELS} pixels, got none") from error
     if not frames:
-        raise RefusedError("invalid", "expected a picture, got a file without one; send it again")
+        raise RequestError("invalid", "expected a picture, got a file without one; send it again")
     return frames[0].to_ndarray(format="rgb24")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 
 from shotstream.core.errors import InputError
-from shotstream.serve.errors import Code, RefusedError, code_of, message_of
+from shotstream.serve.errors import Code, RequestError, code_of, message_of
 from shotstream.story.script import DEFAULT_CHUNKS, MAX_SEED
 
 _log = logging.getLogger(__name__)
@@ -222,7 +222,7 @@ class FramePacket:
             RefusedError: it is no such packet.
         """
         if len(data) < _HEADER.size or data[:4] != _MAGIC + bytes((PROTOCOL, JPEG)):
-            raise RefusedError("invalid", f"expected a frame of protocol {PROTOCOL}, got other bytes")
+            raise RequestError("invalid", f"expected a frame of protocol {PROTOCOL}, got other bytes")
         *_, story, shot, take, index, time_ms = _HEADER.unpack_from(data)
         return cls(story.hex(), FrameKey(shot, take, index), time_ms, data[_HEADER.size :])
 
@@ -236,7 +236,7 @@ def read_command(text: str | bytes) -> Spoken:
     try:
         return _COMMAND.validate_json(text)
     except ValidationError as error:
-        raise RefusedError("invalid", describe(error.errors(include_url=False, include_input=False))) from error
+        raise RequestError("invalid", describe(error.errors(include_url=False, include_input=False))) from error
 
 
 def describe(errors: Sequence[Any]) -> str:

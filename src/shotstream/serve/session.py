@@ -10,7 +10,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS, MAX_CHUNKS, VideoSize, frames_of_chunks
 from shotstream.core.video import Frame, Frames
 from shotstream.engine.shot import Shot
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import (
     CutShot,
@@ -187,7 +187,7 @@ class Session:
     def _retry(self, command: RetryShot) -> None:
         takes = self.story.history.records
         if command.shot >= len(takes):
-            raise RefusedError("conflict", f"expected one of the {len(takes)} shots that are made, got another")
+            raise RequestError("conflict", f"expected one of the {len(takes)} shots that are made, got another")
         take = takes[command.shot]
         plan = Plan(take.caption, take.chunks, take.chunks > MAX_CHUNKS, command.seed, take.steers)
         self._check_limits(plan)
@@ -197,19 +197,19 @@ class Session:
         limits = self._limits
         check_plan(plan, limits)
         if len(self.story.history.tree.takes) + len(self._queue) >= limits.shots:
-            raise RefusedError("full", f"expected a story of at most {limits.shots} shots; begin another story")
+            raise RequestError("full", f"expected a story of at most {limits.shots} shots; begin another story")
 
     def _add_cast(self, command: AddCast) -> None:
         check_caption(command.caption, self._limits)
         if len(self.story.history.cast) >= self._limits.cast:
-            raise RefusedError("full", f"expected a cast of at most {self._limits.cast}; begin another story")
+            raise RequestError("full", f"expected a cast of at most {self._limits.cast}; begin another story")
         self.story.add_cast(command.image, command.caption)
 
     def _steer(self, text: str) -> None:
         check_caption(text, self._limits)
         self._catch_up()
         if self._shot is None or self._work is None:
-            raise RefusedError("conflict", "expected a shot that is being made, got none; begin a shot")
+            raise RequestError("conflict", "expected a shot that is being made, got none; begin a shot")
         self._shot.steer(text)
         kept = tuple(steer for steer in self._work.steers if steer.at < self._shot.chunks)
         self._work = replace(self._work, steers=(*kept, Steer(self._shot.chunks, text)))
@@ -312,18 +312,18 @@ def check_plan(plan: Plan, limits: Limits) -> None:
     check_caption(plan.text, limits)
     longest = limits.chunks if plan.extend else MAX_CHUNKS
     if plan.chunks > longest:
-        raise RefusedError("too_large", f"expected at most {longest} chunks, got {plan.chunks}; make another shot")
+        raise RequestError("too_large", f"expected at most {longest} chunks, got {plan.chunks}; make another shot")
 
 
 def check_queue(shots: int, limits: Limits) -> None:
     """Raises a RefusedError where so many shots may not wait to be made."""
     most = min(limits.queued_shots, limits.shots)
     if shots > most:
-        raise RefusedError("full", f"expected at most {most} shots in the queue; wait for some")
+        raise RequestError("full", f"expected at most {most} shots in the queue; wait for some")
 
 
 def check_caption(text: str, limits: Limits) -> None:
     """Raises an InputError for what can be no caption here: it is empty, or too long."""
     if len(text) > limits.text:
-        raise RefusedError("too_large", f"expected at most {limits.text} characters, got {len(text)}; shorten it")
+        raise RequestError("too_large", f"expected at most {limits.text} characters, got {len(text)}; shorten it")
     check_text(text, "a caption")

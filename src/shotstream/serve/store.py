@@ -21,7 +21,7 @@ from typing import IO, Any
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.story.script import Steer
 
 DATABASE = "stories.sqlite3"
@@ -159,7 +159,7 @@ class Store:
         with self._lock:
             found = self._database.execute("SELECT * FROM stories WHERE id = ?", (story,)).fetchone()
         if found is None:
-            raise RefusedError("not_found", "expected the id of a story, got one that no story has; list them first")
+            raise RequestError("not_found", "expected the id of a story, got one that no story has; list them first")
         return _row(found)
 
     def all(self) -> list[StoryRow]:
@@ -195,7 +195,7 @@ class Store:
             with self._lock:
                 yield
         except sqlite3.OperationalError as error:
-            raise RefusedError("full", f"cannot write the database ({error}); free some space") from error
+            raise RequestError("full", f"cannot write the database ({error}); free some space") from error
 
 
 def _claim(data: Path) -> IO[bytes]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shotstream.api import Model
-from shotstream.serve.errors import RefusedError, code_of, message_of
+from shotstream.serve.errors import RequestError, code_of, message_of
 from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import FrameKey, MakeShot, Problem, SteerShot
 from shotstream.serve.session import AnyCommand, FinishedTake, Publish, Session
@@ -109,7 +109,7 @@ class Worker:
 
     def _submit(self, work: Callable[[], T]) -> "Future[T]":
         if self.pending >= self._limits.pending_commands:
-            raise RefusedError("busy", "too many commands wait already; try again in a moment")
+            raise RequestError("busy", "too many commands wait already; try again in a moment")
         return self._send(_Job(work))
 
     def _send(self, job: _Job) -> "Future[Any]":
@@ -205,7 +205,7 @@ class Worker:
 
     def _session(self, story: str) -> Session:
         if story not in self._turns:
-            raise RefusedError("conflict", "the story has been closed; connect again")
+            raise RequestError("conflict", "the story has been closed; connect again")
         return self._turns[story].session
 
     def _close(self, story: str) -> None:

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 
 from shotstream.core.atomic_files import make_directory, remove_partials, write_bytes
-from shotstream.core.background_writer import Film
+from shotstream.core.background_writer import BackgroundVideoWriter
 from shotstream.core.errors import InputError
 from shotstream.core.images import write_png
 from shotstream.core.spec import FPS
@@ -58,7 +58,7 @@ class FinishedShot:
     caption: str
     seed: int
     chunks: int
-    frames: Frames | Iterable[Frames] | Film
+    frames: Frames | Iterable[Frames] | BackgroundVideoWriter
     key_frames: Mapping[int, NDArray[np.float32]]
     steers: tuple[Steer, ...] = ()
     cast: int = 0
@@ -201,9 +201,9 @@ class History:
         """The exact key frames of a shot."""
         return self.shot_file(shot_index).with_suffix(".safetensors")
 
-    def film(self) -> Film:
+    def film(self) -> BackgroundVideoWriter:
         """The lossless video of the next shot, to be filled while the shot is made, and then to be added with it."""
-        return Film(self.shot_file(len(self)), FPS)
+        return BackgroundVideoWriter(self.shot_file(len(self)), FPS)
 
     def add(self, shot: FinishedShot) -> None:
         """Appends a shot to the branch that the story stands on. It is kept whole or not at all.
@@ -214,7 +214,11 @@ class History:
         if shot.index != len(self):
             raise InputError(f"expected shot {len(self)} of the story, got shot {shot.index}; add shots in order")
         path, exact = self.shot_file(shot.index), self.key_frames_file(shot.index)
-        film = shot.frames if isinstance(shot.frames, Film) else self.film().extend(map(self._check_size, shot.frames))
+        film = (
+            shot.frames
+            if isinstance(shot.frames, BackgroundVideoWriter)
+            else self.film().extend(map(self._check_size, shot.frames))
+        )
         length_frames = film.finish()
         write_bytes(exact, save({str(frame): np.ascontiguousarray(p) for frame, p in shot.key_frames.items()}))
         tree = self.tree

@@ -21,7 +21,7 @@ from torch.distributed.tensor import DTensor
 from shotstream.core.atomic_files import PARTIAL_SUFFIX, make_directory, writing
 from shotstream.core.errors import InputError
 from shotstream.train.config import OptimizerConfig
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.muon import Muon, is_hidden_matrix
 
 CHECKPOINTS, PREFIX = "checkpoints", "step-"
@@ -123,7 +123,7 @@ class TrainState:
         if weights:
             torch._foreach_lerp_(list(self.ema.values()), [weights[name].float() for name in self.ema], 1 - decay)
 
-    def save(self, directory: Path, execution: Execution, keep: int) -> None:
+    def save(self, directory: Path, execution: DistributedContext, keep: int) -> None:
         """Writes a checkpoint whole or not at all, and removes all but the latest `keep`.
 
         Raises:

@@ -49,7 +49,7 @@ class LoopConfig:
 
 
 @dataclass(frozen=True)
-class ExecutionConfig:
+class DistributedConfig:
     """What the arithmetic runs in. `bfloat16` keeps weights and optimisers in float32.
 
     `auto` is bfloat16 on CUDA and float32 elsewhere. `checkpoint_activations` computes each block again in the

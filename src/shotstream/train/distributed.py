@@ -20,24 +20,24 @@ from torch.utils.checkpoint import checkpoint
 from shotstream.core.errors import InputError
 from shotstream.model.transformer import Transformer
 from shotstream.runtime.compile import compile_blocks
-from shotstream.train.config import ExecutionConfig
+from shotstream.train.config import DistributedConfig
 
 T = TypeVar("T")
 COMPILED_FORMS = 32
 """How many forms of a piece of a block may be compiled: with and without gradient, of one latent and of several."""
 
 
-class Execution:
+class DistributedContext:
     """The processes of one run and what they compute on. A process is `rank` of `processes`."""
 
-    def __init__(self, device: torch.device, config: ExecutionConfig | None = None) -> None:
+    def __init__(self, device: torch.device, config: DistributedConfig | None = None) -> None:
         """Joins the processes that `torchrun` has started; without it there is one.
 
         Args:
             device: cpu or cuda; of several GPUs each process takes its own.
             config: precision, recomputation and compilation; None: the defaults.
         """
-        self.config = config or ExecutionConfig()
+        self.config = config or DistributedConfig()
         self.rank, self.processes = 0, 1
         if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
             self.rank, self.processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -104,7 +104,7 @@ class Execution:
 
         On a CPU there is nothing to gain: a second thread that computes would slow the first.
         """
-        return Ahead(read) if self.device.type == "cuda" else read
+        return PrefetchedIterator(read) if self.device.type == "cuda" else read
 
     def arithmetic(self) -> AbstractContextManager[None]:
         """The precision that forwards run in."""
@@ -128,7 +128,7 @@ class Execution:
             dist.barrier()
 
 
-class Ahead(Generic[T]):
+class PrefetchedIterator(Generic[T]):
     """Reads a step's part; that of the next step is then read on a thread of its own."""
 
     def __init__(self, read: Callable[[int, int], T]) -> None:

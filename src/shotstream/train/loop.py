@@ -17,8 +17,8 @@ from shotstream.core.atomic_files import make_directory
 from shotstream.core.errors import InputError
 from shotstream.train.checkpoint import TrainState, find_checkpoints
 from shotstream.train.config import LoopConfig
-from shotstream.train.distributed import Execution
-from shotstream.train.metrics_log import Figures
+from shotstream.train.distributed import DistributedContext
+from shotstream.train.metrics_log import MetricsLog
 
 MAX_BAD_STEPS = 10
 NETWORK = "network"
@@ -48,8 +48,8 @@ def train(
     stage: Stage,
     directory: Path,
     config: LoopConfig,
-    execution: Execution,
-    figures: Figures,
+    execution: DistributedContext,
+    figures: MetricsLog,
     *,
     minutes: float | None = None,
     sample: Sampler | None = None,
@@ -120,7 +120,7 @@ class StopRequest:
         self._signalled = True
 
 
-def _step(stage: Stage, own: Sequence[int], parts: int, execution: Execution, watch: "_Watch") -> None:
+def _step(stage: Stage, own: Sequence[int], parts: int, execution: DistributedContext, watch: "_Watch") -> None:
     """Every update of one step, and the average, which moves when the averaged network has."""
     state, moved = stage.state, False
     for name in stage.updates(state.step):
@@ -141,7 +141,9 @@ def _step(stage: Stage, own: Sequence[int], parts: int, execution: Execution, wa
         state.average()
 
 
-def _sample(sample: Sampler, state: TrainState, directory: Path, execution: Execution, figures: Figures) -> None:
+def _sample(
+    sample: Sampler, state: TrainState, directory: Path, execution: DistributedContext, figures: MetricsLog
+) -> None:
     target = make_directory(directory / "samples") / f"step-{state.step:08d}"
     scores = sample(state.step, target)
     if execution.main:
@@ -152,7 +154,7 @@ def _sample(sample: Sampler, state: TrainState, directory: Path, execution: Exec
 class _Watch:
     """Gathers the figures of a few steps; a step whose loss or gradient is not finite is counted and left out."""
 
-    def __init__(self, stage: Stage, figures: Figures, execution: Execution) -> None:
+    def __init__(self, stage: Stage, figures: MetricsLog, execution: DistributedContext) -> None:
         self._state, self._figures, self._execution = stage.state, figures, execution
         self._bad: Counter[str] = Counter()
         self._begin()

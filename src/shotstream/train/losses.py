@@ -1,6 +1,7 @@
 """The losses of the recipe, as functions of networks and tensors.
 
-All of them see the context latents clean, in front of the target or as its channels (`model.context_injection`). In teacher,
+All of them see the context latents clean, in front of the target or as its channels (`model.context_injection`). In
+teacher,
 real score and fake score a context in front carries the target's timestep (published behaviour;
 `context_timestep="clean"` labels it 0); the student's is always 0.
 Source: ShotStream section 3 and 4, DMD2, Self Forcing; reference section 7.

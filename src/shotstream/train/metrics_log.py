@@ -13,7 +13,7 @@ Report = Callable[[int, Mapping[str, float]], None]
 """Told a step's number and its figures."""
 
 
-class Figures:
+class MetricsLog:
     """Writes figures by step into a stage's directory and tells them on. Only the main process uses one."""
 
     def __init__(self, directory: Path, report: Report, *, board: bool = False) -> None:

@@ -20,7 +20,7 @@ from shotstream.train.config import (
     BaseTraining,
     CodecTraining,
     DistillTraining,
-    ExecutionConfig,
+    DistributedConfig,
     InitTraining,
     LoopConfig,
     LoraConfig,
@@ -48,7 +48,7 @@ class Preset:
     pretrained: str = ""
     seed: int = 0
     source: SourceConfig = field(default_factory=SourceConfig)
-    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    execution: DistributedConfig = field(default_factory=DistributedConfig)
     shots: PoolConfig = field(default_factory=PoolConfig)
     student: SamplerConfig = field(default_factory=SamplerConfig)
     codec: CodecTraining = field(default_factory=CodecTraining)
@@ -139,7 +139,7 @@ def _card_distillation(steps: int) -> dict[str, Any]:
 
 STORYWORLD_CARD = replace(
     STORYWORLD,
-    execution=ExecutionConfig(compile=True),
+    execution=DistributedConfig(compile=True),
     shots=PoolConfig(1728, 1000, 1, (1, 2, 4, 7), (0.2, 0.35, 0.2, 0.25), seed=1),
     codec=CodecTraining(LoopConfig(6000, ema_decay=0.998, save_every_s=60), batch=64, workers=3),
     base=BaseTraining(
@@ -198,7 +198,7 @@ WAN = Preset(
     WAN_1_3B,
     pretrained="Wan-AI/Wan2.1-T2V-1.3B",
     source=SourceConfig("manifest", "videos.csv"),
-    execution=ExecutionConfig(checkpoint_activations=True),
+    execution=DistributedConfig(checkpoint_activations=True),
     shots=PoolConfig(latents=27, batches=10000, steps_a_batch=1, chunks=(7,), chunk_shares=(1.0,)),
     teacher=TeacherTraining(LoopConfig(steps=10000, parts=64, save_every_s=1800)),
     trajectories=Trajectories(batches=5000),

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from shotstream.core.atomic_files import make_directory, write_json
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.data.latents import UNSAID, LatentPool, PoolConfig, claim, hash_tensors
+from shotstream.data.latents import OMIT_DEFAULT, LatentPool, PoolConfig, claim, hash_tensors
 from shotstream.data.samples import ShotSource
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.codec import Codec
@@ -24,7 +24,7 @@ from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import find_checkpoints, load_weights, read_weights
 from shotstream.train.config import LoopConfig, LoraConfig
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.lora import add_adapters, merge_adapters
 from shotstream.train.presets import Preset
@@ -36,7 +36,7 @@ from shotstream.train.stages.stage2 import Stage2
 from shotstream.train.stages.teacher import TeacherStage, choose_trained
 from shotstream.train.stages.text import ENCODER, TextStage, learn_tokenizer
 from shotstream.train.stages.trajectories import TrajectoryStore
-from shotstream.weights.build import ModelParts
+from shotstream.weights.build import ModelComponents
 from shotstream.weights.directory import write_directory
 from shotstream.weights.tensors import read_json
 from shotstream.weights.tokenizer import read_tokenizer
@@ -58,7 +58,7 @@ BATCHES_A_SEED, STORIES_A_SEED = 101, 10**6
 class Run:
     """What the stages of one run read and write under one directory."""
 
-    def __init__(self, directory: Path, preset: Preset, execution: Execution) -> None:
+    def __init__(self, directory: Path, preset: Preset, execution: DistributedContext) -> None:
         """A run in `directory`; nothing is made or written yet."""
         self.directory, self.preset, self.execution = directory, preset, execution
 
@@ -109,7 +109,7 @@ class Run:
         """
         weights, (shots,), store = self.weights("teacher"), self.pools("trajectories"), self._trajectories()
         made_from = {"teacher": hash_tensors(weights.values()), "shots": shots.identity}
-        claim(store.identity_file, {**store.identity, **made_from}, {"shots": UNSAID})
+        claim(store.identity_file, {**store.identity, **made_from}, {"shots": OMIT_DEFAULT})
         return store.make(self._frozen(weights), shots, self.execution, watch, minutes)
 
     def pools(self, *stages: str) -> tuple[LatentPool, ...]:
@@ -213,7 +213,7 @@ class Run:
         load_weights(network, state, f"the transformer that {self.directory} goes on with")
         return network
 
-    def model(self, stage: str, weights: dict[str, Tensor] | None = None) -> ModelParts:
+    def model(self, stage: str, weights: dict[str, Tensor] | None = None) -> ModelComponents:
         """A model ready to run, with the transformer that a stage has made, or with other `weights` for it."""
         config = replace(self.preset.model, sampler=self.sampler(stage))
         if self._pretrained is not None:
@@ -221,7 +221,7 @@ class Run:
         transformer = Transformer(config.transformer)
         load_weights(transformer, weights or self.weights(stage), f"the {stage} of {self.directory}")
         transformer.to(self.execution.device).eval()
-        return ModelParts(config, transformer, self.codec, self.encoder, str(self.directory), "")
+        return ModelComponents(config, transformer, self.codec, self.encoder, str(self.directory), "")
 
     def current(self, stage: str, built: Stage) -> dict[str, Tensor]:
         """The weights that `weights` would give if the state of a running stage were saved now; all processes ask."""
@@ -241,13 +241,13 @@ class Run:
         write_directory(self.model(stage), directory, torch.bfloat16)
 
     @cached_property
-    def _pretrained(self) -> ModelParts | None:
+    def _pretrained(self) -> ModelComponents | None:
         if not self.preset.pretrained:
             return None
-        from shotstream.weights.hub import open_parts
+        from shotstream.weights.hub import open_components
 
         dtype = torch.bfloat16 if self.execution.bfloat16 else torch.float32
-        parts = open_parts(self.preset.pretrained, self.execution.device, dtype)
+        parts = open_components(self.preset.pretrained, self.execution.device, dtype)
         for network in (parts.codec, parts.text_encoder, parts.transformer):
             cast(nn.Module, network).requires_grad_(False)
         return parts

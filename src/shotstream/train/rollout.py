@@ -14,7 +14,7 @@ from shotstream.model.context_injection import latents_in_front
 from shotstream.model.schedule import add_noise
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import ShotLayout
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.rng import chosen, normal
 
 
@@ -29,7 +29,7 @@ def roll_out(
     inputs: ShotInputs,
     noise: ChunkNoise,
     sampler: Sampler,
-    execution: Execution,
+    execution: DistributedContext,
     stop: int | None = None,
     *,
     straight_through: bool = True,
@@ -60,12 +60,12 @@ def roll_out(
 
 
 @torch.no_grad()
-def resampled_history(
+def resample_history(
     network: Transformer,
     batch: Batch,
     sampler: Sampler,
     highest: float,
-    execution: Execution,
+    execution: DistributedContext,
     step: int,
     part: int = 0,
 ) -> Float[Tensor, "b f c h w"]:

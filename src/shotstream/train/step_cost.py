@@ -19,14 +19,14 @@ from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.story.script import Script, ScriptShot
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import Stage
 from shotstream.train.presets import Preset
 from shotstream.train.recipe import Run
 from shotstream.train.rng import normal
 from shotstream.train.stages.base import initialise
 from shotstream.train.stages.trajectories import kept_steps
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 
 PROBED = ("teacher", "init", "stage1", "stage2")
 SHOT, CONTEXT_SHOTS = 2, (0, 0, 0, 1, 1, 1)
@@ -93,10 +93,10 @@ class ProbeRun(Run):
         return RandomSamples(self.preset)
 
     @cached_property
-    def _parts(self) -> ModelParts:
+    def _parts(self) -> ModelComponents:
         small = replace(self.preset.model, transformer=replace(self.preset.model.transformer, num_layers=1))
         dtype = torch.bfloat16 if self.execution.bfloat16 else torch.float32
-        return random_parts(small, device=self.execution.device, dtype=dtype)
+        return random_components(small, device=self.execution.device, dtype=dtype)
 
     @property
     def source(self) -> "RandomScripts":  # type: ignore[override]
@@ -111,7 +111,7 @@ class ProbeRun(Run):
         return self._parts.text_encoder
 
 
-def probe(preset: Preset, execution: Execution, directory: Path, watch: Callable[[Probe], None]) -> None:
+def probe(preset: Preset, execution: DistributedContext, directory: Path, watch: Callable[[Probe], None]) -> None:
     """Two steps of one part of every stage, the second of which counts; `watch` is told each as it is done.
 
     Args:
@@ -133,7 +133,7 @@ def probe(preset: Preset, execution: Execution, directory: Path, watch: Callable
         del stage, run
 
 
-def _time_step(stage: Stage, step: int, execution: Execution) -> float:
+def _time_step(stage: Stage, step: int, execution: DistributedContext) -> float:
     """One step of part 0 with every update it can have."""
     _wait(execution)
     started = time.monotonic()
@@ -148,6 +148,6 @@ def _time_step(stage: Stage, step: int, execution: Execution) -> float:
     return time.monotonic() - started
 
 
-def _wait(execution: Execution) -> None:
+def _wait(execution: DistributedContext) -> None:
     if execution.device.type == "cuda":
         torch.cuda.synchronize()

@@ -17,15 +17,15 @@ from shotstream.train.loop import Stage
 from shotstream.train.recipe import PRETRAINED_STAGES, Run
 from shotstream.train.stages.codec import CodecStage
 from shotstream.train.stages.text import TOKENIZER_FILE, TextStage
-from shotstream.weights.build import ModelParts
-from shotstream.weights.hub import open_parts
+from shotstream.weights.build import ModelComponents
+from shotstream.weights.hub import open_components
 
 ADOPTED_FILE = "adopted.json"
 _SHAPES: Mapping[str, str] = MappingProxyType({"codec": "block_codec", "text": "text_encoder", "base": "transformer"})
 """For every stage, the field of a model's configuration that holds its shape."""
 
 
-def adopt(run: Run, source: str, stages: Sequence[str] = PRETRAINED_STAGES) -> None:
+def warm_start(run: Run, source: str, stages: Sequence[str] = PRETRAINED_STAGES) -> None:
     """Begins a run with another model; done again after it was interrupted, it does what is left.
 
     Args:
@@ -36,7 +36,7 @@ def adopt(run: Run, source: str, stages: Sequence[str] = PRETRAINED_STAGES) -> N
     Raises:
         InputError: there is no such model, it has another shape, or the run has such a stage from elsewhere.
     """
-    parts = open_parts(source, "cpu", torch.float32)
+    parts = open_components(source, "cpu", torch.float32)
     for stage in stages:
         check_shape(run, stage, parts, source)
         if find_checkpoints(run.directory / stage) and not (run.directory / stage / ADOPTED_FILE).exists():
@@ -49,7 +49,7 @@ def adopt(run: Run, source: str, stages: Sequence[str] = PRETRAINED_STAGES) -> N
             _begin(run, stage, parts).state.save(directory, run.execution, 1)
 
 
-def check_shape(run: Run, stage: str, parts: ModelParts, source: str) -> None:
+def check_shape(run: Run, stage: str, parts: ModelComponents, source: str) -> None:
     """Raises InputError where a stage of the run cannot begin with that part of a model."""
     what = _SHAPES[stage]
     shapes = getattr(parts.config, what), getattr(run.preset.model, what)
@@ -64,7 +64,7 @@ def check_shape(run: Run, stage: str, parts: ModelParts, source: str) -> None:
         raise InputError(f"{source} has another {what}; set {other}, or take other stages than {stage}")
 
 
-def _begin(run: Run, stage: str, parts: ModelParts) -> Stage:
+def _begin(run: Run, stage: str, parts: ModelComponents) -> Stage:
     """A stage with the model's weights: the base at its first step, the others at their last."""
     begins: Mapping[str, Callable[[], Stage]] = {
         "codec": lambda: CodecStage(cast(BlockCodec, parts.codec), run.preset.codec, torch.device("cpu")),
@@ -79,7 +79,7 @@ def _begin(run: Run, stage: str, parts: ModelParts) -> Stage:
     return built
 
 
-def _text_stage(run: Run, parts: ModelParts) -> Stage:
+def _text_stage(run: Run, parts: ModelComponents) -> Stage:
     assert parts.text_encoder.tokenizer is not None, "a model that is opened reads captions"
     parts.text_encoder.tokenizer.save(str(run.directory / "text" / TOKENIZER_FILE))
     return TextStage(parts.text_encoder, run.preset.text)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.codec import Codec
-from shotstream.model.config import UNSAID, BlockCodecConfig, ModelConfig, SamplerConfig, TransformerConfig
-from shotstream.model.cuda_graphs import Graphs
+from shotstream.model.config import OMIT_DEFAULT, BlockCodecConfig, ModelConfig, SamplerConfig, TransformerConfig
+from shotstream.model.cuda_graphs import CudaGraphPool
 from shotstream.model.device import has_little_memory
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
@@ -40,7 +40,7 @@ class ModelStates:
 
 
 @dataclass(frozen=True)
-class ModelParts:
+class ModelComponents:
     """A model ready to run.
 
     `source` says where it came from, in words for people; `fingerprint` changes whenever the model does, and is what a
@@ -57,7 +57,7 @@ class ModelParts:
     fingerprint: str
     lossy: tuple[str, ...] = ()
     trained: bool = True
-    graphs: Graphs | None = None
+    graphs: CudaGraphPool | None = None
 
 
 def build(
@@ -66,7 +66,7 @@ def build(
     dtype: torch.dtype | None = None,
     *,
     text_device: torch.device | str | None = None,
-) -> ModelParts:
+) -> ModelComponents:
     """Networks with these tensors, on `device`, in `dtype` (None: each tensor as it is), in evaluation mode.
 
     The text encoder goes straight to `text_device`; None: to `device` like the rest.
@@ -84,13 +84,13 @@ def build(
     ):
         load_into(network, state, f"{states.source} ({part})", where, dtype)
         network.eval()
-    suit(codec, torch.device(device))
+    optimise_layout(codec, torch.device(device))
     mark = fingerprint(states.config, states.files)
     lossy = _lossy(states.config)
-    return ModelParts(states.config, transformer, cast(Codec, codec), text_encoder, states.source, mark, lossy)
+    return ModelComponents(states.config, transformer, cast(Codec, codec), text_encoder, states.source, mark, lossy)
 
 
-def random_parts(
+def random_components(
     config: ModelConfig,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -98,7 +98,7 @@ def random_parts(
     tokenizer: Tokenizer | None = None,
     *,
     text_device: torch.device | str | None = None,
-) -> ModelParts:
+) -> ModelComponents:
     """A model of that shape with the weights its networks are born with, for benches and tests.
 
     Captions are read byte by byte where no tokenizer is given, on `text_device` (None: on `device`). The global random
@@ -109,14 +109,18 @@ def random_parts(
     """
     check_fit(config, config.name)
     device = torch.device(device)
-    with torch.random.fork_rng(device_type="cuda" if device.type == "cpu" else device.type), device, born_in(dtype):
+    with (
+        torch.random.fork_rng(device_type="cuda" if device.type == "cpu" else device.type),
+        device,
+        default_dtype(dtype),
+    ):
         torch.manual_seed(seed)
         transformer, codec, text_encoder = networks(config, tokenizer, text_device)
         for network, where in ((transformer, device), (codec, device), (text_encoder, text_device or device)):
             network.to(device=where, dtype=dtype).eval()
-    suit(codec, device)
+    optimise_layout(codec, device)
     mark = hashlib.blake2b(f"{_config_text(config)}/{seed}".encode(), digest_size=16).hexdigest()
-    return ModelParts(
+    return ModelComponents(
         config,
         transformer,
         cast(Codec, codec),
@@ -129,7 +133,7 @@ def random_parts(
 
 
 @contextmanager
-def born_in(dtype: torch.dtype) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Networks made meanwhile have their weights in `dtype` from the start: a large one would not fit twice."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
@@ -179,7 +183,7 @@ def networks(
     return Transformer(config.transformer), _codec(config), text_encoder
 
 
-def suit(codec: nn.Module, device: torch.device) -> None:
+def optimise_layout(codec: nn.Module, device: torch.device) -> None:
     """Makes a codec fit for the device that it is on, in place. The numbers stay the same but for rounding."""
     if has_little_memory(device):
         spare_memory(codec)
@@ -231,7 +235,7 @@ def _config_text(config: ModelConfig) -> str:
     plain = to_dict(config)
     usual = {ModelConfig: plain, TransformerConfig: plain["transformer"], SamplerConfig: plain["sampler"]}
     for kind, values in usual.items():
-        for name in values.keys() & set(UNSAID):
+        for name in values.keys() & set(OMIT_DEFAULT):
             if values[name] == getattr(kind, name):
                 del values[name]
     return json.dumps(plain, sort_keys=True)

@@ -14,7 +14,7 @@ from shotstream.core.atomic_files import PARTIAL_SUFFIX, make_directory, write_j
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.config import ModelConfig
-from shotstream.weights.build import ModelParts, ModelStates
+from shotstream.weights.build import ModelComponents, ModelStates
 from shotstream.weights.tensors import read_json, read_tensors
 from shotstream.weights.tokenizer import read_tokenizer
 
@@ -52,7 +52,7 @@ def check_target_directory(directory: Path) -> None:
         raise InputError(f"cannot write {directory}: it exists and is not empty; remove it or choose another name")
 
 
-def write_directory(parts: ModelParts, directory: Path, dtype: torch.dtype | None = None) -> None:
+def write_directory(parts: ModelComponents, directory: Path, dtype: torch.dtype | None = None) -> None:
     """Writes a model as a directory of ours, whole or not at all; floating tensors become `dtype` (None: as they are).
 
     Raises:
@@ -77,7 +77,7 @@ def write_directory(parts: ModelParts, directory: Path, dtype: torch.dtype | Non
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_weights(parts: ModelParts, directory: Path, dtype: torch.dtype | None) -> None:
+def _write_weights(parts: ModelComponents, directory: Path, dtype: torch.dtype | None) -> None:
     networks = {
         "transformer": parts.transformer,
         "codec": cast(nn.Module, parts.codec),

@@ -10,7 +10,7 @@ import torch
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
 from shotstream.model.tiny_vae import TINY
-from shotstream.weights.build import ModelParts, ModelStates, build
+from shotstream.weights.build import ModelComponents, ModelStates, build
 from shotstream.weights.directory import CONFIG_FILE, WEIGHT_FILES, is_ours, read_directory
 from shotstream.weights.load import ADAPTER_CONFIG, ADAPTER_FILE
 from shotstream.weights.tiny_vae import PUBLISHED_FILES, read_tiny_decoder
@@ -47,7 +47,7 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG_FILE}")))
 
 
-def open_parts(
+def open_components(
     source: str | Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
@@ -56,7 +56,7 @@ def open_parts(
     alpha: float | None = None,
     text_device: torch.device | str | None = None,
     decoder: str | Path | None = None,
-) -> ModelParts:
+) -> ModelComponents:
     """A model ready to run.
 
     Args:
@@ -80,7 +80,7 @@ def open_parts(
 
 
 def read_states(source: str | Path, *, adapter: Path | None = None, alpha: float | None = None) -> ModelStates:
-    """The tensors of a model by the same names as `open_parts`, not yet in networks."""
+    """The tensors of a model by the same names as `open_components`, not yet in networks."""
     path, downloaded = find(source)
     if path.is_dir() and is_ours(path):
         if adapter is not None:

@@ -18,7 +18,7 @@ from shotstream.model.wan_vae import WanVAE
 from shotstream.weights import shapes as infer
 from shotstream.weights.build import networks
 from shotstream.weights.directory import CONFIG_FILE, WEIGHT_FILES, is_ours
-from shotstream.weights.hub import open_parts
+from shotstream.weights.hub import open_components
 from shotstream.weights.load import compare
 from shotstream.weights.tensors import INDEX_SUFFIX, files_of, read_json, read_tensors
 from shotstream.weights.tiny_vae import read_tiny_decoder
@@ -59,7 +59,7 @@ def inspect(path: Path) -> ModelReport:
     reports = tuple(inspect_file(file) for file in weight_files(path))
     if not reports:
         raise InputError(f"{path}: expected files of weights ({', '.join(WEIGHT_SUFFIXES)}), found none")
-    return ModelReport(reports, _complaint(lambda: open_parts(path.absolute())))
+    return ModelReport(reports, _complaint(lambda: open_components(path.absolute())))
 
 
 def inspect_file(path: Path) -> FileReport:

@@ -24,8 +24,8 @@ from shotstream.world.words import ACTION_WORDS, Phrases, Vocabulary, both_forms
 
 T = TypeVar("T")
 
-Wording = Literal["grammar", "people"]
-WORDINGS: tuple[Wording, ...] = get_args(Wording)
+Phrasing = Literal["grammar", "people"]
+WORDINGS: tuple[Phrasing, ...] = get_args(Phrasing)
 
 FURTHER_WORDS: Mapping[str, Mapping[str, Phrases]] = {
     "species": {
@@ -90,7 +90,7 @@ TWO_SENTENCES_PROBABILITY = 0.3
 BARE_PROBABILITY = 0.5
 
 
-def captions_in(wording: Wording, story: Story) -> tuple[str, tuple[str, ...]]:
+def captions_in(wording: Phrasing, story: Story) -> tuple[str, tuple[str, ...]]:
     """The global caption and those of the shots: the grammar's plain ones, or as people write."""
     return story_captions(story) if wording == "grammar" else people_captions(story)
 

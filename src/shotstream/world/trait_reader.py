@@ -23,7 +23,7 @@ from shotstream.world.trait_reader_network import (
     MAP_HEIGHT,
     MAP_STRIDE,
     MAP_WIDTH,
-    JudgeNetwork,
+    TraitReaderNetwork,
     pixels_of_clips,
 )
 from shotstream.world.traits import (
@@ -39,7 +39,7 @@ from shotstream.world.traits import (
     TIMES,
 )
 
-WEIGHTS_NAME = "judge.safetensors"
+WEIGHTS_NAME = "trait_reader.safetensors"
 MAX_CLIPS = 4
 SHOT_VALUES: dict[str, tuple[str, ...]] = {
     "place": PLACES,
@@ -87,15 +87,15 @@ class ShotReading:
         return next((one for one in self.characters if one.species == species), None)
 
 
-class Judge:
-    """Reads shots. Make one with `Judge.load`."""
+class TraitReader:
+    """Reads shots. Make one with `TraitReader.load`."""
 
-    def __init__(self, network: JudgeNetwork, device: torch.device | str = "cpu") -> None:
+    def __init__(self, network: TraitReaderNetwork, device: torch.device | str = "cpu") -> None:
         self.network = network.eval().requires_grad_(False).to(device)
         self.device = torch.device(device)
 
     @classmethod
-    def load(cls, device: torch.device | str = "cpu", path: str | Path | None = None) -> "Judge":
+    def load(cls, device: torch.device | str = "cpu", path: str | Path | None = None) -> "TraitReader":
         """The judge with its weights; None takes those of the package.
 
         Raises:
@@ -104,12 +104,14 @@ class Judge:
         with resources.as_file(resources.files("shotstream.world") / WEIGHTS_NAME) as own:
             source = own if path is None else Path(path)
             if not source.is_file():
-                raise InputError(f"expected the judge's weights at {source}; make them: 'shotstream world train-judge'")
+                raise InputError(
+                    f"expected the judge's weights at {source}; make them: 'shotstream world train-trait-reader'"
+                )
             try:
                 weights = load_file(source)
             except SafetensorError as error:
                 raise InputError(f"expected the judge's weights in {source}, got no safetensors: {error}") from error
-        network = JudgeNetwork()
+        network = TraitReaderNetwork()
         expected = {name: value.shape for name, value in network.state_dict().items()}
         if expected != {name: value.shape for name, value in weights.items()}:
             raise InputError(f"expected the judge's weights in {source}, got other tensors; train the judge again")

@@ -72,7 +72,7 @@ def _halve(channels_in: int, channels_out: int) -> nn.Sequential:
     )
 
 
-class JudgeNetwork(nn.Module):
+class TraitReaderNetwork(nn.Module):
     """Frames to logits of every trait."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ from shotstream.world.framing import HEIGHT, WIDTH
 from shotstream.world.render import head_positions, render_frames, render_shot, visible_slots
 from shotstream.world.scene import Story
 from shotstream.world.stories import sample_story
-from shotstream.world.trait_reader import CHARACTER_VALUES, SHOT_VALUES, Judge, score_shot
+from shotstream.world.trait_reader import CHARACTER_VALUES, SHOT_VALUES, TraitReader, score_shot
 from shotstream.world.trait_reader_network import (
     ALL_LANDMARKS,
     CLIP_FRAMES,
@@ -33,7 +33,7 @@ from shotstream.world.trait_reader_network import (
     MAP_HEIGHT,
     MAP_STRIDE,
     MAP_WIDTH,
-    JudgeNetwork,
+    TraitReaderNetwork,
     half_weights,
     pixels_of_clips,
 )
@@ -47,7 +47,7 @@ HELD_OUT_SEED = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class JudgeTrainingConfig:
+class TraitReaderTraining:
     """How the judge is trained. The rate falls to nothing over the minutes given."""
 
     minutes: float = 20.0
@@ -85,11 +85,11 @@ def labels_of(story: Story, shot_index: int) -> dict[str, NDArray[np.int64]]:
     return {**labels, **of_each, "present": present, "layout": np.array(rows)}
 
 
-def train_judge(
-    config: JudgeTrainingConfig,
+def train_trait_reader(
+    config: TraitReaderTraining,
     progress: Callable[[float, float], None] | None = None,
-    start: Judge | None = None,
-) -> JudgeNetwork:
+    start: TraitReader | None = None,
+) -> TraitReaderNetwork:
     """A judge trained for that many minutes.
 
     Args:
@@ -98,7 +98,7 @@ def train_judge(
         progress: called after every step with the share of the time that is over and the loss.
     """
     torch.manual_seed(config.seed)
-    network = JudgeNetwork()
+    network = TraitReaderNetwork()
     if start is not None:
         network.load_state_dict(start.network.state_dict())
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -111,7 +111,7 @@ def train_judge(
             break
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * min(1.0, 50 * share, 0.5 * (1 + math.cos(math.pi * share)) + 1e-3)
-        loss = judge_loss(network(degrade(pixels_of_clips(clips))), labels)
+        loss = trait_reader_loss(network(degrade(pixels_of_clips(clips))), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -121,12 +121,12 @@ def train_judge(
     return network.eval()
 
 
-def save_judge(network: JudgeNetwork, path: Path) -> None:
+def save_trait_reader(network: TraitReaderNetwork, path: Path) -> None:
     """Writes the weights, floats in bfloat16."""
     write_bytes(path, save(dict(half_weights(network))))
 
 
-def judge_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Float[Tensor, ""]:
+def trait_reader_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Float[Tensor, ""]:
     """Weighted sum of the cross entropies of all traits; what is not asked costs nothing."""
     loss = F.binary_cross_entropy_with_logits(logits["present"], labels["present"].float()) * WEIGHTS["present"]
     for trait, target in labels.items():
@@ -138,7 +138,7 @@ def judge_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Float[Te
 
 
 def accuracy_table(
-    judge: Judge, seeds: Sequence[int], change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+    judge: TraitReader, seeds: Sequence[int], change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
 ) -> dict[str, dict[str, float]]:
     """Share of shots in which each trait is read right: trait -> framing (or "all") -> share.
 
@@ -168,7 +168,7 @@ def degrade_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return ((clip.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-def _batches(config: JudgeTrainingConfig) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+def _batches(config: TraitReaderTraining) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Batches without end, drawn from a pool that is renewed all the time."""
     rng = np.random.default_rng(derive_seed("judge", config.seed))
     samples = _samples(config, rng)
@@ -187,7 +187,7 @@ def _batches(config: JudgeTrainingConfig) -> Iterator[tuple[Tensor, dict[str, Te
                 oldest = (oldest + 1) % config.pool_clips
 
 
-def _samples(config: JudgeTrainingConfig, rng: np.random.Generator) -> Iterator[_Sample]:
+def _samples(config: TraitReaderTraining, rng: np.random.Generator) -> Iterator[_Sample]:
     """Random shots of random stories, a few clips of each."""
     while True:
         story = sample_story(int(rng.integers(HELD_OUT_SEED)))

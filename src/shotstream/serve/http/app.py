@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from shotstream import __version__
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.serve.errors import STATUS, Code, RefusedError, code_of, message_of
+from shotstream.serve.errors import STATUS, Code, RequestError, code_of, message_of
 from shotstream.serve.http import stories as routes
 from shotstream.serve.http import suggestions as ideas
 from shotstream.serve.http import takes
@@ -30,7 +30,7 @@ from shotstream.serve.protocol import describe
 from shotstream.serve.store import Store
 from shotstream.serve.worker import Worker
 
-WEB = Path(__file__).parent / "web"
+WEB = Path(__file__).parent.parent / "web"
 PAGE_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
@@ -129,7 +129,7 @@ def _say_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:
-        if isinstance(error.__cause__, RefusedError):  # while a body was read
+        if isinstance(error.__cause__, RequestError):  # while a body was read
             return _answer(error.__cause__.code, message_of(error.__cause__))
         return _answer(_CODES.get(error.status_code, "invalid"), str(error.detail), error.status_code)
 

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shotstream.serve.errors import STATUS, RefusedError
+from shotstream.serve.errors import STATUS, RequestError
 from shotstream.serve.limits import Settings, is_loopback
 from shotstream.serve.protocol import problem_of
 
@@ -39,7 +39,7 @@ class Guard:
         try:
             self._check(scope)
             await self._app(scope, counted, send)
-        except RefusedError as refusal:
+        except RequestError as refusal:
             await _refuse(refusal, scope, receive, send)
 
     def _most(self, path: str) -> int:
@@ -52,10 +52,10 @@ class Guard:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self._settings.token is None and not is_loopback(_name(host)):
-            raise RefusedError("forbidden", "expected a request to this machine by its own name; open it as 127.0.0.1")
+            raise RequestError("forbidden", "expected a request to this machine by its own name; open it as 127.0.0.1")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise RefusedError("forbidden", "expected a request from the server's own page, got one from elsewhere")
+            raise RequestError("forbidden", "expected a request from the server's own page, got one from elsewhere")
         if scope["path"] not in OPEN_PATHS and not scope["path"].startswith(WEB_PATH):
             self._check_token(headers, scope["query_string"])
         length = headers.get("content-length", "0")
@@ -69,7 +69,7 @@ class Guard:
         given = headers.get("authorization", "").removeprefix("Bearer ")
         given = given or parse_qs(query.decode("latin-1")).get("token", [""])[0]
         if not hmac.compare_digest(given.encode(), token.encode()):
-            raise RefusedError("unauthorized", "expected the server's token; send it as Bearer or as ?token=")
+            raise RequestError("unauthorized", "expected the server's token; send it as Bearer or as ?token=")
 
 
 class _Counted:
@@ -95,11 +95,11 @@ def _name(host: str) -> str:
         return ""
 
 
-def _too_large(most: int) -> RefusedError:
-    return RefusedError("too_large", f"expected a request of at most {most} bytes; send less")
+def _too_large(most: int) -> RequestError:
+    return RequestError("too_large", f"expected a request of at most {most} bytes; send less")
 
 
-async def _refuse(refusal: RefusedError, scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(refusal: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.accept"})  # a browser's page learns nothing of one that is closed before

@@ -8,13 +8,13 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from shotstream.api import Model
-from shotstream.serve.disk import check_space
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.disk import check_disk_space
+from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import clear
 from shotstream.serve.limits import Settings
 from shotstream.serve.llm import Director
-from shotstream.serve.model_match import Origins
-from shotstream.serve.open_stories import House
+from shotstream.serve.model_match import ModelMatch
+from shotstream.serve.open_stories import OpenStories
 from shotstream.serve.protocol import DraftCaption, MakeShot, RetryShot
 from shotstream.serve.replays import Replays
 from shotstream.serve.session import AnyCommand
@@ -31,10 +31,10 @@ class Server:
 
     def __init__(self, model: Model, settings: Settings, store: Store, worker: Worker) -> None:
         self.model, self.settings, self.store, self.worker = model, settings, store, worker
-        self.house = House(worker, settings.limits)
+        self.house = OpenStories(worker, settings.limits)
         self.passing = clear(settings.data / "passing")
         self.replays = Replays(settings.data / "replays")
-        self.origins = Origins(store, model)
+        self.origins = ModelMatch(store, model)
         self.director = Director.from_environment()
         self.copying = threading.BoundedSemaphore(COPIES)
 
@@ -60,7 +60,7 @@ class Server:
         """
         await asyncio.to_thread(self.find, story)
         if isinstance(command, MakeShot | RetryShot):
-            await asyncio.to_thread(check_space, self.store.data, self.settings.limits)
+            await asyncio.to_thread(check_disk_space, self.store.data, self.settings.limits)
         if isinstance(command, DraftCaption):
             self.house.draft(story, command.text)
         else:
@@ -75,7 +75,7 @@ def server_of(connection: HTTPConnection) -> Server:
     """
     server: Server | None = connection.app.state.server
     if server is None:
-        raise RefusedError("busy", "the server is opening its model still; try again in a moment")
+        raise RequestError("busy", "the server is opening its model still; try again in a moment")
     return server
 
 

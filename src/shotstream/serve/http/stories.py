@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request, Response
 from shotstream import __version__
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS
-from shotstream.serve.disk import check_space
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.disk import check_disk_space
+from shotstream.serve.errors import RequestError
 from shotstream.serve.http.state import Here, Server
 from shotstream.serve.protocol import Command, Done
 from shotstream.serve.session import check_plan, check_queue, plan_of
@@ -104,10 +104,10 @@ def check_room(server: Server, text: int) -> None:
     """Raises a RefusedError where a story with a global caption of that length cannot begin."""
     limits = server.settings.limits
     if text > limits.text:
-        raise RefusedError("too_large", f"expected at most {limits.text} characters, got {text}; shorten the caption")
+        raise RequestError("too_large", f"expected at most {limits.text} characters, got {text}; shorten the caption")
     if server.store.count() >= limits.stories:
-        raise RefusedError("full", f"the server keeps {limits.stories} stories; remove one first")
-    check_space(server.store.data, limits)
+        raise RequestError("full", f"the server keeps {limits.stories} stories; remove one first")
+    check_disk_space(server.store.data, limits)
 
 
 def record_of(store: Store, story: str) -> StoryRecord | None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.serve.http.metrics import CONTENT_TYPE, metrics_text
 from shotstream.serve.http.state import Here
 from shotstream.serve.http.stories import record_of
@@ -77,7 +77,7 @@ def words(server: Here, text: Annotated[str, Query(max_length=2000)] = "") -> Wo
 def outline(idea: Idea, server: Here) -> Outline:
     """A story of an idea, by the director."""
     if server.director is None:
-        raise RefusedError("unavailable", "this server has no director; write the global caption and shots yourself")
+        raise RequestError("unavailable", "this server has no director; write the global caption and shots yourself")
     script = server.director.write(idea.idea)
     return Outline(global_caption=script.global_caption, shots=[shot.text for shot in script.shots])
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from shotstream.core.video import read_video
-from shotstream.serve.disk import check_space
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.disk import check_disk_space
+from shotstream.serve.errors import RequestError
 from shotstream.serve.http.state import Here, Server
 from shotstream.serve.http.stories import record_of
 from shotstream.serve.pictures import JpegEncoder, read_picture
@@ -42,7 +42,7 @@ async def add_cast(
 ) -> Done:
     """Adds a picture, PNG or JPEG, to what later shots may remember; it is scaled and cropped to the story's size."""
     await asyncio.to_thread(server.store.get, story)
-    await asyncio.to_thread(check_space, server.store.data, server.settings.limits)
+    await asyncio.to_thread(check_disk_space, server.store.data, server.settings.limits)
     data = await request.body()
     await server.carry_out(story, AddCast(await asyncio.to_thread(read_picture, data), caption))
     return Done(id=None)
@@ -54,7 +54,7 @@ def cast_picture(story: str, member: int, server: Here) -> FileResponse:
     server.store.get(story)
     record = record_of(server.store, story)
     if record is None or not 0 <= member < len(record.cast):
-        raise RefusedError("not_found", "expected a member of the cast, got another number; see the story's tree")
+        raise RequestError("not_found", "expected a member of the cast, got another number; see the story's tree")
     return FileResponse(StoryFiles(server.store.directory(story)).cast(member), media_type="image/png")
 
 
@@ -64,4 +64,4 @@ def _take(server: Server, story: str, shot: int, take: int) -> tuple[Take, Story
     for found in record.tree.takes if record else ():
         if (found.shot, found.take) == (shot, take):
             return found, StoryFiles(server.store.directory(story))
-    raise RefusedError("not_found", "expected a take of the story, got another; see the story's tree")
+    raise RequestError("not_found", "expected a take of the story, got another; see the story's tree")

@@ -10,8 +10,8 @@ from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from shotstream.core.atomic_files import writing
-from shotstream.serve.disk import check_space
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.disk import check_disk_space
+from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import Kind, export
 from shotstream.serve.http.state import Here, Server
 from shotstream.serve.imports import unpack
@@ -43,7 +43,7 @@ def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
     """The story as a file: its current branch, or with zip everything. A yaml with a cast is a zip of both."""
     row = server.store.get(story)
     if not server.copying.acquire(blocking=False):
-        raise RefusedError("busy", "other stories are being exported; try again in a moment")
+        raise RequestError("busy", "other stories are being exported; try again in a moment")
     target = _temporary(server).with_suffix(f".{kind}")
     try:
         written = export(server.store.directory(row.id), kind, target)
@@ -56,9 +56,9 @@ def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
 @router.post("/import", status_code=201, openapi_extra={"requestBody": {"content": {"application/zip": {}}}})
 async def import_story(request: Request, server: Here) -> StoryView:
     """A story from the zip of an export, under a new id."""
-    await asyncio.to_thread(check_space, server.store.data, server.settings.limits)
+    await asyncio.to_thread(check_disk_space, server.store.data, server.settings.limits)
     if not server.copying.acquire(blocking=False):
-        raise RefusedError("busy", "other stories are being copied; try again in a moment")
+        raise RequestError("busy", "other stories are being copied; try again in a moment")
     target = _temporary(server)
     try:
         with writing(target), target.open("xb") as file:
@@ -74,7 +74,7 @@ def _take_in(server: Server, archive: Path) -> StoryView:
     """Unpacks an archive beside the stories, and moves it among them once it has been checked."""
     limits, unpacked = server.settings.limits, archive.with_suffix(".d")
     if server.store.count() >= limits.stories:
-        raise RefusedError("full", f"the server keeps {limits.stories} stories; remove one first")
+        raise RequestError("full", f"the server keeps {limits.stories} stories; remove one first")
     left = unpacked
     try:
         row = unpack(archive, unpacked, limits)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from shotstream.core.spec import FPS
 from shotstream.serve.broadcast import Viewer
-from shotstream.serve.errors import RefusedError
+from shotstream.serve.errors import RequestError
 from shotstream.serve.http.state import server_of
 from shotstream.serve.protocol import Done, FrameKey, Hello, Problem, problem_of, read_command
 
@@ -79,6 +79,6 @@ def read_place(text: str | None) -> FrameKey | None:
         return None
     parts = text.split(".")
     if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
-        raise RefusedError("invalid", "seen: expected shot.take.frame, three whole numbers; leave it out for none")
+        raise RequestError("invalid", "seen: expected shot.take.frame, three whole numbers; leave it out for none")
     shot, take, index = map(int, parts)
     return FrameKey(shot, take, index)

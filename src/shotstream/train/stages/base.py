@@ -20,13 +20,13 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import MIN_SIGMA, add_noise, shift_sigma
 from shotstream.model.transformer import Transformer
-from shotstream.model.velocity import predict_forced_velocity
+from shotstream.model.velocity import predict_teacher_forced_velocity
 from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import BaseTraining
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.rng import drop_text, generator, normal
-from shotstream.train.rollout import resampled_history
+from shotstream.train.rollout import resample_history
 
 
 class BaseStage(Stage):
@@ -39,7 +39,7 @@ class BaseStage(Stage):
         shots: LatentPool,
         sampler: SamplerConfig,
         config: BaseTraining,
-        execution: Execution,
+        execution: DistributedContext,
     ) -> None:
         self._network, self._pictures, self._shots, self._config = network, pictures, shots, config
         self._sampler, self._execution = Sampler.from_config(sampler), execution
@@ -51,8 +51,8 @@ class BaseStage(Stage):
         batch, history = self._batch(step, part), None
         if batch.target.shape[1] > CHUNK_LATENTS and self._has_own_past(step):
             level = self._config.resampled_level
-            history = resampled_history(self._network, batch, self._sampler, level, self._execution, step, part)
-        return forced_flow_matching_loss(self._network, batch, history, self._config, step, part)
+            history = resample_history(self._network, batch, self._sampler, level, self._execution, step, part)
+        return teacher_forced_loss(self._network, batch, history, self._config, step, part)
 
     def _read(self, step: int, part: int) -> Batch:
         return (self._pictures if self._on_pictures(step) else self._shots)(step, part).to(self._device)
@@ -67,7 +67,7 @@ class BaseStage(Stage):
         return float(torch.rand((), generator=generator("base-past", step))) < self._config.resampled_share
 
 
-def forced_flow_matching_loss(
+def teacher_forced_loss(
     network: Transformer,
     batch: Batch,
     history: Float[Tensor, "b f c h w"] | None,
@@ -96,7 +96,7 @@ def forced_flow_matching_loss(
     noise = normal(batch.target, "base-noise", step, part)
     text = drop_text(batch.text, config.no_text_share, "base-text", step, part)
     noisy, context = add_noise(batch.target, noise, sigmas), batch.context
-    velocity = predict_forced_velocity(network, noisy, sigmas, history, context, text, batch.layout)
+    velocity = predict_teacher_forced_velocity(network, noisy, sigmas, history, context, text, batch.layout)
     error = (velocity.float() - (noise - batch.target)).square().mean(2)
     error = (error * motion_weights(batch.target, config.motion_weight)).mean((2, 3))
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()

@@ -8,7 +8,7 @@ from shotstream.model.device import send
 from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import InitTraining
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.losses import Conditions, trajectory_loss
 from shotstream.train.rng import generator
@@ -19,7 +19,7 @@ class InitStage(Stage):
     """Regression on trajectories under the block-causal plan; a state is drawn for every chunk."""
 
     def __init__(
-        self, network: Transformer, trajectories: TrajectoryStore, config: InitTraining, execution: Execution
+        self, network: Transformer, trajectories: TrajectoryStore, config: InitTraining, execution: DistributedContext
     ) -> None:
         self._network, self._trajectories = network, trajectories
         self._device, self._parts = execution.device, config.loop.parts

@@ -21,7 +21,7 @@ from shotstream.model.schedule import TRAIN_TIMESTEPS, shift_sigma
 from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import DistillTraining
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import Stage
 from shotstream.train.losses import (
     MAX_SCORE_TIMESTEP,
@@ -52,7 +52,7 @@ class DistillStage(Stage):
     name: str
 
     def __init__(
-        self, networks: Networks, student: SamplerConfig, config: DistillTraining, execution: Execution
+        self, networks: Networks, student: SamplerConfig, config: DistillTraining, execution: DistributedContext
     ) -> None:
         self._networks, self._config, self._execution = networks, config, execution
         self._sampler = Sampler.from_config(student)
@@ -142,7 +142,7 @@ class Stage1(DistillStage):
         shots: LatentPool,
         student: SamplerConfig,
         config: DistillTraining,
-        execution: Execution,
+        execution: DistributedContext,
     ) -> None:
         super().__init__(networks, student, config, execution)
         self._batch = execution.ahead(lambda step, part: shots(step, part).to(execution.device))

@@ -25,7 +25,7 @@ from shotstream.story.layout import ShotLayout, shot_layout
 from shotstream.story.script import Script
 from shotstream.story.selectors import FrameRef, PastShot, get_selector, key_frames
 from shotstream.train.config import Stage2Training
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.rng import chosen
 from shotstream.train.stages.stage1 import DistillStage, Networks
 
@@ -44,7 +44,7 @@ class Stage2(DistillStage):
         model: ModelConfig,
         student: SamplerConfig,
         config: Stage2Training,
-        execution: Execution,
+        execution: DistributedContext,
         first: int = 0,
     ) -> None:
         """Stage 2 over stories from number `first` on."""

@@ -8,7 +8,7 @@ from shotstream.model.schedule import TRAIN_TIMESTEPS, training_sigmas, training
 from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import TeacherTraining
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.losses import Conditions, flow_matching_loss
 from shotstream.train.rng import drop_text, generator, normal
@@ -17,7 +17,9 @@ from shotstream.train.rng import drop_text, generator, normal
 class TeacherStage(Stage):
     """Flow matching on the next shot, all of it at one noise level, with the context clean beside it."""
 
-    def __init__(self, network: Transformer, shots: LatentPool, config: TeacherTraining, execution: Execution) -> None:
+    def __init__(
+        self, network: Transformer, shots: LatentPool, config: TeacherTraining, execution: DistributedContext
+    ) -> None:
         self._network, self._config, self._device = network, config, execution.device
         self._batch = execution.ahead(lambda step, part: shots(step, part).to(execution.device))
         self._sigmas = training_sigmas(config.shift)

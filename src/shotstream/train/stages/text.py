@@ -62,7 +62,7 @@ QUERY_CLASSES = (
 TRAIT_SIZES = tuple(size for sizes in QUERY_CLASSES for size in sizes)
 
 
-class TraitReader(nn.Module):
+class TraitClassifier(nn.Module):
     """Attention queries over the rows of a caption, and a classifier for each trait that one of them reads."""
 
     def __init__(self, encoder: TextEncoder) -> None:
@@ -85,7 +85,7 @@ class TextStage(Stage):
     """A text encoder that learns to be read; the average of its weights is kept with the readers'."""
 
     def __init__(self, encoder: TextEncoder, config: TextTraining) -> None:
-        self._reader, self._batch, self._parts = TraitReader(encoder).train(), config.batch, config.loop.parts
+        self._reader, self._batch, self._parts = TraitClassifier(encoder).train(), config.batch, config.loop.parts
         trained = Trained(self._reader, config.optimizer, config.loop.steps)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
@@ -105,7 +105,7 @@ def sample_captions(seed: int, count: int, first_story: int = 0) -> tuple[list[s
     return captions, torch.tensor(targets)
 
 
-def reading_loss(reader: TraitReader, seed: int, batch: int) -> Float[Tensor, ""]:
+def reading_loss(reader: TraitClassifier, seed: int, batch: int) -> Float[Tensor, ""]:
     """Mean cross-entropy over all traits of a batch of captions."""
     captions, targets = sample_captions(seed, batch)
     scores = reader(*trim_padding(*reader.encoder.tokenize(captions)))
@@ -113,7 +113,7 @@ def reading_loss(reader: TraitReader, seed: int, batch: int) -> Float[Tensor, ""
 
 
 @torch.no_grad()
-def reading_accuracy(reader: TraitReader, count: int = 500) -> Float[Tensor, "t"]:
+def reading_accuracy(reader: TraitClassifier, count: int = 500) -> Float[Tensor, "t"]:
     """The share of held-out captions of which each trait is read rightly."""
     captions, targets = sample_captions(0, count, first_story=TRAINING_SEEDS)
     scores = reader(*trim_padding(*reader.encoder.tokenize(captions)))

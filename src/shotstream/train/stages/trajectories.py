@@ -10,13 +10,13 @@ from torch import Tensor
 from shotstream.core.atomic_files import make_directory
 from shotstream.core.errors import InputError
 from shotstream.data.latents import Batch, LatentPool, load_batch, save_batch
-from shotstream.engine.bidirectional_rollout import see_both_ways
+from shotstream.engine.bidirectional_rollout import bidirectional_velocity
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ContextTimestep, SamplerConfig
 from shotstream.model.schedule import TRAIN_TIMESTEPS, euler_sigmas
 from shotstream.model.transformer import Transformer
 from shotstream.train.config import Trajectories
-from shotstream.train.distributed import Execution
+from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import StopRequest
 from shotstream.train.rng import normal
 from shotstream.train.rollout import shot_inputs
@@ -56,7 +56,7 @@ class TrajectoryStore:
         self,
         teacher: Transformer,
         shots: LatentPool,
-        execution: Execution,
+        execution: DistributedContext,
         watch: Callable[[int], None],
         minutes: float | None = None,
     ) -> bool:
@@ -101,7 +101,7 @@ class TrajectoryStore:
         return batch, more[STATES], timesteps
 
     def _states(self, teacher: Transformer, batch: Batch, number: int) -> Float[Tensor, "b k f c h w"]:
-        predict = see_both_ways(teacher, shot_inputs(batch), self._sampler)
+        predict = bidirectional_velocity(teacher, shot_inputs(batch), self._sampler)
         states = self._sampler.integrate(predict, normal(batch.target, "trajectory", number))
         return torch.stack([state for step, state in enumerate(states) if step in self._kept], 1)
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from shotstream.core.spec import VideoSize
 from shotstream.model.config import ModelConfig, TextEncoderConfig, TransformerConfig, WanVAEConfig
 from shotstream.model.names import text_to_transformers, to_original
-from shotstream.weights.build import ModelParts, random_parts
+from shotstream.weights.build import ModelComponents, random_components
 
-MANIFESTS = Path(__file__).parent.parent / "golden" / "manifest"
+MANIFESTS = Path(__file__).parent / "golden" / "manifest"
 TINY = ModelConfig(
     name="tiny",
     video=VideoSize(32, 48),
@@ -33,7 +33,7 @@ TINY = ModelConfig(
 class TinyModel:
     """The model, its tensors under original names, and writers of published layouts."""
 
-    parts: ModelParts
+    parts: ModelComponents
     transformer: dict[str, Tensor]
     codec: dict[str, Tensor]
     text_encoder: dict[str, Tensor]
@@ -78,7 +78,7 @@ def to_diffusers(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="session")
 def tiny() -> TinyModel:
-    parts = random_parts(TINY, seed=1)
+    parts = random_components(TINY, seed=1)
     states = [
         {k: v.clone() for k, v in p.state_dict().items()} for p in (parts.transformer, parts.codec, parts.text_encoder)
     ]
@@ -86,10 +86,10 @@ def tiny() -> TinyModel:
 
 
 @pytest.fixture
-def same() -> Callable[[ModelParts, ModelParts], bool]:
+def same() -> Callable[[ModelComponents, ModelComponents], bool]:
     """Whether two models have the same tensors."""
 
-    def compare(one: ModelParts, other: ModelParts) -> bool:
+    def compare(one: ModelComponents, other: ModelComponents) -> bool:
         return all(
             a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
             for a, b in (
