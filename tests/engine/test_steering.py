@@ -1,5 +1,6 @@
 """Steering: another caption between two chunks, as if what is remembered had been made under it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from shotstream.engine.causal_rollout import ChunkNoise, ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.engine.text_cache import TextCache
-from shotstream.model.config import ModelConfig, SamplerConfig, TransformerConfig
+from shotstream.model.config import ModelConfig, SamplerConfig, TransformerConfig, WanVAEConfig
 from shotstream.model.context_injection import carry_context, latents_in_front
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.story.script import Steer
-from shotstream.weights.build import ModelComponents
+from shotstream.weights.build import ModelComponents, random_components
 
 FEW = Sampler("few_step", (1.0, 0.5))
 GUIDED = Sampler("euler", (1.0, 0.5, 0.0), guidance=2.0)
@@ -143,6 +144,48 @@ def make(story: Story, text: str, steers: dict[int, str], chunks: int = 3, **opt
         made.append(next(shot))
     shot.cut()
     return np.concatenate(made)
+
+
+@pytest.mark.parametrize(("made", "dropped"), [(3, 1), (3, 2), (2, 2), (10, 2), (11, 4)])
+def test_a_shot_steered_after_a_drop_is_the_shot_steered_there(parts: ModelComponents, made: int, dropped: int) -> None:
+    at = made - dropped
+    with Story(parts, "a story.") as story, Story(parts, "a story.") as twin:
+        shot = story.shot("a fox walks", 12, extend=True, held=4)
+        kept = [next(shot) for _ in range(made)][:at]
+        shot.steer("night falls")
+        shot.drop(dropped)
+        assert (shot.chunks, shot.text) == (at, "a fox walks")
+        shot.steer("a bear sleeps")
+        frames = np.concatenate([*kept, *shot])
+        assert np.array_equal(frames, make(twin, "a fox walks", {at: "a bear sleeps"}, 12, extend=True))
+        assert np.array_equal(story.history.frames(0), frames)
+        (ours,), (theirs,) = story.history.records, twin.history.records
+        assert (ours.key_frames_sha256, ours.length_frames) == (theirs.key_frames_sha256, theirs.length_frames)
+
+
+def test_chunks_that_were_dropped_before_a_cut_are_in_no_file(parts: ModelComponents) -> None:
+    with Story(parts, "a story.") as story:
+        shot = story.shot("a fox walks", 3, held=2)
+        first, _, _ = (next(shot) for _ in range(3))
+        with pytest.raises(InputError, match="at most 2 chunks, got 3"):
+            shot.drop(3)
+        shot.drop(2)
+        shot.cut()
+        assert np.array_equal(story.history.frames(0), first)
+        with pytest.raises(InputError, match="at most 0 chunks, got 1"):
+            shot.drop(1)
+
+
+def test_a_decoder_goes_back_with_its_shot(tiny_config: Callable[..., ModelConfig]) -> None:
+    """Wan's decoder overwrites its state in place."""
+    parts = random_components(tiny_config(wan_vae=WanVAEConfig(dim=4, num_res_blocks=1)))
+    with Story(parts, "a story.") as story, Story(parts, "a story.") as twin:
+        shot = story.shot("a fox walks", 3, held=2)
+        first, _, _ = (next(shot) for _ in range(3))
+        shot.drop(2)
+        shot.steer("a bear sleeps")
+        frames = np.concatenate([first, *shot])
+        assert np.array_equal(frames, make(twin, "a fox walks", {1: "a bear sleeps"}))
 
 
 SAMPLERS = [SamplerConfig(steps=(1000.0, 500.0)), SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)]

@@ -8,6 +8,7 @@ Source: ShotStream section 3 (dual cache, clean commit), reference facts 3 and 6
 committed again under a new caption, here block-causally as it was committed first; frame sink).
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.engine import CachedTransformer
@@ -25,6 +27,9 @@ from shotstream.model.kv_cache import KVCache
 from shotstream.model.rotary import time_rotation
 from shotstream.model.transformer import TokenPositions, Transformer
 from shotstream.story.layout import ShotLayout
+
+REVISABLE_CHUNKS = 4
+"""How many of its latest chunks a shot can drop, however long it is."""
 
 ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
 """The noise of (chunk, step) of the shot being made."""
@@ -100,6 +105,7 @@ class ShotRollout:
         )
         self._uncommitted: tuple[Tensor, TokenPositions] | None = None
         self._window: list[Tensor] = []
+        self._evicted: deque[Tensor] = deque(maxlen=REVISABLE_CHUNKS)
         self._steered = False
         self._latents_made = 0
         with clock("prefill"):
@@ -145,6 +151,29 @@ class ShotRollout:
         self._text = self._forward.read(text)
         self._steered = bool(self._window)
 
+    def drop(self, chunks: int) -> None:
+        """Forget the latest chunks, as if they had not been made; the next one is made in the place of the first.
+
+        Raises:
+            InputError: the shot has not so many, or they are more than `REVISABLE_CHUNKS`.
+        """
+        made = self._latents_made // CHUNK_LATENTS
+        if not 0 <= chunks <= min(made, REVISABLE_CHUNKS):
+            raise InputError(f"cannot drop {chunks} of {made} chunks; the latest {REVISABLE_CHUNKS} can be dropped")
+        for _ in range(chunks):
+            self._window.pop()
+            if self._evicted:
+                self._window.insert(self._sink_chunks, self._evicted.pop())
+        self._latents_made -= chunks * CHUNK_LATENTS
+        if chunks:
+            self._steered, self._uncommitted = bool(self._window), None
+            if not self._window:
+                self._cache.reset(self._forward.in_front)
+
+    @property
+    def _sink_chunks(self) -> int:
+        return (self._cache.pinned - self._forward.in_front) // CHUNK_LATENTS
+
     def _catch_up(self) -> None:
         """Brings the memory up to the next chunk: commits the latest one, or after a steering all of them again."""
         if self._steered:
@@ -173,4 +202,4 @@ class ShotRollout:
         """Remembers the latents of what the cache remembers, oldest first."""
         self._window.append(clean)
         if len(self._window) * CHUNK_LATENTS > self._cache.capacity - self._forward.in_front:
-            del self._window[(self._cache.pinned - self._forward.in_front) // CHUNK_LATENTS]
+            self._evicted.append(self._window.pop(self._sink_chunks))

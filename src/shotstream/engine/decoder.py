@@ -1,5 +1,8 @@
 """Latents to frames, as they come."""
 
+import copy
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -14,6 +17,15 @@ class FrameDecoder:
 
     def __init__(self, codec: Codec, clock: Clock = no_profiler) -> None:
         self._codec, self._state, self._clock = codec, codec.start_stream(), clock
+
+    @torch.inference_mode()
+    def state(self) -> Any:
+        """A copy of what the decoder has seen, for `restore`."""
+        return copy.deepcopy(self._state)
+
+    def restore(self, state: Any) -> None:
+        """Go back to where `state` was taken; it belongs to the decoder from then on."""
+        self._state = state
 
     @torch.inference_mode()
     def push(

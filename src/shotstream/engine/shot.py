@@ -1,7 +1,9 @@
 """A shot being made, and directed while it is."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +35,15 @@ class Origin:
     cast: int = 0
 
 
+@dataclass(frozen=True)
+class HeldChunk:
+    """A chunk that can still be dropped: its frames, their pixels in [-1, 1], and the decoder as it was before."""
+
+    frames: Frames
+    pixels: Float[Tensor, "f c h w"]
+    decoder: Any
+
+
 class Shot(Iterator[Frames]):
     """A shot being made: each `next` gives the frames of one chunk, uint8 `[n, h, w, 3]`.
 
@@ -49,7 +60,9 @@ class Shot(Iterator[Frames]):
         origin: Origin,
         read_caption: ReadCaption,
         clock: Clock = no_profiler,
+        held: int = 0,
     ) -> None:
+        """`held`: how many of its latest chunks can be dropped."""
         self.index = len(history)
         self.chunks = 0
         self._origin, self._read_caption, self._clock = origin, read_caption, clock
@@ -57,6 +70,8 @@ class Shot(Iterator[Frames]):
         self._decoder, self._history = decoder, history
         self._steers: dict[int, str] = {}
         self._film, self._pixels = history.film(), FrameBuffer()
+        self._held: deque[HeldChunk] = deque()
+        self._most_held = held
 
     @property
     def finished(self) -> bool:
@@ -74,11 +89,35 @@ class Shot(Iterator[Frames]):
         if latents is None:
             self.cut()
             raise StopIteration
+        state = self._decoder.state() if self._most_held else None
         frames, pixels = self._decoder.push(latents)
-        self._film.add(frames)
-        self._pixels.add(pixels[0])
+        self._held.append(HeldChunk(frames, pixels[0], state))
+        self._keep_all_but(self._most_held)
         self.chunks += 1
         return frames
+
+    @property
+    def held(self) -> int:
+        """How many of the latest chunks can be dropped."""
+        return len(self._held)
+
+    def drop(self, chunks: int) -> None:
+        """Forget the latest chunks, as if they had not been made: their frames, and steers that came after them.
+
+        What is asked for next are other frames in their place.
+
+        Raises:
+            InputError: fewer chunks can be dropped (`held`), the shot has ended, or the model makes a shot whole.
+        """
+        if not 0 <= chunks <= self.held:
+            raise InputError(f"expected to drop at most {self.held} chunks, got {chunks}; the others are kept for good")
+        if not chunks:
+            return
+        self._causal_rollout().drop(chunks)
+        for _ in range(chunks):
+            self._decoder.restore(self._held.pop().decoder)
+        self.chunks -= chunks
+        self._steers = {at: text for at, text in self._steers.items() if at <= self.chunks}
 
     @torch.inference_mode()
     def steer(self, text: str) -> None:
@@ -90,13 +129,10 @@ class Shot(Iterator[Frames]):
             InputError: the caption is empty, no chunk is to come, or the model makes a shot whole.
         """
         check_text(text, "the caption to steer to")
-        if self._rollout is None:
-            raise InputError("expected a shot that is being made, got one that has ended; begin another shot")
-        if not isinstance(self._rollout, ShotRollout):
-            raise InputError("expected a model that makes a shot chunk by chunk, got one that makes it whole")
-        if not self._rollout.chunks_left:
+        rollout = self._causal_rollout()
+        if not rollout.chunks_left:
             raise InputError("expected a shot with a chunk to come, got one at its end; begin another shot")
-        self._rollout.steer(self._read_caption(text))
+        rollout.steer(self._read_caption(text))
         self._steers[self.chunks] = text
 
     def cut(self) -> None:
@@ -107,6 +143,7 @@ class Shot(Iterator[Frames]):
         if not self.chunks:
             self._film.abandon()
             return
+        self._keep_all_but(0)
         with self._clock("history"):
             self._history.add(self._finished())
         self._pixels.close()
@@ -117,6 +154,20 @@ class Shot(Iterator[Frames]):
             self._rollout = None
             self._film.abandon()
             self._pixels.close()
+
+    def _causal_rollout(self) -> ShotRollout:
+        if self._rollout is None:
+            raise InputError("expected a shot that is being made, got one that has ended; begin another shot")
+        if not isinstance(self._rollout, ShotRollout):
+            raise InputError("expected a model that makes a shot chunk by chunk, got one that makes it whole")
+        return self._rollout
+
+    def _keep_all_but(self, held: int) -> None:
+        """Keep chunks for good, oldest first, until only so many can be dropped."""
+        while len(self._held) > held:
+            chunk = self._held.popleft()
+            self._film.add(chunk.frames)
+            self._pixels.add(chunk.pixels)
 
     def _finished(self) -> FinishedShot:
         steers = tuple(Steer(at, text) for at, text in self._steers.items() if at < self.chunks)

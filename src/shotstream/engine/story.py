@@ -93,6 +93,7 @@ class Story:
         extend: bool = False,
         seed: int | None = None,
         cast: int | None = None,
+        held: int = 0,
     ) -> Shot:
         """Begins the next shot: an iterator over the frames of its chunks, uint8 `[n, h, w, 3]`.
 
@@ -106,6 +107,8 @@ class Story:
             seed: of this take's noise; None: the story's.
             cast: how many members of the cast it knows, the first ones; None: all. To make a shot again as it was
                 before others joined.
+            held: how many of its latest chunks `Shot.drop` can take back, at most `REVISABLE_CHUNKS`; each costs a copy
+                of the decoder's state, and is written to disk that much later.
 
         Raises:
             InputError: the caption is empty, the length is not 1 to 7 and `extend` not given, the model makes a shot
@@ -124,7 +127,13 @@ class Story:
         decoder, index = FrameDecoder(self._parts.codec, self._clock), len(self.history)
         rollout = self._begin(text, chunks, noise, known)
         self._current = Shot(
-            rollout, decoder, self.history, origin, lambda own: self._read([self._compose(index, own)]), self._clock
+            rollout,
+            decoder,
+            self.history,
+            origin,
+            lambda own: self._read([self._compose(index, own)]),
+            self._clock,
+            held,
         )
         return self._current
 
