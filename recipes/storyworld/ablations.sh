@@ -5,7 +5,7 @@
 # Can be stopped and run again. Arguments are changes of the preset for all of them: FIELD=VALUE.
 #   WHAT which of "context indicator stages" (all)    SEEDS "0 1"    BASE_STEPS, DISTILL_STEPS steps of a model
 #   ADOPT a model of this shape whose weights the bases train on from, instead of beginning afresh with pictures
-#   STORIES, SHOTS what the judge scores (0 stories: nothing)    ERROR_STORIES where bases predict from noise (50)
+#   STORIES, SHOTS what the trait reader scores (0 stories: nothing)    ERROR_STORIES where bases predict from noise (50)
 #   PRESET, DEVICE
 # To see that it works, in minutes: PRESET=tiny RUN=runs/tiny BASE_STEPS=3 DISTILL_STEPS=2 STORIES=1 SHOTS=2
 set -euo pipefail
@@ -27,7 +27,7 @@ train() { # STAGE DIR ARGUMENT...
     shotstream train "$1" --run "$2" "${every[@]}" "${@:3}"
 }
 
-score() { # NAME SEED ARGUMENT...: exports a model and lets the judge score it, once
+score() { # NAME SEED ARGUMENT...: exports a model and lets the trait reader score it, once
     local dir=$out/$1-$2 scores=$out/scores/$1-$2.json
     [[ -e $scores ]] && return
     rm -rf "$dir/model"

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from shotstream.bench.bench import SHAPES, BenchPlan, open_subject, read_captions
-from shotstream.bench.dissection import Dissection
-from shotstream.bench.flops import ShotWork, Work
+from shotstream.bench.breakdown import ShotBreakdown
+from shotstream.bench.flops import OpCost, ShotCost
 from shotstream.bench.machine import processor_name
-from shotstream.bench.roofline import Probe, best_s, probe
+from shotstream.bench.roofline import Roofline, fastest_run_s, measure_roofline
 from shotstream.bench.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.cli import main
 from shotstream.core.errors import InputError
-from shotstream.core.profiling import Part, SpanProfiler, no_profiler
+from shotstream.core.profiling import Span, SpanProfiler, no_profiler
 from shotstream.engine.story import Story
 from shotstream.model.config import SamplerConfig
 from shotstream.model.transformer import Transformer
@@ -92,21 +92,27 @@ def test_parts_do_not_contain_each_other_and_a_failure_ends_one() -> None:
         pass
 
 
-WORK = ShotWork(
-    begin={("text", "linear"): Work(100, 1), ("context", "convolution"): Work(200, 1)},
+WORK = ShotCost(
+    begin={("text", "linear"): OpCost(100, 1), ("context", "convolution"): OpCost(200, 1)},
     chunks=(
         {
-            ("denoise", "linear"): Work(300, 1),
-            ("denoise", "attention"): Work(100, 1000),
-            ("decode", "linear"): Work(9, 9),
+            ("denoise", "linear"): OpCost(300, 1),
+            ("denoise", "attention"): OpCost(100, 1000),
+            ("decode", "linear"): OpCost(9, 9),
         },
-        *[{("commit", "linear"): Work(50, 1), ("denoise", "linear"): Work(200, 1), ("decode", "linear"): Work(9, 9)}]
+        *[
+            {
+                ("commit", "linear"): OpCost(50, 1),
+                ("denoise", "linear"): OpCost(200, 1),
+                ("decode", "linear"): OpCost(9, 9),
+            }
+        ]
         * 6,
     ),
 )
-PROBE = Probe(side=1, flop_per_s=100.0, bytes_per_s=10.0)
+ROOFLINE = Roofline(side=1, flop_per_s=100.0, bytes_per_s=10.0)
 FULL = ShotTiming(tuple(float(second) for second in range(10, 17)), (9, *[12] * 6), 100.0)
-CALLS: dict[Part, list[float]] = {
+CALLS: dict[Span, list[float]] = {
     "text": [2.0],
     "context": [4.0],
     "denoise": [3.0] * 6 + [5.0],
@@ -117,31 +123,31 @@ CALLS: dict[Part, list[float]] = {
 
 
 def test_a_part_is_held_against_the_roof_that_limits_it() -> None:
-    assert PROBE.floor_s(Work(flop=200, bytes=10)) == 2.0, "arithmetic"
-    assert PROBE.floor_s(Work(flop=200, bytes=30)) == 3.0, "memory"
-    shot = Dissection.of(FULL, CALLS, WORK, PROBE, windowed=True)
+    assert ROOFLINE.floor_s(OpCost(flop=200, bytes=10)) == 2.0, "arithmetic"
+    assert ROOFLINE.floor_s(OpCost(flop=200, bytes=30)) == 3.0, "memory"
+    shot = ShotBreakdown.of(FULL, CALLS, WORK, ROOFLINE, windowed=True)
     text, transfer, commit = (shot.parts[part] for part in ("text", "transfer", "commit"))
     assert (text.seconds, text.flop_per_s, text.floor_s, text.efficiency) == (2.0, 50.0, 1.0, 0.5)
     assert (transfer.seconds, transfer.flop_per_s, transfer.efficiency) == (3.5, 0.0, None)
-    assert (commit.seconds, commit.work) == (6.0, Work(300, 6))
+    assert (commit.seconds, commit.work) == (6.0, OpCost(300, 6))
     assert shot.other_s == 100 - (2 + 4 + 23 + 6 + 7 + 3.5)
 
 
 def test_speeds_of_a_dissected_shot_worked_out_by_hand() -> None:
-    shot = Dissection.of(FULL, CALLS, WORK, PROBE, windowed=True)
+    shot = ShotBreakdown.of(FULL, CALLS, WORK, ROOFLINE, windowed=True)
     assert shot.fps_without_vae == 81 / (100 - 4 - 7 - 3.5)
     assert shot.full_window_fps_without_vae == 12 / (1.0 + 5.0)
     denoise_s, decode_s = 1007 / 10, 63 / 10
     assert shot.floor.fps == pytest.approx(81 / (1 + 2 + denoise_s + 3 + decode_s))
     assert shot.floor.full_window_fps == pytest.approx(12 / (0.5 + 2 + 0.9))
-    whole = Dissection.of(FULL, CALLS, WORK, PROBE, windowed=False)
+    whole = ShotBreakdown.of(FULL, CALLS, WORK, ROOFLINE, windowed=False)
     assert (whole.full_window_fps_without_vae, whole.floor.full_window_fps) == (None, None)
 
 
 def test_a_probe_takes_the_best_run() -> None:
     waits = iter([0.02, 0.03, 0.01, 0.03])
-    assert 0.01 <= best_s(lambda: time.sleep(next(waits, 0.03)), torch.device("cpu"), 0.06) < 0.02
-    found = probe(torch.device("cpu"), torch.float32, seconds=0.0)
+    assert 0.01 <= fastest_run_s(lambda: time.sleep(next(waits, 0.03)), torch.device("cpu"), 0.06) < 0.02
+    found = measure_roofline(torch.device("cpu"), torch.float32, seconds=0.0)
     assert found.flop_per_s > 1e9
     assert found.bytes_per_s > 1e8
 
@@ -224,8 +230,8 @@ def test_the_command_measures_and_writes_everything(
     speeds = [33 / shot["total_s"] for shot in report["shots"]]
     assert (report["fps"]["min"], report["fps"]["max"]) == (min(speeds), max(speeds))
     assert report["real_time_factor"] == report["fps"]["median"] / 16
-    shot = report["dissection"]
-    assert set(shot["parts"]) == set(get_args(Part))
+    shot = report["breakdown"]
+    assert set(shot["parts"]) == set(get_args(Span))
     assert all(part["seconds"] > 0 for part in shot["parts"].values()), "every part of a later shot was timed"
     assert 0 <= shot["other_s"] < shot["total_s"], "parts are not counted twice"
     for part in ("text", "context", "prefill", "denoise", "commit", "decode"):
@@ -256,7 +262,7 @@ def test_one_chunk_without_warm_up(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "b.json").read_text())
     assert report["warmup"] == []
     assert [report[name] for name in ("steady_fps", "chunk_gap_s", "full_window_fps")] == [None, None, None]
-    commit = report["dissection"]["parts"]["commit"]
+    commit = report["breakdown"]["parts"]["commit"]
     assert (commit["seconds"], commit["work"]["flop"]) == (0, 0), "the last chunk's clean pass is never made"
 
 

@@ -8,31 +8,38 @@ from pathlib import Path
 
 import pytest
 
-from shotstream.bench.bench import BenchPlan, BenchReport, Memory, Network, Subject
-from shotstream.bench.charts import gap_bars, metric, part_bar, roofline
-from shotstream.bench.dissection import Dissection, Floor, PartFigures
-from shotstream.bench.flops import Work
+from shotstream.bench.bench import BenchPlan, BenchReport, Memory, NetworkSize, Subject
+from shotstream.bench.breakdown import Floor, ShotBreakdown, SpanCost
+from shotstream.bench.charts import gap_bars, roofline_chart, si, span_bar
+from shotstream.bench.flops import OpCost
 from shotstream.bench.machine import Machine
 from shotstream.bench.report import page
-from shotstream.bench.roofline import Probe
+from shotstream.bench.roofline import Roofline
 from shotstream.bench.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.cli import main
-from shotstream.core.profiling import Part
+from shotstream.core.profiling import Span
 from shotstream.core.spec import VideoSize
 from shotstream.model.config import SamplerConfig
 
-PROBE = Probe(8192, 790e12, 4.3e12)
+ROOFLINE = Roofline(8192, 790e12, 4.3e12)
 SHOT = ShotTiming((1.0, 2.0, 4.0), (9, 12, 12), 5.0)
-PARTS: dict[Part, PartFigures] = {
-    "text": PartFigures.of(0.5, Work(20 * 10**12, 10**11), PROBE),
-    "denoise": PartFigures.of(2.5, Work(10**15, 10**12), PROBE),
-    "commit": PartFigures.of(0.5, Work(2 * 10**14, 2 * 10**11), PROBE),
-    "transfer": PartFigures.of(1.0, Work(), PROBE),
+PARTS: dict[Span, SpanCost] = {
+    "text": SpanCost.of(0.5, OpCost(20 * 10**12, 10**11), ROOFLINE),
+    "denoise": SpanCost.of(2.5, OpCost(10**15, 10**12), ROOFLINE),
+    "commit": SpanCost.of(0.5, OpCost(2 * 10**14, 2 * 10**11), ROOFLINE),
+    "transfer": SpanCost.of(1.0, OpCost(), ROOFLINE),
 }
-DISSECTION = Dissection(PARTS, 0.5, 5.0, 8.0, 9.0, Floor(30.0, 25.0))
+BREAKDOWN = ShotBreakdown(PARTS, 0.5, 5.0, 8.0, 9.0, Floor(30.0, 25.0))
 REPORT = BenchReport(
     subject=Subject(
-        "a <model>", "a & b", VideoSize(480, 832), SamplerConfig(), "cuda:0", "cpu", "bfloat16", {"x": Network(1, 2)}
+        "a <model>",
+        "a & b",
+        VideoSize(480, 832),
+        SamplerConfig(),
+        "cuda:0",
+        "cpu",
+        "bfloat16",
+        {"x": NetworkSize(1, 2)},
     ),
     machine=Machine("a processor", 16, 8, "a card", "Linux", "3.11", "2.11", "0.1"),
     plan=BenchPlan(shots=2, chunks=3),
@@ -46,8 +53,8 @@ REPORT = BenchReport(
     chunk_gap_s=Percentiles.of([SHOT]),
     real_time_factor=0.41,
     viewing=Viewing(2, 1.5),
-    probe=PROBE,
-    dissection=DISSECTION,
+    roofline=ROOFLINE,
+    breakdown=BREAKDOWN,
     memory=Memory(2**30, None),
 )
 
@@ -58,18 +65,18 @@ def texts(svg: str, kind: str) -> list[str]:
 
 
 def test_numbers_have_three_digits_and_a_prefix() -> None:
-    found = [metric(value, "FLOP/s") for value in (0, 0.5, 12, 1234, 7.9e14, 1e21)]
+    found = [si(value, "FLOP/s") for value in (0, 0.5, 12, 1234, 7.9e14, 1e21)]
     assert found == ["0 FLOP/s", "0.5 FLOP/s", "12 FLOP/s", "1.23 kFLOP/s", "790 TFLOP/s", "1e+03 EFLOP/s"]
 
 
 def test_the_bar_is_the_whole_shot() -> None:
-    bars = list(ET.fromstring(part_bar(DISSECTION)).iter("rect"))
+    bars = list(ET.fromstring(span_bar(BREAKDOWN)).iter("rect"))
     assert [float(bar.get("x", "")) for bar in bars] == [0, 76, 456, 532, 684], "of 760, as the seconds are of 5"
     assert float(bars[-1].get("x", "")) + float(bars[-1].get("width", "")) == 759
 
 
 def test_dots_lie_as_far_below_the_roof_as_their_speed() -> None:
-    root = ET.fromstring(roofline(DISSECTION, PROBE))
+    root = ET.fromstring(roofline_chart(BREAKDOWN, ROOFLINE))
     dots = {g.get("class"): g.find("circle") for g in root.iter("g")}
     assert list(dots) == ["part text", "part denoise", "part commit"], "a part without arithmetic has no place"
     line = root.find("polyline")
@@ -85,7 +92,7 @@ def test_dots_lie_as_far_below_the_roof_as_their_speed() -> None:
 
 
 def test_labels_do_not_cover_each_other() -> None:
-    root = ET.fromstring(roofline(DISSECTION, PROBE))
+    root = ET.fromstring(roofline_chart(BREAKDOWN, ROOFLINE))
     labels = [(float(text.get("x", "")), float(text.get("y", ""))) for g in root.iter("g") for text in g.iter("text")]
     denoise, commit = labels[1:]
     assert abs(denoise[1] - commit[1]) > 15, "their dots are in the same place"

@@ -10,7 +10,7 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.cli import main
-from shotstream.core.profiling import Part, SpanProfiler
+from shotstream.core.profiling import Span, SpanProfiler
 from shotstream.engine import warmup as warm
 from shotstream.engine.story import Story
 from shotstream.train.presets import TINY
@@ -27,7 +27,7 @@ def test_every_part_of_a_shot_is_run(parts: ModelComponents, monkeypatch: pytest
     clock = SpanProfiler()
     monkeypatch.setattr(warm, "Story", functools.partial(Story, clock=clock))
     warm.make_warmup_shot(parts, 2)
-    assert set(clock.seconds) == set(get_args(Part))
+    assert set(clock.seconds) == set(get_args(Span))
     one_chunk = set(clock.seconds) - {"commit"}
     clock.calls.clear()
     Model(parts).warm_up()

@@ -20,7 +20,7 @@ from shotstream.data.manifest import ManifestShots, read_manifest
 from shotstream.data.samples import NO_CONTEXT_SHARE, ShotSample
 from shotstream.model.config import CaptionChoice
 from shotstream.story.selectors import select_dynamic
-from shotstream.world.dataset import COLUMNS, read_dataset, write_dataset
+from shotstream.world.dataset import INDEX_COLUMNS, read_dataset, write_dataset
 from shotstream.world.stories import sample_story
 
 SIZE = VideoSize(80, 128)
@@ -47,7 +47,9 @@ def long_shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     greys = np.arange(184, dtype=np.uint8)[:, None, None, None]
     write_video(folder / "a.mkv", np.broadcast_to(greys, (184, 32, 48, 3)), 16, lossless=True)
     (folder / "a.json").write_text(json.dumps({"global_caption": "Grey. ", "shot1": "dark", "shot2": "bright"}))
-    write_rows(folder / "a.csv", [dict(zip(COLUMNS, ("2", "a.json", "a.mkv", "[[0, 10], [14, 184]]"), strict=True))])
+    write_rows(
+        folder / "a.csv", [dict(zip(INDEX_COLUMNS, ("2", "a.json", "a.mkv", "[[0, 10], [14, 184]]"), strict=True))]
+    )
     return folder / "a.csv"
 
 
@@ -162,9 +164,9 @@ def test_a_bad_row_is_named_or_left_out_and_counted(case: str, copy: Path, caplo
     ("text", "message"),
     [
         ("shot_num_from_caption,json_path,video_path\n1,a,b\n", "line 1: missing column 'frame_number'"),
-        (",".join(COLUMNS) + ",colour\n", "line 1: unknown key 'colour'"),
-        (",".join(COLUMNS) + "\n", "expected at least one row"),
-        (",".join(COLUMNS) + '\n1,"a\n', "no CSV"),
+        (",".join(INDEX_COLUMNS) + ",colour\n", "line 1: unknown key 'colour'"),
+        (",".join(INDEX_COLUMNS) + "\n", "expected at least one row"),
+        (",".join(INDEX_COLUMNS) + '\n1,"a\n', "no CSV"),
         ("", "missing column 'shot_num_from_caption'"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.core.profiling import Part
+from shotstream.core.profiling import Span
 from shotstream.engine.story import Story
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.weights.build import ModelComponents, random_components
@@ -22,7 +22,7 @@ class Names:
     def __init__(self) -> None:
         self.noted: list[str] = []
 
-    def __call__(self, part: Part) -> "Names":
+    def __call__(self, part: Span) -> "Names":
         self.noted.append(part)
         return self
 

@@ -52,8 +52,8 @@ def test_scores_are_kept_where_the_sheet_fails(tmp_path: Path, monkeypatch: pyte
 def test_a_long_evaluation_says_where_it_is_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--truth", "--stories", "2", "--shots", "1"]) == 0
     said = capsys.readouterr()
-    assert said.err.splitlines() == ["judging 1/2", "judging 2/2"]
-    assert "judging" not in said.out
+    assert said.err.splitlines() == ["scoring 1/2", "scoring 2/2"]
+    assert "scoring" not in said.out
 
 
 @pytest.mark.parametrize("kind", [("errors",), ("compare", "a.json", "b.json")])

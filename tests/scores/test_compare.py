@@ -10,25 +10,25 @@ from shotstream.core.errors import InputError
 from shotstream.scores.compare import Column, compare, comparison_chart
 from shotstream.scores.cuts import Cuts
 from shotstream.scores.intervals import Share
-from shotstream.scores.reports import CROSSING, CUT_ACCURACY, DISTANCE, Report, pool, read_report, write_report
+from shotstream.scores.reports import CROSSING, CUT_ACCURACY, DISTANCE, ScoreReport, pool, read_report, write_report
 from shotstream.scores.story_scores import Scores
 from shotstream.scores.walks import Walk
 
 
-def report(right: int, asked: dict[str, object] | None = None) -> Report:
+def report(right: int, asked: dict[str, object] | None = None) -> ScoreReport:
     """The report of a model that has `right` of ten species right."""
     halves = (Share(min(right, 5), 5), Share(max(right - 5, 0), 5))
     cuts = Cuts((right / 10, 1.0), Share(right, 10), Share(right, right))
     walks = (Walk(right / 20, 0.5), Walk(right / 40, 0.25), Walk(0.0, 0.1))
     traits = {"species": Share(right, 10)}
     scores = Scores(traits, {"layout": Share(right, 10)}, {"species": halves}, ((1.0,), (right / 10,)), cuts, walks)
-    return Report.of(scores, asked or {"stories": 2, "shots": 10, "wording": "grammar"})
+    return ScoreReport.of(scores, asked or {"stories": 2, "shots": 10, "phrasing": "grammar"})
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_report(tmp_path / "a.json", report(4))
     assert read_report(tmp_path / "a.json") == report(4)
-    none = Report.of(Scores({}, {}, {}, (), Cuts(), ()), {"stories": 0})
+    none = ScoreReport.of(Scores({}, {}, {}, (), Cuts(), ()), {"stories": 0})
     write_report(tmp_path / "none.json", none)
     assert read_report(tmp_path / "none.json").figures == {}
 
@@ -60,17 +60,17 @@ def test_a_table_has_every_figure_of_every_model_and_the_differences() -> None:
     assert any(line.startswith(f"| {DISTANCE} |") for line in lines)
 
 
-def by_stories(rights: list[int], **asked: object) -> Report:
+def by_stories(rights: list[int], **asked: object) -> ScoreReport:
     """The report of a model that has so many of four species right in each story."""
     stories = tuple({"species": Share(right, 4)} for right in rights)
     scores = Scores({"species": Share(sum(rights), 4 * len(rights))}, {}, {}, (), Cuts(), (), stories)
-    return Report.of(scores, {"stories": len(rights), "shots": 4, **asked})
+    return ScoreReport.of(scores, {"stories": len(rights), "shots": 4, **asked})
 
 
 def test_models_that_told_the_same_stories_are_compared_story_by_story(tmp_path: Path) -> None:
     easy, hard = [4, 1] * 10, [3, 0] * 10  # one less in every story but the first
     hard[0] = 4
-    one, other = by_stories(easy), by_stories(hard, wording="people")
+    one, other = by_stories(easy), by_stories(hard, phrasing="people")
     write_report(tmp_path / "one.json", one)
     assert read_report(tmp_path / "one.json") == one
     columns = [Column.of("one", [one]), Column.of("other", [other])]

@@ -13,7 +13,7 @@ from shotstream.cli import main
 from shotstream.scores.denoising import CHUNKS, StoryErrors, denoising_errors, error_difference, error_estimate
 from shotstream.scores.story_scores import held_out_stories
 
-LEVELS = (0.5, 1.0)
+NOISE_LEVELS = (0.5, 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def model() -> Model:
 
 
 def measure(model: Model, context: str | None = None, count: int = 3) -> list[StoryErrors]:
-    return list(denoising_errors(model, held_out_stories(count), LEVELS, context))
+    return list(denoising_errors(model, held_out_stories(count), NOISE_LEVELS, context))
 
 
 def test_it_depends_on_the_model_and_the_stories_alone(model: Model) -> None:
@@ -36,7 +36,7 @@ def test_it_depends_on_the_model_and_the_stories_alone(model: Model) -> None:
 
 def test_the_trained_model_knows_more_than_the_mean_and_uses_its_past(model: Model) -> None:
     known, forgotten = measure(model), measure(model, "none")
-    for place in range(len(LEVELS)):
+    for place in range(len(NOISE_LEVELS)):
         for chunk in range(CHUNKS):
             assert 0 < error_estimate(known, place, chunk).value < 0.8
     assert error_estimate(known, 0, 0).value < error_estimate(known, 1, 0).value

@@ -58,8 +58,8 @@ def test_true_renders_are_read_right_and_swapped_ones_wrong() -> None:
     stories = [replace(story, shots=story.shots[:2]) for story in held_out_stories(4)]
     true = [ScoredStory(story, tuple(render_story(story))) for story in stories]
     swapped = [ScoredStory(a, b.shots) for a, b in zip(stories, [*true[1:], true[0]], strict=True)]
-    judge, seen = TraitReader.load(), []
-    right, wrong = score_stories(judge, true), score_stories(judge, swapped, seen.append)
+    reader, seen = TraitReader.load(), []
+    right, wrong = score_stories(reader, true), score_stories(reader, swapped, seen.append)
     assert seen == swapped
     assert right.visible["place"].rate > 0.9
     assert wrong.visible["place"].rate < 0.7
@@ -125,29 +125,29 @@ def test_a_story_is_made_with_the_context_that_is_asked_for() -> None:
 def test_a_story_is_told_in_the_wording_that_is_asked_for() -> None:
     asked, story = Asked(), held_out_stories(1)[0]
     make_story(asked, story, seed=3)  # type: ignore[arg-type]
-    make_story(asked, story, seed=3, wording="people")  # type: ignore[arg-type]
+    make_story(asked, story, seed=3, phrasing="people")  # type: ignore[arg-type]
     said = [story_captions(story), people_captions(story)]
     assert [one.told for one in asked.stories] == [[whole, *shots] for whole, shots in said]
 
 
-@pytest.mark.parametrize("wording", ["grammar", "people"])
+@pytest.mark.parametrize("phrasing", ["grammar", "people"])
 def test_the_command_says_whose_words_it_used(
-    wording: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    phrasing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = Asked()
     asked.config = TINY.model  # type: ignore[attr-defined]
     monkeypatch.setattr(shotstream, "open", lambda *_, **__: asked)
     monkeypatch.setattr("shotstream.scores.story_scores.held_out_stories", lambda *_, **__: [short])
     short = replace(held_out_stories(1)[0], shots=held_out_stories(1)[0].shots[:1])
-    assert main(["evaluate", "--stories", "1", "--wording", wording, "--json", str(tmp_path / "scores.json")]) == 0
-    assert f"worded by {wording}" in capsys.readouterr().out
-    assert json.loads((tmp_path / "scores.json").read_text())["asked"]["wording"] == wording
-    whole, shots = captions_in(wording, short)  # type: ignore[arg-type]
+    assert main(["evaluate", "--stories", "1", "--phrasing", phrasing, "--json", str(tmp_path / "scores.json")]) == 0
+    assert f"worded by {phrasing}" in capsys.readouterr().out
+    assert json.loads((tmp_path / "scores.json").read_text())["asked"]["phrasing"] == phrasing
+    whole, shots = captions_in(phrasing, short)  # type: ignore[arg-type]
     assert asked.stories[0].told == [whole, *shots]
 
 
 def test_true_renders_have_no_wording(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "--truth", "--wording", "people"]) == 2
+    assert main(["evaluate", "--truth", "--phrasing", "people"]) == 2
     assert "leave one of them out" in capsys.readouterr().err
 
 

@@ -21,12 +21,12 @@ from shotstream.scores.walks import (
 )
 from shotstream.world.framing import WIDTH
 from shotstream.world.render import head_positions, render_shot
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 from shotstream.world.trait_reader import TraitReader
 from shotstream.world.traits import CAMERAS, FRAMINGS
 
 
-def walking_shots(stories: int) -> Iterator[tuple[Story, int]]:
+def walking_shots(stories: int) -> Iterator[tuple[WorldStory, int]]:
     """Shots of four or more chunks in which somebody is to walk."""
     for story in held_out_stories(stories, first=60_000):
         for index, shot in enumerate(story.shots):
@@ -37,11 +37,11 @@ def walking_shots(stories: int) -> Iterator[tuple[Story, int]]:
 @cache
 def measured(*, stand: bool) -> list[Walk]:
     """Walks of true renders; or of renders in which everybody waves instead, read as if they walked."""
-    judge, walks = TraitReader.load(), []
+    reader, walks = TraitReader.load(), []
     for story, index in walking_shots(60):
         shown = replace(story, shots=tuple(replace(one, action="wave") for one in story.shots)) if stand else story
         frames = render_shot(shown, index)
-        walk = measure_walk(judge, judge.read(frames), frames, story, index)
+        walk = measure_walk(reader, reader.read(frames), frames, story, index)
         assert walk is not None
         walks.append(walk)
     return walks
@@ -79,20 +79,20 @@ def test_who_stands_is_where_the_camera_puts_them(camera, framing) -> None:
 
 def test_nobody_walks_where_nobody_should_or_can() -> None:
     story, index = next(walking_shots(20))
-    judge = TraitReader.load()
+    reader = TraitReader.load()
     frames = render_shot(story, index)
-    reading = judge.read(frames)
+    reading = reader.read(frames)
     still = replace(story, shots=tuple(replace(one, action="sleep") for one in story.shots))
-    assert measure_walk(judge, reading, frames, still, index) is None
-    assert measure_walk(judge, reading, frames[:9], story, index) is None
+    assert measure_walk(reader, reading, frames, still, index) is None
+    assert measure_walk(reader, reading, frames[:9], story, index) is None
 
 
 def test_a_walker_who_is_not_there_gets_nowhere() -> None:
     story, index = next(walking_shots(20))
-    judge = TraitReader.load()
+    reader = TraitReader.load()
     frames = render_shot(story, index)
-    reading = replace(judge.read(frames), characters=())
-    walk = measure_walk(judge, reading, frames, story, index)
+    reading = replace(reader.read(frames), characters=())
+    walk = measure_walk(reader, reading, frames, story, index)
     assert walk is not None
     assert walk.made == 0
     assert walk.true > 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shotstream.core.images import write_png
 from shotstream.world.render import render_frames
-from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.traits import Framing, Place, Time
 
 PICTURES = Path(__file__).parents[2] / "src" / "shotstream" / "serve" / "web" / "pictures"
@@ -16,10 +16,10 @@ FRAME = 12
 
 def example(
     characters: tuple[Character, ...], place: Place, time: Time, layout: tuple[str, str, str], framing: Framing
-) -> Story:
+) -> WorldStory:
     """A story of one shot in which everybody waves."""
-    shot = Shot(tuple(range(len(characters))), framing, "still", "wave", 3, seed=4)
-    return Story(characters, place, time, layout, (shot,), seed=5)
+    shot = WorldShot(tuple(range(len(characters))), framing, "still", "wave", 3, seed=4)
+    return WorldStory(characters, place, time, layout, (shot,), seed=5)
 
 
 EXAMPLES = {

@@ -337,12 +337,12 @@ def test_samples_are_made_every_few_steps_and_at_the_end(tmp_path: Path) -> None
 
     def sample(step: int, directory: Path) -> Mapping[str, float]:
         made[step] = directory
-        return {"judge/cut_accuracy": 0.5}
+        return {"reader/cut_accuracy": 0.5}
 
     train(line, tmp_path, line.config, EXECUTION, MetricsLog(tmp_path, lambda *_: None), sample=sample)
     assert list(made) == [3, 6, 8]
     assert made[3] == tmp_path / "samples" / "step-00000003"
-    assert [row["step"] for row in rows(tmp_path) if "judge/cut_accuracy" in row] == [3, 6, 8]
+    assert [row["step"] for row in rows(tmp_path) if "reader/cut_accuracy" in row] == [3, 6, 8]
 
 
 def test_parts_that_cannot_be_shared_out_are_refused(tmp_path: Path) -> None:

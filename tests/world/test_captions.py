@@ -14,24 +14,24 @@ from shotstream.world.captions import (
     traits_of_caption,
     unknown_words,
 )
-from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import ACCESSORIES, LANDMARKS, PATTERNS
 from shotstream.world.words import SMALL_WORDS, vocabulary
 
-STORY = Story(
+STORY = WorldStory(
     (Character("fox", "red", "hat", "spots"), Character("owl", "blue", "none", "plain")),
     "forest",
     "night",
     ("oak", "oak", "pine"),
-    (Shot((0, 1), "wide", "pan right", "walk left", 2), Shot((1,), "close-up", "still", "sleep", 2)),
+    (WorldShot((0, 1), "wide", "pan right", "walk left", 2), WorldShot((1,), "close-up", "still", "sleep", 2)),
 )
 HIDDEN = {word for name in (*ACCESSORIES, *PATTERNS) for word in (name, name.rstrip("s"))} | {
     word for names in LANDMARKS.values() for name in names for word in (*name.split(), f"{name}s")
 }
 
 
-def many_captions() -> list[tuple[Story, int, list[str]]]:
+def many_captions() -> list[tuple[WorldStory, int, list[str]]]:
     """Captions of many stories in many wordings."""
     made = []
     for seed in range(150):

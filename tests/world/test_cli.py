@@ -48,7 +48,7 @@ def test_words_prints_every_phrase(monkeypatch: pytest.MonkeyPatch, capsys: pyte
         (["train-trait-reader", "-o", "missing/j.safetensors"], "does not exist"),
         (
             ["check-trait-reader", "--weights", "missing.safetensors"],
-            "expected the judge's weights at missing.safetensors",
+            "expected the trait reader's weights at missing.safetensors",
         ),
         (["check-trait-reader", "--stories", "0"], "expected at least one story"),
     ],

@@ -6,29 +6,29 @@ import pytest
 from shotstream.world.cuts import detect_cuts, unexplained_change
 from shotstream.world.dataset import frame_ranges
 from shotstream.world.render import render_story
-from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.stories import sample_story
 
-SAME_PLACE = Story(
+SAME_PLACE = WorldStory(
     (Character("fox", "red", "none", "plain"), Character("owl", "blue", "hat", "spots")),
     "village",
     "dusk",
     ("house", "church", "house"),
     (
-        Shot((0,), "wide", "still", "walk left", 1),
-        Shot((1,), "wide", "still", "dance", 2),
-        Shot((0, 1), "wide", "still", "jump", 1),
-        Shot((0,), "medium", "push in", "wave", 1),
+        WorldShot((0,), "wide", "still", "walk left", 1),
+        WorldShot((1,), "wide", "still", "dance", 2),
+        WorldShot((0, 1), "wide", "still", "jump", 1),
+        WorldShot((0,), "medium", "push in", "wave", 1),
     ),
 )
 
 
-def wanted(story: Story) -> list[int]:
+def wanted(story: WorldStory) -> list[int]:
     return [start for start, _ in frame_ranges(story)][1:]
 
 
 @pytest.mark.parametrize("story", [SAME_PLACE, sample_story(21, chunks=1), sample_story(22, chunks=2)])
-def test_every_cut_is_found_at_its_frame(story: Story) -> None:
+def test_every_cut_is_found_at_its_frame(story: WorldStory) -> None:
     assert detect_cuts(np.concatenate(list(render_story(story)))) == wanted(story)
 
 

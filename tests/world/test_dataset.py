@@ -9,7 +9,7 @@ import pytest
 
 from shotstream.core.errors import InputError
 from shotstream.core.video import iter_video
-from shotstream.world.dataset import COLUMNS, frame_ranges, read_dataset, write_dataset
+from shotstream.world.dataset import INDEX_COLUMNS, frame_ranges, read_dataset, write_dataset
 from shotstream.world.render import render_shot
 from shotstream.world.stories import sample_story
 
@@ -24,7 +24,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_layout_is_the_published_one(directory: Path) -> None:
     with (directory / "stories.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == INDEX_COLUMNS
     assert rows[1]["shot_num_from_caption"] == "3"
     assert json.loads(rows[1]["frame_number"]) == [[0, 9], [9, 18], [18, 27]]
     captions = json.loads((directory / rows[1]["json_path"]).read_text())

@@ -17,7 +17,7 @@ from shotstream.world.phrasing import (
     reworded_captions,
     slips,
 )
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import ACCESSORIES, LANDMARKS, PATTERNS
 from shotstream.world.words import ACTION_WORDS, vocabulary
@@ -26,7 +26,7 @@ STORIES = [sample_story(seed) for seed in range(150)]
 HIDDEN = {*ACCESSORIES, *PATTERNS} | {word for names in LANDMARKS.values() for name in names for word in name.split()}
 
 
-def check_story(story: Story, whole: str, shots: tuple[str, ...]) -> None:
+def check_story(story: WorldStory, whole: str, shots: tuple[str, ...]) -> None:
     """The captions name every trait of the story, and no other."""
     said = people_vocabulary()
     assert traits_of_caption(whole, said) == {

@@ -10,7 +10,7 @@ from shotstream.core.errors import InputError
 from shotstream.world.framing import PAN_SPEED
 from shotstream.world.palette import Ink, palette_of
 from shotstream.world.render import head_positions, render_frames, render_shot, visible_slots
-from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import (
     ACCESSORIES,
@@ -30,8 +30,10 @@ from shotstream.world.traits import (
 OWL = Character("owl", "blue", "none", "plain")
 
 
-def one_shot(framing: Framing, camera: Camera = "still", action: Action = "sleep", chunks: int = 3) -> Story:
-    return Story((OWL,), "forest", "day", ("pine", "oak", "mushroom"), (Shot((0,), framing, camera, action, chunks),))
+def one_shot(framing: Framing, camera: Camera = "still", action: Action = "sleep", chunks: int = 3) -> WorldStory:
+    return WorldStory(
+        (OWL,), "forest", "day", ("pine", "oak", "mushroom"), (WorldShot((0,), framing, camera, action, chunks),)
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -65,7 +67,7 @@ def test_a_pan_moves_the_ground_steadily(camera: Camera, sign: int) -> None:
         assert np.array_equal(before[58:, 2 + moved : -2], after[58:, 2 : -2 - moved])
 
 
-def coat_pixels(story: Story, frame: int) -> np.ndarray:
+def coat_pixels(story: WorldStory, frame: int) -> np.ndarray:
     """Rows and columns of the coat: what changes when the character has another colour."""
     other = replace(story, characters=(replace(OWL, species=story.characters[0].species, colour="red"),))
     pictures = [render_frames(one, 0, [frame])[0].astype(int) for one in (story, other)]

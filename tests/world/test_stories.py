@@ -6,13 +6,13 @@ from itertools import pairwise
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.stories import MAX_SHOTS, MIN_SHOTS, sample_story
 from shotstream.world.traits import ACTIONS, CAMERAS, COLOURS, FRAMINGS, LANDMARKS, PLACES, SPECIES, TIMES
 
 FOX = Character("fox", "red", "hat", "spots")
 OWL = Character("owl", "blue", "none", "plain")
-SHOT = Shot((0,), "wide", "still", "wave", 2)
+SHOT = WorldShot((0,), "wide", "still", "wave", 2)
 
 
 def test_equal_seeds_give_equal_stories() -> None:
@@ -23,7 +23,7 @@ def test_equal_seeds_give_equal_stories() -> None:
 def test_a_story_comes_back_from_plain_data() -> None:
     for seed in range(30):
         story = sample_story(seed)
-        assert Story.from_dict(story.to_dict()) == story
+        assert WorldStory.from_dict(story.to_dict()) == story
 
 
 def test_every_value_is_drawn_about_equally_often() -> None:
@@ -76,7 +76,7 @@ def test_shots_and_chunks_can_be_asked_for() -> None:
         ({"characters": (FOX, Character("owl", "red", "none", "plain"))}, "different colours"),
         ({"characters": ()}, "one or two characters"),
         ({"shots": ()}, "at least one shot"),
-        ({"shots": (Shot((1,), "wide", "still", "wave", 2),), "characters": (FOX,)}, "lacks"),
+        ({"shots": (WorldShot((1,), "wide", "still", "wave", 2),), "characters": (FOX,)}, "lacks"),
         ({"layout": ("palm", "oak", "pine")}, "pine, oak, mushroom"),
     ],
 )
@@ -89,16 +89,16 @@ def test_a_story_that_cannot_be_is_refused(change: dict, message: str) -> None:
         "shots": (SHOT,),
     }
     with pytest.raises(InputError, match=message):
-        Story(**(parts | change))
+        WorldStory(**(parts | change))
 
 
 @pytest.mark.parametrize("cast", [(), (0, 0), (0, 1, 2)])
 def test_a_shot_without_one_or_two_different_characters_is_refused(cast: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="cast"):
-        Shot(cast, "wide", "still", "wave", 2)
+        WorldShot(cast, "wide", "still", "wave", 2)
 
 
 def test_an_unknown_value_in_plain_data_is_named() -> None:
     data = sample_story(0).to_dict() | {"place": "moon"}
     with pytest.raises(InputError, match=r"story\.place: expected one of forest"):
-        Story.from_dict(data)
+        WorldStory.from_dict(data)

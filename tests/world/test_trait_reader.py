@@ -1,4 +1,4 @@
-"""The judge: reads held-out renders, also degraded ones; scores and memory follow the ground truth."""
+"""The trait reader: reads held-out renders, also degraded ones; scores and memory follow the ground truth."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from shotstream.core.errors import InputError
 from shotstream.world.render import render_shot
-from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.trait_reader import (
     CharacterReading,
     Read,
@@ -20,7 +20,7 @@ from shotstream.world.trait_reader import (
     score_memory,
     score_shot,
 )
-from shotstream.world.trait_reader_network import CLIP_FRAMES, TraitReaderNetwork
+from shotstream.world.trait_reader_network import READER_FRAMES, TraitReaderNetwork
 from shotstream.world.trait_reader_training import (
     HELD_OUT_SEED,
     IGNORED,
@@ -34,21 +34,21 @@ from shotstream.world.trait_reader_training import (
 from shotstream.world.traits import SPECIES
 
 SEEDS = range(HELD_OUT_SEED + 5000, HELD_OUT_SEED + 5006)
-STORY = Story(
+STORY = WorldStory(
     (Character("fox", "red", "hat", "spots"), Character("owl", "blue", "none", "plain")),
     "forest",
     "night",
     ("oak", "oak", "pine"),
     (
-        Shot((0, 1), "wide", "still", "wave", 1),
-        Shot((1,), "wide", "still", "sleep", 1),
-        Shot((0,), "medium", "still", "eat", 1),
+        WorldShot((0, 1), "wide", "still", "wave", 1),
+        WorldShot((1,), "wide", "still", "sleep", 1),
+        WorldShot((0,), "medium", "still", "eat", 1),
     ),
 )
 
 
 def perfect(shot_index: int) -> ShotReading:
-    """What a judge without fault reads."""
+    """What a trait reader without fault reads."""
     shot = STORY.shots[shot_index]
     return ShotReading(
         characters=tuple(
@@ -69,46 +69,46 @@ def mean(table: dict[str, dict[str, float]]) -> float:
 
 
 @pytest.fixture(scope="module")
-def judge() -> TraitReader:
+def reader() -> TraitReader:
     torch.set_num_threads(1)
     return TraitReader.load()
 
 
-def test_held_out_renders_are_read(judge: TraitReader) -> None:
-    table = accuracy_table(judge, SEEDS)
+def test_held_out_renders_are_read(reader: TraitReader) -> None:
+    table = accuracy_table(reader, SEEDS)
     assert mean(table) > 0.95, table
     assert min(shares["all"] for shares in table.values()) > 0.8, table
 
 
-def test_degraded_renders_are_read(judge: TraitReader) -> None:
-    table = accuracy_table(judge, SEEDS[:3], degrade_frames)
+def test_degraded_renders_are_read(reader: TraitReader) -> None:
+    table = accuracy_table(reader, SEEDS[:3], degrade_frames)
     assert mean(table) > 0.85, table
 
 
-def test_shuffled_weights_read_nothing(judge: TraitReader) -> None:
+def test_shuffled_weights_read_nothing(reader: TraitReader) -> None:
     network = TraitReaderNetwork()
     generator = torch.Generator().manual_seed(0)
     shuffled = {
         name: value.flatten()[torch.randperm(value.numel(), generator=generator)].view_as(value)
-        for name, value in judge.network.state_dict().items()
+        for name, value in reader.network.state_dict().items()
     }
     network.load_state_dict(shuffled)
     assert mean(accuracy_table(TraitReader(network), SEEDS[:2])) < 0.5
 
 
-def test_nine_frames_are_enough_and_eight_are_not(judge: TraitReader) -> None:
+def test_nine_frames_are_enough_and_eight_are_not(reader: TraitReader) -> None:
     frames = render_shot(STORY, 0)
-    assert len(frames) == CLIP_FRAMES
-    scores = score_shot(judge.read(frames), STORY, 0)
+    assert len(frames) == READER_FRAMES
+    scores = score_shot(reader.read(frames), STORY, 0)
     assert sum(scores.values()) >= len(scores) - 1, scores
     with pytest.raises(InputError, match="at least 9 frames"):
-        judge.read(frames[:8])
+        reader.read(frames[:8])
 
 
 @pytest.mark.parametrize("frames", [np.zeros((9, 80, 128, 3)), np.zeros((9, 80, 120, 3), np.uint8)])
-def test_frames_of_another_kind_are_refused(judge: TraitReader, frames: np.ndarray) -> None:
+def test_frames_of_another_kind_are_refused(reader: TraitReader, frames: np.ndarray) -> None:
     with pytest.raises(InputError, match="expected uint8 frames"):
-        judge.read(frames)
+        reader.read(frames)
 
 
 def test_clips_are_spread_over_the_shot() -> None:
@@ -189,5 +189,5 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="got other tensors"):
         TraitReader.load(path=tmp_path / "other.safetensors")
     (tmp_path / "README.md").write_text("# Not weights at all, though long enough to hold a header\n")
-    with pytest.raises(InputError, match=r"expected the judge's weights in .*README\.md, got no safetensors"):
+    with pytest.raises(InputError, match=r"expected the trait reader's weights in .*README\.md, got no safetensors"):
         TraitReader.load(path=tmp_path / "README.md")

@@ -14,11 +14,11 @@ from typing import cast
 import torch
 from torch import nn
 
+from shotstream.bench.breakdown import ShotBreakdown
 from shotstream.bench.decoder_fidelity import Fidelity, fidelity_of, noting_latents
-from shotstream.bench.dissection import Dissection
-from shotstream.bench.flops import shot_work
+from shotstream.bench.flops import shot_cost
 from shotstream.bench.machine import Machine, forget_peak, peak_device_bytes, peak_resident_bytes, synchronise
-from shotstream.bench.roofline import Probe, probe
+from shotstream.bench.roofline import Roofline, measure_roofline
 from shotstream.bench.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
@@ -62,7 +62,7 @@ class BenchPlan:
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkSize:
     """The size of one network."""
 
     parameters: int
@@ -84,7 +84,7 @@ class Subject:
     device: str
     text_device: str
     dtype: str
-    networks: Mapping[str, Network]
+    networks: Mapping[str, NetworkSize]
     lossy: tuple[str, ...] = ()
     attention: str = "torch"
 
@@ -120,8 +120,8 @@ class BenchReport:
     chunk_gap_s: Percentiles | None
     real_time_factor: float
     viewing: Viewing
-    probe: Probe
-    dissection: Dissection
+    roofline: Roofline
+    breakdown: ShotBreakdown
     memory: Memory
     fidelity: Fidelity | None = None
     velocity_error: float | None = None
@@ -184,7 +184,7 @@ def bench(
     told = sample_story(plan.seed, shots=plan.warmup + plan.shots + 1, chunks=plan.chunks)
     global_caption, captions = story_captions(told)
     clock = SpanProfiler(lambda: synchronise(weight.device))
-    best = probe(weight.device, weight.dtype)
+    best = measure_roofline(weight.device, weight.dtype)
     forget_peak(weight.device)
     timings: list[ShotTiming] = []
     with Story(parts, global_caption, seed=plan.seed, clock=clock) as story, noting_latents(parts.codec) as noted:
@@ -197,11 +197,11 @@ def bench(
                 watch(index + 1)
     memory = Memory(peak_resident_bytes(), peak_device_bytes(weight.device))
     tokens = int(parts.text_encoder.tokenize(read[-1:])[1].sum())
-    work = shot_work(parts.config, weight.dtype, chunks=plan.chunks, captions=len(read), caption_tokens=tokens)
+    work = shot_cost(parts.config, weight.dtype, chunks=plan.chunks, captions=len(read), caption_tokens=tokens)
     windowed = parts.config.sampler.order == "chunks"
-    dissection = Dissection.of(timings[-1], clock.calls, work, best, windowed=windowed)
+    breakdown = ShotBreakdown.of(timings[-1], clock.calls, work, best, windowed=windowed)
     fidelity = fidelity_of(parts, noted)
-    return replace(_report(parts, plan, load_s, timings[:-1], dissection, best, memory), fidelity=fidelity)
+    return replace(_report(parts, plan, load_s, timings[:-1], breakdown, best, memory), fidelity=fidelity)
 
 
 def read_captions(parts: ModelComponents, story: Story, global_caption: str, text: str) -> list[str]:
@@ -231,8 +231,8 @@ def _report(
     plan: BenchPlan,
     load_s: float | None,
     timings: Sequence[ShotTiming],
-    dissection: Dissection,
-    best: Probe,
+    breakdown: ShotBreakdown,
+    best: Roofline,
     memory: Memory,
 ) -> BenchReport:
     warmup, measured = timings[: plan.warmup], timings[plan.warmup :]
@@ -256,8 +256,8 @@ def _report(
         chunk_gap_s=Percentiles.of(measured),
         real_time_factor=fps.median / FPS,
         viewing=Viewing.of(measured),
-        probe=best,
-        dissection=dissection,
+        roofline=best,
+        breakdown=breakdown,
         memory=memory,
     )
 
@@ -270,7 +270,7 @@ def _subject(parts: ModelComponents) -> Subject:
         "text_encoder": parts.text_encoder,
     }
     networks = {
-        name: Network(
+        name: NetworkSize(
             sum(tensor.numel() for tensor in network.parameters()),
             sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values()),
         )

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from shotstream.bench.dissection import Dissection, PartFigures
-from shotstream.bench.roofline import Probe
+from shotstream.bench.breakdown import ShotBreakdown, SpanCost
+from shotstream.bench.roofline import Roofline
 from shotstream.bench.timing import Percentiles
-from shotstream.core.profiling import Part
+from shotstream.core.profiling import Span
 from shotstream.core.spec import FPS
 
 WIDTH, ROOF_HEIGHT, GAPS_HEIGHT, BAR_HEIGHT = 760, 400, 220, 40
@@ -19,13 +19,13 @@ LEAST_LABELLED = 0.06
 UNITS = ("", "k", "M", "G", "T", "P", "E")
 
 
-def metric(value: float, unit: str) -> str:
+def si(value: float, unit: str) -> str:
     """A number with three digits and a prefix: 790 TFLOP/s."""
     power = min(max(int(math.log10(value) // 3), 0), len(UNITS) - 1) if value > 0 else 0
     return f"{value / 1000**power:.3g} {UNITS[power]}{unit}"
 
 
-def part_bar(shot: Dissection) -> str:
+def span_bar(shot: ShotBreakdown) -> str:
     """One bar: the time of a shot, part by part."""
     pieces, x = [], 0.0
     for name, seconds in (*((name, part.seconds) for name, part in shot.parts.items()), ("other", shot.other_s)):
@@ -40,15 +40,15 @@ def part_bar(shot: Dissection) -> str:
     return svg("bar", BAR_HEIGHT, "The time of a shot, part by part", pieces)
 
 
-def roofline(shot: Dissection, probe: Probe) -> str:
+def roofline_chart(shot: ShotBreakdown, roofline: Roofline) -> str:
     """Operations a second of every part over its operations a byte, below the roof of the device."""
     parts = {name: part for name, part in shot.parts.items() if part.flop_per_s > 0}
-    ridge = probe.flop_per_s / probe.bytes_per_s
+    ridge = roofline.flop_per_s / roofline.bytes_per_s
     intensities = [part.work.flop / part.work.bytes for part in parts.values()]
     x = _Scale([ridge, *intensities], LEFT, WIDTH - RIGHT)
-    y = _Scale([probe.flop_per_s, *(part.flop_per_s for part in parts.values())], ROOF_HEIGHT - BOTTOM, TOP)
-    foot = max(x.low, y.low / probe.bytes_per_s)
-    corners = [(foot, foot * probe.bytes_per_s), (ridge, probe.flop_per_s), (x.high, probe.flop_per_s)]
+    y = _Scale([roofline.flop_per_s, *(part.flop_per_s for part in parts.values())], ROOF_HEIGHT - BOTTOM, TOP)
+    foot = max(x.low, y.low / roofline.bytes_per_s)
+    corners = [(foot, foot * roofline.bytes_per_s), (ridge, roofline.flop_per_s), (x.high, roofline.flop_per_s)]
     roof = " ".join(f"{x.at(flop_a_byte):.1f},{y.at(speed):.1f}" for flop_a_byte, speed in corners)
     return svg(
         "roofline",
@@ -57,8 +57,8 @@ def roofline(shot: Dissection, probe: Probe) -> str:
         [
             *_grid(x, y),
             f'<polyline class="roof" points="{roof}"/>',
-            f'<text class="roof" x="{WIDTH - RIGHT}" y="{y.at(probe.flop_per_s) - 8:.1f}" text-anchor="end">'
-            f"{metric(probe.flop_per_s, 'FLOP/s')}, {metric(probe.bytes_per_s, 'B/s')}</text>",
+            f'<text class="roof" x="{WIDTH - RIGHT}" y="{y.at(roofline.flop_per_s) - 8:.1f}" text-anchor="end">'
+            f"{si(roofline.flop_per_s, 'FLOP/s')}, {si(roofline.bytes_per_s, 'B/s')}</text>",
             *_points(parts, x, y),
         ],
     )
@@ -114,12 +114,12 @@ def _grid(x: _Scale, y: _Scale) -> Iterator[str]:
     for value in y.ticks:
         at = f"{y.at(value):.1f}"
         yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at}" y2="{at}"/>'
-        yield f'<text class="tick" x="{LEFT - 8}" y="{at}" text-anchor="end" dy="0.35em">{metric(value, "")}</text>'
+        yield f'<text class="tick" x="{LEFT - 8}" y="{at}" text-anchor="end" dy="0.35em">{si(value, "")}</text>'
     yield f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{ROOF_HEIGHT - 6}">operations a byte</text>'
     yield f'<text class="axis" transform="translate(14 {middle}) rotate(-90)">operations a second</text>'
 
 
-def _points(parts: Mapping[Part, PartFigures], x: _Scale, y: _Scale) -> Iterator[str]:
+def _points(parts: Mapping[Span, SpanCost], x: _Scale, y: _Scale) -> Iterator[str]:
     """A dot a part, and beside it its name and how much of its floor it reaches."""
     dots = {name: (x.at(part.work.flop / part.work.bytes), y.at(part.flop_per_s)) for name, part in parts.items()}
     taken = [(across - DOT, across + DOT, down) for across, down in dots.values()]
@@ -128,7 +128,7 @@ def _points(parts: Mapping[Part, PartFigures], x: _Scale, y: _Scale) -> Iterator
         efficiency = f"{part.efficiency:.0%}"
         start, label = _free_place(across, down, LETTER * len(f"{name} {efficiency}"), taken)
         yield (
-            f'<g class="part {name}"><title>{name}: {metric(part.flop_per_s, "FLOP/s")}</title>'
+            f'<g class="part {name}"><title>{name}: {si(part.flop_per_s, "FLOP/s")}</title>'
             f'<line x1="{across:.1f}" y1="{down:.1f}" x2="{start - 3:.1f}" y2="{label:.1f}"/>'
             f'<circle cx="{across:.1f}" cy="{down:.1f}" r="{DOT}"/>'
             f'<text x="{start:.1f}" y="{label:.1f}">{name}<tspan> {efficiency}</tspan></text></g>'

@@ -101,7 +101,7 @@ def _noise(parts: ModelComponents, step: int) -> Latents:
     return send(torch.randn(shape, generator=source), parts.transformer.patch_embedding.weight.device)
 
 
-def relative_error(made: Tensor, exact: Tensor) -> float:
+def relative_norm_error(made: Tensor, exact: Tensor) -> float:
     """The length of the difference over that of the exact result."""
     made, exact = made.float().cpu(), exact.float().cpu()
     return float((made - exact).norm() / exact.norm())

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from shotstream.core.profiling import Clock, Part
+from shotstream.core.profiling import Clock, Span
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_CHUNKS, MAX_SHOT_LATENTS, latents_of_chunks
 from shotstream.engine.bidirectional_rollout import WholeShotRollout
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
@@ -28,11 +28,11 @@ from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import networks
 
-Kind = Literal["linear", "convolution", "attention"]
+OpKind = Literal["linear", "convolution", "attention"]
 
 
 @dataclass(frozen=True)
-class Work:
+class OpCost:
     """What products cost: `flop` operations, a multiply and an add being two, and `bytes` of memory traffic.
 
     The bytes are the least there can be: every product reads its operands once and writes its result once, and all that
@@ -42,89 +42,89 @@ class Work:
     flop: int = 0
     bytes: int = 0
 
-    def __add__(self, other: "Work") -> "Work":
-        return Work(self.flop + other.flop, self.bytes + other.bytes)
+    def __add__(self, other: "OpCost") -> "OpCost":
+        return OpCost(self.flop + other.flop, self.bytes + other.bytes)
 
-    def __mul__(self, times: int) -> "Work":
-        return Work(self.flop * times, self.bytes * times)
+    def __mul__(self, times: int) -> "OpCost":
+        return OpCost(self.flop * times, self.bytes * times)
 
 
-Tally = Mapping[tuple[Part, Kind], Work]
+OpCosts = Mapping[tuple[Span, OpKind], OpCost]
 
 
 @dataclass(frozen=True)
-class ShotWork:
+class ShotCost:
     """The work of one shot: before its first chunk, and of each chunk with the commit before it and its decoding."""
 
-    begin: Tally
-    chunks: tuple[Tally, ...]
+    begin: OpCosts
+    chunks: tuple[OpCosts, ...]
 
-    def of(self, *parts: Part, kind: Kind | None = None) -> Work:
+    def of(self, *parts: Span, kind: OpKind | None = None) -> OpCost:
         """The work of some parts, of one kind of product or of all."""
-        return sum_work(tally_work(tally, *parts, kind=kind) for tally in self._tallies)
+        return sum_costs(select_cost(tally, *parts, kind=kind) for tally in self._tallies)
 
-    def grown(self, two: "ShotWork", layers: int) -> "ShotWork":
+    def grown(self, two: "ShotCost", layers: int) -> "ShotCost":
         """The same shot by a transformer of `layers` equal layers; this one has one of them, `two` has two."""
         tallies = (_grown(mine, theirs, layers) for mine, theirs in zip(self._tallies, two._tallies, strict=True))
-        return ShotWork(next(tallies), tuple(tallies))
+        return ShotCost(next(tallies), tuple(tallies))
 
-    def with_steps(self, more: "ShotWork") -> "ShotWork":
+    def with_steps(self, more: "ShotCost") -> "ShotCost":
         """The same shot with the steps that another one has besides its own."""
         both = zip(self.chunks, more.chunks, strict=True)
-        return ShotWork(self.begin, tuple(_with_steps(mine, theirs) for mine, theirs in both))
+        return ShotCost(self.begin, tuple(_with_steps(mine, theirs) for mine, theirs in both))
 
     @property
-    def _tallies(self) -> tuple[Tally, ...]:
+    def _tallies(self) -> tuple[OpCosts, ...]:
         return (self.begin, *self.chunks)
 
     @property
-    def parts(self) -> dict[Part, Work]:
+    def parts(self) -> dict[Span, OpCost]:
         """The work of every part that has any."""
         found = {part for tally in self._tallies for part, _ in tally}
         return {part: self.of(part) for part in found}
 
 
-def tally_work(tally: Tally, *parts: Part, kind: Kind | None = None) -> Work:
+def select_cost(tally: OpCosts, *parts: Span, kind: OpKind | None = None) -> OpCost:
     """The work of some parts, of one kind of product or of all."""
-    return sum_work(work for (part, what), work in tally.items() if part in parts and kind in (None, what))
+    return sum_costs(work for (part, what), work in tally.items() if part in parts and kind in (None, what))
 
 
-def sum_work(works: Iterator[Work]) -> Work:
+def sum_costs(works: Iterator[OpCost]) -> OpCost:
     """All of them together."""
-    return reduce(Work.__add__, works, Work())
+    return reduce(OpCost.__add__, works, OpCost())
 
 
-def _with_steps(one: Tally, more: Tally) -> Tally:
-    return {key: work + (more[key] if key[0] == "denoise" else Work()) for key, work in one.items()}
+def _with_steps(one: OpCosts, more: OpCosts) -> OpCosts:
+    return {key: work + (more[key] if key[0] == "denoise" else OpCost()) for key, work in one.items()}
 
 
-def _grown(one: Tally, two: Tally, layers: int) -> Tally:
+def _grown(one: OpCosts, two: OpCosts, layers: int) -> OpCosts:
     return {key: one[key] + (two[key] + one[key] * -1) * (layers - 1) for key in one}
 
 
-class WorkCounter(TorchFunctionMode):
+class OpCounter(TorchFunctionMode):
     """Counts the products of torch functions while it is entered. It is a clock (`core.profiling`): it is told the
     part."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._part: Part | None = None
-        self._counted: dict[tuple[Part, Kind], Work] = {}
+        self._part: Span | None = None
+        self._counted: dict[tuple[Span, OpKind], OpCost] = {}
 
     @contextmanager
-    def __call__(self, part: Part) -> Iterator[None]:
+    def __call__(self, part: Span) -> Iterator[None]:
         self._part = part
         yield
         self._part = None
 
-    def take(self) -> Tally:
+    def take(self) -> OpCosts:
         """What has been counted since the last time."""
         taken, self._counted = self._counted, {}
         return taken
 
-    def add(self, part: Part, kind: Kind, work: Work) -> None:
+    def add(self, part: Span, kind: OpKind, work: OpCost) -> None:
         """Counts work that was worked out elsewhere."""
-        self._counted[part, kind] = self._counted.get((part, kind), Work()) + work
+        self._counted[part, kind] = self._counted.get((part, kind), OpCost()) + work
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -135,7 +135,7 @@ class WorkCounter(TorchFunctionMode):
             kind, flop = PRODUCTS[func]
             operands = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
             moved = sum(tensor.numel() * tensor.element_size() for tensor in (*operands, out))
-            self.add(self._part, kind, Work(flop(operands, out), moved))
+            self.add(self._part, kind, OpCost(flop(operands, out), moved))
         return out
 
 
@@ -152,7 +152,7 @@ def _attention_flop(operands: Sequence[Tensor], out: Tensor) -> int:
     return 2 * (query.numel() + out.numel()) * key.shape[-2]
 
 
-PRODUCTS: Mapping[Callable[..., Tensor], tuple[Kind, Callable[[Sequence[Tensor], Tensor], int]]] = MappingProxyType(
+PRODUCTS: Mapping[Callable[..., Tensor], tuple[OpKind, Callable[[Sequence[Tensor], Tensor], int]]] = MappingProxyType(
     {
         F.linear: ("linear", _linear_flop),
         F.conv2d: ("convolution", _convolution_flop),
@@ -163,7 +163,7 @@ PRODUCTS: Mapping[Callable[..., Tensor], tuple[Kind, Callable[[Sequence[Tensor],
 """The functions whose work counts; their first operands are input and weight, or query and key."""
 
 
-def shot_work(
+def shot_cost(
     config: ModelConfig,
     dtype: torch.dtype = torch.bfloat16,
     *,
@@ -171,7 +171,7 @@ def shot_work(
     captions: int = 2,
     caption_tokens: int | None = None,
     remembers: bool = True,
-) -> ShotWork:
+) -> ShotCost:
     """The work of one shot at the size and with the sampler of its model.
 
     Args:
@@ -192,13 +192,13 @@ def shot_work(
 
 def _shot_work(
     config: ModelConfig, dtype: torch.dtype, chunks: int, captions: int, tokens: int, *, remembers: bool
-) -> ShotWork:
+) -> ShotCost:
     with torch.device("meta"):
         transformer, network, _ = networks(config, None)
     transformer.to(dtype=dtype)
     codec = cast(Codec, network.to("meta", dtype))  # the statistics of its latents are made elsewhere
-    counter = WorkCounter()
-    for kind, work in text_work(config.text_encoder, tokens, dtype.itemsize):
+    counter = OpCounter()
+    for kind, work in text_encoder_cost(config.text_encoder, tokens, dtype.itemsize):
         counter.add("text", kind, work)
     with torch.inference_mode(), counter:
         if remembers:
@@ -208,16 +208,16 @@ def _shot_work(
         for sigma, steps in _kinds_of_step(sampler):
             rollout = begin_shot(config, transformer, one_step(sampler, sigma), chunks, captions, counter)
             counted.append(_count(rollout, codec, counter, steps))
-        return reduce(ShotWork.with_steps, counted)
+        return reduce(ShotCost.with_steps, counted)
 
 
-def _count(rollout: Iterator[Tensor], codec: Codec, counter: WorkCounter, steps: int) -> ShotWork:
+def _count(rollout: Iterator[Tensor], codec: Codec, counter: OpCounter, steps: int) -> ShotCost:
     begin, made, state = counter.take(), [], codec.start_stream()
     for latents in rollout:
         with counter("decode"):
             codec.decode_next(latents, state)
         made.append({key: work * (steps if key[0] == "denoise" else 1) for key, work in counter.take().items()})
-    return ShotWork(begin, tuple(made))
+    return ShotCost(begin, tuple(made))
 
 
 def _kinds_of_step(sampler: Sampler) -> list[tuple[float, int]]:
@@ -262,12 +262,12 @@ def no_values(*shape: int) -> Tensor:
     return torch.empty(1, *shape, device="meta")
 
 
-def text_work(config: TextEncoderConfig, tokens: int, element_bytes: int) -> Iterator[tuple[Kind, Work]]:
+def text_encoder_cost(config: TextEncoderConfig, tokens: int, element_bytes: int) -> Iterator[tuple[OpKind, OpCost]]:
     """The work of encoding one caption of that many tokens: projections and gated feed-forward, and attention."""
     dim, inner, ffn = config.dim, config.attention_dim, config.ffn_dim
     weights = 4 * dim * inner + 3 * dim * ffn
     through = 4 * (dim + inner) + 3 * (dim + ffn)
-    linear = Work(2 * tokens * weights, (weights + tokens * through) * element_bytes)
+    linear = OpCost(2 * tokens * weights, (weights + tokens * through) * element_bytes)
     yield "linear", linear * config.num_layers
-    attention = Work(4 * tokens * tokens * inner, 4 * tokens * inner * element_bytes)
+    attention = OpCost(4 * tokens * tokens * inner, 4 * tokens * inner * element_bytes)
     yield "attention", attention * config.num_layers

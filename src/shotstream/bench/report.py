@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from html import escape
 
 from shotstream.bench.bench import BenchReport
-from shotstream.bench.charts import gap_bars, metric, part_bar, roofline
+from shotstream.bench.charts import gap_bars, roofline_chart, si, span_bar
 from shotstream.bench.timing import Spread
 from shotstream.core.spec import FPS
 
@@ -64,7 +64,7 @@ COLOURS = "".join(
 
 def page(report: BenchReport, command: str) -> str:
     """The page of a measurement that was made with a command."""
-    subject, shot = report.subject, report.dissection
+    subject, shot = report.subject, report.breakdown
     title = f"{escape(subject.name)} at {subject.video.width}x{subject.video.height}"
     gaps = report.chunk_gap_s
     sections = [
@@ -72,12 +72,13 @@ def page(report: BenchReport, command: str) -> str:
         _head(report),
         "<h2>Where the time of a shot goes</h2><p>One more shot, with the device waited for at every step. The floor "
         "of a part is its arithmetic and its memory traffic at the best speed that this device was measured at.</p>",
-        part_bar(shot),
+        span_bar(shot),
         _table(report),
         "<h2>Roofline</h2><p>The line is what the device reached: "
-        f"{metric(report.probe.flop_per_s, 'FLOP/s')} in a matrix product of {report.probe.side}, "
-        f"{metric(report.probe.bytes_per_s, 'B/s')} in a copy. Beside each part, how much of its floor it reaches.</p>",
-        f'<div class="scroll">{roofline(shot, report.probe)}</div>',
+        f"{si(report.roofline.flop_per_s, 'FLOP/s')} in a matrix product of {report.roofline.side}, "
+        f"{si(report.roofline.bytes_per_s, 'B/s')} in a copy. Beside each part, how "
+        "much of its floor it reaches.</p>",
+        f'<div class="scroll">{roofline_chart(shot, report.roofline)}</div>',
         *([] if gaps is None else _gaps(report)),
         "<h2>How to measure this again</h2>",
         _machine(report),
@@ -91,7 +92,7 @@ def page(report: BenchReport, command: str) -> str:
 
 
 def _head(report: BenchReport) -> str:
-    shot, fps = report.dissection, report.fps
+    shot, fps = report.breakdown, report.fps
     figures = [
         ("With a full window", _spread(report.full_window_fps, "FPS", digits=1)),
         ("Without VAE and transfer", _fps(shot.fps_without_vae, shot.full_window_fps_without_vae)),
@@ -138,9 +139,9 @@ def _table(report: BenchReport) -> str:
 
 
 def _rows(report: BenchReport) -> Iterator[str]:
-    shot = report.dissection
+    shot = report.breakdown
     for name, part in shot.parts.items():
-        cells = [metric(part.work.flop, "FLOP"), metric(part.flop_per_s, "FLOP/s"), f"{part.floor_s:.3g} s"]
+        cells = [si(part.work.flop, "FLOP"), si(part.flop_per_s, "FLOP/s"), f"{part.floor_s:.3g} s"]
         efficiency = "" if part.efficiency is None else f"{part.efficiency:.0%}"
         yield _row(name, part.seconds, shot.total_s, [*(cells if part.work.flop else [""] * 3), efficiency])
     yield _row("other", shot.other_s, shot.total_s, [""] * 4)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from shotstream.bench.flops import Work
+from shotstream.bench.flops import OpCost
 from shotstream.bench.machine import timed
 
 MATMUL_SIDE = {"cuda": 8192}
@@ -17,7 +17,7 @@ PROBE_S = 0.3
 
 
 @dataclass(frozen=True)
-class Probe:
+class Roofline:
     """The roof of a roofline: operations a second of a square matrix product of `side`, and bytes a second of a copy.
 
     Both are the best of what was measured; a copied byte is read and written, which counts twice.
@@ -27,23 +27,23 @@ class Probe:
     flop_per_s: float
     bytes_per_s: float
 
-    def floor_s(self, work: Work) -> float:
+    def floor_s(self, work: OpCost) -> float:
         """The least time that work takes on this device: arithmetic and memory traffic at once, both at their best."""
         return max(work.flop / self.flop_per_s, work.bytes / self.bytes_per_s)
 
 
-def probe(device: torch.device, dtype: torch.dtype, seconds: float = PROBE_S) -> Probe:
+def measure_roofline(device: torch.device, dtype: torch.dtype, seconds: float = PROBE_S) -> Roofline:
     """Measures a device for about twice `seconds`."""
     side, size = MATMUL_SIDE.get(device.type, SMALL_SIDE), COPY_BYTES.get(device.type, SMALL_BYTES)
     left, right, out = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(3))
-    matmul_s = best_s(lambda: torch.mm(left, right, out=out), device, seconds)
+    matmul_s = fastest_run_s(lambda: torch.mm(left, right, out=out), device, seconds)
     source = torch.zeros(size // dtype.itemsize, device=device, dtype=dtype)
     target = torch.zeros_like(source)
-    copy_s = best_s(lambda: target.copy_(source), device, seconds)
-    return Probe(side, 2 * side**3 / matmul_s, 2 * size / copy_s)
+    copy_s = fastest_run_s(lambda: target.copy_(source), device, seconds)
+    return Roofline(side, 2 * side**3 / matmul_s, 2 * size / copy_s)
 
 
-def best_s(run: Callable[[], object], device: torch.device, seconds: float) -> float:
+def fastest_run_s(run: Callable[[], object], device: torch.device, seconds: float) -> float:
     """The shortest of as many runs as fit into `seconds`, after one that does not count; at least one."""
     timed(run, device)
     best, until_s = float("inf"), time.perf_counter() + seconds

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from shotstream.bench.bench import BenchPlan, bench, open_subject
-    from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_error
+    from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_norm_error
     from shotstream.bench.report import page
     from shotstream.model.device import pick_device, pick_dtype
     from shotstream.runtime.options import RunOptions, apply_options
@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
         exact = first_velocity(parts) if args.fp8 or args.fp8_attention else None
         whole = first_chunk(parts) if args.steps is not None else None
         parts = apply_options(parts, asked)
-        velocity_error = None if exact is None else relative_error(first_velocity(parts), exact)
-        chunk_error = None if whole is None else relative_error(first_chunk(parts), whole)
+        velocity_error = None if exact is None else relative_norm_error(first_velocity(parts), exact)
+        chunk_error = None if whole is None else relative_norm_error(first_chunk(parts), whole)
         if args.vs_reference is not None:
             return _versus(args, plan, parts, console)
         total = plan.warmup + plan.shots + 1
@@ -189,7 +189,7 @@ def _figures(report: "BenchReport") -> Table:
 
 def _parts(report: "BenchReport") -> Table:
     table = Table("part of one more shot", "s", "%", "GFLOP", "GFLOP/s", "floor, s", "efficiency")
-    shot = report.dissection
+    shot = report.breakdown
     for name, part in shot.parts.items():
         speed = [f"{value / 1e9:.4g}" for value in (part.work.flop, part.flop_per_s)] if part.work.flop else ["", ""]
         best = ["", ""] if part.efficiency is None else [f"{part.floor_s:.3f}", f"{part.efficiency:.0%}"]
@@ -201,10 +201,10 @@ def _parts(report: "BenchReport") -> Table:
 
 
 def _captions(report: "BenchReport") -> Iterator[str]:
-    shot, probe = report.dissection, report.probe
+    shot, roofline = report.breakdown, report.roofline
     yield (
-        f"floor: {probe.flop_per_s / 1e9:.4g} GFLOP/s in a {report.subject.dtype} matrix product of {probe.side}, "
-        f"{probe.bytes_per_s / 1e9:.4g} GB/s in a copy"
+        f"floor: {roofline.flop_per_s / 1e9:.4g} GFLOP/s in a {report.subject.dtype} matrix product of "
+        f"{roofline.side}, {roofline.bytes_per_s / 1e9:.4g} GB/s in a copy"
     )
     yield _both("at the floor", shot.floor.fps, shot.floor.full_window_fps)
     yield _both("without VAE and transfer", shot.fps_without_vae, shot.full_window_fps_without_vae)

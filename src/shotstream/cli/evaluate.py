@@ -1,4 +1,4 @@
-"""`shotstream evaluate`: a model's scores by StoryWorld's judge, on stories it has never seen."""
+"""`shotstream evaluate`: a model's scores by StoryWorld's trait reader, on stories it has never seen."""
 
 import argparse
 import sys
@@ -16,11 +16,11 @@ from shotstream.core.atomic_files import check_target, write_bytes, write_json
 from shotstream.core.errors import InputError
 from shotstream.story.relevance import SELECTOR_NAMES, check_selector
 from shotstream.story.selectors import SELECTORS, get_selector
-from shotstream.world.phrasing import WORDINGS
+from shotstream.world.phrasing import PHRASINGS
 
 if TYPE_CHECKING:
     from shotstream.scores.denoising import StoryErrors
-    from shotstream.scores.reports import Report
+    from shotstream.scores.reports import ScoreReport
 
 SHEET_STORIES = 20
 """A sheet shows the first so many stories."""
@@ -39,7 +39,7 @@ class _Kinds(argparse._SubParsersAction):
 
 def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Adds `evaluate` with its `compare` and `errors`."""
-    parser = subparsers.add_parser("evaluate", help="score a model by StoryWorld's judge on unseen stories")
+    parser = subparsers.add_parser("evaluate", help="score a model by StoryWorld's trait reader on unseen stories")
     parser.add_argument("--model", default="storyworld", metavar="M")
     parser.add_argument("--device", default="auto", metavar="D")
     parser.add_argument("--stories", type=int, default=50, metavar="N", help="how many unseen stories (default 50)")
@@ -54,7 +54,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--context", metavar="C", help=f"what is remembered: {', '.join(SELECTOR_NAMES)} (default: the model's)"
     )
     parser.add_argument(
-        "--wording", choices=WORDINGS, default=WORDINGS[0], help=f"who words the captions (default {WORDINGS[0]})"
+        "--phrasing", choices=PHRASINGS, default=PHRASINGS[0], help=f"who words the captions (default {PHRASINGS[0]})"
     )
     parser.add_argument(
         "--sheet", type=Path, metavar="PNG", help=f"write a contact sheet of {SHEET_STORIES} stories: a story a row"
@@ -90,7 +90,7 @@ def _add_errors_parser(kinds: "argparse._SubParsersAction[Any]") -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from shotstream.scores.reports import Report, write_report
+    from shotstream.scores.reports import ScoreReport, write_report
     from shotstream.scores.story_scores import ScoredStory, held_out_stories, score_stories
     from shotstream.world.trait_reader import TraitReader
 
@@ -103,10 +103,10 @@ def _run(args: argparse.Namespace) -> int:
 
     stories = held_out_stories(args.stories, shots=args.shots)
     source = _render(stories) if args.truth else _generate(args, stories)
-    scores = score_stories(TraitReader.load(), counted(source, "judging", args.stories), keep)
-    names = ("model", "context", "stories", "shots", "wording", "steps", "guidance", "guided")
+    scores = score_stories(TraitReader.load(), counted(source, "scoring", args.stories), keep)
+    names = ("model", "context", "stories", "shots", "phrasing", "steps", "guidance", "guided")
     asked = {name: getattr(args, name) for name in names}
-    report = Report.of(scores, asked | ({"model": "truth", "wording": None} if args.truth else {}))
+    report = ScoreReport.of(scores, asked | ({"model": "truth", "phrasing": None} if args.truth else {}))
     _show(report)
     if args.json:
         write_report(args.json, report)
@@ -123,8 +123,8 @@ def _check(args: argparse.Namespace) -> None:
     _check_targets(args.json, args.sheet)
     if args.context is not None:
         check_selector(args.context)
-    if args.truth and args.wording != WORDINGS[0]:
-        raise InputError(f"expected --truth without captions, got --wording {args.wording}; leave one of them out")
+    if args.truth and args.phrasing != PHRASINGS[0]:
+        raise InputError(f"expected --truth without captions, got --phrasing {args.phrasing}; leave one of them out")
     for name in ("stories", "shots", "steps"):
         if (value := getattr(args, name)) is not None and value < 1:
             raise InputError(f"expected --{name} of at least 1, got {value}")
@@ -139,12 +139,12 @@ def _check_targets(*paths: Path | None) -> None:
         check_target(path)
 
 
-def _show(report: "Report") -> None:
+def _show(report: "ScoreReport") -> None:
     """The figures, the two halves of the stories, and the shots by their number."""
     from shotstream.scores.intervals import in_points
 
     asked, walks = report.asked, report.walks
-    told = f"worded by {asked['wording']}" if asked["wording"] else "true renders"
+    told = f"worded by {asked['phrasing']}" if asked["phrasing"] else "true renders"
     table = Table("figure", "value", "95% interval", "of", title=f"{asked['stories']} unseen stories, {told}")
     for name, one in report.figures.items():
         table.add_row(name, f"{one.value:.1%}", f"{one.low:.1%} to {one.high:.1%}", str(one.cases))
@@ -180,7 +180,7 @@ def _generate(args: argparse.Namespace, stories: Sequence[Any]) -> Iterator[Any]
         sampler = replace(sampler, guidance=args.guidance)
     if args.guided is not None:
         sampler = replace(sampler, guided=tuple(args.guided))
-    options = {"sampler": sampler, "context": args.context, "wording": args.wording}
+    options = {"sampler": sampler, "context": args.context, "phrasing": args.phrasing}
     return (make_story(model, story, seed=seed, **options) for seed, story in enumerate(stories))
 
 
@@ -211,12 +211,12 @@ def _named(word: str) -> tuple[str, str]:
 
 
 def _errors(args: argparse.Namespace) -> int:
-    from shotstream.scores.denoising import LEVELS, StoryErrors, denoising_errors
+    from shotstream.scores.denoising import NOISE_LEVELS, StoryErrors, denoising_errors
     from shotstream.scores.intervals import FEW_STORIES
     from shotstream.scores.story_scores import held_out_stories
 
     _check_targets(args.json)
-    levels = args.levels or LEVELS
+    levels = args.levels or NOISE_LEVELS
     if not all(0 < level <= 1 for level in levels):
         raise InputError(f"expected --levels above 0, up to 1, got {' '.join(f'{level:g}' for level in levels)}")
     if args.stories < FEW_STORIES:

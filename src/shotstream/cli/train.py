@@ -195,7 +195,7 @@ def _run_stage(run: Any, name: str, minutes: float | None, *, board: bool) -> bo
 
 
 def _sampler(run: Any, name: str, stage: Any) -> Any:
-    """Makes a few stories with the weights of now, and scores them where there is a judge."""
+    """Makes a few stories with the weights of now, and scores them where there is a trait reader."""
     import numpy as np
 
     from shotstream.api import Model

@@ -1,4 +1,4 @@
-"""`shotstream world`: render stories of the procedural world, write data sets, train its judge, list its words."""
+"""`shotstream world`: render StoryWorld stories, write data sets, train the trait reader, list known words."""
 
 import argparse
 from pathlib import Path
@@ -43,18 +43,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
     dataset.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     dataset.add_argument("--seed", type=int, default=0, help="seed of the first story (default 0)")
     dataset.set_defaults(run=_dataset)
-    train = commands.add_parser("train-trait-reader", help="train the judge on renders")
+    train = commands.add_parser("train-trait-reader", help="train the trait reader on renders")
     train.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
     train.add_argument("--minutes", type=float, default=TraitReaderTraining.minutes)
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--start", type=Path, default=None, metavar="FILE", help="weights to train further")
     train.add_argument("--learning-rate", type=float, default=TraitReaderTraining.learning_rate)
-    train.set_defaults(run=_train_judge)
-    check = commands.add_parser("check-trait-reader", help="how much the judge reads right on held-out renders")
+    train.set_defaults(run=_train_trait_reader)
+    check = commands.add_parser("check-trait-reader", help="how much the trait reader reads right on held-out renders")
     check.add_argument("--stories", type=int, default=100, metavar="N")
     check.add_argument("--weights", type=Path, default=None, metavar="FILE", help="default: those of the package")
     check.add_argument("--degraded", action="store_true", help="read frames with blur, noise and lost detail")
-    check.set_defaults(run=_check_judge)
+    check.set_defaults(run=_check_trait_reader)
     words = commands.add_parser("words", help="which words the world knows, by trait")
     words.set_defaults(run=_words)
 
@@ -81,7 +81,7 @@ def _dataset(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train_judge(args: argparse.Namespace) -> int:
+def _train_trait_reader(args: argparse.Namespace) -> int:
     if args.minutes <= 0:
         raise InputError(f"expected a positive number of minutes, got --minutes {args.minutes}")
     check_target(args.output)
@@ -99,11 +99,11 @@ def _train_judge(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_judge(args: argparse.Namespace) -> int:
+def _check_trait_reader(args: argparse.Namespace) -> int:
     if args.stories < 1:
         raise InputError(f"expected at least one story, got --stories {args.stories}")
-    judge, seeds = TraitReader.load(path=args.weights), range(HELD_OUT_SEED, HELD_OUT_SEED + args.stories)
-    accuracies = accuracy_table(judge, seeds, degrade_frames if args.degraded else None)
+    reader, seeds = TraitReader.load(path=args.weights), range(HELD_OUT_SEED, HELD_OUT_SEED + args.stories)
+    accuracies = accuracy_table(reader, seeds, degrade_frames if args.degraded else None)
     table = Table("trait", "all", *FRAMINGS, title=f"read right in the shots of {args.stories} held-out stories, %")
     for trait, shares in accuracies.items():
         table.add_row(trait, *(f"{100 * shares[name]:.1f}" for name in ("all", *FRAMINGS)))

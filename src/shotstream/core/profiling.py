@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, Protocol
 
-Part = Literal["text", "context", "prefill", "denoise", "commit", "decode", "transfer", "history"]
+Span = Literal["text", "context", "prefill", "denoise", "commit", "decode", "transfer", "history"]
 """What a shot's time is spent on: encoding captions, encoding the remembered frames, the clean pass over them, the
 denoising steps, the clean passes over finished chunks, latents to pixels, pixels to frames on the host, and writing
 the finished shot."""
@@ -16,10 +16,10 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 class Clock(Protocol):
     """Listens to the engine: `with clock("decode"): ...`. Parts do not contain each other."""
 
-    def __call__(self, part: Part) -> AbstractContextManager[None]: ...
+    def __call__(self, part: Span) -> AbstractContextManager[None]: ...
 
 
-def no_profiler(part: Part) -> AbstractContextManager[None]:  # noqa: ARG001 (the form of a clock)
+def no_profiler(part: Span) -> AbstractContextManager[None]:  # noqa: ARG001 (the form of a clock)
     """The clock of everyday: it measures nothing, and costs nothing."""
     return _NOTHING
 
@@ -35,18 +35,18 @@ class SpanProfiler:
         self._synchronise = synchronise or (lambda: None)
         self._inside = False
         self.running = True
-        self.calls: dict[Part, list[float]] = {}
+        self.calls: dict[Span, list[float]] = {}
 
     @property
-    def seconds(self) -> dict[Part, float]:
+    def seconds(self) -> dict[Span, float]:
         """All seconds of every part that there was."""
         return {part: sum(calls) for part, calls in self.calls.items()}
 
-    def __call__(self, part: Part) -> AbstractContextManager[None]:
+    def __call__(self, part: Span) -> AbstractContextManager[None]:
         return self._measure(part) if self.running else _NOTHING
 
     @contextmanager
-    def _measure(self, part: Part) -> Iterator[None]:
+    def _measure(self, part: Span) -> Iterator[None]:
         assert not self._inside, f"part '{part}' inside another"
         self._inside = True
         self._synchronise()

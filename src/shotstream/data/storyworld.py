@@ -17,7 +17,7 @@ from shotstream.story.selectors import FrameRef, PastShot, get_selector
 from shotstream.world.captions import global_caption, shot_caption
 from shotstream.world.phrasing import people_captions
 from shotstream.world.render import render_frames
-from shotstream.world.scene import WORLD_VERSION, Story
+from shotstream.world.scene import WORLD_VERSION, WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import MOVING_ACTIONS
 
@@ -64,7 +64,7 @@ class StoryWorldShots:
         story, shot = self._pick(rng)
         return cut_picture(_Rendered(story, rng, self.people_share), shot)
 
-    def _pick(self, rng: np.random.Generator, first_share: float | None = None) -> tuple[Story, int]:
+    def _pick(self, rng: np.random.Generator, first_share: float | None = None) -> tuple[WorldStory, int]:
         """A story and one of its shots: the first so often, or where None is said any as often as another."""
         wants_pair = self.pair_share > 0 and rng.random() < self.pair_share
         wants_motion = self.moving_share > 0 and rng.random() < self.moving_share
@@ -98,7 +98,7 @@ def sample_picture(seed: int) -> ShotSample:
 
 
 def shot_of_story(
-    story: Story,
+    story: WorldStory,
     shot: int,
     chunks: int,
     rng: np.random.Generator | None,
@@ -106,21 +106,21 @@ def shot_of_story(
     captions: CaptionChoice = "per_shot",
     people_share: float = PEOPLE_SHARE,
 ) -> ShotSample:
-    """Shot `shot` of a story as a sample, its captions worded by `rng`, its context chosen by that selector.
+    """WorldShot `shot` of a story as a sample, its captions worded by `rng`, its context chosen by that selector.
 
     Without `rng` nothing is left to chance: the captions are the grammar's plainest, and no past is withheld.
     """
     return cut_shot(_Rendered(story, rng, people_share), shot, chunks, get_selector(context), rng, captions)
 
 
-def caption_of(story: Story, shot: int, rng: np.random.Generator, people_share: float = PEOPLE_SHARE) -> str:
+def caption_of(story: WorldStory, shot: int, rng: np.random.Generator, people_share: float = PEOPLE_SHARE) -> str:
     """The composed caption of a shot, worded by `rng`."""
     whole, own = worded(story, shot, rng, people_share)
     space = " " if rng.random() < 0.5 else ""  # people write both
     return compose_caption(whole + space, shot, own)
 
 
-def worded(story: Story, shot: int, rng: np.random.Generator, people_share: float) -> tuple[str, str]:
+def worded(story: WorldStory, shot: int, rng: np.random.Generator, people_share: float) -> tuple[str, str]:
     """The story's caption and a shot's, in one of `CAPTION_VARIANTS` ways of the grammar or of people."""
     whole, own = (int(variant) for variant in rng.integers(CAPTION_VARIANTS, size=2))
     if whole < people_share * CAPTION_VARIANTS:
@@ -133,7 +133,7 @@ def worded(story: Story, shot: int, rng: np.random.Generator, people_share: floa
 class _Rendered:
     """The footage of a story; a selector reads plain captions, the samples' are worded by `rng`."""
 
-    story: Story
+    story: WorldStory
     rng: np.random.Generator | None
     people_share: float
 

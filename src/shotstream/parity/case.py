@@ -28,7 +28,7 @@ ACCELERATOR_TOLERANCE = 1e-3
 BFLOAT16_TOLERANCE = 2e-2
 COARSE_BFLOAT16_TOLERANCE = 6e-2
 """For codec and text encoder: on the recorded ones, rounding the weights alone costs 3.3e-2 and 2.4e-2."""
-LEVELS = 255
+PIXEL_LEVELS = 255
 TEXT_ENCODER_KEYS = {"vocab": "vocab_size", "dim_attn": "attention_dim", "dim_ffn": "ffn_dim"}
 """Keys of the text encoder's recorded configuration that have another name here."""
 
@@ -129,7 +129,9 @@ class Golden:
 
     def compare_frames(self, name: str, got: Tensor, expected: Tensor) -> CaseResult:
         """Whether uint8 frames are the recorded ones up to one level (more where the tolerance is more)."""
-        return self.compare(name, got, expected, tolerance=max(1 / LEVELS, self.coarse_tolerance), scale=LEVELS)
+        return self.compare(
+            name, got, expected, tolerance=max(1 / PIXEL_LEVELS, self.coarse_tolerance), scale=PIXEL_LEVELS
+        )
 
     def _config(self, folder: str) -> dict[str, Any]:
         return read_json(self.directory / folder / "config.json")

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from shotstream.bench.decoder_fidelity import relative_error
+from shotstream.bench.decoder_fidelity import relative_norm_error
 from shotstream.bench.machine import Machine, timed
 from shotstream.bench.timing import Spread
 from shotstream.core.atomic_files import write_json
@@ -32,13 +32,13 @@ from shotstream.weights.build import ModelComponents
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 """Relative error up to which both computed the same: rounding adds up over a shot's forwards."""
-PARTS = ("context", "shot", "decode")
+STAGES = ("context", "shot", "decode")
 REACH = 1000
 """Characters of what a process said last that are worth showing."""
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ShotTensors:
     """A shot's context pixels [1, 6, 3, h, w], captions [1, 2, l, e], noise [chunk, step, f, k, y, x]."""
 
     pixels: Tensor
@@ -57,7 +57,7 @@ class Side:
     @classmethod
     def of(cls, attention: str, times: Sequence[Mapping[str, float]], frames: int) -> "Side":
         """From the times of several shots."""
-        seconds = {part: spread for part in PARTS if (spread := Spread.of([shot[part] for shot in times]))}
+        seconds = {part: spread for part in STAGES if (spread := Spread.of([shot[part] for shot in times]))}
         return cls(attention, seconds, frames / sum(spread.median for spread in seconds.values()))
 
 
@@ -101,7 +101,10 @@ def compare(parts: ModelComponents, checkout: Path, *, chunks: int, shots: int, 
     attention, times, made = run_theirs(parts, checkout, inputs, sampler, warmup + shots)
     ours = Side.of(parts.transformer.kernel.name, own_times[warmup:], frames)
     theirs = Side.of(attention, times[warmup:], frames)
-    latents_error, pixels_error = relative_error(latents, made["latents"]), relative_error(pixels, made["pixels"])
+    latents_error, pixels_error = (
+        relative_norm_error(latents, made["latents"]),
+        relative_norm_error(pixels, made["pixels"]),
+    )
     return Versus(
         Machine.here(weight.device),
         str(weight.dtype).removeprefix("torch."),
@@ -131,7 +134,7 @@ def check_comparable(config: ModelConfig) -> None:
         )
 
 
-def make_inputs(config: ModelConfig, chunks: int, seed: int = 0) -> Inputs:
+def make_inputs(config: ModelConfig, chunks: int, seed: int = 0) -> ShotTensors:
     """Random ones; the second half of each caption is padding."""
     source = torch.Generator().manual_seed(seed)
     size, text = config.video, config.text_encoder
@@ -140,11 +143,11 @@ def make_inputs(config: ModelConfig, chunks: int, seed: int = 0) -> Inputs:
     captions[:, :, text.text_len // 2 :] = 0
     noise = (chunks, steps, CHUNK_LATENTS, config.transformer.in_dim, size.latent_height, size.latent_width)
     pixels = torch.rand(1, CONTEXT_LATENTS, 3, size.height, size.width, generator=source) * 2 - 1
-    return Inputs(pixels, captions, torch.randn(noise, generator=source))
+    return ShotTensors(pixels, captions, torch.randn(noise, generator=source))
 
 
 @torch.inference_mode()
-def make_ours(parts: ModelComponents, inputs: Inputs, sampler: Sampler) -> tuple[dict[str, float], Tensor, Tensor]:
+def make_ours(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler) -> tuple[dict[str, float], Tensor, Tensor]:
     """Seconds of each part, latents and pixels of one shot by this engine."""
     device = parts.transformer.patch_embedding.weight.device
     chunks, latents = len(inputs.noise), latents_of_chunks(len(inputs.noise))
@@ -176,11 +179,11 @@ def make_ours(parts: ModelComponents, inputs: Inputs, sampler: Sampler) -> tuple
     decoded, decode_s = timed(decode, device)
     if parts.graphs is not None and recorded is not None:
         parts.graphs.give_back(size, recorded)
-    return dict(zip(PARTS, (context_s, shot_s, decode_s), strict=True)), made, decoded
+    return dict(zip(STAGES, (context_s, shot_s, decode_s), strict=True)), made, decoded
 
 
 def run_theirs(
-    parts: ModelComponents, checkout: Path, inputs: Inputs, sampler: Sampler, runs: int
+    parts: ModelComponents, checkout: Path, inputs: ShotTensors, sampler: Sampler, runs: int
 ) -> tuple[str, list[dict[str, float]], dict[str, Tensor]]:
     """The attention that the published code used, its times, and its result.
 
@@ -199,7 +202,7 @@ def run_theirs(
         return result["attention"], result["seconds"], load_file(job / reference_runner.OUTPUTS)
 
 
-def write_job(parts: ModelComponents, inputs: Inputs, sampler: Sampler, runs: int, job: Path) -> None:
+def write_job(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler, runs: int, job: Path) -> None:
     """What the runner needs: shapes in the published code's words, weights, and what a shot is made from."""
     shape, codec, weight = parts.config.transformer, parts.codec, parts.transformer.patch_embedding.weight
     assert isinstance(codec, WanVAE), "checked before"

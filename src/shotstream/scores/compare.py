@@ -7,7 +7,7 @@ from html import escape
 from shotstream.bench.charts import WIDTH, svg
 from shotstream.core.errors import InputError
 from shotstream.scores.intervals import Estimate, Share, in_points, paired_difference
-from shotstream.scores.reports import Report, pool, same_stories
+from shotstream.scores.reports import ScoreReport, pool, same_stories
 
 STYLE = """
 svg { --ink: #1d2126; --soft: #5c636c; --line: #d0cec6; font: 13px system-ui, sans-serif; }
@@ -31,11 +31,11 @@ class Column:
     """One model of a comparison: its reports, one a seed of its training, and all of them as one."""
 
     name: str
-    reports: tuple[Report, ...]
-    whole: Report
+    reports: tuple[ScoreReport, ...]
+    whole: ScoreReport
 
     @classmethod
-    def of(cls, name: str, reports: Sequence[Report]) -> "Column":
+    def of(cls, name: str, reports: Sequence[ScoreReport]) -> "Column":
         """The column of a model of that name."""
         return cls(name, tuple(reports), pool(reports))
 
@@ -97,11 +97,11 @@ def _asked(column: Column) -> str:
     asked: Mapping[str, object] = column.whole.asked
     shots = f" of {asked['shots']} shots" if asked.get("shots") else ""
     runs = f", {len(column.reports)} runs" if len(column.reports) > 1 else ""
-    wording = f", {asked['wording']}" if asked.get("wording") else ""
-    return f"{asked.get('stories')}{shots}{wording}{runs}"
+    phrasing = f", {asked['phrasing']}" if asked.get("phrasing") else ""
+    return f"{asked.get('stories')}{shots}{phrasing}{runs}"
 
 
-def _difference(one: Report, other: Report, name: str) -> str:
+def _difference(one: ScoreReport, other: ScoreReport, name: str) -> str:
     """A figure of one report less that of another, in points."""
     if name not in one.figures:
         return ""

@@ -20,9 +20,9 @@ from shotstream.data.storyworld import shot_of_story
 from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, clean_from_velocity
 from shotstream.model.velocity import Conditions, predict_teacher_forced_velocity, predict_velocity
 from shotstream.scores.intervals import Estimate, ratio_estimate
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 
-LEVELS = (0.5, 0.75, 0.9, 1.0)
+NOISE_LEVELS = (0.5, 0.75, 0.9, 1.0)
 """Noise levels that the shipped sampler goes through."""
 CHUNKS = 2
 """Length of the shots: a first chunk, which has the context alone, and one that follows another."""
@@ -45,7 +45,7 @@ class StoryErrors:
 
 
 def denoising_errors(
-    model: Model, stories: Sequence[Story], levels: Sequence[float] = LEVELS, context: str | None = None
+    model: Model, stories: Sequence[WorldStory], levels: Sequence[float] = NOISE_LEVELS, context: str | None = None
 ) -> Iterator[StoryErrors]:
     """The errors in every story, each of two shots or more; of a model that makes shots whole, in both directions.
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from shotstream.core.atomic_files import write_json
 from shotstream.core.errors import InputError
 from shotstream.scores.intervals import Estimate, Share, mean_estimate, ratio_estimate
-from shotstream.scores.story_scores import KEPT, Scores
+from shotstream.scores.story_scores import KEPT_PREFIX, Scores
 from shotstream.scores.walks import Walk, crossing, mean_gap
 
 CUT_ACCURACY = "shot cut accuracy"
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Report:
+class ScoreReport:
     """The figures of one model. `asked` says what was evaluated, as plain data.
 
     `shares` are of right answers; `means` have a value a story, `ratios` (made, true) a shot. `halves` are the shares
@@ -38,9 +38,9 @@ class Report:
     by_story: tuple[Mapping[str, Share], ...] = ()
 
     @classmethod
-    def of(cls, scores: Scores, asked: Mapping[str, Any]) -> "Report":
+    def of(cls, scores: Scores, asked: Mapping[str, Any]) -> "ScoreReport":
         """The report of scores."""
-        kept = {KEPT + trait: share for trait, share in scores.kept.items()}
+        kept = {KEPT_PREFIX + trait: share for trait, share in scores.kept.items()}
         cuts = {"cuts found": scores.cuts.found, "cuts that were wanted": scores.cuts.wanted}
         return cls(
             asked,
@@ -82,14 +82,14 @@ class Report:
         return [Walk(made, true) for made, true in self.ratios[DISTANCE]]
 
 
-def pool(reports: Sequence[Report]) -> Report:
+def pool(reports: Sequence[ScoreReport]) -> ScoreReport:
     """Several reports as one of all their stories; it has what was asked of the first.
 
     Where all told as many stories these are the same ones, and `by_story` has each with the answers of all reports.
     """
     first = reports[0]
     alike = all(same_stories(first, one) for one in reports)
-    return Report(
+    return ScoreReport(
         first.asked,
         _merge((one.shares for one in reports), _sum),
         _merge((one.means for one in reports), lambda values: sum(values, ())),
@@ -100,13 +100,13 @@ def pool(reports: Sequence[Report]) -> Report:
     )
 
 
-def same_stories(one: Report, other: Report) -> bool:
+def same_stories(one: ScoreReport, other: ScoreReport) -> bool:
     """Whether two reports are of the same stories: as many of as many shots, which begin at the same seed."""
     asked = [(report.asked.get("stories"), report.asked.get("shots"), len(report.by_story)) for report in (one, other)]
     return asked[0] == asked[1] and bool(one.by_story)
 
 
-def write_report(path: Path, report: Report) -> None:
+def write_report(path: Path, report: ScoreReport) -> None:
     """Writes a report as JSON.
 
     Raises:
@@ -126,7 +126,7 @@ def write_report(path: Path, report: Report) -> None:
     write_json(path, data)
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> ScoreReport:
     """A report as `write_report` writes it.
 
     Raises:
@@ -134,7 +134,7 @@ def read_report(path: Path) -> Report:
     """
     try:
         data = json.loads(path.read_text(encoding="utf8"))
-        return Report(
+        return ScoreReport(
             data["asked"],
             {name: _read_share(share) for name, share in data["shares"].items()},
             {name: tuple(mean["values"]) for name, mean in data["means"].items()},

@@ -1,4 +1,4 @@
-"""Samples of a model in training: a fixed set of stories, as videos and one sheet, and the judge's scores of them."""
+"""Generate sample videos of a model in training: a fixed set of stories, one contact sheet, and their scores."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,17 +29,17 @@ def story_sheet(stories: Sequence[Sequence[Frames]]) -> Frame:
 
 
 def sample_world(model: Model, directory: Path, stories: int) -> Mapping[str, float]:
-    """Makes held-out StoryWorld stories, writes them, and gives the judge's scores by trait, in [0, 1]."""
+    """Makes held-out StoryWorld stories, writes them, and gives the trait reader's scores by trait, in [0, 1]."""
     made = [make_story(model, story, seed=seed) for seed, story in enumerate(held_out_stories(stories, SAMPLE_STORIES))]
     write_samples(directory, [story.shots for story in made])
     scores = score_stories(TraitReader.load(), made)
-    rates = {f"judge/{trait}": share.rate for trait, share in scores.visible.items()}
-    kept = {f"judge/kept_{trait}": share.rate for trait, share in scores.kept.items() if share.total}
-    return {**rates, **kept, "judge/cut_accuracy": scores.cuts.accuracy.value}
+    rates = {f"reader/{trait}": share.rate for trait, share in scores.visible.items()}
+    kept = {f"reader/kept_{trait}": share.rate for trait, share in scores.kept.items() if share.total}
+    return {**rates, **kept, "reader/cut_accuracy": scores.cuts.accuracy.value}
 
 
 def sample_scripts(model: Model, directory: Path, scripts: Sequence[Script]) -> Mapping[str, float]:
-    """Makes stories of scripts and writes them; there is no judge for them, and no scores."""
+    """Makes stories of scripts and writes them; scripts have no ground truth, so there are no scores."""
     made = []
     for seed, script in enumerate(scripts):
         with model.story(script.global_caption, seed=seed) as story:

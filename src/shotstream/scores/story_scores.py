@@ -1,4 +1,4 @@
-"""How well a model does what scripts ask, read by StoryWorld's judge on stories no model was trained on."""
+"""How well a model does what scripts ask, read by StoryWorld's trait reader on stories no model was trained on."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -14,12 +14,12 @@ from shotstream.scores.cuts import Cuts, score_cuts
 from shotstream.scores.intervals import Share
 from shotstream.scores.walks import Walk, measure_walk
 from shotstream.world.phrasing import Phrasing, captions_in
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.trait_reader import TraitReader, score_memory, score_shot
 from shotstream.world.traits import HIDDEN_TRAITS
 
-KEPT = "kept: "
+KEPT_PREFIX = "kept: "
 _Answers = defaultdict[str, list[bool]]
 
 
@@ -27,7 +27,7 @@ _Answers = defaultdict[str, list[bool]]
 class ScoredStory:
     """One story as it was made: its ground truth and the frames of its shots."""
 
-    story: Story
+    story: WorldStory
     shots: tuple[Frames, ...]
 
 
@@ -50,22 +50,22 @@ class Scores:
     by_story: tuple[Mapping[str, Share], ...] = ()
 
 
-def held_out_stories(count: int, first: int = 0, shots: int | None = None) -> list[Story]:
+def held_out_stories(count: int, first: int = 0, shots: int | None = None) -> list[WorldStory]:
     """Stories whose seeds no training run draws, of so many shots each; None: 2 to 5."""
     return [sample_story(TRAINING_SEEDS + first + index, shots=shots) for index in range(count)]
 
 
 def make_story(
     model: Model,
-    story: Story,
+    story: WorldStory,
     *,
     seed: int,
     sampler: SamplerConfig | None = None,
     context: str | None = None,
-    wording: Phrasing = "grammar",
+    phrasing: Phrasing = "grammar",
 ) -> ScoredStory:
-    """What the model makes of a story's captions in a wording; the other arguments are those of `Model.story`."""
-    whole, texts = captions_in(wording, story)
+    """What the model makes of a story's captions in a phrasing; the other arguments are those of `Model.story`."""
+    whole, texts = captions_in(phrasing, story)
     with model.story(whole, seed=seed, sampler=sampler, context=context) as made:
         shots = [
             np.concatenate(list(made.shot(text, shot.chunks))) for text, shot in zip(texts, story.shots, strict=True)
@@ -74,12 +74,12 @@ def make_story(
 
 
 def score_stories(
-    judge: TraitReader, stories: Iterable[ScoredStory], watch: Callable[[ScoredStory], None] | None = None
+    reader: TraitReader, stories: Iterable[ScoredStory], watch: Callable[[ScoredStory], None] | None = None
 ) -> Scores:
     """Every shot read and scored; hidden traits count only where an earlier shot of the story has shown them."""
     tally = _Tally()
     for made in stories:
-        tally.add(judge, made)
+        tally.add(reader, made)
         if watch:
             watch(made)
     return tally.scores()
@@ -95,19 +95,19 @@ class _Tally:
     cuts: Cuts = field(default_factory=Cuts)
     walks: list[Walk] = field(default_factory=list)
 
-    def add(self, judge: TraitReader, made: ScoredStory) -> None:
-        readings, told = [judge.read(frames) for frames in made.shots], _Answers(list)
+    def add(self, reader: TraitReader, made: ScoredStory) -> None:
+        readings, told = [reader.read(frames) for frames in made.shots], _Answers(list)
         for index, kept in enumerate(score_memory(readings, made.story)):
             scores = score_shot(readings[index], made.story, index)
             visible = {trait: right for trait, right in scores.items() if trait not in HIDDEN_TRAITS}
             later = index > 0 and 2 * index >= len(readings) - 1
-            for name, right in (*visible.items(), *((KEPT + trait, right) for trait, right in kept.items())):
+            for name, right in (*visible.items(), *((KEPT_PREFIX + trait, right) for trait, right in kept.items())):
                 self.halves[later][name].append(right)
                 told[name].append(right)
             if index == len(self.by_shot):
                 self.by_shot.append([])
             self.by_shot[index].append(sum(visible.values()) / len(visible))
-            if walk := measure_walk(judge, readings[index], made.shots[index], made.story, index):
+            if walk := measure_walk(reader, readings[index], made.shots[index], made.story, index):
                 self.walks.append(walk)
         self.by_story.append({name: Share.of(answers) for name, answers in told.items()})
         self.cuts += score_cuts(made.shots)
@@ -117,8 +117,8 @@ class _Tally:
         halves = {name: (Share.of(first[name]), Share.of(second[name])) for name in dict.fromkeys([*first, *second])}
         whole = {name: one + other for name, (one, other) in halves.items()}
         return Scores(
-            {name: share for name, share in whole.items() if not name.startswith(KEPT)},
-            {name.removeprefix(KEPT): share for name, share in whole.items() if name.startswith(KEPT)},
+            {name: share for name, share in whole.items() if not name.startswith(KEPT_PREFIX)},
+            {name.removeprefix(KEPT_PREFIX): share for name, share in whole.items() if name.startswith(KEPT_PREFIX)},
             halves,
             tuple(map(tuple, self.by_shot)),
             self.cuts,

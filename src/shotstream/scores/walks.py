@@ -1,7 +1,7 @@
 """How far walkers get, measured from frames: a walk must cross the picture, not only move its legs.
 
-Heads are found by StoryWorld's judge in the fifth frame of a shot and in the fifth from its end. What stands in the
-world moves across the picture too when the camera does; so a walk is as long as it is across the picture or over the
+The trait reader finds heads in the fifth frame of a shot and in the fifth from its end. What stands in the world moves
+across the picture too when the camera does; so a walk is as long as it is across the picture or over the
 ground, whichever is less, in the direction that the caption names. How the camera moves is taken from the caption.
 """
 
@@ -14,9 +14,9 @@ from shotstream.core.video import Frames
 from shotstream.scores.intervals import Share
 from shotstream.world.framing import LENSES, WIDTH, pan_offset, zoom_at
 from shotstream.world.render import head_positions
-from shotstream.world.scene import Shot, Story
+from shotstream.world.scene import WorldShot, WorldStory
 from shotstream.world.trait_reader import ShotReading, TraitReader
-from shotstream.world.trait_reader_network import CLIP_FRAMES
+from shotstream.world.trait_reader_network import READER_FRAMES
 from shotstream.world.traits import SPECIES
 
 QUARTER = 0.25
@@ -37,7 +37,7 @@ class Walk:
 
 
 def measure_walk(
-    judge: TraitReader, reading: ShotReading, frames: Frames, story: Story, shot_index: int
+    reader: TraitReader, reading: ShotReading, frames: Frames, story: WorldStory, shot_index: int
 ) -> Walk | None:
     """The walk of a shot, from its frames.
 
@@ -47,7 +47,7 @@ def measure_walk(
     shot, (first, last) = story.shots[shot_index], measured_frames(len(frames))
     if shot.action not in WALKS or first == last:
         return None
-    columns = judge.head_columns(frames, (first, last))
+    columns = reader.head_columns(frames, (first, last))
     heads = [head_positions(story, shot_index, frame) for frame in (first, last)]
     made, true = [], []
     for one, (_, start), (_, end) in zip(story.cast_of(shot_index), *heads, strict=True):
@@ -60,17 +60,17 @@ def measure_walk(
 
 def measured_frames(frames: int) -> tuple[int, int]:
     """The first and the last frame of a shot that have four others on either side."""
-    return CLIP_FRAMES // 2, frames - 1 - CLIP_FRAMES // 2
+    return READER_FRAMES // 2, frames - 1 - READER_FRAMES // 2
 
 
-def walked(shot: Shot, start: tuple[int, float], end: tuple[int, float]) -> float:
+def walked(shot: WorldShot, start: tuple[int, float], end: tuple[int, float]) -> float:
     """How far a walker gets from one (frame, column) to another, as a share of the width; negative is the wrong way."""
     across, ground = end[1] - start[1], end[1] - standing(shot, start, end[0])
     side = WALKS[shot.action]
     return min(side * across, side * ground) / WIDTH
 
 
-def standing(shot: Shot, start: tuple[int, float], frame: int) -> float:
+def standing(shot: WorldShot, start: tuple[int, float], frame: int) -> float:
     """The column in which somebody who does not walk is seen in a later frame: the camera alone moves them."""
     lens, middle, (first, column) = LENSES[shot.framing], WIDTH / 2, start
     zooms = [zoom_at(lens, shot.camera, at) for at in (first, frame)]

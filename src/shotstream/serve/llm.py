@@ -16,7 +16,7 @@ from shotstream.core.errors import InputError
 from shotstream.serve.errors import RequestError
 from shotstream.story.script import DEFAULT_CHUNKS, Script, ScriptShot
 from shotstream.world.captions import suggest_next, traits_of_caption
-from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.traits import (
     ACCESSORIES,
     ACTIONS,
@@ -111,12 +111,12 @@ def suggest(global_caption: str, shots: Sequence[str], count: int = 3) -> tuple[
     place = cast(Place, said.get("place", ("forest",))[0])
     time = cast(Time, said.get("time", ("day",))[0])
     made = tuple(_as_shot(text, species) for text in shots) or (_as_shot("", species),)
-    return suggest_next(Story(characters, place, time, LANDMARKS[place], made, seed=len(shots)), count)
+    return suggest_next(WorldStory(characters, place, time, LANDMARKS[place], made, seed=len(shots)), count)
 
 
-def _as_shot(text: str, species: Sequence[Species]) -> Shot:
+def _as_shot(text: str, species: Sequence[Species]) -> WorldShot:
     said = traits_of_caption(text)
     who = tuple(index for index, kind in enumerate(species) if kind in said.get("species", ())) or (0,)
     framing = next((value for value in FRAMINGS if value in said.get("framing", ())), FRAMINGS[0])
     action = next((value for value in ACTIONS if value in said.get("action", ())), ACTIONS[0])
-    return Shot(who, framing, "still", action, DEFAULT_CHUNKS)
+    return WorldShot(who, framing, "still", action, DEFAULT_CHUNKS)

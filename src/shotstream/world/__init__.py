@@ -1,1 +1,1 @@
-"""StoryWorld: a procedural, seeded world with hidden traits, its captions and its judge."""
+"""StoryWorld: a procedural, seeded world with hidden traits, its captions and its trait reader."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shotstream.world.canvas import Box, Canvas, Ellipse, Limb, Part, Polygon
+from shotstream.world.canvas import Box, Canvas, Ellipse, FilledShape, Limb, Polygon
 from shotstream.world.palette import Ink
 from shotstream.world.traits import Accessory
 
@@ -29,7 +29,7 @@ def draw_accessory(canvas: Canvas, accessory: Accessory, face: Face, x: float, y
     canvas.draw(parts, Ink.LINE, line_px=max(1.0, canvas.scale * 0.5))
 
 
-def _hat(face: Face, x: float, y: float, turn: float) -> list[Part]:
+def _hat(face: Face, x: float, y: float, turn: float) -> list[FilledShape]:
     top, x = y + face.top - 1.2, x + turn * 0.3
     return [
         (Box(x - 4, top, x + 4, top + 6.5, 0.5), Ink.HAT),
@@ -38,7 +38,7 @@ def _hat(face: Face, x: float, y: float, turn: float) -> list[Part]:
     ]
 
 
-def _crown(face: Face, x: float, y: float, turn: float) -> list[Part]:
+def _crown(face: Face, x: float, y: float, turn: float) -> list[FilledShape]:
     top, x = y + face.top - 1.2, x + turn * 0.3
     points = [
         (Polygon(((x + peak - 2.4, top + 1.5), (x + peak + 2.4, top + 1.5), (x + peak * 1.15, top + 6.5))), Ink.GOLD)
@@ -47,7 +47,7 @@ def _crown(face: Face, x: float, y: float, turn: float) -> list[Part]:
     return [*points, (Box(x - 6, top, x + 6, top + 2.6), Ink.GOLD), (Ellipse(x, top + 1.4, 1.1), Ink.JEWEL)]
 
 
-def _bow(face: Face, x: float, y: float, turn: float) -> list[Part]:
+def _bow(face: Face, x: float, y: float, turn: float) -> list[FilledShape]:
     x, y = x + turn * 0.3, y + face.top + 1.0
     return [
         (Polygon(((x, y), (x - 6, y + 3.4), (x - 6, y - 3.0))), Ink.BOW),
@@ -56,9 +56,9 @@ def _bow(face: Face, x: float, y: float, turn: float) -> list[Part]:
     ]
 
 
-def _glasses(face: Face, x: float, y: float, turn: float) -> list[Part]:
+def _glasses(face: Face, x: float, y: float, turn: float) -> list[FilledShape]:
     x, y, radius = x + turn, y + face.eye_y, face.eye_radius + 1.1
-    parts: list[Part] = [(Limb(x - face.half_width, y + 0.4, x + face.half_width, y + 0.4, 0.4), Ink.LINE)]
+    parts: list[FilledShape] = [(Limb(x - face.half_width, y + 0.4, x + face.half_width, y + 0.4, 0.4), Ink.LINE)]
     for side in (-1, 1):
         parts += [
             (Ellipse(x + side * face.eye_x, y, radius), Ink.LINE),
@@ -68,7 +68,7 @@ def _glasses(face: Face, x: float, y: float, turn: float) -> list[Part]:
     return parts
 
 
-def _scarf(face: Face, x: float, y: float, turn: float) -> list[Part]:
+def _scarf(face: Face, x: float, y: float, turn: float) -> list[FilledShape]:
     y, width = y + face.neck, face.half_width
     tail = x + (3.4 if turn >= 0 else -3.4)
     return [

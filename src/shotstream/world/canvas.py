@@ -112,7 +112,7 @@ class Polygon:
         return inside
 
 
-Part = tuple[Shape, int]
+FilledShape = tuple[Shape, int]
 """A shape and the palette index it is filled with."""
 
 
@@ -134,7 +134,7 @@ class Canvas:
         mask = shape.covers(self.x[:, columns], self.y[rows], grow)
         self.pixels[rows, columns][mask] = ink
 
-    def draw(self, parts: Sequence[Part], outline: int | None = None, line_px: float = 1.0) -> None:
+    def draw(self, parts: Sequence[FilledShape], outline: int | None = None, line_px: float = 1.0) -> None:
         """Fills the parts in order, with an outline around all of them together where one is asked for."""
         if outline is not None:
             for shape, _ in parts:

@@ -1,6 +1,6 @@
 """Captions of StoryWorld: a grammar with several ways to say each visible trait, and its reading back.
 
-Accessory, pattern and layout are never named. Variant 0 is the plain wording; every other variant is another one.
+Accessory, pattern and layout are never named. Variant 0 is the plain phrasing; every other variant is another one.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from shotstream.core.rng import derive_seed
-from shotstream.world.scene import Shot, Story
+from shotstream.world.scene import WorldShot, WorldStory
 from shotstream.world.words import (
     ACTION_WORDS,
     CAMERA_WORDS,
@@ -42,7 +42,7 @@ STILL_SAID_PROBABILITY = 0.3
 COLOUR_SAID_PROBABILITY = 0.5
 
 
-def global_caption(story: Story, variant: int = 0) -> str:
+def global_caption(story: WorldStory, variant: int = 0) -> str:
     """Who is in the story, where and when. At most 20 words."""
     choose = _Chooser(story.seed, variant, "global")
     who = [
@@ -54,7 +54,7 @@ def global_caption(story: Story, variant: int = 0) -> str:
     return _sentence(template.format(who=" and ".join(who), place=place, time=time))
 
 
-def shot_caption(story: Story, shot_index: int, variant: int = 0) -> str:
+def shot_caption(story: WorldStory, shot_index: int, variant: int = 0) -> str:
     """Framing, who, action and camera of one shot. At most 20 words. Whoever is in it is named by species."""
     shot = story.shots[shot_index]
     choose = _Chooser(story.seed, variant, f"shot{shot_index}")
@@ -76,7 +76,7 @@ def shot_caption(story: Story, shot_index: int, variant: int = 0) -> str:
     return f"{_sentence(caption)} {_sentence(camera + '.')}"
 
 
-def story_captions(story: Story, variant: int = 0) -> tuple[str, tuple[str, ...]]:
+def story_captions(story: WorldStory, variant: int = 0) -> tuple[str, tuple[str, ...]]:
     """The global caption and the caption of every shot."""
     return global_caption(story, variant), tuple(shot_caption(story, i, variant) for i in range(len(story.shots)))
 
@@ -129,20 +129,20 @@ def with_article(noun: str) -> str:
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def suggest_next(story: Story, count: int = 3) -> tuple[str, ...]:
+def suggest_next(story: WorldStory, count: int = 3) -> tuple[str, ...]:
     """Captions for a shot that could follow, each a new view of the same characters."""
     from_seed = _Chooser(story.seed, 1, f"next{len(story.shots)}")
     last, casts = story.shots[-1], [(index,) for index in range(len(story.characters))]
     suggestions: list[str] = []
     while len(suggestions) < count:
-        shot = Shot(
+        shot = WorldShot(
             cast=from_seed([*casts, tuple(range(len(story.characters)))]),
             framing=from_seed(tuple(FRAMING_WORDS)),
             camera=from_seed(tuple(CAMERA_WORDS)),
             action=from_seed(tuple(ACTION_WORDS)),
             chunks=last.chunks,
         )
-        followed = Story(story.characters, story.place, story.time, story.layout, (*story.shots, shot), story.seed)
+        followed = WorldStory(story.characters, story.place, story.time, story.layout, (*story.shots, shot), story.seed)
         caption = shot_caption(followed, len(story.shots))
         if (shot.cast, shot.framing) != (last.cast, last.framing) and caption not in suggestions:
             suggestions.append(caption)
@@ -159,7 +159,7 @@ class _Chooser:
         return options[0] if self.rng is None else options[int(self.rng.integers(len(options)))]
 
     def happens(self, probability: float) -> bool:
-        """Never in the plain wording."""
+        """Never in the plain phrasing."""
         return self.rng is not None and float(self.rng.random()) < probability
 
 

@@ -20,10 +20,10 @@ from shotstream.core.spec import FPS
 from shotstream.core.video import write_video
 from shotstream.world.captions import story_captions
 from shotstream.world.render import render_story
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 
 INDEX_NAME = "stories.csv"
-COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
+INDEX_COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Entry:
     global_caption: str
     shot_captions: tuple[str, ...]
     frame_ranges: tuple[tuple[int, int], ...]
-    truth: Story
+    truth: WorldStory
 
 
 def write_dataset(
-    stories: Iterable[Story],
+    stories: Iterable[WorldStory],
     directory: str | Path,
     caption_variant: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -49,7 +49,7 @@ def write_dataset(
     Args:
         stories: what to render, in order.
         directory: made where it is missing.
-        caption_variant: wording of the captions (0 is the plain one); None gives each story another.
+        caption_variant: phrasing of the captions (0 is the plain one); None gives each story another.
         progress: called with the number of stories done after each.
 
     Raises:
@@ -58,7 +58,7 @@ def write_dataset(
     directory = make_directory(Path(directory))
     rows = io.StringIO()
     table = csv.writer(rows, lineterminator="\n")
-    table.writerow(COLUMNS)
+    table.writerow(INDEX_COLUMNS)
     for number, story in enumerate(stories):
         name = f"story{number:06d}"
         variant = number + 1 if caption_variant is None else caption_variant
@@ -72,7 +72,7 @@ def write_dataset(
     return path
 
 
-def frame_ranges(story: Story) -> tuple[tuple[int, int], ...]:
+def frame_ranges(story: WorldStory) -> tuple[tuple[int, int], ...]:
     """Start (in) and end (out) of every shot in the story's video."""
     return tuple(pairwise(accumulate((shot.frames for shot in story.shots), initial=0)))
 
@@ -91,7 +91,7 @@ def read_dataset(directory: str | Path) -> list[Entry]:
         return [_read_entry(directory, row) for row in csv.DictReader(file)]
 
 
-def _write_story(story: Story, directory: Path, name: str, variant: int) -> None:
+def _write_story(story: WorldStory, directory: Path, name: str, variant: int) -> None:
     global_caption, shots = story_captions(story, variant)
     captions = {"global_caption": global_caption} | {f"shot{i}": text for i, text in enumerate(shots, start=1)}
     write_video(directory / f"{name}.mp4", render_story(story), FPS)
@@ -100,8 +100,10 @@ def _write_story(story: Story, directory: Path, name: str, variant: int) -> None
 
 
 def _read_entry(directory: Path, row: dict[str, str]) -> Entry:
-    if any(row.get(column) is None for column in COLUMNS):
-        raise InputError(f"expected the columns {', '.join(COLUMNS)} in {directory / INDEX_NAME}; got {sorted(row)}")
+    if any(row.get(column) is None for column in INDEX_COLUMNS):
+        raise InputError(
+            f"expected the columns {', '.join(INDEX_COLUMNS)} in {directory / INDEX_NAME}; got {sorted(row)}"
+        )
     json_path = directory / row["json_path"]
     captions = json.loads(json_path.read_text())
     truth = json_path.with_suffix(".truth.json")
@@ -112,5 +114,5 @@ def _read_entry(directory: Path, row: dict[str, str]) -> Entry:
         global_caption=captions["global_caption"],
         shot_captions=tuple(captions[f"shot{number}"] for number in range(1, count + 1)),
         frame_ranges=tuple((start, end) for start, end in json.loads(row["frame_number"])),
-        truth=Story.from_dict(json.loads(truth.read_text()), truth.name),
+        truth=WorldStory.from_dict(json.loads(truth.read_text()), truth.name),
     )

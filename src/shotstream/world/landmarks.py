@@ -2,21 +2,21 @@
 
 import math
 
-from shotstream.world.canvas import Box, Ellipse, Limb, Part, Polygon
+from shotstream.world.canvas import Box, Ellipse, FilledShape, Limb, Polygon
 from shotstream.world.palette import Ink
 
 
-def landmark_parts(name: str) -> list[Part]:
+def landmark_parts(name: str) -> list[FilledShape]:
     """The flat parts a landmark is drawn with, back to front; about 28 units wide and 34 high."""
     return LANDMARK_PARTS[name]
 
 
-def _triangle(x: float, base: float, half: float, height: float, ink: Ink) -> Part:
+def _triangle(x: float, base: float, half: float, height: float, ink: Ink) -> FilledShape:
     return Polygon(((x - half, base), (x + half, base), (x, base + height))), ink
 
 
-def _conifer(layers: int, half: float, ink: Ink, lit: Ink) -> list[Part]:
-    parts: list[Part] = [(Box(-2, 0, 2, 7), Ink.WOOD)]
+def _conifer(layers: int, half: float, ink: Ink, lit: Ink) -> list[FilledShape]:
+    parts: list[FilledShape] = [(Box(-2, 0, 2, 7), Ink.WOOD)]
     for layer in range(layers):
         width, base = half * (1 - 0.22 * layer), 5 + 8.5 * layer
         parts.append(_triangle(0, base, width, 15, ink))
@@ -24,7 +24,7 @@ def _conifer(layers: int, half: float, ink: Ink, lit: Ink) -> list[Part]:
     return parts
 
 
-def _oak() -> list[Part]:
+def _oak() -> list[FilledShape]:
     return [
         (Box(-2.5, 0, 2.5, 16), Ink.WOOD),
         (Ellipse(-7, 18, 8), Ink.LEAF),
@@ -34,7 +34,7 @@ def _oak() -> list[Part]:
     ]
 
 
-def _mushroom() -> list[Part]:
+def _mushroom() -> list[FilledShape]:
     return [
         (Box(-5, 0, 5, 18, 2), Ink.PLASTER),
         (Ellipse(0, 17, 15, 14), Ink.ROOF),
@@ -47,15 +47,15 @@ def _mushroom() -> list[Part]:
     ]
 
 
-def _palm() -> list[Part]:
+def _palm() -> list[FilledShape]:
     crown = [(Limb(2, 28, 2 + dx, 28 + dy, 2.2), ink) for dx, dy, ink in (
         (-12, -4, Ink.LEAF), (12, -4, Ink.LEAF), (-9, 4, Ink.LEAF_LIGHT), (9, 4, Ink.LEAF_LIGHT), (0, 6, Ink.LEAF),
     )]  # fmt: skip
     return [(Limb(-2, 1, 0, 14, 2), Ink.WOOD), (Limb(0, 14, 2, 28, 1.6), Ink.WOOD), *crown]
 
 
-def _parasol() -> list[Part]:
-    dome: list[Part] = [
+def _parasol() -> list[FilledShape]:
+    dome: list[FilledShape] = [
         (Ellipse(0, 16, 15, 11), Ink.CLOTH),
         (Ellipse(0, 16, 9, 11), Ink.PLASTER),
         (Ellipse(0, 16, 4, 11), Ink.CLOTH),
@@ -64,8 +64,8 @@ def _parasol() -> list[Part]:
     return [*dome, (Box(-1, 0, 1, 16), Ink.WOOD), (Box(5, 0, 14, 3, 1), Ink.WATER)]
 
 
-def _lighthouse() -> list[Part]:
-    tower: list[Part] = [
+def _lighthouse() -> list[FilledShape]:
+    tower: list[FilledShape] = [
         (Polygon(((-6, 0), (6, 0), (4, 26), (-4, 26))), Ink.PLASTER),
         (Polygon(((-5.4, 7), (5.4, 7), (4.9, 13), (-4.9, 13))), Ink.ROOF),
         (Polygon(((-4.5, 19), (4.5, 19), (4.0, 25), (-4.0, 25))), Ink.ROOF),
@@ -73,7 +73,7 @@ def _lighthouse() -> list[Part]:
     return [*tower, (Box(-5, 25, 5, 27), Ink.STEEL), (Box(-3, 27, 3, 32), Ink.WINDOW), _triangle(0, 32, 5, 5, Ink.ROOF)]
 
 
-def _house() -> list[Part]:
+def _house() -> list[FilledShape]:
     return [
         (Box(6, 18, 9, 29), Ink.STONE_DARK),
         (Box(-11, 0, 11, 16), Ink.PLASTER),
@@ -84,8 +84,8 @@ def _house() -> list[Part]:
     ]
 
 
-def _windmill() -> list[Part]:
-    sails: list[Part] = [
+def _windmill() -> list[FilledShape]:
+    sails: list[FilledShape] = [
         (Limb(0, 23, 13 * math.cos(turn), 23 + 13 * math.sin(turn), 1.7), Ink.PLASTER)
         for turn in (math.pi / 4 + quarter * math.pi / 2 for quarter in range(4))
     ]
@@ -98,7 +98,7 @@ def _windmill() -> list[Part]:
     ]
 
 
-def _church() -> list[Part]:
+def _church() -> list[FilledShape]:
     return [
         (Box(-2, 0, 13, 13), Ink.PLASTER),
         (Polygon(((-3, 12), (14, 12), (11, 19), (0, 19))), Ink.STEEL),
@@ -109,7 +109,7 @@ def _church() -> list[Part]:
     ]
 
 
-def _cactus() -> list[Part]:
+def _cactus() -> list[FilledShape]:
     return [
         (Limb(0, 0, 0, 27, 3.6), Ink.LEAF),
         (Limb(0, 10, -9, 11, 2.4), Ink.LEAF),
@@ -120,11 +120,11 @@ def _cactus() -> list[Part]:
     ]
 
 
-def _pyramid() -> list[Part]:
+def _pyramid() -> list[FilledShape]:
     return [_triangle(0, 0, 19, 28, Ink.STONE), (Polygon(((4, 0), (19, 0), (0, 28))), Ink.STONE_DARK)]
 
 
-def _arch() -> list[Part]:
+def _arch() -> list[FilledShape]:
     return [
         (Box(-14, 0, 14, 26, 6), Ink.ROOF),
         (Box(-14, 0, 14, 8), Ink.ROOF),
@@ -134,7 +134,7 @@ def _arch() -> list[Part]:
     ]
 
 
-def _tent() -> list[Part]:
+def _tent() -> list[FilledShape]:
     return [
         _triangle(0, 0, 17, 24, Ink.CLOTH),
         (Polygon(((4, 0), (17, 0), (0, 24))), Ink.ROOF),
@@ -142,7 +142,7 @@ def _tent() -> list[Part]:
     ]
 
 
-def _sailing_boat() -> list[Part]:
+def _sailing_boat() -> list[FilledShape]:
     return [
         (Polygon(((-13, 9), (13, 9), (9, 3), (-9, 3))), Ink.WOOD),
         (Box(-0.8, 9, 0.8, 34), Ink.WOOD),
@@ -151,13 +151,15 @@ def _sailing_boat() -> list[Part]:
     ]
 
 
-def _tower() -> list[Part]:
-    windows: list[Part] = [(Box(x, y, x + 3, y + 3.5), Ink.WINDOW) for x in (-6.5, -1.5, 3.5) for y in (6, 13, 20, 27)]
+def _tower() -> list[FilledShape]:
+    windows: list[FilledShape] = [
+        (Box(x, y, x + 3, y + 3.5), Ink.WINDOW) for x in (-6.5, -1.5, 3.5) for y in (6, 13, 20, 27)
+    ]
     return [(Box(-9, 0, 9, 35), Ink.STEEL), (Box(-1, 35, 1, 41), Ink.STEEL), *windows]
 
 
-def _fountain() -> list[Part]:
-    jets: list[Part] = [
+def _fountain() -> list[FilledShape]:
+    jets: list[FilledShape] = [
         (Ellipse(0, 17, 10.5, 11), Ink.WATER),
         (Ellipse(0, 17, 5, 8), Ink.PLASTER),
         (Box(-11, 6, 11, 15), Ink.NOTHING),
@@ -171,9 +173,9 @@ def _fountain() -> list[Part]:
     ]
 
 
-def _ferris_wheel() -> list[Part]:
+def _ferris_wheel() -> list[FilledShape]:
     centre = 20.0
-    parts: list[Part] = [
+    parts: list[FilledShape] = [
         (Limb(0, centre, -8, 0, 1.2), Ink.STONE_DARK),
         (Limb(0, centre, 8, 0, 1.2), Ink.STONE_DARK),
     ]
@@ -184,7 +186,7 @@ def _ferris_wheel() -> list[Part]:
     return parts + [(Ellipse(x, y, 3.0), Ink.ROOF if i % 2 else Ink.WINDOW) for i, (x, y) in enumerate(ring)]
 
 
-LANDMARK_PARTS: dict[str, list[Part]] = {
+LANDMARK_PARTS: dict[str, list[FilledShape]] = {
     "pine": _conifer(3, 13, Ink.LEAF, Ink.LEAF_LIGHT),
     "oak": _oak(),
     "mushroom": _mushroom(),

@@ -5,7 +5,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 from shotstream.world.traits import Colour, Place, Time
 
 Rgb = tuple[int, int, int]
@@ -175,7 +175,7 @@ CHARACTER_TINTS: dict[Time, tuple[float, float, float]] = {
 }
 
 
-def palette_of(story: Story) -> NDArray[np.uint8]:
+def palette_of(story: WorldStory) -> NDArray[np.uint8]:
     """The colours of a story's pictures, `[256, 3]`, by `Ink`."""
     palette = np.zeros((256, 3), dtype=np.float64)
     palette[Ink.SKY_TOP : Ink.SKY_BOTTOM + 1] = SKIES[story.time]

@@ -18,14 +18,14 @@ from shotstream.world.captions import (
     story_captions,
     with_article,
 )
-from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.traits import Action
 from shotstream.world.words import ACTION_WORDS, Phrases, Vocabulary, both_forms, vocabulary
 
 T = TypeVar("T")
 
 Phrasing = Literal["grammar", "people"]
-WORDINGS: tuple[Phrasing, ...] = get_args(Phrasing)
+PHRASINGS: tuple[Phrasing, ...] = get_args(Phrasing)
 
 FURTHER_WORDS: Mapping[str, Mapping[str, Phrases]] = {
     "species": {
@@ -90,12 +90,12 @@ TWO_SENTENCES_PROBABILITY = 0.3
 BARE_PROBABILITY = 0.5
 
 
-def captions_in(wording: Phrasing, story: Story) -> tuple[str, tuple[str, ...]]:
+def captions_in(phrasing: Phrasing, story: WorldStory) -> tuple[str, tuple[str, ...]]:
     """The global caption and those of the shots: the grammar's plain ones, or as people write."""
-    return story_captions(story) if wording == "grammar" else people_captions(story)
+    return story_captions(story) if phrasing == "grammar" else people_captions(story)
 
 
-def people_captions(story: Story, variant: int = 0) -> tuple[str, tuple[str, ...]]:
+def people_captions(story: WorldStory, variant: int = 0) -> tuple[str, tuple[str, ...]]:
     """Reworded captions with one typo a sentence, half of the stories in lower case without punctuation.
 
     Pure: the same story and variant give the same text.
@@ -106,7 +106,7 @@ def people_captions(story: Story, variant: int = 0) -> tuple[str, tuple[str, ...
     return typed(mistype(whole, rng)), tuple(typed(mistype(shot, rng)) for shot in shots)
 
 
-def reworded_captions(story: Story, variant: int = 0) -> tuple[str, tuple[str, ...]]:
+def reworded_captions(story: WorldStory, variant: int = 0) -> tuple[str, tuple[str, ...]]:
     """Captions that name what the grammar's do, spelt well: words of both lists, any order, slips of number."""
     rng = _rng("rewording", story, variant)
     return _whole(story, rng), tuple(_shot(shot, story.cast_of(i), rng) for i, shot in enumerate(story.shots))
@@ -147,7 +147,7 @@ def _mistype_one(sentence: str, rng: np.random.Generator) -> str:
     return sentence[: word.start()] + _pick(rng, slips(word.group())) + sentence[word.end() :]
 
 
-def _whole(story: Story, rng: np.random.Generator) -> str:
+def _whole(story: WorldStory, rng: np.random.Generator) -> str:
     said = people_vocabulary()
     who = [
         with_article(f"{_pick(rng, said['colour'][one.colour])} {_pick(rng, said['species'][one.species])}")
@@ -161,7 +161,7 @@ def _whole(story: Story, rng: np.random.Generator) -> str:
     return _joined(clauses, rng)
 
 
-def _shot(shot: Shot, cast: Sequence[Character], rng: np.random.Generator) -> str:
+def _shot(shot: WorldShot, cast: Sequence[Character], rng: np.random.Generator) -> str:
     said = people_vocabulary()
     who = " and ".join(_someone(one, said, rng) for one in cast)
     one_does = (len(cast) == 1) != (rng.random() < NUMBER_SLIP_PROBABILITY)
@@ -189,5 +189,5 @@ def _pick(rng: np.random.Generator, options: Sequence[T]) -> T:
     return options[int(rng.integers(len(options)))]
 
 
-def _rng(purpose: str, story: Story, variant: int) -> np.random.Generator:
+def _rng(purpose: str, story: WorldStory, variant: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed("wording", purpose, story.seed, variant))

@@ -12,7 +12,7 @@ from shotstream.world.canvas import Ellipse, Indices
 from shotstream.world.framing import HEIGHT, LENSES, TILE_PX, WIDTH, pan_offset, walk_px, zoom_at
 from shotstream.world.palette import Ink, palette_of
 from shotstream.world.poses import Pose, lift_px, pose_at
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 from shotstream.world.scenery import Scenery, draw_scenery
 from shotstream.world.sprites import HEAD_Y, draw_character
 
@@ -23,13 +23,13 @@ BLINK_EVERY_FRAMES, BLINK_FRAMES = 48, 4
 """Nobody blinks in the first eight frames of a shot."""
 
 
-def render_story(story: Story) -> Iterator[Frames]:
+def render_story(story: WorldStory) -> Iterator[Frames]:
     """The frames of every shot, shot by shot."""
     for shot_index in range(len(story.shots)):
         yield render_shot(story, shot_index)
 
 
-def render_shot(story: Story, shot_index: int) -> Frames:
+def render_shot(story: WorldStory, shot_index: int) -> Frames:
     """All frames of a shot, `[12 chunks - 3, 80, 128, 3]`.
 
     Raises:
@@ -39,7 +39,7 @@ def render_shot(story: Story, shot_index: int) -> Frames:
     return render_frames(story, shot_index, range(story.shots[shot_index].frames))
 
 
-def render_frames(story: Story, shot_index: int, frame_indices: Sequence[int]) -> Frames:
+def render_frames(story: WorldStory, shot_index: int, frame_indices: Sequence[int]) -> Frames:
     """Some frames of a shot, `[k, 80, 128, 3]`: the same pixels as `render_shot` has there, without making the rest.
 
     An index may lie beyond the shot's length: it shows how the shot would go on.
@@ -65,7 +65,7 @@ def soften(frames: Frames) -> Frames:
     return ((columns + 8) >> 4).astype(np.uint8)
 
 
-def visible_slots(story: Story, shot_index: int, least: float = 0.35) -> tuple[bool, ...]:
+def visible_slots(story: WorldStory, shot_index: int, least: float = 0.35) -> tuple[bool, ...]:
     """Whether each slot's landmark can be seen in a shot: at least that share of it, at the best moment of three.
 
     Raises:
@@ -84,7 +84,7 @@ def visible_slots(story: Story, shot_index: int, least: float = 0.35) -> tuple[b
     return tuple(share >= least for share in seen)
 
 
-def head_positions(story: Story, shot_index: int, frame: int) -> tuple[tuple[float, float], ...]:
+def head_positions(story: WorldStory, shot_index: int, frame: int) -> tuple[tuple[float, float], ...]:
     """Row and column of the middle of each head in one frame, in pixels, in the order of the cast.
 
     Raises:
@@ -95,7 +95,7 @@ def head_positions(story: Story, shot_index: int, frame: int) -> tuple[tuple[flo
     return tuple(stage.head(position, frame) for position in range(len(stage.shot.cast)))
 
 
-def _check_shot(story: Story, shot_index: int) -> None:
+def _check_shot(story: WorldStory, shot_index: int) -> None:
     if not 0 <= shot_index < len(story.shots):
         raise InputError(f"expected a shot index from 0 to {len(story.shots) - 1}, got {shot_index}")
 
@@ -103,7 +103,7 @@ def _check_shot(story: Story, shot_index: int) -> None:
 class _Stage:
     """What one shot's frames share: scenery, who stands where, and every drawing made so far."""
 
-    def __init__(self, story: Story, shot_index: int) -> None:
+    def __init__(self, story: WorldStory, shot_index: int) -> None:
         self.story = story
         self.shot = story.shots[shot_index]
         self.lens = LENSES[self.shot.framing]

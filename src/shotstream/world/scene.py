@@ -36,7 +36,7 @@ class Character:
 
 
 @dataclass(frozen=True)
-class Shot:
+class WorldShot:
     """One shot: `cast` holds indices into the story's characters; everybody in it does the one action."""
 
     cast: tuple[int, ...]
@@ -59,7 +59,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Story:
+class WorldStory:
     """One or two characters in one place at one time of day, over some shots.
 
     `layout` names the landmark in each of the three slots of the place (hidden); `seed` decides the rest of the
@@ -70,7 +70,7 @@ class Story:
     place: Place
     time: Time
     layout: tuple[str, str, str]
-    shots: tuple[Shot, ...]
+    shots: tuple[WorldShot, ...]
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class Story:
         return config.to_dict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], where: str = "story") -> "Story":
+    def from_dict(cls, data: Mapping[str, Any], where: str = "story") -> "WorldStory":
         """The inverse of `to_dict`.
 
         Raises:

@@ -10,7 +10,7 @@ from shotstream.world.canvas import Box, Canvas, Ellipse, Indices, Limb
 from shotstream.world.framing import HEIGHT, PAN_LIMIT_PX, SLOT_DISTANCE_PX, TILE_PX, WIDTH, Lens
 from shotstream.world.landmarks import landmark_parts
 from shotstream.world.palette import Ink
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 
 MARGIN = PAN_LIMIT_PX + 8
 """Pixels drawn beyond the picture on either side, for pans."""
@@ -48,7 +48,7 @@ def _window(layer: Indices, offset: float) -> Indices:
     return layer[:, left : left + WIDTH]
 
 
-def draw_scenery(story: Story, lens: Lens) -> Scenery:
+def draw_scenery(story: WorldStory, lens: Lens) -> Scenery:
     """The layers of a story's place as one framing sees it. All randomness comes from the story's seed."""
     rng = np.random.default_rng(derive_seed("scenery", story.seed))
     details = rng.random(32)
@@ -60,7 +60,7 @@ def _layer(lens: Lens) -> Canvas:
     return Canvas(HEIGHT, WIDTH + 2 * MARGIN, lens.scenery_scale, (lens.horizon_row, MARGIN + WIDTH / 2))
 
 
-def _draw_sky(story: Story, details: NDArray[np.float64]) -> Indices:
+def _draw_sky(story: WorldStory, details: NDArray[np.float64]) -> Indices:
     """Four flat bands, sun or moon, clouds or stars: the same in every framing."""
     canvas = Canvas(HEIGHT, WIDTH, 1.0, (HEIGHT, 0))
     for top, ink in ((0, Ink.SKY_TOP), (13, Ink.SKY_HIGH), (26, Ink.SKY_LOW), (38, Ink.SKY_BOTTOM)):
@@ -83,7 +83,7 @@ def _draw_sky(story: Story, details: NDArray[np.float64]) -> Indices:
     return canvas.pixels
 
 
-def _draw_hills(story: Story, lens: Lens, details: NDArray[np.float64]) -> Indices:
+def _draw_hills(story: WorldStory, lens: Lens, details: NDArray[np.float64]) -> Indices:
     """Two ridges whose shape belongs to the place."""
     canvas = _layer(lens)
     x = canvas.x[0]
@@ -95,7 +95,7 @@ def _draw_hills(story: Story, lens: Lens, details: NDArray[np.float64]) -> Indic
 
 
 def _profile(
-    story: Story, ridge: int, x: NDArray[np.float64], details: NDArray[np.float64]
+    story: WorldStory, ridge: int, x: NDArray[np.float64], details: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | float]:
     """Height of a ridge above the horizon at each x, and how thick its lighter top is, in units."""
     near = ridge == 1
@@ -121,7 +121,7 @@ def _profile(
     return (4 + 1.5 * waves if near else 10 + 3 * waves), 0.0 if near else 2.0
 
 
-def _draw_land(story: Story, lens: Lens, details: NDArray[np.float64]) -> tuple[Indices, Indices]:
+def _draw_land(story: WorldStory, lens: Lens, details: NDArray[np.float64]) -> tuple[Indices, Indices]:
     """Ground in three bands, the three landmarks, a few tufts; and where the landmarks are."""
     canvas, slots = _layer(lens), np.zeros_like(_layer(lens).pixels)
     depth = HEIGHT - lens.horizon_row

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from shotstream.world.accessories import Face, draw_accessory
-from shotstream.world.canvas import Box, Canvas, Ellipse, Grid, Indices, Limb, Mask, Part, Polygon
+from shotstream.world.canvas import Box, Canvas, Ellipse, FilledShape, Grid, Indices, Limb, Mask, Polygon
 from shotstream.world.palette import INKS_A_CHARACTER, Ink
 from shotstream.world.poses import Pose
 from shotstream.world.scene import Character
@@ -84,7 +84,7 @@ class _Figure:
         limb = Ink.METAL if robot else Ink.BEAK if owl else self.body
         y, trunk = 7.6 - self.sunk, 6.6 if self.character.species == "bear" else 5.6
         spread = self.pose.stride * 2.6
-        legs: list[Part] = [
+        legs: list[FilledShape] = [
             (Limb(-2.8, 4 - self.sunk, -2.8 - spread, 1.6, 1.7), limb),
             (Limb(2.8, 4 - self.sunk, 2.8 + spread, 1.6, 1.7), limb),
         ]
@@ -117,7 +117,7 @@ class _Figure:
             reach = 7.6 if angle > 90 else 5.6
             hand = (x + side * reach * float(np.sin(turn)), y - reach * float(np.cos(turn)))
             owl, robot = self.character.species == "owl", self.character.species == "robot"
-            parts: list[Part] = [(Limb(x, y, *hand, 2.4 if owl else 1.7), Ink.METAL if robot else self.body)]
+            parts: list[FilledShape] = [(Limb(x, y, *hand, 2.4 if owl else 1.7), Ink.METAL if robot else self.body)]
             if not owl:
                 parts.append((Ellipse(*hand, 1.9), self.pale))
             self.canvas.draw(parts, Ink.LINE, self.line_px)
@@ -127,7 +127,7 @@ class _Figure:
         if self.pose.melon:
             x, y = self.pose.turn * 2.4, self.head_y - 5.4
             y -= 0.0 if self.pose.mouth_open else 1.2
-            slice_of_melon: list[Part] = [
+            slice_of_melon: list[FilledShape] = [
                 (Polygon(((x - 5.4, y + 2.6), (x + 5.4, y + 2.6), (x + 2.6, y - 2.6), (x - 2.6, y - 2.6))), Ink.RIND),
                 (Polygon(((x - 4.0, y + 2.6), (x + 4.0, y + 2.6), (x + 1.8, y - 1.2), (x - 1.8, y - 1.2))), Ink.MELON),
             ]
@@ -135,7 +135,7 @@ class _Figure:
         side = 1 if self.pose.turn >= 0 else -1
         for letter in range(self.pose.dreams):
             x, y, size = side * (10.4 + 3.2 * letter), self.head_y + 3.0 + 6.5 * letter, 1.8 + 0.6 * letter
-            strokes: list[Part] = [
+            strokes: list[FilledShape] = [
                 (Limb(x - size, y + size, x + size, y + size, 0.55), Ink.SLEEP),
                 (Limb(x + size, y + size, x - size, y - size, 0.55), Ink.SLEEP),
                 (Limb(x - size, y - size, x + size, y - size, 0.55), Ink.SLEEP),
@@ -148,7 +148,7 @@ class _Figure:
             mask = _pattern_mask(self.character.pattern, self.canvas.x - x, self.canvas.y - y)
             self.canvas.pixels[(self.canvas.pixels == coat) & mask] = self.mark
 
-    def _tail(self) -> list[Part]:
+    def _tail(self) -> list[FilledShape]:
         side = -1 if self.pose.turn >= 0 else 1
         if self.character.species == "fox":
             return [
@@ -180,35 +180,35 @@ class _Figure:
         ink = Ink.GLOWING if self.character.species == "robot" and lid is None else Ink.PUPIL
         for side in (-1, 1):
             x = self.pose.turn + side * face.eye_x
-            parts: list[Part] = [(Limb(x - 1.7, y - 0.4, x + 1.7, y - 0.4, 0.5), ink)]
+            parts: list[FilledShape] = [(Limb(x - 1.7, y - 0.4, x + 1.7, y - 0.4, 0.5), ink)]
             if lid is not None:
                 parts.insert(0, (Ellipse(x, y, face.eye_radius + 0.4), lid))
             self.canvas.draw(parts)
 
 
-Head = tuple[list[Part], list[Part], list[Part]]
+HeadDrawing = tuple[list[FilledShape], list[FilledShape], list[FilledShape]]
 """Ears, skull and features."""
 
 
-def _mouth(figure: _Figure, x: float, y: float) -> list[Part]:
+def _mouth(figure: _Figure, x: float, y: float) -> list[FilledShape]:
     if figure.pose.mouth_open:
         return [(Ellipse(x, y - 0.6, 1.3, 1.2), Ink.JEWEL)]
     return [(Limb(x - 1, y, x + 1, y, 0.4), Ink.NOSE)]
 
 
-def _fox(figure: _Figure) -> Head:
+def _fox(figure: _Figure) -> HeadDrawing:
     y, x = figure.head_y, figure.pose.turn
-    ears: list[Part] = []
+    ears: list[FilledShape] = []
     for side in (-1, 1):
         ears += [
             (Polygon(((side * 8.2, y + 2), (side * 1.6, y + 5), (side * 7.6, y + 12.5))), figure.head),
             (Polygon(((side * 6.9, y + 5), (side * 4.2, y + 6), (side * 7.0, y + 10.2))), Ink.LINE),
         ]
-    skull: list[Part] = [
+    skull: list[FilledShape] = [
         (Ellipse(0, y + 0.4, 8.4, 6.2), figure.head),
         (Polygon(((-8.4, y), (8.4, y), (x, y - 7.4))), figure.head),
     ]
-    features: list[Part] = [
+    features: list[FilledShape] = [
         (Polygon(((x - 6.4, y - 1.6), (x - 1.4, y - 0.6), (x, y - 6.8))), figure.pale),
         (Polygon(((x + 6.4, y - 1.6), (x + 1.4, y - 0.6), (x, y - 6.8))), figure.pale),
         (Ellipse(x, y - 3.8, 2.8, 2.6), figure.pale),
@@ -217,15 +217,15 @@ def _fox(figure: _Figure) -> Head:
     return ears, skull, features + ([(Ellipse(x, y - 5.4, 1.0, 1.0), Ink.JEWEL)] if figure.pose.mouth_open else [])
 
 
-def _rabbit(figure: _Figure) -> Head:
+def _rabbit(figure: _Figure) -> HeadDrawing:
     y, x = figure.head_y, figure.pose.turn
-    ears: list[Part] = []
+    ears: list[FilledShape] = []
     for side in (-1, 1):
         foot, tip = side * 2.8, side * 4.2 - 0.6 * x
         ears.append((Limb(foot, y + 5, tip, y + 14.5, 2.2), figure.head))
         ears.append((Limb(foot, y + 7, tip, y + 14, 0.9), Ink.CHEEK))
-    skull: list[Part] = [(Ellipse(0, y, 7.4, 6.8), figure.head)]
-    features: list[Part] = [
+    skull: list[FilledShape] = [(Ellipse(0, y, 7.4, 6.8), figure.head)]
+    features: list[FilledShape] = [
         (Ellipse(x, y - 3.2, 3.6, 2.8), figure.pale),
         (Ellipse(x, y - 1.8, 1.3, 0.9), Ink.CHEEK),
         *_mouth(figure, x, y - 3.6),
@@ -234,14 +234,14 @@ def _rabbit(figure: _Figure) -> Head:
     return ears, skull, features
 
 
-def _bear(figure: _Figure) -> Head:
+def _bear(figure: _Figure) -> HeadDrawing:
     y, x = figure.head_y, figure.pose.turn
-    ears: list[Part] = []
+    ears: list[FilledShape] = []
     for side in (-1, 1):
         ears.append((Ellipse(side * 6.6, y + 6.2, 3.4), figure.head))
         ears.append((Ellipse(side * 6.6, y + 6.2, 1.7), figure.pale))
-    skull: list[Part] = [(Ellipse(0, y, 9.0, 7.4), figure.head)]
-    features: list[Part] = [
+    skull: list[FilledShape] = [(Ellipse(0, y, 9.0, 7.4), figure.head)]
+    features: list[FilledShape] = [
         (Ellipse(x * 1.2, y - 3.0, 4.2, 3.2), figure.pale),
         (Ellipse(x * 1.3, y - 1.4, 2.2, 1.4), Ink.NOSE),
         *_mouth(figure, x * 1.2, y - 4.4),
@@ -249,11 +249,11 @@ def _bear(figure: _Figure) -> Head:
     return ears, skull, features
 
 
-def _frog(figure: _Figure) -> Head:
+def _frog(figure: _Figure) -> HeadDrawing:
     y, x = figure.head_y, figure.pose.turn
-    ears: list[Part] = [(Ellipse(x + side * 5.2, y + 4.6, 3.6), figure.head) for side in (-1, 1)]
-    skull: list[Part] = [(Ellipse(0, y - 0.6, 10.0, 6.0), figure.head)]
-    features: list[Part] = [
+    ears: list[FilledShape] = [(Ellipse(x + side * 5.2, y + 4.6, 3.6), figure.head) for side in (-1, 1)]
+    skull: list[FilledShape] = [(Ellipse(0, y - 0.6, 10.0, 6.0), figure.head)]
+    features: list[FilledShape] = [
         (Ellipse(x - 6.8, y - 1.6, 1.6, 1.1), Ink.CHEEK),
         (Ellipse(x + 6.8, y - 1.6, 1.6, 1.1), Ink.CHEEK),
         (Limb(x - 4.8, y - 3.0, x + 4.8, y - 3.0, 0.6), Ink.NOSE),
@@ -263,33 +263,33 @@ def _frog(figure: _Figure) -> Head:
     return ears, skull, features
 
 
-def _owl(figure: _Figure) -> Head:
+def _owl(figure: _Figure) -> HeadDrawing:
     y, x = figure.head_y, figure.pose.turn
-    ears: list[Part] = [
+    ears: list[FilledShape] = [
         (Polygon(((side * 8.6, y + 1), (side * 2.0, y + 6), (side * 8.8, y + 9.6))), figure.head) for side in (-1, 1)
     ]
-    skull: list[Part] = [(Ellipse(0, y - 0.4, 8.6, 7.4), figure.head)]
-    features: list[Part] = [(Ellipse(x + side * 3.7, y + 1.0, 4.3), figure.pale) for side in (-1, 1)]
+    skull: list[FilledShape] = [(Ellipse(0, y - 0.4, 8.6, 7.4), figure.head)]
+    features: list[FilledShape] = [(Ellipse(x + side * 3.7, y + 1.0, 4.3), figure.pale) for side in (-1, 1)]
     beak = -4.6 if figure.pose.mouth_open else -3.6
     features.append((Polygon(((x - 1.8, y - 0.6), (x + 1.8, y - 0.6), (x, y + beak))), Ink.BEAK))
     return ears, skull, features
 
 
-def _robot(figure: _Figure) -> Head:
+def _robot(figure: _Figure) -> HeadDrawing:
     y, x = figure.head_y, figure.pose.turn
-    ears: list[Part] = [
+    ears: list[FilledShape] = [
         (Limb(0, y + 6, 0, y + 10, 0.7), Ink.METAL),
         (Ellipse(0, y + 11, 1.8), Ink.JEWEL),
         (Box(-9.8, y - 2.5, 9.8, y + 2.5, 1.0), Ink.METAL),
     ]
-    skull: list[Part] = [(Box(-8.2, y - 6.6, 8.2, y + 6.6, 2.0), figure.head)]
-    features: list[Part] = [(Box(x * 0.6 - 6.0, y - 2.4, x * 0.6 + 6.0, y + 3.4, 1.4), Ink.PUPIL)]
+    skull: list[FilledShape] = [(Box(-8.2, y - 6.6, 8.2, y + 6.6, 2.0), figure.head)]
+    features: list[FilledShape] = [(Box(x * 0.6 - 6.0, y - 2.4, x * 0.6 + 6.0, y + 3.4, 1.4), Ink.PUPIL)]
     mouth = 1.6 if figure.pose.mouth_open else 0.6
     features.append((Box(x - 2.6, y - 4.4 - mouth / 2, x + 2.6, y - 4.4 + mouth / 2), Ink.NOSE))
     return ears, skull, features
 
 
-HEADS: dict[Species, Callable[[_Figure], Head]] = {
+HEADS: dict[Species, Callable[[_Figure], HeadDrawing]] = {
     "fox": _fox,
     "rabbit": _rabbit,
     "bear": _bear,

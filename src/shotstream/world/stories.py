@@ -4,7 +4,7 @@ import numpy as np
 
 from shotstream.core.rng import derive_seed
 from shotstream.core.spec import MAX_CHUNKS
-from shotstream.world.scene import Character, Shot, Story
+from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.traits import (
     ACCESSORIES,
     ACTIONS,
@@ -28,7 +28,7 @@ TOGETHER_PROBABILITY = 0.45
 """How often a shot of a story with two characters shows both."""
 
 
-def sample_story(seed: int, shots: int | None = None, chunks: int | None = None) -> Story:
+def sample_story(seed: int, shots: int | None = None, chunks: int | None = None) -> WorldStory:
     """The story of that seed.
 
     Args:
@@ -42,12 +42,12 @@ def sample_story(seed: int, shots: int | None = None, chunks: int | None = None)
     left, centre, right = (LANDMARKS[place][rng.integers(3)] for _ in SLOTS)
     time = TIMES[rng.integers(len(TIMES))]
     count = int(rng.integers(MIN_SHOTS, MAX_SHOTS + 1)) if shots is None else shots
-    made: list[Shot] = []
+    made: list[WorldShot] = []
     while len(made) < count:
         shot = _sample_shot(rng, len(characters), chunks)
         if not made or _is_a_new_view(made[-1], shot):
             made.append(shot)
-    return Story(characters, place, time, (left, centre, right), tuple(made), seed)
+    return WorldStory(characters, place, time, (left, centre, right), tuple(made), seed)
 
 
 def _sample_characters(rng: np.random.Generator) -> tuple[Character, ...]:
@@ -65,12 +65,12 @@ def _sample_characters(rng: np.random.Generator) -> tuple[Character, ...]:
     )
 
 
-def _sample_shot(rng: np.random.Generator, characters: int, chunks: int | None) -> Shot:
+def _sample_shot(rng: np.random.Generator, characters: int, chunks: int | None) -> WorldShot:
     weights = np.array(CHUNK_WEIGHTS) / sum(CHUNK_WEIGHTS)
     drawn_chunks = int(rng.choice(np.arange(1, MAX_CHUNKS + 1), p=weights))
     together = characters == 2 and rng.random() < TOGETHER_PROBABILITY
     cast = (0, 1) if together else (int(rng.integers(characters)),)
-    return Shot(
+    return WorldShot(
         cast=cast,
         framing=FRAMINGS[rng.integers(len(FRAMINGS))],
         camera=CAMERAS[rng.integers(len(CAMERAS))],
@@ -80,6 +80,6 @@ def _sample_shot(rng: np.random.Generator, characters: int, chunks: int | None) 
     )
 
 
-def _is_a_new_view(before: Shot, after: Shot) -> bool:
+def _is_a_new_view(before: WorldShot, after: WorldShot) -> bool:
     """Whether a cut between the two shows: somebody else, or another framing."""
     return (before.cast, before.framing) != (after.cast, after.framing)

@@ -1,4 +1,4 @@
-"""The judge: reads every trait of a shot from its frames, and says which of them are right."""
+"""Read every trait of a shot from its frames with a small network, and compare them with the ground truth."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from torch import Tensor
 from shotstream.core.errors import InputError
 from shotstream.world.framing import HEIGHT, WIDTH
 from shotstream.world.render import visible_slots
-from shotstream.world.scene import Character, Story
+from shotstream.world.scene import Character, WorldStory
 from shotstream.world.trait_reader_network import (
     ALL_LANDMARKS,
-    CLIP_FRAMES,
     CLIP_OFFSETS,
     MAP_HEIGHT,
     MAP_STRIDE,
     MAP_WIDTH,
+    READER_FRAMES,
     TraitReaderNetwork,
     pixels_of_clips,
 )
@@ -96,7 +96,7 @@ class TraitReader:
 
     @classmethod
     def load(cls, device: torch.device | str = "cpu", path: str | Path | None = None) -> "TraitReader":
-        """The judge with its weights; None takes those of the package.
+        """The trait reader with its weights; None takes those of the package.
 
         Raises:
             InputError: there is no such file, or it holds something else.
@@ -105,16 +105,20 @@ class TraitReader:
             source = own if path is None else Path(path)
             if not source.is_file():
                 raise InputError(
-                    f"expected the judge's weights at {source}; make them: 'shotstream world train-trait-reader'"
+                    f"expected the trait reader's weights at {source}; make them: 'shotstream world train-trait-reader'"
                 )
             try:
                 weights = load_file(source)
             except SafetensorError as error:
-                raise InputError(f"expected the judge's weights in {source}, got no safetensors: {error}") from error
+                raise InputError(
+                    f"expected the trait reader's weights in {source}, got no safetensors: {error}"
+                ) from error
         network = TraitReaderNetwork()
         expected = {name: value.shape for name, value in network.state_dict().items()}
         if expected != {name: value.shape for name, value in weights.items()}:
-            raise InputError(f"expected the judge's weights in {source}, got other tensors; train the judge again")
+            raise InputError(
+                f"expected the trait reader's weights in {source}, got other tensors; train the trait reader again"
+            )
         network.load_state_dict(weights)
         return cls(network, device)
 
@@ -140,7 +144,7 @@ class TraitReader:
             InputError: too few frames, or of another size or kind.
         """
         _check_frames(frames)
-        looked = self._look(frames, [middle - CLIP_FRAMES // 2 for middle in middles])["where"].softmax(-1)
+        looked = self._look(frames, [middle - READER_FRAMES // 2 for middle in middles])["where"].softmax(-1)
         columns = looked.unflatten(-1, (MAP_HEIGHT, MAP_WIDTH)).sum(-2).cpu().numpy()
         return columns @ (MAP_STRIDE * (np.arange(MAP_WIDTH, dtype=np.float32) + 0.5))
 
@@ -155,14 +159,14 @@ class TraitReader:
 def _check_frames(frames: NDArray[np.uint8]) -> None:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (HEIGHT, WIDTH, 3):
         raise InputError(f"expected uint8 frames [n, {HEIGHT}, {WIDTH}, 3], got {frames.dtype} {frames.shape}")
-    if len(frames) < CLIP_FRAMES:
-        raise InputError(f"expected at least {CLIP_FRAMES} frames of a shot, got {len(frames)}")
+    if len(frames) < READER_FRAMES:
+        raise InputError(f"expected at least {READER_FRAMES} frames of a shot, got {len(frames)}")
 
 
 def clip_starts(frames: int) -> list[int]:
     """Where the clips begin that a shot of so many frames is read from: evenly spread, no more than four."""
-    last = frames - CLIP_FRAMES
-    return np.linspace(0, last, min(MAX_CLIPS, 1 + last // (CLIP_FRAMES - 1))).round().astype(int).tolist()
+    last = frames - READER_FRAMES
+    return np.linspace(0, last, min(MAX_CLIPS, 1 + last // (READER_FRAMES - 1))).round().astype(int).tolist()
 
 
 def _reading(logits: Mapping[str, Tensor]) -> ShotReading:
@@ -193,7 +197,7 @@ def _likeliest(values: Sequence[str], chances: NDArray[np.float32]) -> Read:
     return Read(values[best], float(chances[best]))
 
 
-def score_shot(reading: ShotReading, story: Story, shot_index: int) -> dict[str, bool]:
+def score_shot(reading: ShotReading, story: WorldStory, shot_index: int) -> dict[str, bool]:
     """Which traits of a shot are as the ground truth says.
 
     `species`: exactly the wanted characters are there. `colour`, `accessory`, `pattern`: right for every wanted
@@ -217,7 +221,7 @@ def score_shot(reading: ShotReading, story: Story, shot_index: int) -> dict[str,
     return scores
 
 
-def score_memory(readings: Sequence[ShotReading], story: Story) -> list[dict[str, bool]]:
+def score_memory(readings: Sequence[ShotReading], story: WorldStory) -> list[dict[str, bool]]:
     """Whether each shot keeps the hidden traits as an earlier shot first showed them.
 
     A made video may give the fox any hat, but must then keep it. So the ground truth only says who is in a shot and
@@ -241,7 +245,7 @@ def score_memory(readings: Sequence[ShotReading], story: Story) -> list[dict[str
     return scores
 
 
-def _hidden_traits(reading: ShotReading, story: Story, shot_index: int) -> dict[tuple[str, str], str | None]:
+def _hidden_traits(reading: ShotReading, story: WorldStory, shot_index: int) -> dict[tuple[str, str], str | None]:
     """(trait, whose) -> value as read; None where a wanted character is not there."""
     shown: dict[tuple[str, str], str | None] = {}
     for one in story.cast_of(shot_index):

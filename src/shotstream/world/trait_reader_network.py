@@ -1,4 +1,4 @@
-"""The judge's network: a small convolutional reader of five frames.
+"""The trait reader's network: a small convolutional reader of five frames.
 
 One map of the picture is made from all five frames together, so that motion is seen. Every species looks at that map
 through its own attention and so finds its own character; no matching of characters is needed, because the two
@@ -28,7 +28,7 @@ from shotstream.world.traits import (
 
 CLIP_OFFSETS = (0, 2, 4, 6, 8)
 """Which of nine consecutive frames the network is shown: one period of every action."""
-CLIP_FRAMES = CLIP_OFFSETS[-1] + 1
+READER_FRAMES = CLIP_OFFSETS[-1] + 1
 ALL_LANDMARKS = tuple(name for names in LANDMARKS.values() for name in names)
 
 SHOT_HEADS: dict[str, int] = {

@@ -1,7 +1,7 @@
-"""Training of the judge on renders, and the table of what it reads right.
+"""Training of the trait reader on renders, and the table of what it reads right.
 
-Renders are made worse on purpose (blur, gamma, noise, lost detail in 8x8 blocks), so that the judge also reads the
-frames of a model.
+Renders are made worse on purpose (blur, gamma, noise, lost detail in 8x8 blocks), so that the trait reader also
+reads the frames of a model.
 """
 
 import math
@@ -23,16 +23,16 @@ from shotstream.core.atomic_files import write_bytes
 from shotstream.core.rng import derive_seed
 from shotstream.world.framing import HEIGHT, WIDTH
 from shotstream.world.render import head_positions, render_frames, render_shot, visible_slots
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.trait_reader import CHARACTER_VALUES, SHOT_VALUES, TraitReader, score_shot
 from shotstream.world.trait_reader_network import (
     ALL_LANDMARKS,
-    CLIP_FRAMES,
     CLIP_OFFSETS,
     MAP_HEIGHT,
     MAP_STRIDE,
     MAP_WIDTH,
+    READER_FRAMES,
     TraitReaderNetwork,
     half_weights,
     pixels_of_clips,
@@ -48,7 +48,7 @@ HELD_OUT_SEED = 1_000_000_000
 
 @dataclass(frozen=True)
 class TraitReaderTraining:
-    """How the judge is trained. The rate falls to nothing over the minutes given."""
+    """How the trait reader is trained. The rate falls to nothing over the minutes given."""
 
     minutes: float = 20.0
     seed: int = 0
@@ -67,7 +67,7 @@ class _Sample:
     labels: dict[str, NDArray[np.int64]]
 
 
-def labels_of(story: Story, shot_index: int) -> dict[str, NDArray[np.int64]]:
+def labels_of(story: WorldStory, shot_index: int) -> dict[str, NDArray[np.int64]]:
     """What the network should say of a shot: indices of values, -100 where nothing is asked."""
     shot, cast = story.shots[shot_index], story.cast_of(shot_index)
     truth: dict[str, str] = {"place": story.place, "time": story.time}
@@ -90,11 +90,11 @@ def train_trait_reader(
     progress: Callable[[float, float], None] | None = None,
     start: TraitReader | None = None,
 ) -> TraitReaderNetwork:
-    """A judge trained for that many minutes.
+    """A trait reader trained for that many minutes.
 
     Args:
         config: how.
-        start: a judge to train further; None begins anew.
+        start: a trait reader to train further; None begins anew.
         progress: called after every step with the share of the time that is over and the loss.
     """
     torch.manual_seed(config.seed)
@@ -138,12 +138,12 @@ def trait_reader_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> F
 
 
 def accuracy_table(
-    judge: TraitReader, seeds: Sequence[int], change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
+    reader: TraitReader, seeds: Sequence[int], change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
 ) -> dict[str, dict[str, float]]:
     """Share of shots in which each trait is read right: trait -> framing (or "all") -> share.
 
     Args:
-        judge: who reads.
+        reader: who reads.
         seeds: of the stories to read.
         change: done to the frames of each shot before they are read.
     """
@@ -152,7 +152,7 @@ def accuracy_table(
         story = sample_story(seed)
         for shot_index, shot in enumerate(story.shots):
             frames = render_shot(story, shot_index)
-            reading = judge.read(frames if change is None else change(frames))
+            reading = reader.read(frames if change is None else change(frames))
             for trait, right in score_shot(reading, story, shot_index).items():
                 hits[trait][shot.framing].append(right)
                 hits[trait]["all"].append(right)
@@ -193,16 +193,16 @@ def _samples(config: TraitReaderTraining, rng: np.random.Generator) -> Iterator[
         story = sample_story(int(rng.integers(HELD_OUT_SEED)))
         for shot_index, shot in enumerate(story.shots):
             labels = labels_of(story, shot_index)
-            starts = rng.integers(0, shot.frames - CLIP_FRAMES + 1, config.clips_a_shot)
+            starts = rng.integers(0, shot.frames - READER_FRAMES + 1, config.clips_a_shot)
             indices = [int(start) + offset for start in starts for offset in CLIP_OFFSETS]
             frames = render_frames(story, shot_index, indices)
             clips = frames.reshape(config.clips_a_shot, len(CLIP_OFFSETS), *frames.shape[1:])
             for clip, start in zip(clips, starts, strict=True):
-                where = _head_cells(story, shot_index, int(start) + CLIP_FRAMES // 2)
+                where = _head_cells(story, shot_index, int(start) + READER_FRAMES // 2)
                 yield _Sample(clip, {**labels, "where": where})
 
 
-def _head_cells(story: Story, shot_index: int, frame: int) -> NDArray[np.int64]:
+def _head_cells(story: WorldStory, shot_index: int, frame: int) -> NDArray[np.int64]:
     """The place on the network's map where each species has its head, -100 where it is not there."""
     cells = np.full(len(SPECIES), IGNORED, dtype=np.int64)
     for one, (row, column) in zip(story.cast_of(shot_index), head_positions(story, shot_index, frame), strict=True):

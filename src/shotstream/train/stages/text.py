@@ -23,7 +23,7 @@ from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import TextTraining
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.weights.tokenizer import read_tokenizer, train_tokenizer
-from shotstream.world.scene import Story
+from shotstream.world.scene import WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import ACTIONS, CAMERAS, COLOURS, FRAMINGS, PLACES, SPECIES, TIMES
 
@@ -35,7 +35,7 @@ ABSENT = 0
 MOST_IN_A_SHOT = 2
 
 
-def trait_targets(story: Story, shot: int) -> list[int]:
+def trait_targets(story: WorldStory, shot: int) -> list[int]:
     """What a caption says, as class numbers, in the order of `QUERY_CLASSES`: place, time, framing, camera, action; for
     every species its colour in the story; for every species whether it is in the shot; then species and colour of the
     first in the shot, and of the second."""
