@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
-from shotstream.train.checkpoint import CHECKPOINTS, Trained, TrainState, find_checkpoints
+from shotstream.train.checkpoint import CHECKPOINTS, Trained, TrainState, find_checkpoints, read_weights
 from shotstream.train.config import LoopConfig, OptimizerConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import MAX_BAD_STEPS, NETWORK, Stage, train
@@ -234,6 +234,63 @@ def test_a_checkpoint_that_lacks_an_optimiser_or_an_average_is_refused(tmp_path:
     line.state.save(tmp_path / "optimiser", EXECUTION, keep=1)
     with pytest.raises(InputError, match=r"expected optimizers\.network\.weight\.\w+ .* lacks it"):
         Line(replace(CONFIG, ema_decay=0.0)).run(tmp_path / "optimiser")
+
+
+def cut_off(checkpoint: Path) -> None:
+    part = next(checkpoint.glob("*.distcp"))
+    part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+
+
+def lose_the_list(checkpoint: Path) -> None:
+    (checkpoint / ".metadata").unlink()
+
+
+def spoil_the_list(checkpoint: Path) -> None:
+    data = bytearray((checkpoint / ".metadata").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 40] = bytes(40)
+    (checkpoint / ".metadata").write_bytes(data)
+
+
+def flip_a_bit(checkpoint: Path) -> None:
+    part = next(checkpoint.glob("*.distcp"))
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+
+
+@pytest.mark.parametrize("spoil", [cut_off, flip_a_bit, lose_the_list, spoil_the_list])
+def test_the_checkpoint_before_a_damaged_one_is_used(
+    spoil: Callable[[Path], None],
+    tmp_path: Path,
+    whole: dict[str, Tensor],
+    contents: Contents,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    line = Line(replace(CONFIG, save_every_s=0.0, keep_checkpoints=2))
+    line.config = replace(line.config, steps=4)
+    line.run(tmp_path)
+    notes = tmp_path / CHECKPOINTS / "step-by-step notes.txt"
+    notes.write_text("a foreign file")
+    spoil(find_checkpoints(tmp_path)[-1])
+    assert len(read_weights(tmp_path, NETWORK)) == 2
+    assert Line().run(tmp_path)
+    assert_same(contents(tmp_path), whole)
+    assert saved_names(tmp_path) == ["step-00000003", "step-00000004.damaged", "step-00000008", notes.name]
+    said = [one.getMessage() for one in caplog.records if one.name.startswith("shotstream")]
+    assert len(said) == 2, "one warning each time it was read"
+    assert all("step-00000004" in line and "step-00000003, is used instead" in line for line in said)
+
+
+@pytest.mark.parametrize("spoil", [cut_off, lose_the_list])
+def test_where_no_checkpoint_can_be_read_the_advice_says_what_to_remove(
+    spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    Line().run(tmp_path)
+    for checkpoint in find_checkpoints(tmp_path):
+        spoil(checkpoint)
+    with pytest.raises(InputError, match=r"cannot read the checkpoint .*step-00000008: .*; .* or remove .* to train"):
+        Line().run(tmp_path)
+    assert saved_names(tmp_path) == ["step-00000000", "step-00000008"], "nothing is renamed where nothing can go on"
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

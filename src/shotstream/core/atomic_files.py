@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and file-system errors as one line a person can act on."""
 
 import errno
+import hashlib
 import json
 import os
 import secrets
@@ -93,6 +94,12 @@ def make_directory(path: Path) -> Path:
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_partials(directory: Path) -> None:

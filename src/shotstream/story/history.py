@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from shotstream.core.atomic_files import make_directory, remove_partials, write_bytes
+from shotstream.core.atomic_files import hash_file, make_directory, remove_partials, write_bytes
 from shotstream.core.background_writer import BackgroundVideoWriter
 from shotstream.core.errors import InputError
 from shotstream.core.images import write_png
@@ -39,7 +39,7 @@ from shotstream.story.record import (
 )
 from shotstream.story.script import Steer
 from shotstream.story.selectors import FrameRef, PastShot
-from shotstream.story.take_files import StoryFiles, hash_file
+from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import StoryTree, Take
 
 _log = logging.getLogger(__name__)

@@ -1,13 +1,12 @@
 """Where the takes and the cast of a story lie in its directory, and whether they are as they were written."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from shotstream.core.atomic_files import make_directory, writing
+from shotstream.core.atomic_files import hash_file, make_directory, writing
 from shotstream.story.record import RECORD_FILE, CastMember, StoryRecord, write_record
 from shotstream.story.take_tree import Take
 
@@ -67,12 +66,6 @@ class StoryFiles:
                 if path.stem in stems:
                     path.rename(aside / path.name)
         return aside
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_story(directory: Path) -> None:

@@ -4,13 +4,16 @@ Data, noise and noise levels are functions of the step and the part, so there is
 are PyTorch's distributed ones: written by any number of processes, read by any other number, on any device.
 """
 
+import json
+import logging
 import math
+import re
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -18,14 +21,21 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.tensor import DTensor
 
-from shotstream.core.atomic_files import PARTIAL_SUFFIX, make_directory, writing
+from shotstream.core.atomic_files import PARTIAL_SUFFIX, hash_file, make_directory, write_json, writing
 from shotstream.core.errors import InputError
 from shotstream.train.config import OptimizerConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.muon import Muon, is_hidden_matrix
 
-CHECKPOINTS, PREFIX = "checkpoints", "step-"
+CHECKPOINTS, PREFIX, CHECKSUMS = "checkpoints", "step-", "checksums.json"
 STEP, EMA, MEMORY = "step", "ema", "memory"
+T = TypeVar("T")
+_NAME = re.compile(rf"{PREFIX}\d{{8,}}", re.ASCII)
+_log = logging.getLogger(__name__)
+
+
+class DamagedCheckpointError(InputError):
+    """A checkpoint that cannot be read: a file of it is missing, cut off or changed."""
 
 
 class Trained:
@@ -142,6 +152,7 @@ class TrainState:
             with _saving(final):
                 dcp.save(state, checkpoint_id=partial)
                 if execution.main:
+                    write_json(partial / CHECKSUMS, {path.name: hash_file(path) for path in _data_files(partial)})
                     partial.rename(final)
                     for old in find_checkpoints(directory)[:-keep]:
                         old.rename(old.with_name(f".{old.name}{PARTIAL_SUFFIX}"))
@@ -154,6 +165,7 @@ class TrainState:
         """Continues from a checkpoint; of the memory, what belongs to `parts`.
 
         Raises:
+            DamagedCheckpointError: it cannot be read. The state may be half loaded then: load another checkpoint.
             InputError: it is of other networks.
         """
         stored = stored_tensors(path)
@@ -163,7 +175,8 @@ class TrainState:
             raise InputError(f"{path}: {found}; name another run")
         memory = {key: _empty(stored, key) for part in parts for key in stored if key.startswith(f"{MEMORY}.{part}.")}
         step = torch.zeros((), dtype=torch.long)
-        with _quiet():
+        with _reading(path):
+            _check_files(path)
             dcp.load({**state, **memory, STEP: step}, checkpoint_id=path)
         self.step, self.memory = int(step), {}
         for key, value in memory.items():
@@ -180,39 +193,87 @@ class TrainState:
 
 
 def find_checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints of a stage, oldest first."""
-    return sorted((directory / CHECKPOINTS).glob(f"{PREFIX}*"))
+    """List the checkpoints of a stage, oldest first. Other files beside them are left alone."""
+    found = (directory / CHECKPOINTS).glob(f"{PREFIX}*")
+    return sorted(path for path in found if _NAME.fullmatch(path.name) and path.is_dir())
+
+
+def read_newest(directory: Path, read: Callable[[Path], T], when_damaged: Callable[[Path], None] | None = None) -> T:
+    """Read the newest checkpoint of a stage that can be read, and warn about each newer one that cannot.
+
+    Args:
+        directory: of the stage; it has at least one checkpoint.
+        read: returns what is wanted of a checkpoint, or raises DamagedCheckpointError.
+        when_damaged: called with the path of each damaged checkpoint, once an older one was read.
+
+    Raises:
+        InputError: none of the checkpoints can be read.
+    """
+    damaged: list[tuple[Path, DamagedCheckpointError]] = []
+    for path in reversed(find_checkpoints(directory)):
+        try:
+            result = read(path)
+        except DamagedCheckpointError as error:
+            damaged.append((path, error))
+            continue
+        for bad, error in damaged:
+            _log.warning("%s; the checkpoint before it, %s, is used instead", error, path.name)
+            if when_damaged:
+                when_damaged(bad)
+        return result
+    raise InputError(
+        f"{damaged[0][1]}; {directory / CHECKPOINTS} has no other that can be read: put the files back from a copy, or "
+        f"remove {directory} to train the stage from its start"
+    )
+
+
+def set_damaged_aside(path: Path) -> None:
+    """Rename a damaged checkpoint to `NAME.damaged`, so that training can write that step again."""
+    aside = path.with_name(f"{path.name}.damaged")
+    if aside.exists():
+        shutil.rmtree(aside)
+    path.rename(aside)
 
 
 def read_weights(directory: Path, network: str, *, average: bool = True) -> dict[str, Tensor]:
     """What a stage has made so far, on the CPU: the weights of `network`, or the average where one is kept and wanted.
 
     Raises:
-        InputError: the stage has no checkpoint yet.
+        InputError: the stage has no checkpoint yet, or none that can be read.
     """
-    found = find_checkpoints(directory)
-    if not found:
+    if not find_checkpoints(directory):
         stage = directory.name
         raise InputError(f"{directory.parent} has no {stage} yet; run 'shotstream train {stage}' first")
-    stored = stored_tensors(found[-1])
-    averaged = average and any(key.startswith(f"{EMA}.") for key in stored)
-    prefix = f"{EMA}." if averaged else f"networks.{network}."
-    tensors = {key: _empty(stored, key) for key in stored if key.startswith(prefix)}
-    with _quiet():
-        dcp.load(tensors, checkpoint_id=found[-1])
-    return {key.removeprefix(prefix): value for key, value in tensors.items()}
+
+    def read(path: Path) -> dict[str, Tensor]:
+        stored = stored_tensors(path)
+        averaged = average and any(key.startswith(f"{EMA}.") for key in stored)
+        prefix = f"{EMA}." if averaged else f"networks.{network}."
+        tensors = {key: _empty(stored, key) for key in stored if key.startswith(prefix)}
+        with _reading(path):
+            _check_files(path)
+            dcp.load(tensors, checkpoint_id=path)
+        return {key.removeprefix(prefix): value for key, value in tensors.items()}
+
+    return read_newest(directory, read)
 
 
 def stored_tensors(path: Path) -> dict[str, TensorStorageMetadata]:
-    """Name, shape and type of every tensor in a checkpoint."""
-    entries = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
-    return {name: entry for name, entry in entries.items() if isinstance(entry, TensorStorageMetadata)}
+    """Name, shape and type of every tensor in a checkpoint.
+
+    Raises:
+        DamagedCheckpointError: its list of contents (the file `.metadata`) is missing or damaged.
+    """
+    with _reading(path):
+        entries = dcp.FileSystemReader(path).read_metadata().state_dict_metadata
+        return {name: entry for name, entry in entries.items() if isinstance(entry, TensorStorageMetadata)}
 
 
 def _remove_partials(directory: Path) -> None:
-    """Removes what was being written or removed when a run was killed."""
+    """Remove the checkpoints that were being written or removed when a run was killed, and no other file."""
     for partial in directory.glob(f".{PREFIX}*{PARTIAL_SUFFIX}"):
-        shutil.rmtree(partial)
+        if _NAME.fullmatch(partial.name[1 : -len(PARTIAL_SUFFIX)]) and partial.is_dir():
+            shutil.rmtree(partial)
 
 
 def _flat(state: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
@@ -270,6 +331,39 @@ def _system_error(error: BaseException) -> OSError | None:
     if covered is None and "inline_container" in str(error):
         return OSError("a part was not written whole")
     return covered
+
+
+def _data_files(checkpoint: Path) -> list[Path]:
+    return sorted(checkpoint.glob("*.distcp"))
+
+
+def _check_files(checkpoint: Path) -> None:
+    """Raise ValueError for a file that is not as it was written: PyTorch's reader does not notice a changed weight."""
+    if not (checkpoint / CHECKSUMS).is_file():
+        return
+    for name, expected in json.loads((checkpoint / CHECKSUMS).read_bytes()).items():
+        if hash_file(checkpoint / name) != expected:
+            raise ValueError(f"{name} is not as it was written")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Report any failure to read a checkpoint as DamagedCheckpointError; being out of memory is passed on as it is.
+
+    Damaged bytes can make the readers below (pickle, zip) raise almost any exception.
+    """
+    try:
+        with _quiet():
+            yield
+    except (Exception, dcp.api.CheckpointException) as error:
+        failures = error.failures.values() if isinstance(error, dcp.api.CheckpointException) else [(error, None)]
+        causes = [cause for cause, _ in failures]
+        if memory := next((one for one in causes if isinstance(one, MemoryError | torch.OutOfMemoryError)), None):
+            raise memory from error
+        reason = " ".join(str(causes[0] if causes else error).split())[:160]
+        if not (path / ".metadata").is_file():
+            reason = "its file .metadata is missing; it is hidden, and copies such as 'cp dir/*' leave it behind"
+        raise DamagedCheckpointError(f"cannot read the checkpoint {path}: {reason}") from error
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from shotstream.core.atomic_files import make_directory
 from shotstream.core.errors import InputError
-from shotstream.train.checkpoint import TrainState, find_checkpoints
+from shotstream.train.checkpoint import TrainState, find_checkpoints, read_newest, set_damaged_aside
 from shotstream.train.config import LoopConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.metrics_log import MetricsLog
@@ -54,7 +54,7 @@ def train(
     minutes: float | None = None,
     sample: Sampler | None = None,
 ) -> bool:
-    """Runs a stage to its last step, from the latest checkpoint in `directory` where there is one.
+    """Run a stage to its last step, from the newest checkpoint in `directory` that can be read, if there is one.
 
     Args:
         stage: freshly made; the checkpoint's contents replace its state.
@@ -72,9 +72,10 @@ def train(
             is full.
     """
     state, parts = stage.state, execution.own_parts(config.parts)
-    checkpoints = find_checkpoints(make_directory(directory))
-    if checkpoints:
-        state.load(checkpoints[-1], parts)
+    if find_checkpoints(make_directory(directory)):
+        set_aside = set_damaged_aside if execution.main else None
+        read_newest(directory, lambda path: state.load(path, parts), set_aside)
+        execution.wait()
     else:
         state.save(directory, execution, config.keep_checkpoints)
     watch = _Watch(stage, figures, execution)
