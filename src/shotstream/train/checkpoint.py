@@ -216,8 +216,8 @@ def read_newest(directory: Path, read: Callable[[Path], T], when_damaged: Callab
         except DamagedCheckpointError as error:
             damaged.append((path, error))
             continue
-        for bad, error in damaged:
-            _log.warning("%s; the checkpoint before it, %s, is used instead", error, path.name)
+        for bad, reason in damaged:
+            _log.warning("%s; the checkpoint before it, %s, is used instead", reason, path.name)
             if when_damaged:
                 when_damaged(bad)
         return result
