@@ -35,7 +35,7 @@ def test_another_take_changes_what_follows_and_nothing_before(parts: ModelCompon
         assert not np.array_equal(first[1], second[0])
         assert not np.array_equal(first[2], second[1]), "the last shot remembers the other take"
         assert [branch.takes for branch in story.branches()] == [(0, 0, 0), (0, 1, 1)]
-        assert [take.seed for take in story.history.records] == [0, 9, 0]
+        assert [take.spec.seed for take in story.history.records] == [0, 9, 0]
         story.switch(story.branches()[0])
         assert all(np.array_equal(a, b) for a, b in zip(frames(story), first, strict=True))
         third = make(story, "night falls")
@@ -57,7 +57,7 @@ def test_switching_makes_nothing(parts: ModelComponents, monkeypatch: pytest.Mon
         monkeypatch.setattr(parts.text_encoder, "encode", refuse)
         for branch in story.branches():
             story.switch(branch)
-            assert story.history.records[0].caption == branch.captions[0]
+            assert story.history.records[0].spec.text == branch.captions[0]
 
 
 def test_a_tree_is_resumed_as_it_was_left(parts: ModelComponents, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_cast_is_remembered_from_the_first_shot_on(parts: ModelComponents, mon
             for image in images:
                 story.add_cast(picture(image), "a fox, from the front")
             made.append(make(story, "a fox walks"))
-            assert story.history.records[0].cast == len(images)
+            assert story.history.records[0].spec.cast == len(images)
     assert read == [["a story.shot0:a fox, from the front", "a story.shot0:a fox walks"]]
     assert not any(np.array_equal(made[a], made[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
@@ -169,7 +169,7 @@ def test_a_cast_that_joins_later_changes_only_what_comes_and_is_resumed(parts: M
         story.add_cast(picture(0), "a bear")
         made = make(story, "a bear sleeps")
         assert not np.array_equal(make(plain, "a bear sleeps"), made)
-        assert [take.cast for take in story.history.records] == [0, 1]
+        assert [take.spec.cast for take in story.history.records] == [0, 1]
     with Story(parts, "a story.", directory=tmp_path) as story:
         story.rewind(1)
         assert np.array_equal(make(story, "a bear sleeps"), made)

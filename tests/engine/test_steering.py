@@ -19,7 +19,7 @@ from shotstream.model.context_injection import carry_context, latents_in_front
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
-from shotstream.story.script import Steer
+from shotstream.story.shot_spec import Steer
 from shotstream.weights.build import ModelComponents, random_components
 
 FEW = Sampler("few_step", (1.0, 0.5))
@@ -209,7 +209,7 @@ def test_the_last_of_several_captions_at_a_chunk_counts(parts: ModelComponents) 
         assert shot.text == "a bear sleeps"
         rest = np.concatenate(list(shot))
         assert np.array_equal(rest, make(two, "a fox walks", {1: "a bear sleeps"})[9:])
-        assert one.history.records[0].steers == (Steer(1, "a bear sleeps"),)
+        assert one.history.records[0].spec.steers == (Steer(1, "a bear sleeps"),)
 
 
 def test_a_steered_story_is_resumed_and_replayed_to_the_same_frames(parts: ModelComponents, tmp_path: Path) -> None:
@@ -221,8 +221,8 @@ def test_a_steered_story_is_resumed_and_replayed_to_the_same_frames(parts: Model
             assert np.array_equal(make(story, *script[shot]), whole[shot])
     with Story(parts, "a story.", directory=tmp_path) as made, Story(parts, "a story.") as again:
         for take in made.history.records:
-            steers = {steer.at: steer.text for steer in take.steers}
-            assert np.array_equal(make(again, take.caption, steers, take.chunks), whole[take.shot])
+            steers = {steer.at: steer.text for steer in take.spec.steers}
+            assert np.array_equal(make(again, take.spec.text, steers, take.spec.chunks), whole[take.shot])
 
 
 def test_a_remembered_frame_has_the_caption_it_was_made_under(
@@ -243,8 +243,8 @@ def test_a_steering_that_no_chunk_followed_is_not_written_down(parts: ModelCompo
         next(shot)
         shot.steer("a bear sleeps")
         shot.cut()
-        assert story.history.records[0].steers == ()
-        assert story.history.records[0].chunks == 1
+        assert story.history.records[0].spec.steers == ()
+        assert story.history.records[0].spec.chunks == 1
 
 
 def test_what_cannot_be_steered_is_refused(parts: ModelComponents) -> None:

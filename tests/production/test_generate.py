@@ -92,7 +92,7 @@ def test_a_directed_story_from_yaml(shell, tmp_path):
     assert "1 shots, 93 frames" in out
     history = History.open(tmp_path / "out.shots")
     assert history.identity.context == "relevant"
-    assert history.records[0].steers[0].text == "It runs."
+    assert history.records[0].spec.steers[0].text == "It runs."
     (tmp_path / "fox.png").unlink()
     code, _, err = shell("fox.yaml", "-o", "other.mp4")
     assert (code, err.count("\n")) == (2, 1)

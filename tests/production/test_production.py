@@ -14,9 +14,10 @@ from shotstream.core.video import VideoWriter, probe_video, read_video
 from shotstream.engine.render import Outputs, caption_warnings, produce
 from shotstream.model.config import SamplerConfig
 from shotstream.story.history import History
-from shotstream.story.script import CastEntry, Script, ScriptShot, Steer
+from shotstream.story.script import CastEntry, Script
+from shotstream.story.shot_spec import ShotSpec, Steer
 
-SCRIPT = Script("A fox. ", (ScriptShot("It walks.", 2), ScriptShot("It jumps.", 1), ScriptShot("It sleeps.", 2)))
+SCRIPT = Script("A fox. ", (ShotSpec("It walks.", 2), ShotSpec("It jumps.", 1), ShotSpec("It sleeps.", 2)))
 FRAMES = [21, 9, 21]
 KINDS = ("mkv", "mp4", "safetensors")
 FIRST_TWO = [*(f"shot-00{shot}.{kind}" for shot in range(2) for kind in KINDS), "story.json"]
@@ -162,7 +163,7 @@ def test_another_script_touches_nothing_of_a_damaged_story(model, whole):
     (whole.shots / "shot-001.mkv").write_bytes(b"damaged")
     before = {path.name: path.read_bytes() for path in whole.shots.iterdir()}
     with pytest.raises(InputError, match="shot 3, text: "):
-        run(model, replace(SCRIPT, shots=(*SCRIPT.shots[:2], ScriptShot("It eats.", 2))), whole, seed=1, mode="resume")
+        run(model, replace(SCRIPT, shots=(*SCRIPT.shots[:2], ShotSpec("It eats.", 2))), whole, seed=1, mode="resume")
     assert {path.name: path.read_bytes() for path in whole.shots.iterdir()} == before
 
 
@@ -196,9 +197,9 @@ def test_a_finished_story_can_be_given_further_shots(make_model, outputs, whole)
         ({"size": VideoSize(48, 48)}, SCRIPT, 1, "height: 32 there, 48 here"),
         ({"context": "first"}, SCRIPT, 1, "context: 'dynamic' there, 'first' here"),
         ({}, Script("An owl.", SCRIPT.shots), 1, "global_caption: 'A fox. ' there, 'An owl.' here"),
-        ({}, Script("A fox. ", (SCRIPT.shots[0], ScriptShot("It eats.", 1))), 1, "fewer shots"),
-        ({}, Script("A fox. ", (SCRIPT.shots[0], ScriptShot("It eats.", 1), SCRIPT.shots[2])), 1, "shot 2, text: "),
-        ({}, Script("A fox. ", (ScriptShot("It walks.", 3), *SCRIPT.shots[1:])), 1, "shot 1, chunks: 2 there, 3 here"),
+        ({}, Script("A fox. ", (SCRIPT.shots[0], ShotSpec("It eats.", 1))), 1, "fewer shots"),
+        ({}, Script("A fox. ", (SCRIPT.shots[0], ShotSpec("It eats.", 1), SCRIPT.shots[2])), 1, "shot 2, text: "),
+        ({}, Script("A fox. ", (ShotSpec("It walks.", 3), *SCRIPT.shots[1:])), 1, "shot 1, chunks: 2 there, 3 here"),
     ],
 )
 def test_another_story_is_not_gone_on_with(make_model, whole, traits, script, seed, message):
@@ -230,7 +231,7 @@ def test_a_video_without_its_shots_is_not_gone_on_with(model, outputs):
 def test_overwriting_begins_anew_and_leaves_other_files(model, whole):
     for name in ("notes.txt", "shot-000-mine.mp4"):
         (whole.shots / name).touch()
-    shorter = Script("An owl.", (ScriptShot("It flies.", 1),))
+    shorter = Script("An owl.", (ShotSpec("It flies.", 1),))
     assert run(model, shorter, whole, seed=3, mode="overwrite") == probe_video(whole.video).frames == 9
     assert files(whole.shots) == ["notes.txt", "shot-000-mine.mp4", *FIRST_TWO[:3], "story.json"]
 
@@ -272,7 +273,7 @@ def test_frames_and_gif(model, tmp_path):
     Outputs(outputs.video, outputs.frames).check("resume")
     (outputs.frames / "frame-of-mine.png").touch()
     (outputs.frames / "frame-001.png").touch()
-    shorter = Script("An owl.", (ScriptShot("It flies.", 1),))
+    shorter = Script("An owl.", (ShotSpec("It flies.", 1),))
     run(model, shorter, outputs, seed=1, mode="overwrite")
     ours = [f"frame-{number:05d}.png" for number in range(9)]
     assert files(outputs.frames) == sorted([*ours, "frame-001.png", "frame-of-mine.png"])
@@ -280,7 +281,7 @@ def test_frames_and_gif(model, tmp_path):
 
 
 def test_too_long_captions_are_named(model):
-    long = Script("A fox. ", (ScriptShot("It walks."), ScriptShot("It walks " + "on and " * 8 + "far away.")))
+    long = Script("A fox. ", (ShotSpec("It walks."), ShotSpec("It walks " + "on and " * 8 + "far away.")))
     (warning,) = caption_warnings(model.truncation, long)
     assert warning == (
         "shot 2: the caption is too long for the text encoder; it reads 15 words and loses 7, from "
@@ -295,10 +296,10 @@ def directed(tmp_path):
     for number in range(2):
         write_png(tmp_path / f"{number}.png", np.full((40, 60, 3), 90 * number, np.uint8))
     shots = (
-        ScriptShot("It walks.", 3, steer=(Steer(1, "It runs."),)),
-        ScriptShot("It jumps.", 9, extend=True, steer=(Steer(8, "It sits."),)),
-        ScriptShot("It sleeps.", 1),
-        ScriptShot("It wakes.", 1, seed=8, cast=1),
+        ShotSpec("It walks.", 3, steers=(Steer(1, "It runs."),)),
+        ShotSpec("It jumps.", 9, extend=True, steers=(Steer(8, "It sits."),)),
+        ShotSpec("It sleeps.", 1),
+        ShotSpec("It wakes.", 1, seed=8, cast=1),
     )
     return Script("A fox. ", shots, cast=tuple(CastEntry(str(tmp_path / f"{n}.png"), f"fox {n}") for n in range(2)))
 
@@ -312,11 +313,11 @@ def test_a_directed_story_is_made_as_written_and_goes_on_after_a_stop(make_model
     run(make_model(), directed, outputs, seed=1, mode="resume")
     assert_same(outputs, whole)
     history = History.open(outputs.shots)
-    assert [take.steers for take in history.records] == [shot.steer for shot in directed.shots]
+    assert [take.spec.steers for take in history.records] == [shot.steers for shot in directed.shots]
     assert [member.caption for member in history.cast] == ["fox 0", "fox 1"]
-    assert [(take.seed, take.cast) for take in history.records] == [(1, 2), (1, 2), (1, 2), (8, 1)]
+    assert [(take.spec.seed, take.spec.cast) for take in history.records] == [(1, 2), (1, 2), (1, 2), (8, 1)]
     plain = Outputs(tmp_path / "plain.mp4")
-    shots = tuple(replace(shot, steer=(), cast=None) for shot in directed.shots)
+    shots = tuple(replace(shot, steers=(), cast=None) for shot in directed.shots)
     run(make_model(), Script("A fox. ", shots), plain, seed=1)
     made, unsteered = (History.open(some.shots).frames(0) for some in (outputs, plain))
     assert not np.array_equal(made[:9], unsteered[:9]), "the cast is seen"
@@ -330,7 +331,7 @@ def test_a_directed_story_is_made_as_written_and_goes_on_after_a_stop(make_model
             lambda s: replace(s, cast=(s.cast[0], replace(s.cast[0], caption="fox 1"))),
             "is another image than the story",
         ),
-        (lambda s: replace(s, shots=(replace(s.shots[0], steer=()), *s.shots[1:])), "shot 1, steer: "),
+        (lambda s: replace(s, shots=(replace(s.shots[0], steers=()), *s.shots[1:])), "shot 1, steer: "),
     ],
 )
 def test_another_direction_is_not_gone_on_with(make_model, outputs, directed, change, message):
@@ -343,7 +344,7 @@ def test_too_long_directions_are_named(model, directed):
     long = "on and " * 10
     script = replace(
         directed,
-        shots=(replace(directed.shots[0], steer=(Steer(1, long),)),),
+        shots=(replace(directed.shots[0], steers=(Steer(1, long),)),),
         cast=(replace(directed.cast[0], caption=long),),
     )
     shot, cast = caption_warnings(model.truncation, script)

@@ -96,7 +96,7 @@ def test_a_steer_that_was_written_before_is_the_same(serve: Any, model: Model, e
             watcher.rest()
         (take,) = record_of(studio.client.app.state.server.store, name).tree.takes
     assert encoded == []
-    (steer,) = take.steers
+    (steer,) = take.spec.steers
     with model.story(CAPTION, seed=3) as story:
         shot = story.shot("It walks.", 5)
         for _ in range(steer.at):

@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,18 +11,22 @@ from shotstream.core.errors import InputError
 from shotstream.core.video import VideoWriter
 from shotstream.story.history import FinishedShot, History
 from shotstream.story.record import CastMember, StoryIdentity
-from shotstream.story.script import Steer
 from shotstream.story.selectors import FrameRef, PastShot
+from shotstream.story.shot_spec import ShotSpec, Steer
 from shotstream.story.take_files import remove_story
 
 IDENTITY = StoryIdentity("A fox.", 7, 32, 48, {"kind": "few_step", "steps": (1000.0, 500.0)}, "abc")
+
+
+def spec(text, chunks):
+    return ShotSpec(text, chunks, seed=7, cast=0)
 
 
 def shot(index, chunks=1):
     source = np.random.default_rng(index)
     frames = source.integers(0, 256, (12 * chunks - 3, 32, 48, 3), np.uint8)
     exact = {frame: source.standard_normal((3, 32, 48), np.float32) for frame in (0, 4, len(frames) - 1)}
-    return FinishedShot(index, f"text {index}", 7, chunks, frames, exact)
+    return FinishedShot(index, spec(f"text {index}", chunks), frames, exact)
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def test_every_frame_of_every_shot_is_read_back_exactly(tmp_path, temporary):
 def test_a_story_is_found_again(story):
     history = History.open_or_create(IDENTITY, story)
     assert history.lengths == [9, 21, 9]
-    assert [record.caption for record in history.records] == ["text 0", "text 1", "text 2"]
+    assert [record.spec.text for record in history.records] == ["text 0", "text 1", "text 2"]
     history.add(shot(3))
     assert np.array_equal(History.open(story).frames(3), shot(3).frames)
 
@@ -203,27 +208,12 @@ def test_a_branch_that_cannot_be_written_is_not_stood_on(story, monkeypatch):
     assert history.branch == (0, 0, 0)
 
 
-def test_a_story_of_version_1_is_a_tree_with_one_branch(story):
-    data = json.loads((story / "story.json").read_text())
-    line = [
-        {name: value for name, value in take.items() if name not in ("shot", "take", "parent", "steers", "cast")}
-        for take in data["tree"]["takes"]
-    ]
-    (story / "story.json").write_text(json.dumps({"version": 1, "identity": data["identity"], "shots": line}))
-    history = History.open_or_create(IDENTITY, story)
-    assert history.lengths == [9, 21, 9]
-    assert [branch.takes for branch in history.tree.branches()] == [(0, 0, 0)]
-    history.add(shot(3))
-    assert json.loads((story / "story.json").read_text())["version"] == 2
-    assert np.array_equal(History.open(story).frames(1), shot(1, 2).frames)
-
-
 def test_what_a_shot_was_steered_to_is_known_by_frame(story):
     history = History.open(story)
-    steered = FinishedShot(3, "text 3", 8, 3, shot(3, 3).frames, shot(3, 3).key_frames, (Steer(1, "else"),), 2)
+    steered = replace(shot(3, 3), spec=ShotSpec("text 3", 3, seed=8, cast=2, steers=(Steer(1, "else"),)))
     history.add(steered)
     take = History.open(story).records[3]
-    assert (take.steers, take.seed, take.cast) == ((Steer(1, "else"),), 8, 2)
+    assert take.spec == steered.spec
     past = History.open(story).past[3]
     assert past == PastShot(3, 33, "text 3", ((9, "else"),))
     assert [past.caption_at(frame) for frame in (0, 8, 9, 32)] == ["text 3", "text 3", "else", "else"]
@@ -232,7 +222,7 @@ def test_what_a_shot_was_steered_to_is_known_by_frame(story):
 def test_frames_may_come_in_pieces(story):
     history, whole = History.open(story), shot(3, 2)
     pieces = iter((whole.frames[:9], whole.frames[9:]))
-    history.add(FinishedShot(3, "text 3", 7, 2, pieces, whole.key_frames))
+    history.add(replace(whole, frames=pieces))
     assert np.array_equal(history.frames(3), whole.frames)
 
 
@@ -265,7 +255,7 @@ def test_shots_come_in_order_in_the_right_size(story):
     with pytest.raises(InputError, match="expected shot 3 of the story, got shot 5"):
         history.add(shot(5))
     with pytest.raises(InputError, match="expected frames of 48x32, got 32x32"):
-        history.add(FinishedShot(3, "text", 7, 1, np.zeros((9, 32, 32, 3), np.uint8), {}))
+        history.add(FinishedShot(3, spec("text", 1), np.zeros((9, 32, 32, 3), np.uint8), {}))
     for index in (3, -1):
         with pytest.raises(InputError, match="expected a shot from 0 to 2"):
             history.frames(index)
@@ -283,9 +273,8 @@ def test_a_frame_that_was_not_kept_exactly_is_said_so(story):
     [
         ("{", "damaged and holds no story"),
         ("[]", "expected a mapping"),
-        ('{"version": 9}', "expected version 1 or 2, got 9"),
-        ('{"version": 1}', "missing key 'identity'"),
-        ('{"version": 2}', "missing key 'identity'"),
+        ('{"version": 9}', "expected version 3, got 9"),
+        ('{"version": 3}', "missing key 'identity'"),
         ("\udcff", "damaged and holds no story"),
     ],
 )
@@ -326,10 +315,9 @@ def test_the_record_is_plain_and_complete(story):
     data = json.loads((story / "story.json").read_text())
     assert data["identity"]["model"] == "abc"
     assert data["tree"]["branch"] == [0, 0, 0]
-    assert set(data["tree"]["takes"][1]) == {
-        "shot", "take", "parent", "caption", "seed", "chunks", "length_frames", "sha256", "key_frames_sha256",
-        "steers", "cast",
-    }  # fmt: skip
+    take = data["tree"]["takes"][1]
+    assert set(take) == {"shot", "take", "parent", "spec", "length_frames", "sha256", "key_frames_sha256"}
+    assert take["spec"] == {"text": "text 1", "chunks": 2, "extend": False, "seed": 7, "cast": 0, "steers": []}
 
 
 def names(directory):

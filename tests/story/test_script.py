@@ -8,19 +8,12 @@ from hypothesis import strategies as st
 
 from shotstream.core.errors import InputError
 from shotstream.story.captions import compose_caption
-from shotstream.story.script import (
-    CastEntry,
-    Script,
-    ScriptShot,
-    Steer,
-    format_script,
-    script_from_dict,
-    script_to_dict,
-)
+from shotstream.story.script import CastEntry, Script, format_script, script_from_dict, script_to_dict
 from shotstream.story.script_files import load_scripts, parse_json, parse_line
 from shotstream.story.script_yaml import parse_yaml
+from shotstream.story.shot_spec import ShotSpec, Steer
 
-FOX = Script("A red fox in the snow. ", (ScriptShot("It walks.", 2), ScriptShot("It sleeps.", 3)), 7)
+FOX = Script("A red fox in the snow. ", (ShotSpec("It walks.", 2), ShotSpec("It sleeps.", 3)), 7)
 FOX_YAML = """\
 global: "A red fox in the snow. "
 seed: 7
@@ -57,12 +50,12 @@ def test_yaml(tmp_path, name, as_text):
 
 def test_yaml_with_a_byte_order_mark_and_block_text(tmp_path):
     path = write(tmp_path, "x.yaml", b"\xef\xbb\xbfglobal: \xc3\x84 fox\nshots:\n- text: >\n    It\n    walks.\n")
-    assert load_scripts(path) == [Script("Ä fox", (ScriptShot("It walks.\n"),))]
+    assert load_scripts(path) == [Script("Ä fox", (ShotSpec("It walks.\n"),))]
 
 
 def test_json_has_the_published_length(tmp_path):
     text = json.dumps({"global_caption": "A fox.", "shot2": "It sleeps.", "shot1": "It walks."})
-    shots = (ScriptShot("It walks.", 7), ScriptShot("It sleeps.", 7))
+    shots = (ShotSpec("It walks.", 7), ShotSpec("It sleeps.", 7))
     assert load_scripts(write(tmp_path, "fox.json", text)) == [Script("A fox.", shots)]
 
 
@@ -81,7 +74,7 @@ def test_csv_reads_a_story_a_row_and_takes_the_nearest_lengths(tmp_path):
 
 def test_a_line():
     assert load_scripts("A fox | It walks. | It sleeps. ") == [
-        Script("A fox", (ScriptShot("It walks."), ScriptShot("It sleeps.")))
+        Script("A fox", (ShotSpec("It walks."), ShotSpec("It sleeps.")))
     ]
 
 
@@ -98,8 +91,8 @@ def test_yaml_of_a_script_reads_back_to_it(tmp_path):
 DIRECTED = Script(
     "A fox.",
     (
-        ScriptShot("It walks.", 9, extend=True, steer=(Steer(2, "It runs."), Steer(8, "It rests."))),
-        ScriptShot("It sleeps.", 2, seed=5, cast=1, steer=(Steer(0, "It wakes."),)),
+        ShotSpec("It walks.", 9, extend=True, steers=(Steer(2, "It runs."), Steer(8, "It rests."))),
+        ShotSpec("It sleeps.", 2, seed=5, cast=1, steers=(Steer(0, "It wakes."),)),
     ),
     cast=(CastEntry("fox.png", "a fox, from the front"), CastEntry("wood.png", "a wood")),
 )

@@ -3,11 +3,12 @@
 import pytest
 
 from shotstream.core.errors import InputError
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_tree import StoryTree, Take
 
 
 def take(shot: int, number: int, parent: int | None) -> Take:
-    return Take(shot, number, parent, f"{shot}.{number}", 0, 1, 9, "", "")
+    return Take(shot, number, parent, ShotSpec(f"{shot}.{number}", 1, seed=0, cast=0), 9, "", "")
 
 
 TREE = StoryTree(

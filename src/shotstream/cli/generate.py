@@ -22,8 +22,9 @@ from shotstream.core.log import show_warnings
 from shotstream.core.spec import VideoSize, frames_of_chunks
 from shotstream.engine.render import Begin, Mode, Outputs, caption_warnings, produce
 from shotstream.story.relevance import SELECTOR_NAMES, check_selector
-from shotstream.story.script import Script, check_seed
+from shotstream.story.script import Script
 from shotstream.story.script_files import load_scripts
+from shotstream.story.shot_spec import check_seed
 
 DEFAULT_SEED = 0
 _log = logging.getLogger(__name__)

@@ -28,9 +28,10 @@ from shotstream.data.clips import count_frames, read_frames, strided_frames
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
-from shotstream.story.script import Script, ScriptShot
+from shotstream.story.script import Script
 from shotstream.story.script_files import parse_json, read_text
 from shotstream.story.selectors import FrameRef, PastShot, get_selector
+from shotstream.story.shot_spec import ShotSpec
 
 COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
 _log = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ class ManifestShots:
                 f"{max(len(video.shots) for video in self._manifest.videos)}; ask for fewer shots or add longer videos"
             )
         video = long_enough[rng.integers(len(long_enough))]
-        return Script(video.global_caption, tuple(ScriptShot(clip.caption) for clip in video.shots[:shots]))
+        return Script(video.global_caption, tuple(ShotSpec(clip.caption) for clip in video.shots[:shots]))
 
 
 @dataclass(frozen=True)

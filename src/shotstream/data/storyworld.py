@@ -12,8 +12,9 @@ from shotstream.core.video import Frames
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
-from shotstream.story.script import Script, ScriptShot
+from shotstream.story.script import Script
 from shotstream.story.selectors import FrameRef, PastShot, get_selector
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.world.captions import global_caption, shot_caption
 from shotstream.world.phrasing import people_captions
 from shotstream.world.render import render_frames
@@ -81,7 +82,7 @@ class StoryWorldShots:
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)), shots=shots)
         captions = [worded(story, index, rng, self.people_share) for index in range(shots)]
-        said = tuple(ScriptShot(own, shot.chunks) for (_, own), shot in zip(captions, story.shots, strict=True))
+        said = tuple(ShotSpec(own, shot.chunks) for (_, own), shot in zip(captions, story.shots, strict=True))
         return Script(captions[0][0], said)
 
 

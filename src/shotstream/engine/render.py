@@ -32,7 +32,8 @@ from shotstream.story.captions import compose_caption
 from shotstream.story.cast import CAST_SHOT, fit_picture
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
-from shotstream.story.script import Script, ScriptShot
+from shotstream.story.script import Script
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import TAKE_NAME, remove_story
 
 Mode = Literal["new", "resume", "overwrite"]
@@ -111,7 +112,7 @@ def caption_warnings(truncation: Truncation, script: Script) -> list[str]:
     captions = [
         (f"shot {index + 1}", compose_caption(script.global_caption, index, text))
         for index, shot in enumerate(script.shots)
-        for text in (shot.text, *(steer.text for steer in shot.steer))
+        for text in (shot.text, *(steer.text for steer in shot.steers))
     ]
     captions += [
         (f"cast {number}", compose_caption(script.global_caption, CAST_SHOT, entry.caption))
@@ -155,7 +156,7 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
         return sum(story.history.lengths)
 
 
-def _make_shot(story: Story, index: int, shot: ScriptShot, video: Path, watch: Watcher | None) -> None:
+def _make_shot(story: Story, index: int, shot: ShotSpec, video: Path, watch: Watcher | None) -> None:
     """Makes a shot as files; where the history has it already only its video, and that only where it is not whole."""
     if index < len(story.history):
         length = story.history.lengths[index]
@@ -172,9 +173,9 @@ def _make_shot(story: Story, index: int, shot: ScriptShot, video: Path, watch: W
                 watch.made(index, len(frames))
 
 
-def _directed(story: Story, shot: ScriptShot) -> Iterator[Frames]:
+def _directed(story: Story, shot: ShotSpec) -> Iterator[Frames]:
     """The frames of a shot, steered as its script says."""
-    texts = {steer.at: steer.text for steer in shot.steer}
+    texts = {steer.at: steer.text for steer in shot.steers}
     being_made = story.shot(shot.text, shot.chunks, extend=shot.extend, seed=shot.seed, cast=shot.cast)
     for chunk in range(shot.chunks):
         if chunk in texts:
@@ -214,11 +215,11 @@ def _check_same_script(record: StoryRecord, script: Script, directory: Path) -> 
         )
     for number, (take, shot) in enumerate(zip(takes, script.shots, strict=False), start=1):
         for what, there, here in (
-            ("text", take.caption, shot.text),
-            ("chunks", take.chunks, shot.chunks),
-            ("seed", take.seed, record.identity.seed if shot.seed is None else shot.seed),
-            ("cast", take.cast, len(script.cast) if shot.cast is None else shot.cast),
-            ("steer", take.steers, shot.steer),
+            ("text", take.spec.text, shot.text),
+            ("chunks", take.spec.chunks, shot.chunks),
+            ("seed", take.spec.seed, record.identity.seed if shot.seed is None else shot.seed),
+            ("cast", take.spec.cast, len(script.cast) if shot.cast is None else shot.cast),
+            ("steer", take.spec.steers, shot.steers),
         ):
             if there != here:
                 raise InputError(

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,21 +18,11 @@ from shotstream.engine.causal_rollout import ShotRollout
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.frame_buffer import FrameBuffer
 from shotstream.story.history import FinishedShot, History
-from shotstream.story.script import Steer, check_text
 from shotstream.story.selectors import PastShot, kept_frames
-from shotstream.story.take_tree import caption_turns
+from shotstream.story.shot_spec import ShotSpec, Steer, check_text
 
 ReadCaption = Callable[[str], Float[Tensor, "1 1 l e"]]
 """The embedding of a shot's own caption."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a shot was begun with, to be written down: its caption, the seed of its noise, and the size of the cast."""
-
-    text: str
-    seed: int
-    cast: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ class Shot(Iterator[Frames]):
         rollout: Iterator[Tensor],
         decoder: FrameDecoder,
         history: History,
-        origin: Origin,
+        spec: ShotSpec,
         read_caption: ReadCaption,
         clock: Clock = no_profiler,
         held: int = 0,
@@ -65,7 +55,7 @@ class Shot(Iterator[Frames]):
         """`held`: how many of its latest chunks can be dropped."""
         self.index = len(history)
         self.chunks = 0
-        self._origin, self._read_caption, self._clock = origin, read_caption, clock
+        self._spec, self._read_caption, self._clock = spec, read_caption, clock
         self._rollout: Iterator[Tensor] | None = rollout
         self._decoder, self._history = decoder, history
         self._steers: dict[int, str] = {}
@@ -81,7 +71,7 @@ class Shot(Iterator[Frames]):
     @property
     def text(self) -> str:
         """The caption that the next chunk is made under."""
-        return self._steers[max(self._steers)] if self._steers else self._origin.text
+        return self._steers[max(self._steers)] if self._steers else self._spec.text
 
     @torch.inference_mode()
     def __next__(self) -> Frames:
@@ -171,18 +161,10 @@ class Shot(Iterator[Frames]):
 
     def _finished(self) -> FinishedShot:
         steers = tuple(Steer(at, text) for at, text in self._steers.items() if at < self.chunks)
-        return FinishedShot(
-            self.index,
-            self._origin.text,
-            self._origin.seed,
-            self.chunks,
-            self._film,
-            self._key_frames(steers),
-            steers,
-            self._origin.cast,
-        )
+        made = replace(self._spec, chunks=self.chunks, steers=steers)
+        return FinishedShot(self.index, made, self._film, self._key_frames(made))
 
-    def _key_frames(self, steers: tuple[Steer, ...]) -> Mapping[int, np.ndarray]:
-        """Exact pixels of every frame that a later shot may remember: 8 bits a channel would change its context."""
-        shot = PastShot(self.index, len(self._pixels), self._origin.text, caption_turns(steers))
+    def _key_frames(self, made: ShotSpec) -> Mapping[int, np.ndarray]:
+        """Return exact pixels of every frame that may become context: 8 bits a channel would change it."""
+        shot = PastShot.of(self.index, len(self._pixels), made)
         return {index: self._pixels[index].float().numpy() for index in kept_frames(shot, CONTEXT_LATENTS)}

@@ -19,7 +19,7 @@ from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.context_cache import ContextCache
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.sampler import Sampler
-from shotstream.engine.shot import Origin, Shot
+from shotstream.engine.shot import Shot
 from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import SamplerConfig
 from shotstream.model.device import send
@@ -27,7 +27,7 @@ from shotstream.story.captions import compose_caption
 from shotstream.story.history import History
 from shotstream.story.record import StoryIdentity
 from shotstream.story.relevance import check_selector
-from shotstream.story.script import check_length, check_seed, check_text
+from shotstream.story.shot_spec import ShotSpec, check_seed, check_text
 from shotstream.story.take_tree import Branch
 from shotstream.weights.build import ModelComponents
 
@@ -114,23 +114,21 @@ class Story:
             InputError: the caption is empty, the length is not 1 to 7 and `extend` not given, the model makes a shot
                 whole and cannot extend it, the seed is none, the cast has not so many members, or the story is closed.
         """
-        check_text(text, "the shot's caption")
-        check_length(chunks, extend=extend)
+        known = len(self.history.cast) if cast is None else cast
+        spec = ShotSpec(text, chunks, extend, self._seed if seed is None else seed, known)
         if chunks > MAX_CHUNKS and self._sampler.order == "whole":
             raise InputError(f"expected at most {MAX_CHUNKS} chunks of a model that makes a shot whole, got {chunks}")
-        noise = self._noise if seed is None else SeededNoise(check_seed(seed))
-        known = len(self.history.cast) if cast is None else cast
-        if not 0 <= known <= len(self.history.cast):
+        noise = self._noise if seed is None else SeededNoise(seed)
+        if known > len(self.history.cast):
             raise InputError(f"expected at most the {len(self.history.cast)} members of the cast, got {known}")
         self._leave()
-        origin = Origin(text, self._seed if seed is None else seed, known)
         decoder, index = FrameDecoder(self._parts.codec, self._clock), len(self.history)
         rollout = self._begin(text, chunks, noise, known)
         self._current = Shot(
             rollout,
             decoder,
             self.history,
-            origin,
+            spec,
             lambda own: self._read([self._compose(index, own)]),
             self._clock,
             held,

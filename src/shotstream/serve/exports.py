@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,8 @@ from shotstream.core.video import Frames, VideoWriter
 from shotstream.serve.errors import RequestError
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, read_record
-from shotstream.story.script import CastEntry, Script, ScriptShot, format_script
+from shotstream.story.script import CastEntry, Script, format_script
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import Take
 
@@ -64,14 +66,13 @@ def script_of(history: History) -> Script:
     return Script(history.identity.global_caption, shots, history.identity.seed, cast)
 
 
-def _script_shot(take: Take, history: History) -> ScriptShot:
-    return ScriptShot(
-        take.caption,
-        take.chunks,
-        extend=take.chunks > MAX_CHUNKS,
-        seed=None if take.seed == history.identity.seed else take.seed,
-        cast=None if take.cast == len(history.cast) else take.cast,
-        steer=take.steers,
+def _script_shot(take: Take, history: History) -> ShotSpec:
+    spec = take.spec
+    return replace(
+        spec,
+        extend=spec.chunks > MAX_CHUNKS,
+        seed=None if spec.seed == history.identity.seed else spec.seed,
+        cast=None if spec.cast == len(history.cast) else spec.cast,
     )
 
 

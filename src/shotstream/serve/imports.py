@@ -27,7 +27,7 @@ from shotstream.serve.protocol import MOST
 from shotstream.serve.store import StoryRow, begin_row
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.relevance import check_selector
-from shotstream.story.script import check_seed, check_text
+from shotstream.story.shot_spec import check_seed, check_text
 from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import Take
 
@@ -78,13 +78,13 @@ def _row(record: StoryRecord, limits: Limits) -> StoryRow:
     identity, takes = record.identity, record.tree.takes
     check_selector(identity.context)
     VideoSize(identity.height, identity.width)
-    texts = [identity.global_caption, *(take.caption for take in takes), *(member.caption for member in record.cast)]
-    texts += [steer.text for take in takes for steer in take.steers]
+    texts = [identity.global_caption, *(take.spec.text for take in takes), *(member.caption for member in record.cast)]
+    texts += [steer.text for take in takes for steer in take.spec.steers]
     if any(len(check_text(text, "a caption")) > limits.text for text in texts):
         raise RequestError("too_large", f"expected captions of at most {limits.text} characters")
     if max(identity.height, identity.width) > MAX_SIDE or len(takes) > limits.shots or len(record.cast) > limits.shots:
         raise RequestError("too_large", f"expected at most {limits.shots} shots, and sides of at most {MAX_SIDE}")
-    if any(take.chunks > limits.chunks for take in takes):
+    if any(take.spec.chunks > limits.chunks for take in takes):
         raise RequestError("too_large", f"expected shots of at most {limits.chunks} chunks")
     if not all(_is_sound(take, len(record.cast)) for take in takes):
         raise RequestError("invalid", "expected takes as they are made, counted from 0; export the story again")
@@ -97,10 +97,10 @@ def _row(record: StoryRecord, limits: Limits) -> StoryRow:
 
 def _is_sound(take: Take, cast: int) -> bool:
     """Whether the numbers of a take are such as a shot has that was made."""
-    check_seed(take.seed)
-    counted = 0 <= take.shot <= MOST and 0 <= take.take <= MOST and 0 <= take.cast <= cast
-    steered = all(0 <= steer.at <= take.chunks for steer in take.steers)
-    return counted and steered and take.chunks >= 1 and take.length_frames == frames_of_chunks(take.chunks)
+    spec = take.spec
+    counted = 0 <= take.shot <= MOST and 0 <= take.take <= MOST
+    whole = spec.seed is not None and spec.cast is not None and spec.cast <= cast
+    return counted and whole and take.length_frames == frames_of_chunks(spec.chunks)
 
 
 class _Budget:

@@ -14,7 +14,8 @@ from typing import Any, cast
 
 from shotstream.core.errors import InputError
 from shotstream.serve.errors import RequestError
-from shotstream.story.script import DEFAULT_CHUNKS, Script, ScriptShot
+from shotstream.story.script import Script
+from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec
 from shotstream.world.captions import suggest_next, traits_of_caption
 from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.traits import (
@@ -93,7 +94,7 @@ def read_story(content: str) -> Script:
         ValueError: there is none.
     """
     plain = json.loads(content[content.index("{") : content.rindex("}") + 1])
-    shots = tuple(ScriptShot(text, DEFAULT_CHUNKS) for text in plain["shots"][:MAX_SHOTS])
+    shots = tuple(ShotSpec(text, DEFAULT_CHUNKS) for text in plain["shots"][:MAX_SHOTS])
     return Script(plain["global"], shots)
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from shotstream.core.errors import InputError
 from shotstream.serve.errors import Code, RequestError, code_of, message_of
-from shotstream.story.script import DEFAULT_CHUNKS, MAX_SEED
+from shotstream.story.shot_spec import DEFAULT_CHUNKS, MAX_SEED
 
 _log = logging.getLogger(__name__)
 PROTOCOL = 1

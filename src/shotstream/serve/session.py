@@ -27,7 +27,7 @@ from shotstream.serve.protocol import (
     Switch,
 )
 from shotstream.serve.store import Doing, Plan, Store, StoryRow, Work
-from shotstream.story.script import Steer, check_text
+from shotstream.story.shot_spec import Steer, check_text
 from shotstream.story.take_tree import Take
 
 
@@ -189,7 +189,7 @@ class Session:
         if command.shot >= len(takes):
             raise RequestError("conflict", f"expected one of the {len(takes)} shots that are made, got another")
         take = takes[command.shot]
-        plan = Plan(take.caption, take.chunks, take.chunks > MAX_CHUNKS, command.seed, take.steers)
+        plan = Plan(take.spec.text, take.spec.chunks, take.spec.chunks > MAX_CHUNKS, command.seed, take.spec.steers)
         self._check_limits(plan)
         self._leave(lambda: self.story.rewind(command.shot), [plan])
 

@@ -22,7 +22,7 @@ from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.serve.errors import RequestError
-from shotstream.story.script import Steer
+from shotstream.story.shot_spec import Steer
 
 DATABASE = "stories.sqlite3"
 CLAIM = "server.lock"

@@ -95,9 +95,9 @@ def shot_view(take: Take) -> ShotView:
         shot=take.shot,
         take=take.take,
         parent=take.parent,
-        text=take.caption,
-        seed=take.seed,
-        chunks=take.chunks,
+        text=take.spec.text,
+        seed=take.spec.seed,
+        chunks=take.spec.chunks,
         frames=take.length_frames,
-        steers=[SteerView(at=steer.at, text=steer.text) for steer in take.steers],
+        steers=[SteerView(at=steer.at, text=steer.text) for steer in take.spec.steers],
     )

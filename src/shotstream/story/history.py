@@ -37,8 +37,8 @@ from shotstream.story.record import (
     read_record,
     write_record,
 )
-from shotstream.story.script import Steer
 from shotstream.story.selectors import FrameRef, PastShot
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import StoryTree, Take
 
@@ -47,21 +47,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FinishedShot:
-    """A shot as it was made: `caption` is the text it began with, `seed` that of its noise.
+    """A shot that is made and not yet in the history.
 
-    `frames` are uint8 `[n, h, w, 3]`, in one piece or several, or on their way to disk already (`History.film`).
-    `key_frames` has, by frame, the float32 pixels
-    `[3, h, w]` in [-1, 1] of all frames that may become context. `steers` and `cast` are as in `Take`.
+    Attributes:
+        index: the shot's number in the story, from 0.
+        spec: what it was made from; its `chunks` and `steers` are those that were really made.
+        frames: uint8 `[n, h, w, 3]`, in one piece or several, or a video that is being written (`History.film`).
+        key_frames: by frame, the float32 pixels `[3, h, w]` in [-1, 1] of every frame that may become context.
     """
 
     index: int
-    caption: str
-    seed: int
-    chunks: int
+    spec: ShotSpec
     frames: Frames | Iterable[Frames] | BackgroundVideoWriter
     key_frames: Mapping[int, NDArray[np.float32]]
-    steers: tuple[Steer, ...] = ()
-    cast: int = 0
 
 
 class History:
@@ -159,7 +157,7 @@ class History:
     @property
     def past(self) -> list[PastShot]:
         """The shots as a context selector sees them."""
-        return [PastShot(take.shot, take.length_frames, take.caption, take.turns) for take in self.records]
+        return [PastShot.of(take.shot, take.length_frames, take.spec) for take in self.records]
 
     @property
     def cast(self) -> tuple[CastMember, ...]:
@@ -226,14 +224,10 @@ class History:
             shot.index,
             tree.next_take(),
             tree.branch[-1] if tree.branch else None,
-            shot.caption,
-            shot.seed,
-            shot.chunks,
+            shot.spec,
             length_frames,
             hash_file(path),
             hash_file(exact),
-            shot.steers,
-            shot.cast,
         )
         self._write(replace(self._record, tree=tree.add(take)))
 

@@ -1,7 +1,4 @@
-"""`story.json`: what made a story, its takes and its cast, as plain data.
-
-Version 2 is a tree of takes. Version 1 was a plain line of shots, and is read as a tree with one branch.
-"""
+"""Read and write `story.json`: what made a story, its tree of takes and its cast, as plain data."""
 
 import json
 from collections.abc import Mapping
@@ -12,10 +9,10 @@ from typing import Any
 from shotstream.core.atomic_files import write_json
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.story.take_tree import StoryTree, Take
+from shotstream.story.take_tree import StoryTree
 
 RECORD_FILE = "story.json"
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -76,10 +73,8 @@ def read_record(path: Path) -> StoryRecord:
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{path} is damaged and holds no story; make the story anew") from error
     version = data.get("version") if isinstance(data, dict) else VERSION
-    if version == 1:
-        return _read_line(data, str(path))
     if version != VERSION:
-        raise InputError(f"{path}: expected version 1 or {VERSION}, got {version!r}; make the story anew")
+        raise InputError(f"{path}: expected version {VERSION}, got {version!r}; make the story anew")
     return from_dict(StoryRecord, data, str(path))
 
 
@@ -90,30 +85,3 @@ def write_record(path: Path, record: StoryRecord) -> None:
         InputError: it cannot be written.
     """
     write_json(path, to_dict(record))
-
-
-@dataclass(frozen=True)
-class _LineShot:
-    caption: str
-    seed: int
-    chunks: int
-    length_frames: int
-    sha256: str
-    key_frames_sha256: str
-
-
-@dataclass(frozen=True)
-class _Line:
-    """Version 1."""
-
-    version: int
-    identity: StoryIdentity
-    shots: tuple[_LineShot, ...]
-
-
-def _read_line(data: Mapping[str, Any], where: str) -> StoryRecord:
-    line = from_dict(_Line, data, where)
-    takes = [
-        Take(shot=index, take=0, parent=0 if index else None, **to_dict(shot)) for index, shot in enumerate(line.shots)
-    ]
-    return StoryRecord(VERSION, line.identity, StoryTree(tuple(takes), (0,) * len(takes)))

@@ -14,8 +14,9 @@ from typing import Any
 from shotstream.core.config import check_keys
 from shotstream.core.errors import InputError
 from shotstream.core.spec import CHUNK_LATENTS, MAX_CHUNKS, TEMPORAL_STRIDE, check_chunks, frames_of_chunks
-from shotstream.story.script import DEFAULT_CHUNKS, Script, ScriptShot
+from shotstream.story.script import Script
 from shotstream.story.script_yaml import parse_yaml
+from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec
 
 CSV_COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
 PUBLISHED_CHUNKS = MAX_CHUNKS
@@ -92,7 +93,7 @@ def parse_line(line: str, chunks: int = DEFAULT_CHUNKS) -> Script:
     shots = []
     for number, text in enumerate(texts, start=1):
         with _located(f"shot {number}"):
-            shots.append(ScriptShot(text, chunks))
+            shots.append(ShotSpec(text, chunks))
     with _located("story"):
         return Script(global_caption, tuple(shots))
 
@@ -125,7 +126,7 @@ def parse_json(text: str, name: str, chunks: int | Sequence[int] = PUBLISHED_CHU
     shots = []
     for key, length in zip(keys, lengths, strict=True):
         with _located(f"{name}, {key}"):
-            shots.append(ScriptShot(data[key], length))
+            shots.append(ShotSpec(data[key], length))
     with _located(name):
         return Script(data["global_caption"], tuple(shots))
 

@@ -7,7 +7,8 @@ import yaml
 
 from shotstream.core.config import check_keys
 from shotstream.core.errors import InputError
-from shotstream.story.script import DEFAULT_CHUNKS, CastEntry, Script, ScriptShot, Steer
+from shotstream.story.script import CastEntry, Script
+from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, Steer
 
 STORY_KEYS = ("global", "seed", "cast", "shots")
 SHOT_KEYS = ("text", "chunks", "extend", "seed", "cast", "steer")
@@ -62,12 +63,12 @@ class _Reader:
         seed = self._value(keys["seed"]) if "seed" in keys else None
         return self._made(self._root, "", lambda: Script(self._value(keys["global"]), shots, seed, cast))
 
-    def _shot(self, node: yaml.Node, number: int, chunks: int) -> ScriptShot:
+    def _shot(self, node: yaml.Node, number: int, chunks: int) -> ShotSpec:
         where = f", shot {number}"
         keys = self._mapping(node, SHOT_KEYS, ("text",), where)
         steers = self._list(keys.pop("steer"), "steer", "at", self._steer) if "steer" in keys else ()
         values = {"chunks": chunks} | {key: self._value(value) for key, value in keys.items()}
-        return self._made(node, where, lambda: ScriptShot(steer=steers, **values))
+        return self._made(node, where, lambda: ShotSpec(steers=steers, **values))
 
     def _steer(self, node: yaml.Node, number: int) -> Steer:
         where = f", steer {number}"

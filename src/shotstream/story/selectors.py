@@ -12,6 +12,8 @@ from typing import Protocol
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
+from shotstream.core.spec import frames_of_chunks
+from shotstream.story.shot_spec import ShotSpec
 
 
 @dataclass(frozen=True, order=True)
@@ -34,15 +36,21 @@ class Passage:
 
 @dataclass(frozen=True)
 class PastShot:
-    """What a selector knows of a finished shot.
+    """A finished shot as a selector sees it.
 
-    `turns` are the frames from which on another caption holds, with it, in order; `caption` holds before.
+    `turns` are pairs (frame, caption), in order: the caption holds from that frame on; `caption` holds before them.
     """
 
     index: int
     length_frames: int
     caption: str
     turns: tuple[tuple[int, str], ...] = ()
+
+    @classmethod
+    def of(cls, index: int, length_frames: int, spec: ShotSpec) -> "PastShot":
+        """Return shot `index` with the captions of its `spec`."""
+        turns = tuple((frames_of_chunks(steer.at), steer.text) for steer in spec.steers)
+        return cls(index, length_frames, spec.text, turns)
 
     @property
     def passages(self) -> list[Passage]:

@@ -8,36 +8,30 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import frames_of_chunks
-from shotstream.story.script import Steer
+from shotstream.story.shot_spec import ShotSpec
 
 
 @dataclass(frozen=True)
 class Take:
-    """What is written down of a finished shot; the hashes are of its files.
+    """The record of a finished shot.
 
-    `shot` counts from 0, `take` all takes of that shot; `parent` is the take of the shot before that this one goes on
-    from, None for a first shot. `caption` is the shot's own text as it began, `steers` what it was steered to, `seed`
-    that of its noise, and `cast` how many members the cast had when it began. Shot, take and parent say where it
-    stands, everything else how to make it again.
+    Attributes:
+        shot: the shot's number, from 0.
+        take: its number among all takes of that shot, from 0.
+        parent: the take of the shot before that this one continues; None for a first shot.
+        spec: all that is needed to make it again; its seed and cast are never None.
+        length_frames: frames in its video.
+        sha256: hash of its video file.
+        key_frames_sha256: hash of its file of key frames.
     """
 
     shot: int
     take: int
     parent: int | None
-    caption: str
-    seed: int
-    chunks: int
+    spec: ShotSpec
     length_frames: int
     sha256: str
     key_frames_sha256: str
-    steers: tuple[Steer, ...] = ()
-    cast: int = 0
-
-    @property
-    def turns(self) -> tuple[tuple[int, str], ...]:
-        """The frames from which on another caption holds, with it."""
-        return caption_turns(self.steers)
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ class StoryTree:
         ends = [take for take in self.takes if (take.shot, take.take) not in continued]
         ways = [self.switch(self._way_to(end)) for end in ends]
         return [
-            Branch(way.branch, tuple(take.caption for take in way.current), way.branch == self.branch) for way in ways
+            Branch(way.branch, tuple(take.spec.text for take in way.current), way.branch == self.branch) for way in ways
         ]
 
     def switch(self, branch: Sequence[int]) -> "StoryTree":
@@ -129,8 +123,3 @@ class StoryTree:
             if (shot, take) not in parents or parents[shot, take] != before:
                 known = ", ".join(str(list(self._way_to(take))) for take in self.takes) or "none yet"
                 raise InputError(f"expected a branch of the story ({known}) or its beginning, got {list(branch)}")
-
-
-def caption_turns(steers: Iterable[Steer]) -> tuple[tuple[int, str], ...]:
-    """The frames of a shot from which on another caption holds, with it."""
-    return tuple((frames_of_chunks(steer.at), steer.text) for steer in steers)

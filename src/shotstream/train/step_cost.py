@@ -18,7 +18,8 @@ from shotstream.model.codec import Codec
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
-from shotstream.story.script import Script, ScriptShot
+from shotstream.story.script import Script
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import Stage
 from shotstream.train.presets import Preset
@@ -74,7 +75,7 @@ class RandomScripts:
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         """A script whose words are numbers."""
         texts = (" ".join(map(str, rng.integers(100, size=20))) for _ in range(shots))
-        return Script("A story of numbers.", tuple(ScriptShot(text) for text in texts))
+        return Script("A story of numbers.", tuple(ShotSpec(text) for text in texts))
 
 
 class ProbeRun(Run):

@@ -19,7 +19,7 @@ from shotstream.serve.store import Doing, Store, begin_row
 from shotstream.serve.views import Health, ModelView, NewStory, StoryView, TreeView
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.relevance import check_selector
-from shotstream.story.script import check_text
+from shotstream.story.shot_spec import check_text
 
 router = APIRouter(prefix="/api")
 

@@ -87,7 +87,7 @@ def suggestions(story: str, server: Here) -> Suggestions:
     """Shots that could follow, by StoryWorld's grammar."""
     row = server.store.get(story)
     record = record_of(server.store, story)
-    shots = [take.caption for take in record.tree.current] if record else []
+    shots = [take.spec.text for take in record.tree.current] if record else []
     return Suggestions(shots=list(suggest(row.global_caption, shots)))
 
 

@@ -1,0 +1,101 @@
+"""One shot to be made: its text, length, seed and steers. Every record of a shot holds one `ShotSpec`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from shotstream.core.errors import InputError
+from shotstream.core.spec import check_chunks
+
+DEFAULT_CHUNKS = 3
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Steer:
+    """Another caption for a shot, from its chunk `at` (from 0) on."""
+
+    at: int
+    text: str
+
+    def __post_init__(self) -> None:
+        check_text(self.text, "the text to steer to")
+        if isinstance(self.at, bool) or not isinstance(self.at, int) or self.at < 0:
+            raise InputError(f"expected the chunk to steer at to be 0 or more, got {self.at!r}; use a whole number")
+
+
+@dataclass(frozen=True)
+class ShotSpec:
+    """One shot as it is asked for, and as it is recorded.
+
+    Attributes:
+        text: its own caption, without the story's global caption.
+        chunks: its length, 1 to 7, or any length with `extend`; n chunks are 12 n - 3 frames.
+        extend: allows more than 7 chunks.
+        seed: of its noise; None: the story's.
+        cast: how many members of the cast may be in its context, the first ones; None: all.
+        steers: captions that replace `text` from a chunk on.
+
+    Raises:
+        InputError: the text is empty, or a number is out of its range.
+    """
+
+    text: str
+    chunks: int = DEFAULT_CHUNKS
+    extend: bool = False
+    seed: int | None = None
+    cast: int | None = None
+    steers: tuple[Steer, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_text(self.text, "the text of a shot")
+        if not isinstance(self.extend, bool):
+            raise InputError(f"expected extend to be true or false, got {self.extend!r}; leave it out for false")
+        check_length(self.chunks, extend=self.extend)
+        if self.seed is not None:
+            check_seed(self.seed)
+        if self.cast is not None and (isinstance(self.cast, bool) or not isinstance(self.cast, int) or self.cast < 0):
+            raise InputError(f"expected how many of the cast a shot knows, got {self.cast!r}; use a whole number")
+        places = [-1, *(steer.at for steer in self.steers)]
+        if places != sorted(set(places)) or places[-1] >= self.chunks:
+            raise InputError(
+                f"expected to steer at rising chunks before {self.chunks}, got {places[1:]}; put them in order"
+            )
+
+
+def check_text(text: Any, what: str) -> str:
+    """Check a caption and return it.
+
+    Raises:
+        InputError: it is no text, is empty, or holds half a surrogate pair, which no encoding can write.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"expected {what} to be text, got {text!r}; put it in quotes")
+    if not text.strip():
+        raise InputError(f"expected {what}, got an empty one; say what is seen")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InputError(f"expected {what} to be Unicode text, got a lone surrogate in it; write the character itself")
+    return text
+
+
+def check_seed(seed: Any) -> int:
+    """Check a seed and return it.
+
+    Raises:
+        InputError: it is no whole number from 0 to 2^63 - 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise InputError(f"expected a seed from 0 to {MAX_SEED}, got {seed!r}; use a whole number in that range")
+    return seed
+
+
+def check_length(chunks: Any, *, extend: bool) -> int:
+    """Check the length of a shot in chunks and return it.
+
+    Raises:
+        InputError: it is not a whole number from 1 to 7, or with `extend` from 1 on.
+    """
+    if not extend:
+        return check_chunks(chunks)
+    if isinstance(chunks, bool) or not isinstance(chunks, int) or chunks < 1:
+        raise InputError(f"expected a shot of at least 1 chunk, got {chunks!r}; use a whole number")
+    return chunks
