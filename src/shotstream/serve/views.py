@@ -96,7 +96,7 @@ def shot_view(take: Take) -> ShotView:
         take=take.take,
         parent=take.parent,
         text=take.spec.text,
-        seed=take.spec.seed,
+        seed=take.seed,
         chunks=take.spec.chunks,
         frames=take.length_frames,
         steers=[SteerView(at=steer.at, text=steer.text) for steer in take.spec.steers],

@@ -33,6 +33,12 @@ class Take:
     sha256: str
     key_frames_sha256: str
 
+    @property
+    def seed(self) -> int:
+        """Return the seed of its noise."""
+        assert self.spec.seed is not None, "a recorded spec names its seed"
+        return self.spec.seed
+
 
 @dataclass(frozen=True)
 class Branch:
