@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from shotstream.bench.bench import SHAPES, BenchPlan, open_subject, read_captions
-from shotstream.bench.breakdown import ShotBreakdown
 from shotstream.bench.flops import OpCost, ShotCost
 from shotstream.bench.machine import processor_name
-from shotstream.bench.roofline import Roofline, fastest_run_s, measure_roofline
+from shotstream.bench.roofline import Roofline, ShotBreakdown, fastest_run_s, measure_roofline
 from shotstream.bench.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.cli import main
 from shotstream.core.errors import InputError

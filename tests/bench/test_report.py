@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from shotstream.bench.bench import BenchPlan, BenchReport, Memory, NetworkSize, Subject
-from shotstream.bench.breakdown import Floor, ShotBreakdown, SpanCost
 from shotstream.bench.charts import gap_bars, roofline_chart, si, span_bar
 from shotstream.bench.flops import OpCost
 from shotstream.bench.machine import Machine
 from shotstream.bench.report import page
-from shotstream.bench.roofline import Roofline
+from shotstream.bench.roofline import Floor, Roofline, ShotBreakdown, SpanCost
 from shotstream.bench.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.cli import main
 from shotstream.core.profiling import Span
@@ -145,7 +144,7 @@ def test_a_page_stands_alone_and_says_everything() -> None:
         "prefers-color",
     ):
         assert words in made
-    assert "--model &#x27;a b&#x27;</pre>" in made
+    assert "--model &#39;a b&#39;</pre>" in made
     assert "With a full window" not in made, "these shots are too short for one"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from shotstream.cli import main
 from shotstream.core.video import probe_video
-from shotstream.world.dataset import read_dataset
+from shotstream.world.scene import WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.words import vocabulary
 
@@ -22,9 +22,8 @@ def test_render_writes_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_dataset_writes_the_stories_of_the_seeds(tmp_path: Path) -> None:
     assert main(["world", "dataset", "--stories", "2", "--seed", "8", "-o", str(tmp_path / "made")]) == 0
-    assert [entry.truth for entry in read_dataset(tmp_path / "made")] == [sample_story(8), sample_story(9)]
-    truth = json.loads((tmp_path / "made" / "story000001.truth.json").read_text())
-    assert truth["place"] == sample_story(9).place
+    truths = [json.loads(path.read_text()) for path in sorted((tmp_path / "made").glob("*.truth.json"))]
+    assert [WorldStory.from_dict(truth) for truth in truths] == [sample_story(8), sample_story(9)]
 
 
 def test_words_prints_every_phrase(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shotstream.world.cuts import detect_cuts, unexplained_change
+from shotstream.world.cuts import detect_cuts
 from shotstream.world.dataset import frame_ranges
 from shotstream.world.render import render_story
 from shotstream.world.scene import Character, WorldShot, WorldStory
@@ -46,4 +46,3 @@ def test_a_shot_has_no_cut() -> None:
 
 def test_no_frames_have_no_cuts() -> None:
     assert detect_cuts(np.zeros((1, 80, 128, 3), dtype=np.uint8)) == []
-    assert unexplained_change(np.zeros((3, 80, 128, 3), dtype=np.uint8)).tolist() == [0.0, 0.0]

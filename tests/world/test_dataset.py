@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shotstream.core.errors import InputError
 from shotstream.core.video import iter_video
-from shotstream.world.dataset import INDEX_COLUMNS, frame_ranges, read_dataset, write_dataset
+from shotstream.world.dataset import INDEX_COLUMNS, frame_ranges, write_dataset
 from shotstream.world.render import render_shot
+from shotstream.world.scene import WorldStory
 from shotstream.world.stories import sample_story
 
 STORIES = [sample_story(seed, shots=2 + seed, chunks=1) for seed in range(2)]
@@ -31,29 +31,16 @@ def test_the_layout_is_the_published_one(directory: Path) -> None:
     assert list(captions) == ["global_caption", "shot1", "shot2", "shot3"]
 
 
-def test_stories_come_back(directory: Path) -> None:
-    entries = read_dataset(directory)
-    assert [entry.truth for entry in entries] == STORIES
-    assert [entry.frame_ranges for entry in entries] == [frame_ranges(story) for story in STORIES]
-    assert [len(entry.shot_captions) for entry in entries] == [2, 3]
+def test_the_ground_truth_comes_back(directory: Path) -> None:
+    truths = [json.loads(path.read_text()) for path in sorted(directory.glob("*.truth.json"))]
+    assert [WorldStory.from_dict(truth) for truth in truths] == STORIES
 
 
 def test_videos_show_the_shots_where_the_ranges_say(directory: Path) -> None:
-    entry = read_dataset(directory)[1]
-    video = np.stack(list(iter_video(entry.video_path))).astype(float)
-    assert len(video) == entry.frame_ranges[-1][1]
-    for shot_index, (start, end) in enumerate(entry.frame_ranges):
-        errors = [
-            np.abs(video[start:end] - render_shot(entry.truth, other)).mean()
-            for other in range(len(entry.frame_ranges))
-        ]
+    video = np.stack(list(iter_video(directory / "story000001.mp4"))).astype(float)
+    ranges = frame_ranges(STORIES[1])
+    assert len(video) == ranges[-1][1]
+    for shot_index, (start, end) in enumerate(ranges):
+        errors = [np.abs(video[start:end] - render_shot(STORIES[1], other)).mean() for other in range(len(ranges))]
         assert int(np.argmin(errors)) == shot_index
         assert errors[shot_index] < 8, errors
-
-
-def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected stories\.csv"):
-        read_dataset(tmp_path)
-    (tmp_path / "stories.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match="expected the columns"):
-        read_dataset(tmp_path)

@@ -1,4 +1,4 @@
-"""How fast a model tells a story, everything counted: captions, context, clean passes, decoding, writing the history.
+"""Measure how fast a model makes a story, everything counted: text, context, denoising, decoding, writing history.
 
 A story is told through the public engine. Its first shots warm up and are reported apart. The shots after them are
 timed without looking inside; one more is timed part by part, because that makes the host wait for the device. Each part
@@ -14,11 +14,10 @@ from typing import cast
 import torch
 from torch import nn
 
-from shotstream.bench.breakdown import ShotBreakdown
 from shotstream.bench.decoder_fidelity import Fidelity, fidelity_of, noting_latents
 from shotstream.bench.flops import shot_cost
 from shotstream.bench.machine import Machine, forget_peak, peak_device_bytes, peak_resident_bytes, synchronise
-from shotstream.bench.roofline import Roofline, measure_roofline
+from shotstream.bench.roofline import Roofline, ShotBreakdown, measure_roofline
 from shotstream.bench.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
@@ -46,7 +45,7 @@ DECODERS: Mapping[str, TinyDecoderConfig] = MappingProxyType({"taew2_1": TinyDec
 
 @dataclass(frozen=True)
 class BenchPlan:
-    """What is measured: `shots` shots of `chunks` chunks after `warmup` shots, in the story of `seed`."""
+    """A measurement: `shots` shots of `chunks` chunks after `warmup` shots, in the StoryWorld story of `seed`."""
 
     shots: int = 3
     chunks: int = MAX_CHUNKS
@@ -71,7 +70,7 @@ class NetworkSize:
 
 @dataclass(frozen=True)
 class Subject:
-    """What was measured. Where captions are encoded elsewhere, `text` is held against a device that did not run it.
+    """The model that was measured. If the text encoder ran on another device, its efficiency is of the wrong device.
 
     `lossy` names what makes its results others than those of the full model, `attention` its kernel
     (`model.attention_kernels`).
@@ -91,7 +90,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Memory:
-    """The most memory held: by the process since its start, by tensors on a CUDA device while the story was told."""
+    """Peak memory in bytes: of the process since its start, and of tensors on a CUDA device during the story."""
 
     peak_resident_bytes: int | None
     peak_device_bytes: int | None
@@ -99,7 +98,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class BenchReport:
-    """Everything measured. Speeds are frames a second; `real_time_factor` is speed over the 16 that are shown.
+    """The results of a benchmark. Speeds are frames a second; `real_time_factor` is speed over the 16 that are shown.
 
     `load_s` and `warmup` belong to no other figure. Where shots have one chunk there is nothing steady and no gap; only
     shots of full length that are made chunk by chunk have a full window. `fidelity` is that of a lossy decoder,
@@ -129,7 +128,7 @@ class BenchReport:
 
     @property
     def lossy(self) -> tuple[str, ...]:
-        """What is lossy, with the measured errors, in words."""
+        """Descriptions of everything lossy, with the measured errors."""
         errors = (("step", self.velocity_error), ("chunk", self.chunk_error))
         said = [f"relative error {error:.2%} of a first {what}" for what, error in errors if error is not None]
         return (*self.subject.lossy, *([str(self.fidelity)] if self.fidelity else []), *said)
@@ -144,7 +143,7 @@ def open_subject(
     text_device: torch.device | None = None,
     decoder: str | None = None,
 ) -> tuple[ModelComponents, float]:
-    """A model to measure and the seconds it took to load: as `open_components`, or only the shape with random weights.
+    """Return a model to measure and its load time in seconds; `random_weights` makes only its shape.
 
     Raises:
         InputError: there is no such model or decoder, or no such shape.
@@ -172,7 +171,7 @@ def bench(
     load_s: float | None = None,
     watch: Callable[[int], None] | None = None,
 ) -> BenchReport:
-    """Measures a model.
+    """Measure a model.
 
     Args:
         parts: the model, on its device.
@@ -205,7 +204,7 @@ def bench(
 
 
 def read_captions(parts: ModelComponents, story: Story, global_caption: str, text: str) -> list[str]:
-    """The captions that the next shot of a story reads: those of the frames it remembers, and its own."""
+    """Return the captions that the next shot attends to: those of its context frames, and its own."""
     own = compose_caption(global_caption, len(story.history), text)
     if parts.config.captions == "target":
         return [own]
@@ -216,7 +215,7 @@ def read_captions(parts: ModelComponents, story: Story, global_caption: str, tex
 
 
 def time_shot(story: Story, caption: str, chunks: int) -> ShotTiming:
-    """Makes the next shot of a story and notes when its chunks come."""
+    """Generate the next shot of a story and note when each chunk arrives."""
     arrivals_s: list[float] = []
     frames: list[int] = []
     started_s = time.perf_counter()

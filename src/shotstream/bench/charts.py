@@ -1,11 +1,10 @@
-"""Pictures of a measurement as SVG, coloured by the page's style sheet (`bench.report`)."""
+"""Draw a measurement as SVG charts, coloured by the style sheet of `report.html.jinja`."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
-from shotstream.bench.breakdown import ShotBreakdown, SpanCost
-from shotstream.bench.roofline import Roofline
+from shotstream.bench.roofline import Roofline, ShotBreakdown, SpanCost
 from shotstream.bench.timing import Percentiles
 from shotstream.core.profiling import Span
 from shotstream.core.spec import FPS
@@ -20,13 +19,13 @@ UNITS = ("", "k", "M", "G", "T", "P", "E")
 
 
 def si(value: float, unit: str) -> str:
-    """A number with three digits and a prefix: 790 TFLOP/s."""
+    """Format a number with three digits and an SI prefix: 790 TFLOP/s."""
     power = min(max(int(math.log10(value) // 3), 0), len(UNITS) - 1) if value > 0 else 0
     return f"{value / 1000**power:.3g} {UNITS[power]}{unit}"
 
 
 def span_bar(shot: ShotBreakdown) -> str:
-    """One bar: the time of a shot, part by part."""
+    """Draw the time of a shot as one stacked bar, span by span."""
     pieces, x = [], 0.0
     for name, seconds in (*((name, part.seconds) for name, part in shot.parts.items()), ("other", shot.other_s)):
         share = seconds / shot.total_s
@@ -41,7 +40,7 @@ def span_bar(shot: ShotBreakdown) -> str:
 
 
 def roofline_chart(shot: ShotBreakdown, roofline: Roofline) -> str:
-    """Operations a second of every part over its operations a byte, below the roof of the device."""
+    """Draw FLOP/s over FLOP/byte of every span below the roofline of the device."""
     parts = {name: part for name, part in shot.parts.items() if part.flop_per_s > 0}
     ridge = roofline.flop_per_s / roofline.bytes_per_s
     intensities = [part.work.flop / part.work.bytes for part in parts.values()]
@@ -65,7 +64,7 @@ def roofline_chart(shot: ShotBreakdown, roofline: Roofline) -> str:
 
 
 def gap_bars(gaps: Percentiles, frames: int) -> str:
-    """The median wait for each later chunk, and how long its frames are shown."""
+    """Draw the median wait for each later chunk, beside how long its frames are shown."""
     shown_s = frames / FPS
     bottom = GAPS_HEIGHT - BOTTOM
     scale = (bottom - TOP) / (1.05 * max(shown_s, *gaps.by_chunk))
@@ -120,7 +119,7 @@ def _grid(x: _Scale, y: _Scale) -> Iterator[str]:
 
 
 def _points(parts: Mapping[Span, SpanCost], x: _Scale, y: _Scale) -> Iterator[str]:
-    """A dot a part, and beside it its name and how much of its floor it reaches."""
+    """Draw a dot for each span, with its name and efficiency beside it."""
     dots = {name: (x.at(part.work.flop / part.work.bytes), y.at(part.flop_per_s)) for name, part in parts.items()}
     taken = [(across - DOT, across + DOT, down) for across, down in dots.values()]
     for name, part in parts.items():
@@ -138,7 +137,7 @@ def _points(parts: Mapping[Span, SpanCost], x: _Scale, y: _Scale) -> Iterator[st
 def _free_place(
     across: float, down: float, width: float, taken: list[tuple[float, float, float]]
 ) -> tuple[float, float]:
-    """Where a label so wide covers nothing: beside its dot, or as little above or below as can be. It is taken."""
+    """Find and reserve a place for a label: beside its dot, or as near above or below as is free."""
     start = min(across + 2 * DOT, WIDTH - RIGHT - width)
     offsets = sorted((LABEL_STEP * step for step in range(-9, 10)), key=abs)
     places = [max(down + offset, TOP) for offset in offsets]
@@ -154,7 +153,7 @@ def _free_place(
 
 
 def svg(kind: str, height: float, title: str, pieces: Sequence[str], attributes: str = "") -> str:
-    """A picture as wide as all of them."""
+    """Return an SVG element as wide as all charts."""
     return (
         f'<svg {attributes}class="{kind}" viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(title)}">'
         f"{''.join(pieces)}</svg>"

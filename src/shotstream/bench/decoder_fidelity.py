@@ -1,4 +1,4 @@
-"""How near a lossy model comes to the full one: its decoder on latents that it made, its transformer at one step, its
+"""Measure how near a lossy model comes to the full one: its decoder, its transformer at one step, its
 sampler over one chunk."""
 
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ CAPTION = "A red fox walks through a snowy forest."
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The pictures of a lossy decoder held against those that the full VAE makes of the same latents, those of a shot.
+    """PSNR of a lossy decoder's frames against the full VAE's, decoded from the same latents of one shot.
 
     Where weights are random (`trained` is false), it says nothing of others.
     """
@@ -43,7 +43,7 @@ class Fidelity:
 
 @contextmanager
 def noting_latents(codec: Codec) -> Iterator[list[Tensor]]:
-    """What a tiny decoder is handed meanwhile, as `b k t y x`, in a list that may be emptied; no other codec's."""
+    """Record the latents `b k t y x` that a tiny decoder gets in the meantime; other codecs record nothing."""
     noted: list[Tensor] = []
     if not isinstance(codec, TinyWanVAE):
         yield noted
@@ -57,7 +57,7 @@ def noting_latents(codec: Codec) -> Iterator[list[Tensor]]:
 
 @torch.inference_mode()
 def fidelity_of(parts: ModelComponents, noted: Sequence[Float[Tensor, "b k t y x"]]) -> Fidelity | None:
-    """The figures of a model that decodes lossily, on the latents of one shot; None of any other model."""
+    """Return the fidelity of a tiny decoder on the latents of one shot; None for any other codec."""
     if not isinstance(parts.codec, TinyWanVAE):
         return None
     latents = torch.cat(list(noted), dim=2).movedim(1, 2)
@@ -68,18 +68,18 @@ def fidelity_of(parts: ModelComponents, noted: Sequence[Float[Tensor, "b k t y x
 
 @torch.inference_mode()
 def first_velocity(parts: ModelComponents) -> Float[Tensor, "1 f c h w"]:
-    """What a transformer says at the first step of a story, to noise alone: always the same noise and caption."""
+    """Return the velocity at the first step of a story, for a fixed noise and caption."""
     return _first_steps(parts)(_noise(parts, 0), 1.0)
 
 
 @torch.inference_mode()
 def first_chunk(parts: ModelComponents) -> Float[Tensor, "1 f c h w"]:
-    """The first latents of a story, without guidance: always of the same noise and caption."""
+    """Return the first chunk's latents without guidance, for a fixed noise and caption."""
     return Sampler.from_config(parts.config.sampler).denoise(_first_steps(parts), partial(_noise, parts))
 
 
 def _first_steps(parts: ModelComponents) -> Predict:
-    """The velocity of a first chunk, which has nothing to remember."""
+    """Return a function that predicts the velocity of a first chunk, which has no context."""
     transformer = parts.transformer
     device = transformer.patch_embedding.weight.device
     where = torch.arange(CONTEXT_LATENTS, CONTEXT_LATENTS + CHUNK_LATENTS)[None]
@@ -102,6 +102,6 @@ def _noise(parts: ModelComponents, step: int) -> Latents:
 
 
 def relative_norm_error(made: Tensor, exact: Tensor) -> float:
-    """The length of the difference over that of the exact result."""
+    """Return the L2 norm of the difference over that of the exact result."""
     made, exact = made.float().cpu(), exact.float().cpu()
     return float((made - exact).norm() / exact.norm())

@@ -1,4 +1,4 @@
-"""The arithmetic of a shot and what it must move through memory, part by part, from the shape of a model alone.
+"""Count the FLOPs and memory traffic of a shot, span by span, from the shape of a model alone.
 
 The engine's own code runs on tensors without values (torch's meta device), and the products in it are counted: what is
 counted is what a real shot does. Only the text encoder is counted by formula, because its library reads its masks.
@@ -33,7 +33,7 @@ OpKind = Literal["linear", "convolution", "attention"]
 
 @dataclass(frozen=True)
 class OpCost:
-    """What products cost: `flop` operations, a multiply and an add being two, and `bytes` of memory traffic.
+    """The cost of tensor products: `flop` (a multiply and an add are two) and `bytes` of memory traffic.
 
     The bytes are the least there can be: every product reads its operands once and writes its result once, and all that
     stands between products is fused into them.
@@ -54,22 +54,22 @@ OpCosts = Mapping[tuple[Span, OpKind], OpCost]
 
 @dataclass(frozen=True)
 class ShotCost:
-    """The work of one shot: before its first chunk, and of each chunk with the commit before it and its decoding."""
+    """The cost of one shot: before its first chunk, and of each chunk with the commit before it and its decoding."""
 
     begin: OpCosts
     chunks: tuple[OpCosts, ...]
 
     def of(self, *parts: Span, kind: OpKind | None = None) -> OpCost:
-        """The work of some parts, of one kind of product or of all."""
+        """Return the cost of some spans, of one kind of product or of all."""
         return sum_costs(select_cost(tally, *parts, kind=kind) for tally in self._tallies)
 
     def grown(self, two: "ShotCost", layers: int) -> "ShotCost":
-        """The same shot by a transformer of `layers` equal layers; this one has one of them, `two` has two."""
+        """Extrapolate to `layers` equal transformer layers, from this cost (one layer) and `two` (two layers)."""
         tallies = (_grown(mine, theirs, layers) for mine, theirs in zip(self._tallies, two._tallies, strict=True))
         return ShotCost(next(tallies), tuple(tallies))
 
     def with_steps(self, more: "ShotCost") -> "ShotCost":
-        """The same shot with the steps that another one has besides its own."""
+        """Return this cost plus the denoising steps of `more`."""
         both = zip(self.chunks, more.chunks, strict=True)
         return ShotCost(self.begin, tuple(_with_steps(mine, theirs) for mine, theirs in both))
 
@@ -79,18 +79,18 @@ class ShotCost:
 
     @property
     def parts(self) -> dict[Span, OpCost]:
-        """The work of every part that has any."""
+        """The cost of every span that has any."""
         found = {part for tally in self._tallies for part, _ in tally}
         return {part: self.of(part) for part in found}
 
 
 def select_cost(tally: OpCosts, *parts: Span, kind: OpKind | None = None) -> OpCost:
-    """The work of some parts, of one kind of product or of all."""
+    """Return the cost of some spans, of one kind of product or of all."""
     return sum_costs(work for (part, what), work in tally.items() if part in parts and kind in (None, what))
 
 
 def sum_costs(works: Iterator[OpCost]) -> OpCost:
-    """All of them together."""
+    """Return the sum of costs."""
     return reduce(OpCost.__add__, works, OpCost())
 
 
@@ -103,8 +103,8 @@ def _grown(one: OpCosts, two: OpCosts, layers: int) -> OpCosts:
 
 
 class OpCounter(TorchFunctionMode):
-    """Counts the products of torch functions while it is entered. It is a clock (`core.profiling`): it is told the
-    part."""
+    """Counts the products of torch functions while it is entered. It is a profiler (`core.profiling`) and so knows the
+    span."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,12 +118,12 @@ class OpCounter(TorchFunctionMode):
         self._part = None
 
     def take(self) -> OpCosts:
-        """What has been counted since the last time."""
+        """Return what was counted since the last call, and start again."""
         taken, self._counted = self._counted, {}
         return taken
 
     def add(self, part: Span, kind: OpKind, work: OpCost) -> None:
-        """Counts work that was worked out elsewhere."""
+        """Add a cost that was worked out elsewhere."""
         self._counted[part, kind] = self._counted.get((part, kind), OpCost()) + work
 
     def __torch_function__(
@@ -172,7 +172,7 @@ def shot_cost(
     caption_tokens: int | None = None,
     remembers: bool = True,
 ) -> ShotCost:
-    """The work of one shot at the size and with the sampler of its model.
+    """Return the cost of one shot at the size and with the sampler of its model.
 
     Args:
         config: of the model.
@@ -221,7 +221,7 @@ def _count(rollout: Iterator[Tensor], codec: Codec, counter: OpCounter, steps: i
 
 
 def _kinds_of_step(sampler: Sampler) -> list[tuple[float, int]]:
-    """A noise level of every kind of step, and how many steps of that kind there are: guided ones, and others."""
+    """Return a noise level and the number of steps for each kind of step (guided, unguided)."""
     kinds: dict[float, list[float]] = {}
     for sigma in sampler.sigmas[: sampler.forwards]:
         kinds.setdefault(sampler.guidance_at(sigma), []).append(sigma)
@@ -229,14 +229,14 @@ def _kinds_of_step(sampler: Sampler) -> list[tuple[float, int]]:
 
 
 def one_step(sampler: Sampler, sigma: float = 1.0) -> Sampler:
-    """The same sampler with one step alone, from that noise level; all steps of a kind do the same."""
+    """Return the sampler with a single step from `sigma`; all steps of a kind cost the same."""
     return replace(sampler, kind="few_step", sigmas=(sigma,))
 
 
 def begin_shot(
     config: ModelConfig, transformer: Transformer, sampler: Sampler, chunks: int, captions: int, counter: Clock
 ) -> Iterator[Tensor]:
-    """The engine's own rollout of a shot whose context is described by all captions but the last."""
+    """Start the engine's rollout of a shot; all captions but the last belong to its context frames."""
     size = (config.video.latent_height, config.video.latent_width)
     shots = [latent * (captions - 1) // CONTEXT_LATENTS for latent in range(CONTEXT_LATENTS)]
     layout = shot_layout(
@@ -258,12 +258,12 @@ def begin_shot(
 
 
 def no_values(*shape: int) -> Tensor:
-    """A batch of one without values."""
+    """Return a tensor on the meta device with a batch dimension of 1."""
     return torch.empty(1, *shape, device="meta")
 
 
 def text_encoder_cost(config: TextEncoderConfig, tokens: int, element_bytes: int) -> Iterator[tuple[OpKind, OpCost]]:
-    """The work of encoding one caption of that many tokens: projections and gated feed-forward, and attention."""
+    """Yield the cost of encoding one caption of `tokens` tokens: projections and gated feed-forward, then attention."""
     dim, inner, ffn = config.dim, config.attention_dim, config.ffn_dim
     weights = 4 * dim * inner + 3 * dim * ffn
     through = 4 * (dim + inner) + 3 * (dim + ffn)

@@ -1,4 +1,4 @@
-"""What a measurement was made on, and how much memory it took."""
+"""Describe the machine of a measurement and its peak memory."""
 
 import os
 import platform
@@ -32,7 +32,7 @@ class Machine:
 
     @classmethod
     def here(cls, device: torch.device) -> "Machine":
-        """This machine, for work on `device`."""
+        """Describe this machine, for work on `device`."""
         return cls(
             processor=processor_name(),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
@@ -46,7 +46,7 @@ class Machine:
 
 
 def processor_name(path: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's model name where the system tells it, else its kind."""
+    """Return the processor's model name from `path`, else its architecture."""
     if path.is_file():
         for line in path.read_text(errors="replace").splitlines():
             name, _, value = line.partition(":")
@@ -56,7 +56,7 @@ def processor_name(path: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def peak_resident_bytes() -> int | None:
-    """The most memory this process has had since it started, loading included; None where the system does not say."""
+    """Return the peak memory of this process in bytes, loading included; None where the system does not say."""
     try:
         import resource
     except ImportError:  # Windows has none
@@ -66,18 +66,18 @@ def peak_resident_bytes() -> int | None:
 
 
 def peak_device_bytes(device: torch.device) -> int | None:
-    """The most memory tensors have had on a CUDA device since `forget_peak`; None on others, which do not count it."""
+    """Return the peak memory of tensors on a CUDA device since `forget_peak`, in bytes; None for other devices."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def forget_peak(device: torch.device) -> None:
-    """Starts to count `peak_device_bytes` anew."""
+    """Restart the count of `peak_device_bytes`."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits until the device has done what it was asked to."""
+    """Wait until the device has finished its queue."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -85,7 +85,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def timed(run: Callable[[], Made], device: torch.device) -> tuple[Made, float]:
-    """What `run` gives, and the seconds until the device was done with it."""
+    """Return the result of `run`, and the seconds until the device had finished it."""
     synchronise(device)
     started_s = time.perf_counter()
     made = run()

@@ -1,4 +1,4 @@
-"""When a shot's frames came, and the figures that follow from it."""
+"""Arrival times of a shot's chunks, and the speeds and stalls computed from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from shotstream.core.spec import FPS, MAX_CHUNKS
 
 @dataclass(frozen=True)
 class ShotTiming:
-    """One shot against the clock, counted from the moment it was asked for.
+    """The timing of one shot, in seconds from the request for it.
 
     `arrivals_s` and `frames` say when each chunk was handed over and how many frames it had; `total_s` is when the shot
     was finished and written into the story's history.
@@ -53,7 +53,7 @@ class ShotTiming:
 
 @dataclass(frozen=True)
 class Spread:
-    """Several measurements of one figure."""
+    """Median, least and greatest of several measurements."""
 
     median: float
     min: float
@@ -61,13 +61,13 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread | None":
-        """The spread of some values; None where there are none."""
+        """Return the spread of values; None without values."""
         return cls(float(np.median(values)), min(values), max(values)) if values else None
 
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Of the gaps between chunks, in seconds; `by_chunk` has the median gap before the second, third, ... chunk.
+    """Percentiles of the gaps between chunks, in seconds; `by_chunk` is the median gap before chunk 1, 2, ...
 
     Gaps grow with the window, so that `p99_over_p50` is above 1 even where every shot takes the same time.
     """
@@ -80,7 +80,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, timings: Sequence[ShotTiming]) -> "Percentiles | None":
-        """Over all gaps of shots of equal length; None where shots have one chunk."""
+        """Return percentiles over all gaps of shots of equal length; None for shots of one chunk."""
         gaps = np.array([timing.gaps_s for timing in timings])
         if not gaps.size:
             return None
@@ -90,14 +90,14 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Viewing:
-    """What somebody sees who watches at 16 frames a second from the first frames on, shots one after another."""
+    """Stalls for a viewer who watches at 16 frames a second from the first frames on, shot after shot."""
 
     stalls: int
     stalled_s: float
 
     @classmethod
     def of(cls, timings: Sequence[ShotTiming], fps: float = FPS) -> "Viewing":
-        """A stall is a chunk that comes after the frames before it have been shown; the picture waits for it."""
+        """Count the chunks that arrive after all earlier frames were shown (a stall: the picture waits)."""
         stalls, stalled_s, asked_s, shown_until_s = 0, 0.0, 0.0, timings[0].first_frames_s
         for timing in timings:
             for arrival_s, frames in zip(timing.arrivals_s, timing.frames, strict=True):

@@ -1,4 +1,4 @@
-"""What a directory of recorded tensors holds, and how what the engine computes is held against it."""
+"""Read a directory of recorded tensors and compare the engine's results with them."""
 
 import dataclasses
 import json
@@ -72,7 +72,7 @@ class Golden:
 
     @property
     def tolerance(self) -> float:
-        """The relative error that rounding explains on this device in this precision."""
+        """The relative error that rounding explains on this device and in this precision."""
         if self.dtype == torch.bfloat16:
             return BFLOAT16_TOLERANCE
         return CPU_TOLERANCE if self.device.type == "cpu" else ACCELERATOR_TOLERANCE
@@ -83,11 +83,11 @@ class Golden:
         return COARSE_BFLOAT16_TOLERANCE if self.dtype == torch.bfloat16 else self.tolerance
 
     def tensors(self, name: str) -> Recording:
-        """The recorded tensors of a file."""
+        """Return the recorded tensors of a file."""
         return Recording(self.directory / name, self.device)
 
     def json(self, name: str) -> Any:
-        """What a JSON file holds.
+        """Return the content of a JSON file.
 
         Raises:
             InputError: it cannot be read.
@@ -99,16 +99,16 @@ class Golden:
             raise InputError(f"{path.name}: expected JSON, got '{error}'") from error
 
     def transformer(self, folder: str, weights: str | None = None) -> Transformer:
-        """The transformer of `folder`: its config.json, and its weights.safetensors or another file of weights."""
+        """Return the transformer of `folder` with its weights.safetensors, or with another file of weights."""
         config = _known_keys(TransformerConfig, self._config(folder), {})
         return self._network(weights or f"{folder}/weights.safetensors", "transformer", Transformer, config)
 
     def vae(self) -> WanVAE:
-        """The VAE."""
+        """Return the VAE with the recorded weights."""
         return self._network("vae/weights.safetensors", "codec", WanVAE, wan_vae_config(self._config("vae")))
 
     def text_encoder(self, text_len: int) -> TextEncoder:
-        """The text encoder, without a tokenizer, for captions of `text_len` tokens."""
+        """Return the text encoder, without a tokenizer, for captions of `text_len` tokens."""
         said = {**self._config("umt5"), "text_len": text_len}
         config = _known_keys(TextEncoderConfig, said, TEXT_ENCODER_KEYS)
         return self._network("umt5/weights.safetensors", "text_encoder", TextEncoder, config)
@@ -116,7 +116,7 @@ class Golden:
     def compare(
         self, name: str, got: Tensor, expected: Tensor, *, tolerance: float | None = None, scale: float | None = None
     ) -> CaseResult:
-        """Whether `got` is `expected`, up to `tolerance` (None: that of device and dtype) times the largest of it.
+        """Compare `got` with `expected`, up to `tolerance` (None: that of device and dtype) times its largest value.
 
         `scale` stands in for that largest value.
         """
@@ -128,7 +128,7 @@ class Golden:
         return CaseResult(name, error, tolerance, passed=error <= tolerance)
 
     def compare_frames(self, name: str, got: Tensor, expected: Tensor) -> CaseResult:
-        """Whether uint8 frames are the recorded ones up to one level (more where the tolerance is more)."""
+        """Compare uint8 frames with the recorded ones, up to one level (more where the tolerance is more)."""
         return self.compare(
             name, got, expected, tolerance=max(1 / PIXEL_LEVELS, self.coarse_tolerance), scale=PIXEL_LEVELS
         )
@@ -159,7 +159,7 @@ def relative_error(got: Tensor, expected: Tensor, scale: float | None = None) ->
 
 
 def compare_exactly(name: str, got: Sequence[Any], expected: Sequence[Any]) -> CaseResult:
-    """Whether two lists are the same; the error is the share of entries that differ."""
+    """Compare two lists; the error is the share of entries that differ."""
     if len(got) != len(expected):
         return CaseResult(name, None, 0.0, passed=False, note=f"{len(got)} entries, expected {len(expected)}")
     differing = [(a, b) for a, b in zip(got, expected, strict=True) if a != b]
@@ -168,12 +168,12 @@ def compare_exactly(name: str, got: Sequence[Any], expected: Sequence[Any]) -> C
 
 
 def failed(name: str, note: str) -> CaseResult:
-    """A case that could not be compared."""
+    """Return a failed case for a comparison that could not be made."""
     return CaseResult(name, None, None, passed=False, note=note)
 
 
 def _known_keys(cls: type[C], said: Mapping[str, Any], renamed: Mapping[str, str]) -> C:
-    """A configuration from a recorded one, which also says things (dropout, model type) that do not concern it."""
+    """Build a configuration from a recorded one, ignoring keys that do not concern it (dropout, model type)."""
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     data = {renamed.get(key, key): value for key, value in said.items()}
     return from_dict(cls, {key: value for key, value in data.items() if key in known}, "config.json")

@@ -1,4 +1,4 @@
-"""Cases of the training losses: their values, their gradients, and a self-forced rollout."""
+"""Check the training losses: their values, their gradients, and a self-forced rollout."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ SHIFT = 8.0
 
 @dataclass(frozen=True)
 class LossCase:
-    """The recorded inputs and outputs of one loss, and what they stand for."""
+    """The recorded inputs and outputs of one loss."""
 
     golden: Golden
     name: str
@@ -45,19 +45,19 @@ class LossCase:
         return recorded_shot(self["shots"], self["text"], len(context))
 
     def conditions(self, network: Transformer) -> Conditions:
-        """Context, captions and placement, for `network`."""
+        """Return context, captions and token positions for `network`."""
         context, shot = self["context"], self.shot
         placement = network.place(shot.frames.expand(len(context)), (context.shape[-2], context.shape[-1]))
         return Conditions(context, shot.text, placement)
 
     def compare(self, what: str, got: Tensor) -> CaseResult:
-        """One figure or tensor against the recorded one."""
+        """Compare one value or tensor with the recorded one."""
         tolerance = self.golden.coarse_tolerance
         expected = self[what].reshape(got.shape) if self[what].numel() == got.numel() else self[what]
         return self.golden.compare(f"losses/{self.name}.{what}", got, expected, tolerance=tolerance)
 
     def compare_gradients(self, network: nn.Module) -> Iterator[CaseResult]:
-        """The norms of all gradients that were recorded."""
+        """Compare the norms of all recorded gradients."""
         for name, parameter in network.named_parameters():
             recorded = f"grad_norm.{name}"
             if f"{self.name}.{recorded}" in self.recording:
@@ -66,7 +66,7 @@ class LossCase:
 
 
 def check_teacher(golden: Golden) -> Iterator[CaseResult]:
-    """The next-shot teacher's flow matching, with its weight by timestep."""
+    """Check the next-shot teacher's flow matching loss, with its weight by timestep."""
     case = LossCase(golden, "fm", golden.tensors(LOSSES))
     network = _trainable(golden.transformer("dit"))
     sigmas = training_sigmas(SHIFT)
@@ -80,7 +80,7 @@ def check_teacher(golden: Golden) -> Iterator[CaseResult]:
 
 
 def check_critic(golden: Golden) -> Iterator[CaseResult]:
-    """The fake score's flow matching on generated latents."""
+    """Check the fake score's flow matching loss on generated latents."""
     case = LossCase(golden, "critic", golden.tensors(LOSSES))
     network = _trainable(golden.transformer("dit", FAKE_WEIGHTS))
     loss = flow_matching_loss(network, case["generated"], case["noise"], case["timestep"], case.conditions(network))
@@ -88,7 +88,7 @@ def check_critic(golden: Golden) -> Iterator[CaseResult]:
 
 
 def check_causal_init(golden: Golden) -> Iterator[CaseResult]:
-    """Regression on a teacher's trajectory under the block-causal plan."""
+    """Check the regression on a teacher's trajectory with block-causal attention."""
     case = LossCase(golden, "ode", golden.tensors(LOSSES))
     network = _trainable(golden.transformer("causal"))
     loss = trajectory_loss(
@@ -98,7 +98,7 @@ def check_causal_init(golden: Golden) -> Iterator[CaseResult]:
 
 
 def check_distribution_matching(golden: Golden) -> Iterator[CaseResult]:
-    """The generator's loss and its gradient at the generated latents."""
+    """Check the generator's distribution matching loss and its gradient at the generated latents."""
     case = LossCase(golden, "dmd", golden.tensors(LOSSES))
     real, fake = golden.transformer("dit"), golden.transformer("dit", FAKE_WEIGHTS)
     given = case.conditions(real)
@@ -122,7 +122,7 @@ def check_distribution_matching(golden: Golden) -> Iterator[CaseResult]:
 
 
 def check_self_forcing(golden: Golden) -> Iterator[CaseResult]:
-    """A rollout over the dual cache that stops at a step, and the gradient through it."""
+    """Check a rollout over the dual cache that stops at a step, and the gradient through it."""
     case = LossCase(golden, "rollout", golden.tensors(LOSSES))
     network, shot = _trainable(golden.transformer("causal")), case.shot
     start, stop = case["noise"], int(case["exit_step"])

@@ -1,4 +1,4 @@
-"""Cases of single networks: transformer in its three uses, VAE, text encoder."""
+"""Check single networks: the transformer in its three uses, the VAE, the text encoder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +36,7 @@ UMT5 = "umt5/cases.safetensors"
 
 @dataclass(frozen=True)
 class RecordedShot:
-    """A shot whose `shots` were recorded: its layout, the size of its context, and its captions in the layout's order.
+    """A recorded shot: its layout, the size of its context, and its captions in the layout's order.
 
     `text` holds one row of captions for every sample of the batch.
     """
@@ -52,7 +52,7 @@ class RecordedShot:
 
 
 def recorded_shot(shots: Int[Tensor, "f"], text: Float[Tensor, "s l e"], batch: int) -> RecordedShot:
-    """The layout that `story.layout` makes for recorded shot indices: the context's first, then those of the new shot.
+    """Build the layout for recorded shot indices: those of the context first, then those of the new shot.
 
     Raises:
         InputError: there is no context before the new shot, or no caption for one of the shots.
@@ -70,7 +70,7 @@ def recorded_shot(shots: Int[Tensor, "f"], text: Float[Tensor, "s l e"], batch: 
 
 @torch.inference_mode()
 def check_t2v(golden: Golden) -> Iterator[CaseResult]:
-    """Plain text-to-video: one shot, one caption."""
+    """Check plain text-to-video: one shot, one caption."""
     cases, network = golden.tensors(DIT), golden.transformer("dit")
     x = cases["t2v.x"].movedim(2, 1)
     batch, latents = x.shape[:2]
@@ -81,17 +81,17 @@ def check_t2v(golden: Golden) -> Iterator[CaseResult]:
 
 
 def check_next_shot(golden: Golden) -> Iterator[CaseResult]:
-    """Context and target with captions and phases of their own shots."""
+    """Check the next-shot forward: context and target with captions and phases of their own shots."""
     return _check_bidirectional(golden, "next_shot", own_captions=True, phases=True)
 
 
 def check_one_caption(golden: Golden) -> Iterator[CaseResult]:
-    """The target's caption serves all latents."""
+    """Check the forward in which all latents attend to the target's caption."""
     return _check_bidirectional(golden, "one_caption", own_captions=False, phases=True)
 
 
 def check_no_indicator(golden: Golden) -> Iterator[CaseResult]:
-    """The target's caption serves all latents, and no phase tells shots apart."""
+    """Check the forward in which all latents attend to the target's caption and shots have no phase."""
     return _check_bidirectional(golden, "no_indicator", own_captions=False, phases=False)
 
 
@@ -113,7 +113,7 @@ def _check_bidirectional(golden: Golden, name: str, *, own_captions: bool, phase
 
 @torch.inference_mode()
 def check_block_causal(golden: Golden) -> Iterator[CaseResult]:
-    """The training forward: context and chunks in one sequence, each chunk seeing what came before it."""
+    """Check the block-causal training forward: each chunk attends to context and earlier chunks."""
     cases, network = golden.tensors(BLOCK_CAUSAL), golden.transformer("causal")
     x, timesteps = cases["latents"], cases["t"]
     shot = recorded_shot(cases["shots"], cases["text"], len(x))
@@ -126,13 +126,13 @@ def check_block_causal(golden: Golden) -> Iterator[CaseResult]:
 
 
 def check_causal(golden: Golden) -> Iterator[CaseResult]:
-    """A shot rolled out over the dual cache: the context's keys and values, every step of every chunk, the result."""
+    """Check a rollout over the dual cache: context keys and values, every step of every chunk, the result."""
     cases = golden.tensors(CAUSAL)
     return _check_rollout(golden, cases, "full", cases["full.noise"].shape[1], sink=0)
 
 
 def check_window(golden: Golden) -> Iterator[CaseResult]:
-    """The same over a rolling window of this shot's latents, the first of which stay as a sink."""
+    """Check a rollout over a rolling window of the shot's latents, the first of which stay as a sink."""
     return _check_rollout(golden, golden.tensors(WINDOW), "window", WINDOW_LATENTS, sink=SINK_LATENTS)
 
 
@@ -170,7 +170,7 @@ def _check_rollout(golden: Golden, cases: Recording, name: str, local: int, *, s
 
 @dataclass(frozen=True)
 class Forward:
-    """What one call of the transformer got and gave."""
+    """The inputs and the output of one call of the transformer."""
 
     latents: Tensor
     sigma: float
@@ -179,7 +179,7 @@ class Forward:
 
 @contextmanager
 def watching(network: Transformer) -> Iterator[list[Forward]]:
-    """The list of the network's forwards, which grows as they happen."""
+    """Record the network's forwards in a list that grows as they happen."""
     forwards: list[Forward] = []
 
     def note(_: nn.Module, arguments: tuple[Any, ...], velocity: Tensor) -> None:
@@ -201,7 +201,7 @@ def _compare_step(golden: Golden, cases: Recording, key: str, forward: Forward) 
 
 @torch.inference_mode()
 def check_vae_encode(golden: Golden) -> Iterator[CaseResult]:
-    """A clip encoded whole, and a frame encoded alone."""
+    """Check the encoding of a whole clip, and of a single frame."""
     cases, vae = golden.tensors(VAE), golden.vae()
     clip, frame = (cases[f"{name}.pixels"].movedim(1, 2) for name in ("encode", "encode_one"))
     compare = partial(golden.compare, tolerance=golden.coarse_tolerance)
@@ -211,7 +211,7 @@ def check_vae_encode(golden: Golden) -> Iterator[CaseResult]:
 
 @torch.inference_mode()
 def check_vae_decode(golden: Golden) -> Iterator[CaseResult]:
-    """A clip decoded whole, and chunk by chunk."""
+    """Check the decoding of a clip, whole and chunk by chunk."""
     cases, vae = golden.tensors(VAE), golden.vae()
     latents, pixels = cases["decode.latents"], cases["decode.pixels"]
     compare = partial(golden.compare, tolerance=golden.coarse_tolerance)
@@ -223,7 +223,7 @@ def check_vae_decode(golden: Golden) -> Iterator[CaseResult]:
 
 @torch.inference_mode()
 def check_umt5(golden: Golden) -> Iterator[CaseResult]:
-    """Embeddings of token ids, padding rows zero."""
+    """Check the embeddings of token ids, with zero rows for padding."""
     cases = golden.tensors(UMT5)
     ids, mask = cases["ids"], cases["mask"]
     encoder = golden.text_encoder(ids.shape[1])

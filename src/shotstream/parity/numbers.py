@@ -1,4 +1,4 @@
-"""Cases without weights: the schedule, the choice of context, names and shapes of the full-size networks."""
+"""Check what needs no weights: the schedule, context sampling, tensor names and shapes of the full-size networks."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ FULL_SIZE: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
 
 
 def check_scheduler(golden: Golden) -> Iterator[CaseResult]:
-    """Every recorded number of the schedule."""
+    """Check every recorded number of the noise schedule."""
     recorded = golden.json(SCHEDULER)
     shift, steps = recorded["shift"], recorded["steps"]
     compare = partial(_compare_numbers, golden)
@@ -61,7 +61,7 @@ def check_scheduler(golden: Golden) -> Iterator[CaseResult]:
 
 
 def check_context_sampling(golden: Golden) -> Iterator[CaseResult]:
-    """The frames that the published sampling chooses, counted through the story, and the shots they lie in."""
+    """Check the frames that dynamic context sampling chooses (counted through the story), and their shots."""
     for case in golden.json(CONTEXT_SAMPLING):
         lengths, budget = case["shot_lengths"], case["budget"]
         starts = list(accumulate(lengths, initial=0))
@@ -71,7 +71,7 @@ def check_context_sampling(golden: Golden) -> Iterator[CaseResult]:
 
 
 def check_manifest(golden: Golden, name: str) -> Iterator[CaseResult]:
-    """Names and shapes of all tensors of a full-size network, made on the meta device."""
+    """Check names and shapes of all tensors of a full-size network, built on the meta device."""
     with torch.device("meta"):
         network = FULL_SIZE[name]()
     ours = {key: list(value.shape) for key, value in network.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Cases of a whole story: recorded noise and embeddings in, latents, contexts and frames out of `engine.story`."""
+"""Check a whole story: recorded noise and embeddings in, latents, context frames and video out of `engine.story`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
@@ -30,7 +30,7 @@ class RecordedText:
         self._embeddings = embeddings
 
     def encode(self, captions: Sequence[str]) -> Float[Tensor, "s l e"]:
-        """Rows of captions.
+        """Return the recorded embeddings of captions.
 
         Raises:
             InputError: a caption is none of the recorded prompts.
@@ -42,7 +42,7 @@ class RecordedText:
 
 
 class WatchedCodec:
-    """A codec that keeps what passes through it: latents of contexts, and latents that are decoded."""
+    """A codec that records the latents of context frames, and the latents that are decoded."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
@@ -72,7 +72,7 @@ class WatchedCodec:
 
 
 class RecordedNoise:
-    """The recorded draws, where a story asks for noise."""
+    """Replays the recorded noise."""
 
     def __init__(self, cases: Recording) -> None:
         self._cases = cases
@@ -89,7 +89,7 @@ class RecordedNoise:
 
 @torch.inference_mode()
 def check_pipeline(golden: Golden) -> Iterator[CaseResult]:
-    """A story made as `generate` makes it: what each shot remembers, its latents, its frames."""
+    """Check a generated story: the context latents, latents and frames of each shot."""
     script, cases = golden.json(SCRIPT), golden.tensors(CASES)
     global_caption, shots, prompts = script["global_caption"], script["shots"], script["prompts"]
     composed = [compose_caption(global_caption, index, text) for index, text in enumerate(shots)]
@@ -116,7 +116,7 @@ def check_pipeline(golden: Golden) -> Iterator[CaseResult]:
 
 
 def _compare_timesteps(golden: Golden, recorded: Sequence[float]) -> CaseResult:
-    """The steps of a distilled model that says nothing else, against the recorded ones."""
+    """Compare the default timesteps of a distilled model with the recorded ones."""
     sigmas = Sampler.from_config(SamplerConfig()).sigmas
     got, expected = (torch.tensor(values, dtype=torch.float64) for values in (sigmas, recorded))
     return golden.compare("pipeline/timesteps", got * TRAIN_TIMESTEPS, expected, tolerance=CPU_TOLERANCE)

@@ -1,4 +1,4 @@
-"""Runs the published code on a shot, as a process of its own: `python -m ... CHECKOUT JOB`.
+"""Run the published code on a shot in its own process: `python -m ... CHECKOUT JOB`.
 
 Nothing of that code is here. Its transformer and its VAE are imported from the user's checkout and called in the order
 in which its pipeline calls them, clean pass of the last chunk included; captions are handed over as embeddings. What to
@@ -34,7 +34,7 @@ EXIT_INPUT = 2
 
 
 class PublishedShot:
-    """The published networks with a job's weights, making one shot over and over."""
+    """The published networks with a job's weights; makes one shot repeatedly."""
 
     def __init__(self, checkout: Path, job: Path) -> None:
         told = json.loads((job / JOB).read_text())
@@ -55,11 +55,11 @@ class PublishedShot:
         self.scale = [torch.tensor(told["mean"]).to(self.pixels), 1 / torch.tensor(told["std"]).to(self.pixels)]
 
     def encode(self) -> Tensor:
-        """Latents of the context frames, one by one, as `b c f h w`."""
+        """Encode the context frames one by one; return latents `b c f h w`."""
         return torch.cat([self.vae.encode(frame[None, :, None], self.scale) for frame in self.pixels[0]], 2)
 
     def denoise(self, context: Tensor) -> Tensor:
-        """All latents of the shot, from those of the context."""
+        """Return all latents of the shot, given those of the context."""
         tokens = (context.shape[-2] // 2) * (context.shape[-1] // 2)
         latents = CHUNK_LATENTS * len(self.noise)
         remembered, local, crossed = (self._cache(rows * tokens) for rows in (CONTEXT_LATENTS, latents, 0))
@@ -91,7 +91,7 @@ class PublishedShot:
         return clean
 
     def _cache(self, tokens: int) -> Cache:
-        """Room for keys and values of every layer, and the counts that the published code keeps beside them."""
+        """Allocate keys and values of every layer, and the counters that the published code keeps beside them."""
         shape = (1, tokens, self.model.num_heads, self.model.d)
         return [
             {name: torch.zeros(shape, device=self.device, dtype=self.dtype) for name in ("k", "v")}
@@ -101,12 +101,12 @@ class PublishedShot:
         ]
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pixels of the shot."""
+        """Decode the shot's latents to pixels."""
         return self.vae.decode(latents, self.scale).clamp_(-1, 1)
 
 
 def import_modules(checkout: Path) -> tuple[ModuleType, ...]:
-    """Attention, model, causal model and VAE of a checkout, without the packages around them, which need much more.
+    """Import attention, model, causal model and VAE of a checkout, without their packages' other requirements.
 
     Raises:
         InputError: it is no such checkout, or a library is missing that they need.
@@ -127,7 +127,7 @@ def import_modules(checkout: Path) -> tuple[ModuleType, ...]:
 def choose_attention(
     attention: ModuleType, users: tuple[ModuleType, ...], device: torch.device, dtype: torch.dtype
 ) -> str:
-    """The first of FlashAttention 3 and 2 that is installed and computes what attention is, else torch's own.
+    """Choose the first of FlashAttention 3 and 2 that is installed and computes attention correctly, else torch's.
 
     The published test for FlashAttention 3 asks for a device's name and leaves out the H200, so its flags are set here.
     """
@@ -143,7 +143,7 @@ def choose_attention(
 
 
 def _attends(attend: Callable[..., Tensor], device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a function is there, runs here, and is attention."""
+    """Tell whether a function exists, runs here, and computes attention."""
     q, k, v = torch.randn(3, 1, 128, 2, 128, device=device, dtype=dtype)
     try:
         found = attend(q, k, v).float()
@@ -156,7 +156,7 @@ def _attends(attend: Callable[..., Tensor], device: torch.device, dtype: torch.d
 
 @torch.inference_mode()
 def run(checkout: Path, job: Path) -> None:
-    """Does a job.
+    """Run a job and write its results.
 
     Raises:
         InputError: the published code cannot run here.
@@ -173,7 +173,7 @@ def run(checkout: Path, job: Path) -> None:
 
 
 def main(words: list[str]) -> int:
-    """The process: 0 where the job is done, 2 with one line where the published code cannot run here."""
+    """Run the process; return 0, or 2 with one line on stderr if the published code cannot run here."""
     checkout, job = map(Path, words)
     try:
         run(checkout, job)

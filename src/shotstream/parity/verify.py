@@ -1,4 +1,4 @@
-"""Whether the installed engine computes what a directory of recorded tensors says, case by case."""
+"""Check that the installed engine computes a directory of recorded tensors, case by case."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +16,7 @@ from shotstream.parity.case import CaseResult, Golden, failed
 
 @dataclass(frozen=True)
 class Check:
-    """Some cases: what their names begin with, the files they need (the recordings last), and what yields them."""
+    """A group of cases: the prefix of their names, the files they need (recordings last), and their function."""
 
     name: str
     files: tuple[str, ...]
@@ -58,7 +58,7 @@ CHECKS = (
 
 
 def verify(directory: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Iterator[CaseResult]:
-    """Runs every check over a directory of recorded tensors and yields its cases as they are done.
+    """Run every check over a directory of recorded tensors and yield its cases as they are done.
 
     A file that is missing or damaged is a case that failed, and says why.
 
@@ -71,7 +71,7 @@ def verify(directory: Path, device: torch.device, dtype: torch.dtype = torch.flo
 
 
 def check_directory(directory: Path) -> None:
-    """Raises InputError where no file that a check reads lies in the directory."""
+    """Raise InputError unless the directory has a file that a check reads."""
     if not os.path.isdir(directory):
         found = "a file" if os.path.isfile(directory) else "nothing"
         raise InputError(f"expected a directory of recorded tensors, found {found} at {directory}; check the path")
@@ -83,7 +83,7 @@ def check_directory(directory: Path) -> None:
 
 
 def run_check(check: Check, golden: Golden) -> list[CaseResult]:
-    """The cases of one check; whatever stops it is a failed case under its name, after those that were done."""
+    """Return the cases of one check; an exception becomes a failed case after those that were done."""
     lost = [name for name in check.files if not os.path.isfile(golden.directory / name)]
     if lost:
         return [failed(check.name, f"missing {', '.join(lost)}")]
@@ -99,7 +99,7 @@ def run_check(check: Check, golden: Golden) -> list[CaseResult]:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """Float32 arithmetic in float32: no TF32 nor anything coarser in matrix products and convolutions."""
+    """Switch off TF32 and coarser modes in matrix products and convolutions of float32."""
     matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False

@@ -1,4 +1,4 @@
-"""This engine against the published code: the same weights, inputs and noise on the same machine, one after the other.
+"""Compare this engine with the published code: same weights, inputs, noise and machine, one after the other.
 
 What is compared is a story's second shot without its captions' encoding: six context frames are encoded, the shot is
 made, its latents are decoded. The published code runs as its own process (`parity.reference_runner`).
@@ -56,7 +56,7 @@ class Side:
 
     @classmethod
     def of(cls, attention: str, times: Sequence[Mapping[str, float]], frames: int) -> "Side":
-        """From the times of several shots."""
+        """Return one side from the times of several shots."""
         seconds = {part: spread for part in STAGES if (spread := Spread.of([shot[part] for shot in times]))}
         return cls(attention, seconds, frames / sum(spread.median for spread in seconds.values()))
 
@@ -77,7 +77,7 @@ class Versus:
 
 
 def compare(parts: ModelComponents, checkout: Path, *, chunks: int, shots: int, warmup: int) -> Versus:
-    """Measures both engines.
+    """Measure both engines.
 
     Args:
         parts: the model, of Wan's shape and with a few-step sampler.
@@ -119,7 +119,7 @@ def compare(parts: ModelComponents, checkout: Path, *, chunks: int, shots: int, 
 
 
 def check_comparable(config: ModelConfig) -> None:
-    """Raises InputError where the published code could not run a model of this shape."""
+    """Raise InputError if the published code could not run a model of this shape."""
     shape, sampler = config.transformer, config.sampler
     wanted = ("velocity", "phase", "frame", "few_step", 1.0, "per_shot")
     got = (shape.prediction, shape.indicator, shape.injection, sampler.kind, sampler.guidance, config.captions)
@@ -135,7 +135,7 @@ def check_comparable(config: ModelConfig) -> None:
 
 
 def make_inputs(config: ModelConfig, chunks: int, seed: int = 0) -> ShotTensors:
-    """Random ones; the second half of each caption is padding."""
+    """Return random tensors of a shot; the second half of each caption is padding."""
     source = torch.Generator().manual_seed(seed)
     size, text = config.video, config.text_encoder
     steps = Sampler.from_config(config.sampler).forwards
@@ -148,7 +148,7 @@ def make_inputs(config: ModelConfig, chunks: int, seed: int = 0) -> ShotTensors:
 
 @torch.inference_mode()
 def make_ours(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler) -> tuple[dict[str, float], Tensor, Tensor]:
-    """Seconds of each part, latents and pixels of one shot by this engine."""
+    """Make one shot with this engine; return the seconds of each stage, latents and pixels."""
     device = parts.transformer.patch_embedding.weight.device
     chunks, latents = len(inputs.noise), latents_of_chunks(len(inputs.noise))
     layout = shot_layout(1, [0] * CONTEXT_LATENTS, CONTEXT_LATENTS, latents)
@@ -185,7 +185,7 @@ def make_ours(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler) -> 
 def run_theirs(
     parts: ModelComponents, checkout: Path, inputs: ShotTensors, sampler: Sampler, runs: int
 ) -> tuple[str, list[dict[str, float]], dict[str, Tensor]]:
-    """The attention that the published code used, its times, and its result.
+    """Run the published code; return its attention backend, its times and its tensors.
 
     Raises:
         InputError: it cannot run here.
@@ -203,7 +203,7 @@ def run_theirs(
 
 
 def write_job(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler, runs: int, job: Path) -> None:
-    """What the runner needs: shapes in the published code's words, weights, and what a shot is made from."""
+    """Write what the runner needs: shapes in the published code's words, weights, and the tensors of a shot."""
     shape, codec, weight = parts.config.transformer, parts.codec, parts.transformer.patch_embedding.weight
     assert isinstance(codec, WanVAE), "checked before"
     own = ("dim", "ffn_dim", "num_heads", "num_layers", "in_dim", "out_dim", "freq_dim", "text_dim", "text_len", "eps")

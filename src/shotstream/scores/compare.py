@@ -1,4 +1,4 @@
-"""Several models side by side: a table of their figures with differences, and a picture of it."""
+"""Compare the scores of several models: a Markdown table with differences, and an SVG bar chart."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ TICKS = (0, 25, 50, 75, 100)
 
 @dataclass(frozen=True)
 class Column:
-    """One model of a comparison: its reports, one a seed of its training, and all of them as one."""
+    """One model of a comparison: its reports (one for each training seed) and all of them pooled."""
 
     name: str
     reports: tuple[ScoreReport, ...]
@@ -36,12 +36,12 @@ class Column:
 
     @classmethod
     def of(cls, name: str, reports: Sequence[ScoreReport]) -> "Column":
-        """The column of a model of that name."""
+        """Return the column of a model from its reports."""
         return cls(name, tuple(reports), pool(reports))
 
 
 def compare(columns: Sequence[Column]) -> str:
-    """A table in Markdown: a figure a row, its 95% interval, and how far each model is from the first, in points.
+    """Return a Markdown table: one metric a row with its 95% interval, and differences from the first model in points.
 
     Where a model has several reports, the least and the greatest of them follow in brackets. Differences of shares are
     paired story by story where both told the same ones; all others take what was told to be independent.
@@ -63,7 +63,7 @@ def compare(columns: Sequence[Column]) -> str:
 
 
 def comparison_chart(columns: Sequence[Column]) -> str:
-    """The same as bars with their intervals, as an SVG that fits light and dark pages.
+    """Return the comparison as an SVG bar chart with intervals, for light and dark pages.
 
     Raises:
         InputError: fewer than two models, or more than can be told apart.
@@ -93,7 +93,7 @@ def _check(columns: Sequence[Column]) -> None:
 
 
 def _asked(column: Column) -> str:
-    """How many stories were told, of how many shots, and how they were worded."""
+    """Describe what was evaluated: number of stories, shots a story, phrasing, runs."""
     asked: Mapping[str, object] = column.whole.asked
     shots = f" of {asked['shots']} shots" if asked.get("shots") else ""
     runs = f", {len(column.reports)} runs" if len(column.reports) > 1 else ""
@@ -102,7 +102,7 @@ def _asked(column: Column) -> str:
 
 
 def _difference(one: ScoreReport, other: ScoreReport, name: str) -> str:
-    """A figure of one report less that of another, in points."""
+    """Return the difference of one metric between two reports, in percentage points."""
     if name not in one.figures:
         return ""
     paired = None
@@ -146,5 +146,5 @@ def _bar(index: int, top: float, figure: Estimate, name: str) -> str:
 
 
 def _place(share: float) -> float:
-    """Where a share is across the picture; what lies beyond 0 or 1 is at the edge."""
+    """Return the x coordinate of a share, clipped to [0, 1]."""
     return LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT)

@@ -1,4 +1,4 @@
-"""How well a model sees through noise: latents of unseen shots, predicted after their true past.
+"""Measure how well a model denoises latents of unseen shots, given their true past.
 
 One forward over latents that are known, not a rollout. Two models, or two ways to remember, meet the same shots and the
 same noise, so that small differences show in a few stories. What a model makes of its own past it does not show.
@@ -40,14 +40,14 @@ class StoryErrors:
     guess: Float[Tensor, "c"]
 
     def as_data(self) -> dict[str, list[Any]]:
-        """The same as plain data."""
+        """Return the errors as plain lists for JSON."""
         return {"squared": self.squared.tolist(), "guess": self.guess.tolist()}
 
 
 def denoising_errors(
     model: Model, stories: Sequence[WorldStory], levels: Sequence[float] = NOISE_LEVELS, context: str | None = None
 ) -> Iterator[StoryErrors]:
-    """The errors in every story, each of two shots or more; of a model that makes shots whole, in both directions.
+    """Yield the denoising errors of each story, which has two shots or more.
 
     Args:
         model: of StoryWorld.
@@ -73,12 +73,12 @@ def denoising_errors(
 
 
 def error_estimate(errors: Sequence[StoryErrors], level: int, chunk: int) -> Estimate:
-    """The error at a level and in a chunk, both by their place, as a share of the variance of the latents."""
+    """Return the error at a noise level and in a chunk (indices), as a share of the variance of the latents."""
     return ratio_estimate([(float(one.squared[level, chunk]), float(one.guess[chunk])) for one in errors])
 
 
 def error_difference(one: Sequence[StoryErrors], other: Sequence[StoryErrors], level: int, chunk: int) -> Estimate:
-    """The error of `one` less that of `other`, story by story; both of the same latents of the same stories."""
+    """Return the error of `one` minus that of `other`, paired by story; both are of the same latents."""
     return ratio_estimate(
         [
             (float(a.squared[level, chunk] - b.squared[level, chunk]), float(a.guess[chunk]))

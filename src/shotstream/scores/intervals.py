@@ -1,4 +1,4 @@
-"""Figures with the interval that they are known in, and differences of them."""
+"""Estimate means, shares and ratios with 95% intervals, and differences of them."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ FEW_STORIES = 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, its 95% interval, and the number of cases behind it; without a case it is NaN."""
+    """A value with its 95% interval and its number of cases; NaN without a case."""
 
     value: float
     low: float
@@ -21,11 +21,11 @@ class Estimate:
     cases: int
 
     def __str__(self) -> str:
-        """In percent: 84.4% (75.6 to 90.5)."""
+        """Format in percent: 84.4% (75.6 to 90.5)."""
         return f"{self.value:.1%} ({100 * self.low:.1f} to {100 * self.high:.1f})"
 
     def minus(self, other: "Estimate") -> "Estimate":
-        """The difference of two independent figures, its interval from theirs.
+        """Return the difference of two independent estimates.
 
         Source: Newcombe 1998, method 10 (Zou and Donner 2008 for figures other than shares).
         """
@@ -44,7 +44,7 @@ class Share:
 
     @classmethod
     def of(cls, answers: Sequence[bool]) -> "Share":
-        """The share of answers that are right."""
+        """Return the share of answers that are true."""
         return cls(sum(answers), len(answers))
 
     def __add__(self, other: "Share") -> "Share":
@@ -64,7 +64,7 @@ class Share:
 
 
 def wilson(share: float, cases: int) -> tuple[float, float]:
-    """The 95% Wilson interval of a share of so many cases; all of [0, 1] where there are none."""
+    """Return the 95% Wilson interval of a share of `cases` cases; (0, 1) without a case."""
     if not cases:
         return (0.0, 1.0)
     z2 = Z95**2
@@ -74,7 +74,7 @@ def wilson(share: float, cases: int) -> tuple[float, float]:
 
 
 def mean_estimate(values: Sequence[float]) -> Estimate:
-    """The mean of values in [0, 1]; its interval is that of a share, which varies most of all with that mean."""
+    """Return the mean of values in [0, 1] with the Wilson interval, which is the widest for that mean."""
     if not values:
         return Estimate(math.nan, 0.0, 1.0, 0)
     mean = float(np.mean(values))
@@ -82,7 +82,7 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
 
 
 def ratio_estimate(pairs: Sequence[tuple[float, float]]) -> Estimate:
-    """All of the first values over all of the second ones, with the normal interval of such a ratio.
+    """Return the sum of the first values over the sum of the second, with its normal 95% interval.
 
     Two pairs or more are needed. Source: Cochran, Sampling Techniques, section 2.11.
     """
@@ -95,7 +95,7 @@ def ratio_estimate(pairs: Sequence[tuple[float, float]]) -> Estimate:
 
 
 def paired_difference(one: Sequence[Share], other: Sequence[Share]) -> Estimate | None:
-    """The share of `one` less that of `other`, which are of the same stories in the same order.
+    """Return the share of `one` minus that of `other`, paired by story (same stories in the same order).
 
     A story that is hard for one is hard for the other, so that the interval is mostly narrower than that of independent
     figures. None where the stories are too few, or too alike, to tell their spread. Source: Cochran, Sampling
@@ -116,7 +116,7 @@ def paired_difference(one: Sequence[Share], other: Sequence[Share]) -> Estimate 
 
 
 def in_points(difference: Estimate, decimals: int = 1) -> str:
-    """A difference of shares with its interval, in percentage points: +2.1 (-3.0 to +7.2)."""
+    """Format a difference of shares in percentage points: +2.1 (-3.0 to +7.2)."""
     parts = (difference.value, difference.low, difference.high)
     value, low, high = (f"{100 * number:+.{decimals}f}" for number in parts)
     return f"{value} ({low} to {high})"

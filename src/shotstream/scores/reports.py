@@ -1,4 +1,4 @@
-"""Scores as a file: figures by name with their intervals, and what they are made of, so that files can be pooled."""
+"""Write and read the scores of a model as JSON, with the counts behind them, so that files can be pooled."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """The figures of one model. `asked` says what was evaluated, as plain data.
+    """The metrics of one model. `asked` says what was evaluated, as plain data.
 
     `shares` are of right answers; `means` have a value a story, `ratios` (made, true) a shot. `halves` are the shares
     of traits in the first and in the second half of stories. `by_shot` has for every story as long as that the share of
@@ -39,7 +39,7 @@ class ScoreReport:
 
     @classmethod
     def of(cls, scores: Scores, asked: Mapping[str, Any]) -> "ScoreReport":
-        """The report of scores."""
+        """Return the report of scores."""
         kept = {KEPT_PREFIX + trait: share for trait, share in scores.kept.items()}
         cuts = {"cuts found": scores.cuts.found, "cuts that were wanted": scores.cuts.wanted}
         return cls(
@@ -54,7 +54,7 @@ class ScoreReport:
 
     @property
     def figures(self) -> dict[str, Estimate]:
-        """Every figure that there are cases of, in the order in which it is read."""
+        """Every metric with at least one case, in reading order."""
         return {
             **{name: share.estimate for name, share in self.shares.items() if share.total},
             **{name: mean_estimate(values) for name, values in self.means.items() if values},
@@ -63,18 +63,18 @@ class ScoreReport:
 
     @property
     def decay(self) -> dict[str, tuple[Estimate, Estimate]]:
-        """The shares of the first and the second half, where there are cases of both."""
+        """The shares of the first and the second half of stories, where both have cases."""
         pairs = {name: (first, second) for name, (first, second) in self.halves.items() if first.total and second.total}
         return {name: (first.estimate, second.estimate) for name, (first, second) in pairs.items()}
 
     @property
     def shots(self) -> list[Estimate]:
-        """The mean share of visible traits that are right in first shots, in second ones, and so on."""
+        """The mean share of visible traits that are right, by shot number."""
         return [mean_estimate(values) for values in self.by_shot]
 
     @property
     def walk_gap(self) -> float:
-        """How far walks are from the true ones in the mean, as a share of the width; of renders: the error of it."""
+        """The mean distance of walks from the true ones, as a share of the picture's width."""
         return mean_gap(self.walks)
 
     @property
@@ -83,7 +83,7 @@ class ScoreReport:
 
 
 def pool(reports: Sequence[ScoreReport]) -> ScoreReport:
-    """Several reports as one of all their stories; it has what was asked of the first.
+    """Pool several reports into one of all their stories; it keeps `asked` of the first.
 
     Where all told as many stories these are the same ones, and `by_story` has each with the answers of all reports.
     """
@@ -101,13 +101,13 @@ def pool(reports: Sequence[ScoreReport]) -> ScoreReport:
 
 
 def same_stories(one: ScoreReport, other: ScoreReport) -> bool:
-    """Whether two reports are of the same stories: as many of as many shots, which begin at the same seed."""
+    """Tell whether two reports are of the same stories (their number and length; seeds start at the same one)."""
     asked = [(report.asked.get("stories"), report.asked.get("shots"), len(report.by_story)) for report in (one, other)]
     return asked[0] == asked[1] and bool(one.by_story)
 
 
 def write_report(path: Path, report: ScoreReport) -> None:
-    """Writes a report as JSON.
+    """Write a report as JSON.
 
     Raises:
         InputError: it cannot be written.
@@ -127,7 +127,7 @@ def write_report(path: Path, report: ScoreReport) -> None:
 
 
 def read_report(path: Path) -> ScoreReport:
-    """A report as `write_report` writes it.
+    """Read a report that `write_report` wrote.
 
     Raises:
         InputError: it cannot be read, or is something else.
@@ -150,7 +150,7 @@ def read_report(path: Path) -> ScoreReport:
 
 
 def _merge(maps: Iterable[Mapping[str, Value]], join: Any) -> dict[str, Value]:
-    """The values of each name joined, the names in the order in which they come."""
+    """Join the values of each name, with names in order of first appearance."""
     found: dict[str, list[Value]] = {}
     for one in maps:
         for name, value in one.items():
@@ -172,7 +172,7 @@ def _share(share: Share) -> dict[str, Any]:
 
 
 def _known(figure: Estimate | None) -> dict[str, Any]:
-    """A figure as JSON, if there is one."""
+    """Return an estimate as JSON data; empty without one."""
     return {"value": figure.value, "interval": (figure.low, figure.high)} if figure else {}
 
 

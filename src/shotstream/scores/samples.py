@@ -19,7 +19,7 @@ SAMPLE_STORIES = 10_000
 
 
 def story_sheet(stories: Sequence[Sequence[Frames]]) -> Frame:
-    """A story a row: the first and the last frame of each of its shots; black where it has fewer than the longest."""
+    """Return a contact sheet, one story a row: first and last frame of each shot, black behind the last shot."""
     columns = 2 * max(map(len, stories))
     rows = []
     for shots in stories:
@@ -29,7 +29,7 @@ def story_sheet(stories: Sequence[Sequence[Frames]]) -> Frame:
 
 
 def sample_world(model: Model, directory: Path, stories: int) -> Mapping[str, float]:
-    """Makes held-out StoryWorld stories, writes them, and gives the trait reader's scores by trait, in [0, 1]."""
+    """Generate held-out StoryWorld stories, write them, and return the trait reader's scores by trait, in [0, 1]."""
     made = [make_story(model, story, seed=seed) for seed, story in enumerate(held_out_stories(stories, SAMPLE_STORIES))]
     write_samples(directory, [story.shots for story in made])
     scores = score_stories(TraitReader.load(), made)
@@ -39,7 +39,7 @@ def sample_world(model: Model, directory: Path, stories: int) -> Mapping[str, fl
 
 
 def sample_scripts(model: Model, directory: Path, scripts: Sequence[Script]) -> Mapping[str, float]:
-    """Makes stories of scripts and writes them; scripts have no ground truth, so there are no scores."""
+    """Generate stories of scripts and write them; scripts have no ground truth, so there are no scores."""
     made = []
     for seed, script in enumerate(scripts):
         with model.story(script.global_caption, seed=seed) as story:
@@ -49,7 +49,7 @@ def sample_scripts(model: Model, directory: Path, scripts: Sequence[Script]) -> 
 
 
 def write_samples(directory: Path, stories: Sequence[Sequence[Frames]]) -> None:
-    """Writes each story as a video, and all of them as one sheet.
+    """Write each story as a video, and all of them as one contact sheet.
 
     Raises:
         InputError: a file cannot be written.

@@ -1,4 +1,4 @@
-"""How well a model does what scripts ask, read by StoryWorld's trait reader on stories no model was trained on."""
+"""Score how well a model follows StoryWorld scripts, with the trait reader, on stories no model was trained on."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +25,7 @@ _Answers = defaultdict[str, list[bool]]
 
 @dataclass(frozen=True)
 class ScoredStory:
-    """One story as it was made: its ground truth and the frames of its shots."""
+    """A generated story: its ground truth and the frames of its shots."""
 
     story: WorldStory
     shots: tuple[Frames, ...]
@@ -33,7 +33,7 @@ class ScoredStory:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model's stories show.
+    """The scores of a model's stories.
 
     `visible` and `kept` are shares of shots right by trait; `kept` is of hidden traits seen before. `halves` has both
     again, the latter as `kept: trait`, for the first and the second half of the shots of every story (the middle one
@@ -51,7 +51,7 @@ class Scores:
 
 
 def held_out_stories(count: int, first: int = 0, shots: int | None = None) -> list[WorldStory]:
-    """Stories whose seeds no training run draws, of so many shots each; None: 2 to 5."""
+    """Return stories whose seeds no training run draws; `shots` None draws 2 to 5 for each."""
     return [sample_story(TRAINING_SEEDS + first + index, shots=shots) for index in range(count)]
 
 
@@ -64,7 +64,7 @@ def make_story(
     context: str | None = None,
     phrasing: Phrasing = "grammar",
 ) -> ScoredStory:
-    """What the model makes of a story's captions in a phrasing; the other arguments are those of `Model.story`."""
+    """Generate a story from its captions in a phrasing; the other arguments are those of `Model.story`."""
     whole, texts = captions_in(phrasing, story)
     with model.story(whole, seed=seed, sampler=sampler, context=context) as made:
         shots = [
@@ -76,7 +76,7 @@ def make_story(
 def score_stories(
     reader: TraitReader, stories: Iterable[ScoredStory], watch: Callable[[ScoredStory], None] | None = None
 ) -> Scores:
-    """Every shot read and scored; hidden traits count only where an earlier shot of the story has shown them."""
+    """Read and score every shot; hidden traits count only where an earlier shot of the story has shown them."""
     tally = _Tally()
     for made in stories:
         tally.add(reader, made)
@@ -87,7 +87,7 @@ def score_stories(
 
 @dataclass
 class _Tally:
-    """The answers so far: by name for the first and the second half of stories, and the shares right by shot."""
+    """Collects answers: by name for the first and the second half of stories, and shares right by shot."""
 
     halves: tuple[_Answers, _Answers] = field(default_factory=lambda: (_Answers(list), _Answers(list)))
     by_shot: list[list[float]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""How far walkers get, measured from frames: a walk must cross the picture, not only move its legs.
+"""Measure how far walkers get from frames: a walk must cross the picture, not only move its legs.
 
 The trait reader finds heads in the fifth frame of a shot and in the fifth from its end. What stands in the world moves
 across the picture too when the camera does; so a walk is as long as it is across the picture or over the
@@ -27,7 +27,7 @@ WALKS = {"walk left": -1, "walk right": 1}
 
 @dataclass(frozen=True)
 class Walk:
-    """How far the walkers of a shot get in the mean, as shares of the picture's width; `true` in the true render.
+    """The mean distance of a shot's walkers as a share of the picture's width, generated and in the true render.
 
     A walker that is not found gets nowhere.
     """
@@ -39,7 +39,7 @@ class Walk:
 def measure_walk(
     reader: TraitReader, reading: ShotReading, frames: Frames, story: WorldStory, shot_index: int
 ) -> Walk | None:
-    """The walk of a shot, from its frames.
+    """Measure the walk of a shot from its frames; None where there is nothing to measure.
 
     Whoever leaves the picture in the true render is left out. None where nobody is to walk, where all leave, or where
     the shot has a single chunk.
@@ -59,19 +59,19 @@ def measure_walk(
 
 
 def measured_frames(frames: int) -> tuple[int, int]:
-    """The first and the last frame of a shot that have four others on either side."""
+    """Return the first and the last frame of a shot that have four others on either side."""
     return READER_FRAMES // 2, frames - 1 - READER_FRAMES // 2
 
 
 def walked(shot: WorldShot, start: tuple[int, float], end: tuple[int, float]) -> float:
-    """How far a walker gets from one (frame, column) to another, as a share of the width; negative is the wrong way."""
+    """Return the distance from one (frame, column) to another as a share of the width; negative is the wrong way."""
     across, ground = end[1] - start[1], end[1] - standing(shot, start, end[0])
     side = WALKS[shot.action]
     return min(side * across, side * ground) / WIDTH
 
 
 def standing(shot: WorldShot, start: tuple[int, float], frame: int) -> float:
-    """The column in which somebody who does not walk is seen in a later frame: the camera alone moves them."""
+    """Return the column of a standing character in a later frame, moved by the camera alone."""
     lens, middle, (first, column) = LENSES[shot.framing], WIDTH / 2, start
     zooms = [zoom_at(lens, shot.camera, at) for at in (first, frame)]
     drift = np.floor(pan_offset(shot.camera, first)) - np.floor(pan_offset(shot.camera, frame))
@@ -79,10 +79,10 @@ def standing(shot: WorldShot, start: tuple[int, float], frame: int) -> float:
 
 
 def crossing(walks: Sequence[Walk]) -> Share:
-    """Of the shots whose walk crosses a quarter of the picture in truth, and not just so: those that do as made."""
+    """Return the share of walks that cross a quarter of the picture, among those that clearly do in the true render."""
     return Share.of([walk.made >= QUARTER for walk in walks if walk.true >= QUARTER + MEASURED_WITHIN])
 
 
 def mean_gap(walks: Sequence[Walk]) -> float:
-    """The mean difference of made and true, either way; of true renders, that is the error of the measurement."""
+    """Return the mean absolute difference of generated and true walks; for true renders, the measurement error."""
     return float(np.mean([abs(walk.made - walk.true) for walk in walks]))

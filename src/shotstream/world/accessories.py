@@ -1,4 +1,4 @@
-"""What characters wear. Each is drawn at the head or the neck, so it shows in every framing."""
+"""Draw accessories. Each sits at the head or the neck, so it shows in every framing."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Face:
 
 
 def draw_accessory(canvas: Canvas, accessory: Accessory, face: Face, x: float, y: float, turn: float) -> None:
-    """Draws it on the head whose centre is (x, y) and whose face looks `turn` to the right."""
+    """Draw an accessory on the head with centre (x, y) whose face looks `turn` units to the right."""
     if accessory == "none":
         return
     parts = {"hat": _hat, "scarf": _scarf, "glasses": _glasses, "bow": _bow, "crown": _crown}[accessory](

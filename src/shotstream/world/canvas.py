@@ -1,4 +1,4 @@
-"""Flat shapes on a grid of palette indices: what pixel art is drawn with.
+"""Draw flat shapes on a grid of palette indices (pixel art).
 
 Shapes are given in units, y upwards, and land on whole pixels without blending, so one drawing serves every framing.
 """
@@ -129,13 +129,13 @@ class Canvas:
         self.y: Grid = ((row - np.arange(height, dtype=np.float32) - 0.5) / scale)[:, None]
 
     def fill(self, shape: Shape, ink: int, grow: float = 0.0) -> None:
-        """Fills the shape with one index."""
+        """Fill the shape with one palette index."""
         rows, columns = self._window(shape, grow)
         mask = shape.covers(self.x[:, columns], self.y[rows], grow)
         self.pixels[rows, columns][mask] = ink
 
     def draw(self, parts: Sequence[FilledShape], outline: int | None = None, line_px: float = 1.0) -> None:
-        """Fills the parts in order, with an outline around all of them together where one is asked for."""
+        """Fill the shapes in order, with an outline around all of them together where `outline` is given."""
         if outline is not None:
             for shape, _ in parts:
                 self.fill(shape, outline, line_px / self.scale)

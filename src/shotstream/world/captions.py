@@ -1,4 +1,4 @@
-"""Captions of StoryWorld: a grammar with several ways to say each visible trait, and its reading back.
+"""Write and parse StoryWorld captions: a grammar with several phrases for each visible trait.
 
 Accessory, pattern and layout are never named. Variant 0 is the plain phrasing; every other variant is another one.
 """
@@ -43,7 +43,7 @@ COLOUR_SAID_PROBABILITY = 0.5
 
 
 def global_caption(story: WorldStory, variant: int = 0) -> str:
-    """Who is in the story, where and when. At most 20 words."""
+    """Return the global caption: who is in the story, where and when. At most 20 words."""
     choose = _Chooser(story.seed, variant, "global")
     who = [
         with_article(f"{choose(COLOUR_WORDS[one.colour])} {choose(SPECIES_WORDS[one.species])}")
@@ -55,7 +55,7 @@ def global_caption(story: WorldStory, variant: int = 0) -> str:
 
 
 def shot_caption(story: WorldStory, shot_index: int, variant: int = 0) -> str:
-    """Framing, who, action and camera of one shot. At most 20 words. Whoever is in it is named by species."""
+    """Return a shot's caption: framing, characters by species, action and camera. At most 20 words."""
     shot = story.shots[shot_index]
     choose = _Chooser(story.seed, variant, f"shot{shot_index}")
     who = []
@@ -77,13 +77,13 @@ def shot_caption(story: WorldStory, shot_index: int, variant: int = 0) -> str:
 
 
 def story_captions(story: WorldStory, variant: int = 0) -> tuple[str, tuple[str, ...]]:
-    """The global caption and the caption of every shot."""
+    """Return the global caption and the caption of every shot."""
     return global_caption(story, variant), tuple(shot_caption(story, i, variant) for i in range(len(story.shots)))
 
 
 @cache
 def caption_words() -> frozenset[str]:
-    """Every lower-case word that a caption can hold."""
+    """Return every lower-case word that a caption can contain."""
     templates = " ".join(GLOBAL_TEMPLATES + SHOT_TEMPLATES)
     glue = re.sub(r"\{\w+\}", " ", templates) + " a an the and it they"
     phrases = (phrase for values in vocabulary().values() for group in values.values() for phrase in group)
@@ -91,12 +91,12 @@ def caption_words() -> frozenset[str]:
 
 
 def split_words(caption: str) -> list[str]:
-    """Lower-case words of a caption, hyphens kept, punctuation dropped."""
+    """Split a caption into lower-case words; hyphens stay, punctuation goes."""
     return re.findall(r"[a-z]+(?:-[a-z]+)*", caption.lower())
 
 
 def unknown_words(text: str) -> tuple[str, ...]:
-    """What a text says in words that no caption holds, in the order they are said; small words do not count.
+    """Return the words of a text that no caption can contain, in order; small words do not count.
 
     A word with hyphens is known where all its parts are.
     """
@@ -106,7 +106,7 @@ def unknown_words(text: str) -> tuple[str, ...]:
 
 
 def traits_of_caption(caption: str, words: Vocabulary | None = None) -> dict[str, tuple[str, ...]]:
-    """The traits a caption names: trait -> values in the order they are said. What it does not name is left out.
+    """Parse the traits that a caption names: trait -> values in order. Traits it does not name are left out.
 
     `words` are those it may be said in; None: the grammar's.
     """
@@ -125,12 +125,12 @@ def traits_of_caption(caption: str, words: Vocabulary | None = None) -> dict[str
 
 
 def with_article(noun: str) -> str:
-    """A noun with 'a' or 'an', by its first letter."""
+    """Return a noun with 'a' or 'an'."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def suggest_next(story: WorldStory, count: int = 3) -> tuple[str, ...]:
-    """Captions for a shot that could follow, each a new view of the same characters."""
+    """Suggest captions for the next shot, each a new view of the same characters."""
     from_seed = _Chooser(story.seed, 1, f"next{len(story.shots)}")
     last, casts = story.shots[-1], [(index,) for index in range(len(story.characters))]
     suggestions: list[str] = []

@@ -1,4 +1,4 @@
-"""Where a video cuts: by what changes from frame to frame beyond the shot's own motion.
+"""Detect cuts in StoryWorld videos by frame changes beyond the shot's own motion.
 
 A learned detector finds a change of place with ease, but is unsure of a cut inside one place. StoryWorld's pictures
 are flat and its motion is small, so most of a frame can be found in the one before it, a few pixels aside; after a cut
@@ -29,7 +29,7 @@ LEAST_LASTING = 0.5
 
 
 def detect_cuts(frames: NDArray[np.uint8]) -> list[int]:
-    """Indices of the frames that begin a new shot (never 0), from frames `[n, h, w, 3]`.
+    """Return the indices of frames that begin a new shot (never 0), from frames `[n, h, w, 3]`.
 
     A cut changes much more than the shot's own motion does, over a larger part of the picture, and for good:
     a blink or a wave comes back.
@@ -39,19 +39,15 @@ def detect_cuts(frames: NDArray[np.uint8]) -> list[int]:
     return [i + 1 for i in range(len(change)) if _stands_out(change, i) and _lasts(grey, change, i)]
 
 
-def unexplained_change(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """For each frame but the first: how much of it motion does not explain, in percent of the picture, `[n - 1]`.
-
-    Each 8x8 block is compared with the frame before at every displacement of up to three pixels; the best one counts.
-    """
-    return _changes(_grey(frames))
-
-
 def _grey(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (frames @ GREY_WEIGHTS).astype(np.uint8)
 
 
 def _changes(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the share of each frame after the first that motion does not explain, in percent, `[n - 1]`.
+
+    Each 8x8 block is compared with the frame before at every displacement of up to three pixels; the best one counts.
+    """
     return np.array([_residual(before, after) for before, after in pairwise(grey)], dtype=np.float32)
 
 

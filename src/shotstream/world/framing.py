@@ -1,4 +1,4 @@
-"""What a framing and a camera do to the picture: sizes, places and speeds, all in pixels.
+"""Sizes, positions and speeds of each framing and camera move, in pixels.
 
 The world is built of tiles of 16 pixels, as many games are: whoever acts stands on a mark when a shot begins, and
 landmarks stand in the middle between two tiles. What stands on a mark is always drawn with the same pixels.
@@ -64,7 +64,7 @@ PAN_LIMIT_PX = 32
 
 
 def pan_offset(camera: Camera, frame: int) -> float:
-    """How far the camera is right of the middle of the place, in pixels of the ground."""
+    """Return how far the camera is right of the middle of the place, in pixels of the ground."""
     if camera not in ("pan left", "pan right"):
         return 0.0
     direction = 1 if camera == "pan right" else -1
@@ -72,12 +72,12 @@ def pan_offset(camera: Camera, frame: int) -> float:
 
 
 def zoom_at(lens: Lens, camera: Camera, frame: int) -> float:
-    """How many times larger the picture is than at the start of the shot."""
+    """Return the zoom relative to the start of the shot."""
     return 1.0 + lens.zoom_speed * min(frame, MAX_SHOT_FRAMES) if camera == "push in" else 1.0
 
 
 def walk_px(lens: Lens, action: Action, frame: int) -> int:
-    """How far right of its start a character is."""
+    """Return how far a walker is right of its start, in pixels."""
     if action not in ("walk left", "walk right"):
         return 0
     return int(lens.walk_speed * frame) * (1 if action == "walk right" else -1)

@@ -1,4 +1,4 @@
-"""Landmarks: the eighteen things that can stand in a place. Units are pixels of a wide shot, (0, 0) is the foot."""
+"""Draw the eighteen landmarks. Units are pixels of a wide shot, (0, 0) is the foot."""
 
 import math
 
@@ -7,7 +7,7 @@ from shotstream.world.palette import Ink
 
 
 def landmark_parts(name: str) -> list[FilledShape]:
-    """The flat parts a landmark is drawn with, back to front; about 28 units wide and 34 high."""
+    """Return the shapes of a landmark, back to front; about 28 units wide and 34 high."""
     return LANDMARK_PARTS[name]
 
 

@@ -1,4 +1,4 @@
-"""Colours: one palette a story. Time of day tints the scenery strongly and the characters lightly."""
+"""Make the palette of a story. Time of day tints the scenery strongly and the characters lightly."""
 
 from enum import IntEnum
 
@@ -176,7 +176,7 @@ CHARACTER_TINTS: dict[Time, tuple[float, float, float]] = {
 
 
 def palette_of(story: WorldStory) -> NDArray[np.uint8]:
-    """The colours of a story's pictures, `[256, 3]`, by `Ink`."""
+    """Return the colours of a story's pictures, `[256, 3]`, by `Ink`."""
     palette = np.zeros((256, 3), dtype=np.float64)
     palette[Ink.SKY_TOP : Ink.SKY_BOTTOM + 1] = SKIES[story.time]
     palette[Ink.SUN : Ink.STAR + 1] = LIGHTS[story.time]

@@ -1,4 +1,4 @@
-"""StoryWorld's captions as people write them: other words, clauses in any order, and slips of number and of the hand.
+"""Rephrase StoryWorld captions as people write them: other words, any order of clauses, grammar slips and typos.
 
 A model that learnt the grammar is measured on these to see how far it follows people, who have never read the grammar.
 """
@@ -91,12 +91,12 @@ BARE_PROBABILITY = 0.5
 
 
 def captions_in(phrasing: Phrasing, story: WorldStory) -> tuple[str, tuple[str, ...]]:
-    """The global caption and those of the shots: the grammar's plain ones, or as people write."""
+    """Return the global caption and the shot captions in a phrasing: the grammar's plain one, or as people write."""
     return story_captions(story) if phrasing == "grammar" else people_captions(story)
 
 
 def people_captions(story: WorldStory, variant: int = 0) -> tuple[str, tuple[str, ...]]:
-    """Reworded captions with one typo a sentence, half of the stories in lower case without punctuation.
+    """Return rephrased captions with one typo a sentence; half of the stories in lower case without punctuation.
 
     Pure: the same story and variant give the same text.
     """
@@ -107,14 +107,14 @@ def people_captions(story: WorldStory, variant: int = 0) -> tuple[str, tuple[str
 
 
 def reworded_captions(story: WorldStory, variant: int = 0) -> tuple[str, tuple[str, ...]]:
-    """Captions that name what the grammar's do, spelt well: words of both lists, any order, slips of number."""
+    """Return rephrased captions without typos: words of both lists, any order of clauses, slips of number."""
     rng = _rng("rewording", story, variant)
     return _whole(story, rng), tuple(_shot(shot, story.cast_of(i), rng) for i, shot in enumerate(story.shots))
 
 
 @cache
 def people_vocabulary() -> Vocabulary:
-    """What people may say of each trait: the grammar's words and the further ones."""
+    """Return the phrases for each trait: the grammar's and the further ones."""
     further = {**FURTHER_WORDS, "action": both_forms(FURTHER_ACTIONS)}
     return {
         trait: {value: phrases + further[trait][value] for value, phrases in values.items()}
@@ -123,17 +123,17 @@ def people_vocabulary() -> Vocabulary:
 
 
 def mistype(caption: str, rng: np.random.Generator) -> str:
-    """One slip in each sentence: two letters swapped, one dropped or doubled; never into a word of the grammar."""
+    """Put one typo in each sentence: two letters swapped, one dropped or doubled; never into a word of the grammar."""
     return re.sub(r"[^.]+\.", lambda sentence: _mistype_one(sentence.group(), rng), caption)
 
 
 def plain(caption: str) -> str:
-    """Lower case without punctuation; hyphens stay."""
+    """Return the caption in lower case without punctuation; hyphens stay."""
     return re.sub(r"[^a-z\- ]", "", caption.lower())
 
 
 def slips(word: str) -> tuple[str, ...]:
-    """Every way to mistype a word behind its first letter, apart from those that give a word of the grammar."""
+    """Return every typo of a word behind its first letter that is not itself a word of the grammar."""
     inner = range(1, len(word))
     swapped = [word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in inner[:-1]]
     dropped = [word[:i] + word[i + 1 :] for i in inner]

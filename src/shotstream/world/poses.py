@@ -1,4 +1,4 @@
-"""How an action looks at each moment. Every action repeats after eight frames, so any nine show it whole."""
+"""Compute the pose of an action at each frame. Every action repeats after eight frames, so any nine show it whole."""
 
 import math
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Pose:
 
 
 def pose_at(action: Action, frame: int, facing: int, blinking: bool, sway_units: float) -> Pose:
-    """The drawing of that frame.
+    """Return the pose at a frame.
 
     Args:
         action: what is done.
@@ -63,7 +63,7 @@ def pose_at(action: Action, frame: int, facing: int, blinking: bool, sway_units:
 
 
 def lift_px(action: Action, frame: int, height_px: int) -> int:
-    """How far above its place a character is drawn, in pixels; `height_px` is how high it jumps."""
+    """Return how far a character is above the ground, in pixels; `height_px` is how high it jumps."""
     step = frame % PERIOD_FRAMES
     if action == "jump":
         return round(height_px * (0.0, 0.3, 0.6, 0.9, 1.0, 0.9, 0.6, 0.3)[step])

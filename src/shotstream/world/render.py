@@ -1,4 +1,4 @@
-"""Frames of a story: exactly what its ground truth says, at 16 frames a second, as softened pixel art."""
+"""Render the frames of a story from its ground truth, at 16 frames a second, as softened pixel art."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -24,13 +24,13 @@ BLINK_EVERY_FRAMES, BLINK_FRAMES = 48, 4
 
 
 def render_story(story: WorldStory) -> Iterator[Frames]:
-    """The frames of every shot, shot by shot."""
+    """Yield the frames of each shot."""
     for shot_index in range(len(story.shots)):
         yield render_shot(story, shot_index)
 
 
 def render_shot(story: WorldStory, shot_index: int) -> Frames:
-    """All frames of a shot, `[12 chunks - 3, 80, 128, 3]`.
+    """Render all frames of a shot, `[12 chunks - 3, 80, 128, 3]`.
 
     Raises:
         InputError: the story has no such shot.
@@ -40,7 +40,7 @@ def render_shot(story: WorldStory, shot_index: int) -> Frames:
 
 
 def render_frames(story: WorldStory, shot_index: int, frame_indices: Sequence[int]) -> Frames:
-    """Some frames of a shot, `[k, 80, 128, 3]`: the same pixels as `render_shot` has there, without making the rest.
+    """Render some frames of a shot, `[k, 80, 128, 3]`, with the same pixels as `render_shot`.
 
     An index may lie beyond the shot's length: it shows how the shot would go on.
 
@@ -58,7 +58,7 @@ def render_frames(story: WorldStory, shot_index: int, frame_indices: Sequence[in
 
 
 def soften(frames: Frames) -> Frames:
-    """Edges as a lens would draw them: a binomial blur of one pixel, so that pixel art survives a video codec."""
+    """Blur by one pixel (binomial), so that pixel art survives a video codec."""
     padded = np.pad(frames, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge").astype(np.uint16)
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     columns = rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]
@@ -66,7 +66,7 @@ def soften(frames: Frames) -> Frames:
 
 
 def visible_slots(story: WorldStory, shot_index: int, least: float = 0.35) -> tuple[bool, ...]:
-    """Whether each slot's landmark can be seen in a shot: at least that share of it, at the best moment of three.
+    """Tell which slots' landmarks are visible in a shot: at least `least` of them, at the best of three frames.
 
     Raises:
         InputError: the story has no such shot.
@@ -85,7 +85,7 @@ def visible_slots(story: WorldStory, shot_index: int, least: float = 0.35) -> tu
 
 
 def head_positions(story: WorldStory, shot_index: int, frame: int) -> tuple[tuple[float, float], ...]:
-    """Row and column of the middle of each head in one frame, in pixels, in the order of the cast.
+    """Return row and column of the middle of each head in one frame, in pixels, in the order of the cast.
 
     Raises:
         InputError: the story has no such shot.

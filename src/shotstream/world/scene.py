@@ -1,4 +1,4 @@
-"""The nouns of StoryWorld: characters, shots, stories. They are the ground truth that every frame is drawn from."""
+"""Characters, shots and stories of StoryWorld: the ground truth from which every frame is drawn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Character:
 
 @dataclass(frozen=True)
 class WorldShot:
-    """One shot: `cast` holds indices into the story's characters; everybody in it does the one action."""
+    """One shot: `cast` has indices into the story's characters; all of them do the one action."""
 
     cast: tuple[int, ...]
     framing: Framing
@@ -96,16 +96,16 @@ class WorldStory:
         return sum(shot.frames for shot in self.shots)
 
     def cast_of(self, shot_index: int) -> tuple[Character, ...]:
-        """Who is in that shot, in the order of its cast."""
+        """Return the characters of a shot, in the order of its cast."""
         return tuple(self.characters[index] for index in self.shots[shot_index].cast)
 
     def to_dict(self) -> dict[str, Any]:
-        """The ground truth as plain data, ready for JSON."""
+        """Return the ground truth as plain data for JSON."""
         return config.to_dict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "story") -> "WorldStory":
-        """The inverse of `to_dict`.
+        """Build a story from the data of `to_dict`.
 
         Raises:
             InputError: a key or a value is not one of StoryWorld's.

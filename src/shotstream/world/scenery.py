@@ -1,4 +1,4 @@
-"""The place: sky, hills, ground and landmarks, drawn once a shot as layers wider than the picture."""
+"""Draw sky, hills, ground and landmarks once a shot, as layers wider than the picture."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Scenery:
     slots: Indices
 
     def view(self, offset: float) -> Indices:
-        """The picture `[80, 128]` with the camera `offset` pixels right of the middle of the place."""
+        """Return the picture `[80, 128]` with the camera `offset` pixels right of the middle of the place."""
         picture = self.sky.copy()
         for layer, share in ((self.hills, 0.5), (self.land, 1.0)):
             window = _window(layer, offset * share)
@@ -39,7 +39,7 @@ class Scenery:
         return picture
 
     def slot_view(self, offset: float) -> Indices:
-        """Which slot's landmark is at each pixel of `view`, from 1; 0 where there is none."""
+        """Return which slot's landmark is at each pixel of `view`, from 1; 0 where there is none."""
         return _window(self.slots, offset).copy()
 
 
@@ -49,7 +49,7 @@ def _window(layer: Indices, offset: float) -> Indices:
 
 
 def draw_scenery(story: WorldStory, lens: Lens) -> Scenery:
-    """The layers of a story's place as one framing sees it. All randomness comes from the story's seed."""
+    """Draw the layers of a story's place for one framing. All randomness comes from the story's seed."""
     rng = np.random.default_rng(derive_seed("scenery", story.seed))
     details = rng.random(32)
     land, slots = _draw_land(story, lens, details)

@@ -1,4 +1,4 @@
-"""Characters: one drawing of one character in one pose, at any scale."""
+"""Draw one character in one pose, at any scale."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ FACES: dict[Species, Face] = {
 
 
 def draw_character(character: Character, index: int, pose: Pose, scale: float) -> tuple[Indices, tuple[int, int]]:
-    """The drawing, and the row and column of the point between the feet.
+    """Return the drawing, and the row and column of the point between the feet.
 
     Args:
         character: who.

@@ -1,4 +1,4 @@
-"""Seeded stories: a pure function of the seed, uniform over the traits."""
+"""Sample stories: a pure function of the seed, uniform over the traits."""
 
 import numpy as np
 
@@ -29,7 +29,7 @@ TOGETHER_PROBABILITY = 0.45
 
 
 def sample_story(seed: int, shots: int | None = None, chunks: int | None = None) -> WorldStory:
-    """The story of that seed.
+    """Return the story of a seed.
 
     Args:
         seed: any integer; equal seeds give equal stories.

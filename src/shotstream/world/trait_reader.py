@@ -53,7 +53,7 @@ CHARACTER_VALUES: dict[str, tuple[str, ...]] = {"colour": COLOURS, "accessory": 
 
 @dataclass(frozen=True)
 class Read:
-    """One trait as it was read: the likeliest value and its probability."""
+    """The likeliest value of a trait and its probability."""
 
     value: str
     confidence: float
@@ -72,7 +72,7 @@ class CharacterReading:
 
 @dataclass(frozen=True)
 class ShotReading:
-    """What one shot shows. `characters` holds those that are there, the surest first; `layout` is left to right."""
+    """The traits read from one shot. `characters` are present, most confident first; `layout` is left to right."""
 
     characters: tuple[CharacterReading, ...]
     place: Read
@@ -83,7 +83,7 @@ class ShotReading:
     layout: tuple[Read, ...]
 
     def of_species(self, species: str) -> CharacterReading | None:
-        """The character of that species, if it is there."""
+        """Return the character of a species, if it is present."""
         return next((one for one in self.characters if one.species == species), None)
 
 
@@ -96,7 +96,7 @@ class TraitReader:
 
     @classmethod
     def load(cls, device: torch.device | str = "cpu", path: str | Path | None = None) -> "TraitReader":
-        """The trait reader with its weights; None takes those of the package.
+        """Load a trait reader; `path` None takes the weights of the package.
 
         Raises:
             InputError: there is no such file, or it holds something else.
@@ -123,7 +123,7 @@ class TraitReader:
         return cls(network, device)
 
     def read(self, frames: NDArray[np.uint8]) -> ShotReading:
-        """Every trait of one shot, from its frames `[n, 80, 128, 3]` with n >= 9: the mean over up to four clips.
+        """Read every trait of one shot from its frames `[n, 80, 128, 3]`, n >= 9, as the mean over up to four clips.
 
         Raises:
             InputError: too few frames, or of another size or kind.
@@ -132,7 +132,7 @@ class TraitReader:
         return _reading(self._look(frames, clip_starts(len(frames))))
 
     def head_columns(self, frames: NDArray[np.uint8], middles: Sequence[int]) -> NDArray[np.float32]:
-        """Where each species has its head: the column in pixels, `[len(middles), species]`, in the order of `SPECIES`.
+        """Return the column of each species' head in pixels, `[len(middles), species]`, in the order of `SPECIES`.
 
         It means nothing for a species that is not there. True renders are read to two pixels in the mean.
 
@@ -149,7 +149,7 @@ class TraitReader:
         return columns @ (MAP_STRIDE * (np.arange(MAP_WIDTH, dtype=np.float32) + 0.5))
 
     def _look(self, frames: NDArray[np.uint8], starts: Sequence[int]) -> dict[str, Tensor]:
-        """What the network says of the clips that begin there."""
+        """Return the network's logits for the clips that begin at `starts`."""
         clips = np.stack([frames[[start + offset for offset in CLIP_OFFSETS]] for start in starts])
         with torch.inference_mode():
             logits: dict[str, Tensor] = self.network(pixels_of_clips(torch.from_numpy(clips).to(self.device)))
@@ -164,7 +164,7 @@ def _check_frames(frames: NDArray[np.uint8]) -> None:
 
 
 def clip_starts(frames: int) -> list[int]:
-    """Where the clips begin that a shot of so many frames is read from: evenly spread, no more than four."""
+    """Return the first frames of the clips that a shot is read from: evenly spread, no more than four."""
     last = frames - READER_FRAMES
     return np.linspace(0, last, min(MAX_CLIPS, 1 + last // (READER_FRAMES - 1))).round().astype(int).tolist()
 
@@ -198,7 +198,7 @@ def _likeliest(values: Sequence[str], chances: NDArray[np.float32]) -> Read:
 
 
 def score_shot(reading: ShotReading, story: WorldStory, shot_index: int) -> dict[str, bool]:
-    """Which traits of a shot are as the ground truth says.
+    """Tell which traits of a shot match the ground truth.
 
     `species`: exactly the wanted characters are there. `colour`, `accessory`, `pattern`: right for every wanted
     character. `layout`: right in every slot that the shot shows; left out where it shows none.
@@ -222,7 +222,7 @@ def score_shot(reading: ShotReading, story: WorldStory, shot_index: int) -> dict
 
 
 def score_memory(readings: Sequence[ShotReading], story: WorldStory) -> list[dict[str, bool]]:
-    """Whether each shot keeps the hidden traits as an earlier shot first showed them.
+    """Tell whether each shot keeps the hidden traits as an earlier shot first showed them.
 
     A made video may give the fox any hat, but must then keep it. So the ground truth only says who is in a shot and
     which slots it shows; a trait is left out of a shot that shows nothing seen before.

@@ -73,7 +73,7 @@ def _halve(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 class TraitReaderNetwork(nn.Module):
-    """Frames to logits of every trait."""
+    """A convolutional network from five frames to logits of every trait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class TraitReaderNetwork(nn.Module):
         self.columns = nn.Conv2d(MAP_CHANNELS, 32, 1)
 
     def forward(self, clips: Float[Tensor, "b f 3 80 128"]) -> dict[str, Tensor]:
-        """Logits of clips with values in [-1, 1].
+        """Return the logits of clips with values in [-1, 1].
 
         Returns `[b, values]` for every trait of a shot, `[b, species, values]` for every trait of a character,
         `[b, species]` for `present`, `[b, slots, landmarks]` for `layout` and `[b, species, places]` for `where`: the
@@ -123,12 +123,12 @@ class TraitReaderNetwork(nn.Module):
 
 
 def pixels_of_clips(clips: UInt8[Tensor, "b f 80 128 3"]) -> Float[Tensor, "b f 3 80 128"]:
-    """uint8 pictures as values in [-1, 1]."""
+    """Convert uint8 frames to values in [-1, 1]."""
     return clips.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
 
 
 def half_weights(network: nn.Module) -> Mapping[str, Tensor]:
-    """The weights as they are stored: floats in bfloat16."""
+    """Return the weights with floats in bfloat16, as they are stored."""
     return {
         name: value.to(torch.bfloat16).contiguous() if value.is_floating_point() else value.contiguous()
         for name, value in network.state_dict().items()

@@ -1,4 +1,4 @@
-"""Training of the trait reader on renders, and the table of what it reads right.
+"""Train the trait reader on renders, and measure its accuracy.
 
 Renders are made worse on purpose (blur, gamma, noise, lost detail in 8x8 blocks), so that the trait reader also
 reads the frames of a model.
@@ -48,7 +48,7 @@ HELD_OUT_SEED = 1_000_000_000
 
 @dataclass(frozen=True)
 class TraitReaderTraining:
-    """How the trait reader is trained. The rate falls to nothing over the minutes given."""
+    """Settings of the trait reader's training. The learning rate decays over `minutes`."""
 
     minutes: float = 20.0
     seed: int = 0
@@ -68,7 +68,7 @@ class _Sample:
 
 
 def labels_of(story: WorldStory, shot_index: int) -> dict[str, NDArray[np.int64]]:
-    """What the network should say of a shot: indices of values, -100 where nothing is asked."""
+    """Return the training labels of a shot: indices of values, -100 where nothing is asked."""
     shot, cast = story.shots[shot_index], story.cast_of(shot_index)
     truth: dict[str, str] = {"place": story.place, "time": story.time}
     truth |= {"framing": shot.framing, "camera": shot.camera, "action": shot.action}
@@ -90,7 +90,7 @@ def train_trait_reader(
     progress: Callable[[float, float], None] | None = None,
     start: TraitReader | None = None,
 ) -> TraitReaderNetwork:
-    """A trait reader trained for that many minutes.
+    """Train a trait reader for `config.minutes`.
 
     Args:
         config: how.
@@ -122,12 +122,12 @@ def train_trait_reader(
 
 
 def save_trait_reader(network: TraitReaderNetwork, path: Path) -> None:
-    """Writes the weights, floats in bfloat16."""
+    """Write the weights, floats in bfloat16."""
     write_bytes(path, save(dict(half_weights(network))))
 
 
 def trait_reader_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> Float[Tensor, ""]:
-    """Weighted sum of the cross entropies of all traits; what is not asked costs nothing."""
+    """Return the weighted sum of the cross entropies of all traits; what is not asked costs nothing."""
     loss = F.binary_cross_entropy_with_logits(logits["present"], labels["present"].float()) * WEIGHTS["present"]
     for trait, target in labels.items():
         if trait != "present":
@@ -140,7 +140,7 @@ def trait_reader_loss(logits: dict[str, Tensor], labels: dict[str, Tensor]) -> F
 def accuracy_table(
     reader: TraitReader, seeds: Sequence[int], change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None
 ) -> dict[str, dict[str, float]]:
-    """Share of shots in which each trait is read right: trait -> framing (or "all") -> share.
+    """Return the share of shots in which each trait is read right: trait -> framing (or "all") -> share.
 
     Args:
         reader: who reads.
@@ -160,7 +160,7 @@ def accuracy_table(
 
 
 def degrade_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames `[n, 80, 128, 3]` with half the frequencies of every 8x8 block lost, a blur and a little noise."""
+    """Degrade frames `[n, 80, 128, 3]`: drop half the frequencies of every 8x8 block, blur, add a little noise."""
     rng = np.random.default_rng(len(frames))
     degrade = Degrade(rng)
     clip = degrade.lose_detail(pixels_of_clips(torch.from_numpy(frames)[None])[0], 4)
@@ -213,7 +213,7 @@ def _head_cells(story: WorldStory, shot_index: int, frame: int) -> NDArray[np.in
 
 
 class Degrade:
-    """Makes clips worse in the ways a codec and a model do. Every clip gets its own mixture, or none."""
+    """Degrades clips as a codec and a model do. Every clip gets its own mixture, or none."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng

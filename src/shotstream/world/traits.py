@@ -1,4 +1,4 @@
-"""What can vary in StoryWorld: every trait and its values, in one place.
+"""Every trait of StoryWorld and its values.
 
 Accessory, pattern and layout are *hidden*: no caption names them, so a later shot can get them right only by
 remembering the shots before it.

@@ -1,4 +1,4 @@
-"""The words that StoryWorld has for its traits, in one place: its captions say them, and its readers know them."""
+"""The phrases for every trait of StoryWorld, used to write and to parse captions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -74,7 +74,7 @@ SMALL_WORDS = frozenset(_SMALL.split())
 
 
 def vocabulary() -> Vocabulary:
-    """Which words StoryWorld knows of each visible trait, as plain data; of an action both forms, of one and of two."""
+    """Return the phrases of each visible trait as plain data; of an action both forms, singular and plural."""
     tables: dict[str, Mapping[Any, Phrases]] = {
         "species": SPECIES_WORDS,
         "colour": COLOUR_WORDS,
@@ -88,5 +88,5 @@ def vocabulary() -> Vocabulary:
 
 
 def both_forms(actions: Mapping[Action, tuple[tuple[str, str], ...]]) -> dict[str, Phrases]:
-    """What is said of one and of two, as phrases of each action."""
+    """Return singular and plural phrases of each action in one tuple."""
     return {action: tuple(form for forms in said for form in forms) for action, said in actions.items()}
