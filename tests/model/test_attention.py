@@ -1,12 +1,15 @@
 """Attention by a plan: the gradient of what several groups see."""
 
+import pytest
 import torch
 from torch import Tensor
 
+from shotstream.model import attention
 from shotstream.model.attention import (
     Group,
     attend,
     attend_by_plan,
+    attend_by_products,
     block_causal_plan,
     pieces,
     teacher_forcing_plan,
@@ -40,6 +43,27 @@ def test_a_plan_has_the_gradient_of_its_groups_one_by_one() -> None:
     groups = [(slice(0, 6), slice(0, 6)), (slice(6, 9), slice(0, 9)), (slice(9, 12), slice(0, 12))]
     sum(attend(q[:, a], k[:, b], v[:, b]).square().sum() for a, b in groups).backward()
     assert all(torch.allclose(x.grad, there, rtol=0, atol=1e-12) for x, there in zip((q, k, v), found, strict=True))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
+def test_products_give_the_values_and_gradients_of_the_fused_kernel(dtype: torch.dtype, tolerance: float) -> None:
+    draw = torch.Generator().manual_seed(2)
+    exact = [torch.randn(2, count, 3, 8, dtype=torch.float64, generator=draw) for count in (5, 7, 7)]
+    results = []
+    for attend_with, kind in ((attend, torch.float64), (attend_by_products, dtype)):
+        q, k, v = (x.detach().to(kind).requires_grad_() for x in exact)
+        out = attend_with(q, k, v)
+        out.square().sum().backward()
+        results.append([x.double() for x in (out.detach(), q.grad, k.grad, v.grad)])
+    for expected, found in zip(*results, strict=True):
+        assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+def test_products_leave_attention_with_too_many_scores_to_the_fused_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    q = torch.randn(1, 4, 2, 8, generator=torch.Generator().manual_seed(3))
+    expected = attend(q, q, q)
+    monkeypatch.setattr(attention, "MAX_SCORES", 2 * 4 * 4 - 1)
+    assert torch.equal(attend_by_products(q, q, q), expected)
 
 
 def test_keys_in_several_pieces_are_seen_together_and_have_their_gradient() -> None:

@@ -8,7 +8,15 @@ import torch
 
 from shotstream.core.errors import InputError
 from shotstream.model import device
-from shotstream.model.device import cpu_flags, has_little_memory, pick_device, pick_dtype, send, within_memory
+from shotstream.model.device import (
+    cpu_flags,
+    has_fast_bfloat16,
+    has_little_memory,
+    pick_device,
+    pick_dtype,
+    send,
+    within_memory,
+)
 
 
 @pytest.fixture
@@ -46,6 +54,23 @@ def test_a_cuda_number_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatc
     assert pick_device("cuda:1") == torch.device("cuda:1")
     with pytest.raises(InputError, match="number below 2, got 2"):
         pick_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu sse2 avx512_bf16 amx_bf16", True),
+        ("fpu sse2 sse4a avx512_bf16", True),
+        ("fpu sse2 avx512_bf16", False),
+        ("fpu sse2 sse4a avx2", False),
+        ("fp asimd sve bf16", True),
+    ],
+)
+def test_training_is_in_bfloat16_where_products_are_faster_in_it(
+    flags: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "cpu_flags", lambda: frozenset(flags.split()))
+    assert has_fast_bfloat16(torch.device("cpu")) is expected
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+MAX_SCORES = 2**27
+"""Scores that `attend_by_products` may keep for the backward pass of one attention: 256 MB in bfloat16."""
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Queries, keys and values to what is seen, [b, n, heads, d] each; `attend`, or another kernel of the same."""
 
@@ -69,6 +71,22 @@ def attend(
     """Softmax attention of all queries to all keys, scaled by 1 / sqrt(d)."""
     out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     return out.transpose(1, 2)
+
+
+def attend_by_products(
+    q: Float[Tensor, "b n heads d"], k: Float[Tensor, "b m heads d"], v: Float[Tensor, "b m heads d"]
+) -> Float[Tensor, "b n heads d"]:
+    """The same as `attend`, computed as two batched matrix products and a softmax.
+
+    This is for training on a CPU, where the backward pass of torch's fused kernel is slow. All scores are kept for the
+    backward pass; where they are more than `MAX_SCORES`, the fused kernel is used instead.
+    """
+    batch, queries, heads, dim = q.shape
+    if batch * heads * queries * k.shape[1] > MAX_SCORES:
+        return attend(q, k, v)
+    rows, columns, values = (x.transpose(1, 2).flatten(0, 1) for x in (q * dim**-0.5, k, v))
+    out = torch.bmm(torch.bmm(rows, columns.mT).softmax(-1), values)
+    return out.unflatten(0, (batch, heads)).transpose(1, 2)
 
 
 def attend_by_plan(

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shotstream.core.errors import InputError
-from shotstream.model.attention import Attend, attend
+from shotstream.model.attention import Attend, attend, attend_by_products
 from shotstream.model.device import cuda_capability
 
 PACKAGES: Mapping[str, str] = MappingProxyType({"fa3": "flash_attn_interface", "fa2": "flash_attn"})
@@ -49,6 +49,8 @@ class Kernel:
 
 
 TORCH = Kernel("torch", attend)
+PRODUCTS = Kernel("products", attend_by_products)
+"""For training on a CPU; `pick_kernel` picks for inference."""
 
 
 def usable_kernels(

@@ -41,7 +41,15 @@ class DamagedCheckpointError(InputError):
 class Trained:
     """A network that is trained, with its optimisers: AdamW, and Muon for hidden matrices where that is wanted."""
 
-    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int) -> None:
+    def __init__(self, network: nn.Module, config: OptimizerConfig, steps: int, *, bfloat16: bool = False) -> None:
+        """Optimisers for the weights of `network` that have gradients; weights and moments stay in float32.
+
+        Args:
+            network: where it is to be trained.
+            config: the optimiser's.
+            steps: how many there will be, which decides the learning rates.
+            bfloat16: whether Muon iterates in bfloat16.
+        """
         self.network, self.config, self.steps = network, config, steps
         named = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
         matrices = {
@@ -56,7 +64,8 @@ class Trained:
                 torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=decay, fused=True)
             )
         if matrices:
-            self.optimizers.append(Muon(matrices.values(), config.lr, config.weight_decay))
+            dtype = torch.bfloat16 if bfloat16 else torch.float32
+            self.optimizers.append(Muon(matrices.values(), config.lr, config.weight_decay, dtype))
 
     def rate(self, step: int) -> float:
         """The learning rate of a step."""

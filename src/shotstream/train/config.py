@@ -50,10 +50,11 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class DistributedConfig:
-    """What the arithmetic runs in. `bfloat16` keeps weights and optimisers in float32.
+    """What the arithmetic runs in.
 
-    `auto` is bfloat16 on CUDA and float32 elsewhere. `checkpoint_activations` computes each block again in the
-    backward pass instead of keeping what it made. `compile` compiles blocks as inference does (`runtime.compile`).
+    `precision` auto is bfloat16 on CUDA and on CPUs that multiply fast in it (`model.device.has_fast_bfloat16`), else
+    float32; weights and optimisers are in float32 in either case. `checkpoint_activations` computes each block again in
+    the backward pass instead of keeping what it made. `compile` compiles blocks as inference does (`runtime.compile`).
     """
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -18,6 +18,8 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_f
 from torch.utils.checkpoint import checkpoint
 
 from shotstream.core.errors import InputError
+from shotstream.model.attention_kernels import PRODUCTS
+from shotstream.model.device import has_fast_bfloat16
 from shotstream.model.transformer import Transformer
 from shotstream.runtime.compile import compile_blocks
 from shotstream.train.config import DistributedConfig
@@ -48,7 +50,7 @@ class DistributedContext:
         if self.processes > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         precision = self.config.precision
-        self.bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+        self.bfloat16 = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
 
     @property
     def main(self) -> bool:
@@ -73,6 +75,8 @@ class DistributedContext:
     def place(self, network: Transformer) -> None:
         """Moves a network that is trained to the device, and shares it out among the processes."""
         network.to(self.device)
+        if self.device.type == "cpu":
+            network.use(PRODUCTS)
         self._compile(network)
         if self.config.checkpoint_activations:
             for block in network.blocks:

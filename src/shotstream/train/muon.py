@@ -2,8 +2,8 @@
 
 A gradient's few large directions no longer drown its many small ones, which is where a transformer learns to look at
 what it is given. Source: K. Jordan et al., "Muon" (2024); the scale is that of J. Liu et al., "Muon is scalable for LLM
-training" (2025), so that rates found for AdamW hold. PyTorch's own works in bfloat16, one matrix at a time: on a CPU
-that took as long as half a training step, this takes a tenth of one.
+training" (2025), so that rates found for AdamW hold. PyTorch's own takes one matrix at a time: on a CPU that took as
+long as half a training step, this takes a tenth of one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,8 +28,15 @@ class Muon(torch.optim.Optimizer):
     its part.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float = 0.0) -> None:
-        """Over parameters of two dimensions; `lr` means what it means to AdamW."""
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        weight_decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Over parameters of two dimensions; `lr` means what it means to AdamW, `dtype` is that of the iteration."""
+        self._dtype = dtype
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -41,7 +48,7 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     alike.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in alike.items():
-                updates = orthogonal(torch.stack(self._directions(parameters)))
+                updates = orthogonal(torch.stack(self._directions(parameters)).to(self._dtype))
                 scale = ADAMW_RMS * max(shape) ** 0.5
                 own = [_shard(update.to(one.dtype), one) for one, update in zip(parameters, updates, strict=True)]
                 weights: list[Tensor] = list(parameters)
@@ -66,8 +73,8 @@ def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
 
 
 def orthogonal(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:
-    """Each matrix with its singular values brought near 1 (0.6 to 1.3, tiny ones less), by Newton and
-    Schulz's iteration."""
+    """Each matrix with its singular values brought near 1 (0.6 to 1.3, tiny ones less), by Newton and Schulz's
+    iteration in the matrices' own dtype."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]

@@ -182,6 +182,7 @@ TINY = Preset(
         ),
         sampler=SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0),
     ),
+    execution=DistributedConfig(precision="float32"),
     shots=PoolConfig(latents=24, batches=2, chunks=(1, 2), chunk_shares=(0.5, 0.5)),
     codec=CodecTraining(LoopConfig(steps=2, log_every_steps=1), fit_clips=100, batch=2),
     text=TextTraining(LoopConfig(steps=2, log_every_steps=1), batch=4, tokenizer_captions=50),

@@ -44,7 +44,7 @@ class BaseStage(Stage):
         self._network, self._pictures, self._shots, self._config = network, pictures, shots, config
         self._sampler, self._execution = Sampler.from_config(sampler), execution
         self._device, self._batch = execution.device, execution.ahead(self._read)
-        trained = Trained(network, config.optimizer, config.loop.steps)
+        trained = Trained(network, config.optimizer, config.loop.steps, bfloat16=execution.bfloat16)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002

@@ -24,7 +24,7 @@ class InitStage(Stage):
         self._network, self._trajectories = network, trajectories
         self._device, self._parts = execution.device, config.loop.parts
         self._batch = execution.ahead(self._read)
-        trained = Trained(network, config.optimizer, config.loop.steps)
+        trained = Trained(network, config.optimizer, config.loop.steps, bfloat16=execution.bfloat16)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002

@@ -59,8 +59,8 @@ class DistillStage(Stage):
         steps = config.loop.steps
         self.state = TrainState(
             {
-                GENERATOR: Trained(networks.generator, config.generator, steps),
-                CRITIC: Trained(networks.critic, config.critic, steps),
+                GENERATOR: Trained(networks.generator, config.generator, steps, bfloat16=execution.bfloat16),
+                CRITIC: Trained(networks.critic, config.critic, steps, bfloat16=execution.bfloat16),
             },
             config.loop.ema_decay,
         )

@@ -24,7 +24,7 @@ class TeacherStage(Stage):
         self._batch = execution.ahead(lambda step, part: shots(step, part).to(execution.device))
         self._sigmas = training_sigmas(config.shift)
         self._weights = training_weights(self._sigmas)
-        trained = Trained(network, config.optimizer, config.loop.steps)
+        trained = Trained(network, config.optimizer, config.loop.steps, bfloat16=execution.bfloat16)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
