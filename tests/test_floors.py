@@ -44,7 +44,9 @@ def imports_of(name: str, modules: Modules) -> Iterator[str]:
 
 
 def floor_of(name: str, modules: Modules) -> int:
-    """How high a module lives; the package itself and its plain modules are the root."""
+    """How high a module lives; the package itself and its plain modules are the root, `__main__` is above all."""
+    if name == "shotstream.__main__":
+        return len(FLOORS)
     folder = [*name.split("."), ""][1]
     is_folder = any(other.startswith(f"shotstream.{folder}.") for other in modules)
     return FLOORS.index(folder if is_folder else ROOT)

@@ -1,6 +1,5 @@
 """`shotstream verify`: everything recorded is reproduced, and whatever is not makes its cases fail."""
 
-import argparse
 import json
 import re
 import shutil
@@ -13,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from shotstream import cli
-from shotstream.cli.verify import add_parser, format_line
+from shotstream.cli.verify import format_line
 from shotstream.core.errors import InputError
 from shotstream.model import rotary
 from shotstream.parity import model as verify_model
@@ -25,10 +24,7 @@ CPU = torch.device("cpu")
 
 
 def run(directory: Path, *options: str) -> int:
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    args = parser.parse_args(["verify", str(directory), "--device", "cpu", *options])
-    return args.run(args)
+    return cli.run_command(["verify", str(directory), "--device", "cpu", *options])
 
 
 def results_of(directory: Path, *names: str) -> dict[str, CaseResult]:

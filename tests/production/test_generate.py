@@ -21,7 +21,6 @@ LINE = "A fox. | It walks. | It sleeps."
 def shell(tmp_path, monkeypatch, capsys, model):
     """Runs the command in an empty directory; gives exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "COMMANDS", ("generate",))
     opened = []
 
     def fake_open(source, **options):

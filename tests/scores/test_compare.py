@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from shotstream.cli import main
+from shotstream.core.atomic_files import write_json
 from shotstream.core.errors import InputError
 from shotstream.scores.compare import Column, compare, comparison_chart
 from shotstream.scores.cuts import Cuts
 from shotstream.scores.intervals import Share
-from shotstream.scores.reports import CROSSING, CUT_ACCURACY, DISTANCE, ScoreReport, pool, read_report, write_report
+from shotstream.scores.reports import CROSSING, CUT_ACCURACY, DISTANCE, ScoreReport, pool, read_report, report_data
 from shotstream.scores.story_scores import Scores
 from shotstream.scores.walks import Walk
 
@@ -26,10 +27,10 @@ def report(right: int, asked: dict[str, object] | None = None) -> ScoreReport:
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
-    write_report(tmp_path / "a.json", report(4))
+    write_json(tmp_path / "a.json", report_data(report(4)))
     assert read_report(tmp_path / "a.json") == report(4)
     none = ScoreReport.of(Scores({}, {}, {}, (), Cuts(), ()), {"stories": 0})
-    write_report(tmp_path / "none.json", none)
+    write_json(tmp_path / "none.json", report_data(none))
     assert read_report(tmp_path / "none.json").figures == {}
 
 
@@ -71,7 +72,7 @@ def test_models_that_told_the_same_stories_are_compared_story_by_story(tmp_path:
     easy, hard = [4, 1] * 10, [3, 0] * 10  # one less in every story but the first
     hard[0] = 4
     one, other = by_stories(easy), by_stories(hard, phrasing="people")
-    write_report(tmp_path / "one.json", one)
+    write_json(tmp_path / "one.json", report_data(one))
     assert read_report(tmp_path / "one.json") == one
     columns = [Column.of("one", [one]), Column.of("other", [other])]
     assert "| -23.8 (-26.2 to -21.3) |" in compare(columns)
@@ -103,7 +104,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 
 def test_the_command_pools_and_compares_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for right in (4, 6, 8):
-        write_report(tmp_path / f"{right}.json", report(right))
+        write_json(tmp_path / f"{right}.json", report_data(report(right)))
     files = [str(tmp_path / "8.json"), f"learned={tmp_path / '4.json'},{tmp_path / '6.json'}"]
     assert main(["evaluate", "compare", *files, "--chart", str(tmp_path / "chart.svg")]) == 0
     assert "| | 8 | learned | learned less 8 |" in capsys.readouterr().out

@@ -65,7 +65,7 @@ def test_the_command_shows_columns_with_differences_and_writes_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "errors.json"
-    asked = ["evaluate", "errors", "--stories", "10", "--contexts", "dynamic", "none", "--levels", "1"]
+    asked = ["evaluate", "errors", "--stories", "10", "--context", "dynamic", "--context", "none", "--level", "1"]
     assert main([*asked, "--device", "cpu", "--json", str(path)]) == 0
     assert "none, less dynamic" in capsys.readouterr().out
     data = json.loads(path.read_text())
@@ -76,10 +76,10 @@ def test_the_command_shows_columns_with_differences_and_writes_them(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--levels", "0"], "expected --levels above 0, up to 1, got 0"),
+        (["--level", "0"], "expected --level above 0, up to 1, got 0"),
         (["--stories", "3"], "expected --stories of at least 10"),
-        (["--contexts", "dynamik"], "got 'dynamik'"),
-        (["--contexts", "none", "none", "--stories", "10"], "got none twice"),
+        (["--context", "dynamik"], "got 'dynamik'"),
+        (["--context", "none", "--context", "none", "--stories", "10"], "got none twice"),
         (["no-such-model"], "no-such-model"),
     ],
 )

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from shotstream.cli import build_parser, main
-from shotstream.cli.serve import settings_of
+from shotstream.cli import main
 from shotstream.serve.http.run import listen
 from shotstream.serve.limits import Settings
 
 
 @pytest.mark.parametrize("command", ["serve", "studio"])
-def test_settings_are_those_of_the_command_line(command: str, tmp_path: Path) -> None:
+def test_settings_are_those_of_the_command_line(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = list[Settings]()
+    monkeypatch.setattr("shotstream.serve.http.run.serve", lambda _, settings, __: given.append(settings))
     words = [command, "--data", str(tmp_path), "--sessions", "2", "--disk-gib", "0.5", "--host", "0.0.0.0"]
-    settings = settings_of(build_parser().parse_args([*words, "--token", "t", "--port", "81"]))
+    assert main([*words, "--token", "t", "--port", "81"]) == 0
+    (settings,) = given
     assert (settings.data, settings.host, settings.port, settings.token) == (tmp_path, "0.0.0.0", 81, "t")
     assert (settings.limits.sessions, settings.limits.disk_bytes) == (2, 2**29)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from command_line import read_command
 from shotstream.api import Model
-from shotstream.cli import build_parser
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
 from shotstream.train.presets import Preset, get_preset
@@ -89,13 +89,13 @@ def test_the_script_gives_every_model_of_a_group_the_same_steps(commands: list[l
     steps: defaultdict[str, int] = defaultdict(int)
     presets: dict[str, Preset] = {}
     for words in commands:
-        args = build_parser().parse_args(words)
-        if args.command == "train":
-            name = args.directory.name
-            presets[name] = get_preset(args.preset, args.changes)
+        asked = read_command(words)
+        if asked.names[0] == "train":
+            name = asked.values["directory"].name
+            presets[name] = get_preset(asked.values["preset"], asked.values["changes"])
             assert presets[name].shots.latents == 27
             assert presets[name].seed == int(name[-1])
-            steps[name] += getattr(args, "steps", None) or 0
+            steps[name] += asked.values.get("steps") or 0
     based = {name for name, count in steps.items() if count == 6 * (1 + (name[:-2] == "dynamic"))}
     assert {name[:-2] for name in based} == {"dynamic", "no-context", "first", "first_last", "no-indicator", "learned"}
     assert {name[:-2] for name in steps.keys() - based} == {"both", "stage-1", "stage-2"}
@@ -109,19 +109,17 @@ def test_the_script_gives_every_model_of_a_group_the_same_steps(commands: list[l
 def test_the_script_compares_every_seed_of_every_model(commands: list[list[str]]) -> None:
     compared = [words for words in commands if words[:2] == ["evaluate", "compare"]]
     scored = {words[words.index("--json") + 1] for words in commands if words[:2] == ["evaluate", "--model"]}
-    files = [
-        column.split("=")[1].split(",") for words in compared for column in build_parser().parse_args(words).scores
-    ]
+    files = [column.split("=")[1].split(",") for words in compared for column in read_command(words).values["scores"]]
     assert {len(seeds) for seeds in files} == {2}
     assert {file for seeds in files for file in seeds} == scored
 
 
 def test_the_script_compares_predictions_of_one_seed(commands: list[list[str]]) -> None:
-    asked = [build_parser().parse_args(words) for words in commands if words[:2] == ["evaluate", "errors"]]
-    assert {(args.json.name, args.models[0].partition("=")[0]) for args in asked} == {
+    asked = [read_command(words).values for words in commands if words[:2] == ["evaluate", "errors"]]
+    assert {(args["json_file"].name, args["models"][0].partition("=")[0]) for args in asked} == {
         (f"{group}-errors-{seed}.json", "dynamic") for group in ("context", "indicator") for seed in (0, 1)
     }
-    assert all(f"-{args.json.stem[-1]}/model" in model for args in asked for model in args.models)
+    assert all(f"-{args['json_file'].stem[-1]}/model" in model for args in asked for model in args["models"])
 
 
 def test_the_script_begins_with_a_run_that_has_no_samples_yet(commands: list[list[str]], tmp_path: Path) -> None:
@@ -133,10 +131,14 @@ def test_the_script_begins_with_a_run_that_has_no_samples_yet(commands: list[lis
 
 def test_the_script_trains_a_models_bases_on_and_leaves_the_judge_out(say: Callable[..., list[list[str]]]) -> None:
     said = say(WHAT="indicator", ADOPT="storyworld", STORIES="0")
-    given = [build_parser().parse_args(words) for words in said if words[0] == "train"]
+    given = [read_command(words) for words in said if words[0] == "train"]
     order = [words[1] for words in said if words[0] == "train" and any("learned-0" in word for word in words)]
     assert order == ["adopt", "base", "export"]
-    assert {args.model for args in given if args.stage == "adopt"} == {"storyworld"}
-    trained = {get_preset(args.preset, args.changes).base.picture_steps for args in given if args.stage == "base"}
+    assert {one.values["model"] for one in given if one.names[1] == "adopt"} == {"storyworld"}
+    trained = {
+        get_preset(one.values["preset"], one.values["changes"]).base.picture_steps
+        for one in given
+        if one.names[1] == "base"
+    }
     assert trained == {0}
     assert not [words for words in said if words[0] == "evaluate" and words[1] != "errors"]

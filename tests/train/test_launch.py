@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from torch.distributed.run import get_args_parser
 
-from shotstream.cli import build_parser
+from command_line import Asked, read_command
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes" / "wan-1.3b").glob("[0-9]-*.sh"))
 
 
-def read(words: list[str]) -> tuple[Namespace, Namespace]:
+def read(words: list[str]) -> tuple[Namespace, Asked]:
     """What torchrun understands of its words, and what the command that it starts understands of the others."""
     launcher = get_args_parser().parse_args(words)
     assert launcher.no_python
     assert launcher.training_script == "shotstream"
-    return launcher, build_parser(["train"]).parse_args(launcher.training_script_args)
+    return launcher, read_command(launcher.training_script_args)
 
 
 def words_for_torchrun(script: Path, place: Path, *arguments: str, **variables: str) -> list[str]:
@@ -36,20 +36,22 @@ def words_for_torchrun(script: Path, place: Path, *arguments: str, **variables: 
 def test_a_recipe_for_many_cards_is_understood(script: Path, tmp_path: Path) -> None:
     launcher, args = read(words_for_torchrun(script, tmp_path, "--set", "loop.parts=8", RUN="somewhere", GPUS="2"))
     assert (launcher.standalone, launcher.nproc_per_node) == (True, "2")
-    assert script.stem == f"{script.stem[0]}-{args.stage}"
-    assert (args.preset, args.directory, args.device) == ("wan-1.3b", Path("somewhere"), "cuda")
-    assert bool(args.board) == (args.stage != "trajectories")
-    assert args.changes == ["source.manifest=videos.csv", "loop.parts=8"]
+    _, stage = args.names
+    assert script.stem == f"{script.stem[0]}-{stage}"
+    given = args.values
+    assert (given["preset"], given["directory"], given["device"]) == ("wan-1.3b", Path("somewhere"), "cuda")
+    assert given.get("board", False) == (stage != "trajectories")
+    assert given["changes"] == ["source.manifest=videos.csv", "loop.parts=8"]
 
 
 def test_several_machines_meet_where_they_are_told(tmp_path: Path) -> None:
     words = words_for_torchrun(RECIPES[0], tmp_path, NODES="4", RENDEZVOUS="host:29500")
     launcher, args = read(words)
-    assert (launcher.nnodes, launcher.rdzv_endpoint, args.stage) == ("4", "host:29500", "teacher")
+    assert (launcher.nnodes, launcher.rdzv_endpoint, args.names) == ("4", "host:29500", ("train", "teacher"))
 
 
 def test_the_guides_own_line_is_understood() -> None:
     lines = (ROOT / "docs" / "training.md").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("torchrun "))
     _, args = read([*line.split()[1:], "--run", "somewhere"])
-    assert args.directory == Path("somewhere")
+    assert args.values["directory"] == Path("somewhere")

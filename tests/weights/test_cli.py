@@ -1,6 +1,5 @@
 """`shotstream weights inspect` and `convert`."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from shotstream import cli
-from shotstream.cli.weights import add_parser
 from shotstream.core.errors import InputError
 from shotstream.weights.directory import write_directory
 from shotstream.weights.hub import open_components
@@ -18,10 +16,7 @@ from shotstream.weights.inspect import inspect
 
 
 def run(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    args = parser.parse_args(["weights", *map(str, arguments)])
-    return args.run(args)
+    return cli.run_command(["weights", *map(str, arguments)])
 
 
 @pytest.mark.parametrize("layout", ["original", "diffusers"])
@@ -152,7 +147,6 @@ def test_the_command_exits_with_2_and_one_line(
 ) -> None:
     (tmp_path / "mine").write_text("x")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "COMMANDS", ("weights",))
     assert cli.main(["weights", *arguments]) == 2
     said = capsys.readouterr()
     assert said.out == ""

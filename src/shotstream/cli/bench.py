@@ -1,117 +1,157 @@
 """`shotstream bench`: how fast a model tells a story on this machine, everything counted."""
 
-import argparse
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from shotstream.bench.timing import Spread
-from shotstream.cli.opening import add_model_arguments
-from shotstream.core.atomic_files import check_target, write_bytes, write_json
+from shotstream.cli.options import JsonFile, ModelOptions, Threads, examples, flat_options
+from shotstream.cli.output import STANDARD_OUTPUT, check_outputs, emit_json, make_console
+from shotstream.core.atomic_files import write_bytes
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS, MAX_CHUNKS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
     from shotstream.bench.bench import BenchPlan, BenchReport
+    from shotstream.bench.timing import Spread
     from shotstream.parity.versus import Versus
     from shotstream.weights.build import ModelComponents
 
 MIB = 2**20
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `bench`."""
-    parser = subparsers.add_parser("bench", help="measure how fast a model tells a story on this machine")
-    add_model_arguments(parser)
-    parser.add_argument(
-        "--random-weights",
-        action="store_true",
-        help="measure only the shape: storyworld, wan-1.3b or tiny (and of --decoder: taew2_1)",
-    )
-    parser.add_argument("--shots", type=int, default=3, metavar="N", help="shots to measure (default 3)")
-    parser.add_argument(
-        "--chunks", type=int, default=MAX_CHUNKS, metavar="C", help=f"length of a shot (default {MAX_CHUNKS})"
-    )
-    parser.add_argument("--warmup", type=int, default=1, metavar="W", help="shots before them, reported apart (1)")
-    parser.add_argument("--dtype", default="auto", metavar="T", help="auto, float32 or bfloat16 (default auto)")
-    parser.add_argument(
-        "--attention", default="auto", metavar="K", help="auto, fa3, fa2, cudnn or torch (default auto: the best here)"
-    )
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads to use (default: torch's choice)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure, hardware and versions too")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with roofline, parts and table")
-    parser.add_argument(
-        "--vs-reference",
-        type=Path,
-        metavar="DIR",
-        help="hold this engine against the published code in that checkout: same weights, inputs and machine",
-    )
-    parser.set_defaults(run=run)
+app = typer.Typer()
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measures, shows a table, and writes the file that was asked for."""
+@dataclass(frozen=True)
+class BenchOptions:
+    """What is measured, how long, and where the report goes."""
+
+    random_weights: Annotated[
+        bool,
+        typer.Option(
+            "--random-weights",
+            help="Measure only the shape: storyworld, wan-1.3b or tiny (and of --decoder: taew2_1).",
+        ),
+    ] = False
+    shots: Annotated[int, typer.Option(metavar="N", help="Shots to measure.")] = 3
+    chunks: Annotated[int, typer.Option(metavar="C", help="Length of a shot.")] = MAX_CHUNKS
+    warmup: Annotated[int, typer.Option(metavar="W", help="Shots before them, reported apart.")] = 1
+    dtype: Annotated[str, typer.Option(metavar="T", help="auto, float32 or bfloat16.")] = "auto"
+    attention: Annotated[str, typer.Option(metavar="K", help="auto (the best here), fa3, fa2, cudnn or torch.")] = (
+        "auto"
+    )
+    threads: Threads = None
+    json_file: JsonFile = None
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with roofline, parts and table.")] = (
+        None
+    )
+    vs_reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Compare with the published code in that checkout: same weights, inputs and machine.",
+        ),
+    ] = None
+
+    def check(self) -> "BenchPlan":
+        """Return what is measured; raise InputError for options that cannot be used together."""
+        from shotstream.bench.bench import BenchPlan
+
+        plan = BenchPlan(self.shots, self.chunks, self.warmup)
+        check_outputs(self.json_file, self.html)
+        if self.vs_reference is not None and self.html is not None:
+            raise InputError("expected --html without --vs-reference, got both; measure twice")
+        if self.threads is not None and self.threads < 1:
+            raise InputError(f"expected 1 or more threads, got --threads {self.threads}")
+        return plan
+
+
+@app.command(
+    "bench",
+    epilog=examples(
+        "shotstream bench --shots 4",
+        "shotstream bench --model wan-1.3b --random-weights --device cuda --json speed.json --html speed.html",
+    ),
+)
+@flat_options
+def run(model: ModelOptions, options: BenchOptions) -> int:
+    """Measure how fast a model makes a story on this machine, everything counted."""
     import torch
 
-    from shotstream.bench.bench import BenchPlan, bench, open_subject
-    from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_norm_error
+    from shotstream.bench.bench import bench
     from shotstream.bench.report import page
-    from shotstream.model.device import pick_device, pick_dtype
-    from shotstream.runtime.options import RunOptions, apply_options
 
-    plan = BenchPlan(args.shots, args.chunks, args.warmup)
-    for path in filter(None, (args.json, args.html)):
-        check_target(path)
-    if args.vs_reference is not None and args.html is not None:
-        raise InputError("expected --html without --vs-reference, got both; measure twice")
-    if args.threads is not None:
-        if args.threads < 1:
-            raise InputError(f"expected 1 or more threads, got --threads {args.threads}")
-        torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
-    text_device = pick_device(args.text_device or args.device)
-    console = Console(highlight=False)
+    plan = options.check()
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    console = make_console(options.json_file)
     with console.status("loading") as status:
-        dtype = pick_dtype(device, args.dtype)
-        parts, load_s = open_subject(
-            args.model,
-            device,
-            dtype,
-            random_weights=args.random_weights,
-            text_device=text_device,
-            decoder=args.decoder,
-        )
-        asked = RunOptions(args.compile, args.graphs, args.fp8, args.fp8_attention, args.steps, args.attention)
-        exact = first_velocity(parts) if args.fp8 or args.fp8_attention else None
-        whole = first_chunk(parts) if args.steps is not None else None
-        parts = apply_options(parts, asked)
-        velocity_error = None if exact is None else relative_norm_error(first_velocity(parts), exact)
-        chunk_error = None if whole is None else relative_norm_error(first_chunk(parts), whole)
-        if args.vs_reference is not None:
-            return _versus(args, plan, parts, console)
+        subject = _open(model, options)
+        if options.vs_reference is not None:
+            return _versus(options.vs_reference, options.json_file, plan, subject.parts, console)
         total = plan.warmup + plan.shots + 1
-        report = bench(parts, plan, load_s, lambda done: status.update(f"shot {done} of {total} done"))
-        report = replace(report, velocity_error=velocity_error, chunk_error=chunk_error)
+        report = bench(subject.parts, plan, subject.load_s, lambda done: status.update(f"shot {done} of {total} done"))
+        report = replace(report, velocity_error=subject.velocity_error, chunk_error=subject.chunk_error)
     show(report, console)
-    _write(args.json, report, console)
-    if args.html is not None:
-        write_bytes(args.html, page(report, _command()).encode())
-        console.print(f"{args.html}: the figures as a page")
+    _write(options.json_file, report, console)
+    if options.html is not None:
+        write_bytes(options.html, page(report, _command()).encode())
+        console.print(f"{options.html}: the results as a page")
     return 0
 
 
-def _versus(args: argparse.Namespace, plan: "BenchPlan", parts: "ModelComponents", console: Console) -> int:
-    """Compares with the published code; 1 where the results do not agree."""
+@dataclass(frozen=True)
+class _Subject:
+    """A model that is ready to be measured, and what its lossy options cost in accuracy."""
+
+    parts: "ModelComponents"
+    load_s: float | None
+    velocity_error: float | None
+    chunk_error: float | None
+
+
+def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
+    from shotstream.bench.bench import open_subject
+    from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_norm_error
+    from shotstream.model.device import pick_device, pick_dtype
+    from shotstream.runtime.options import RunOptions, apply_options
+
+    device = pick_device(model.device)
+    parts, load_s = open_subject(
+        model.model,
+        device,
+        pick_dtype(device, options.dtype),
+        random_weights=options.random_weights,
+        text_device=pick_device(model.text_device or model.device),
+        decoder=model.decoder,
+    )
+    asked = RunOptions(model.compile, model.graphs, model.fp8, model.fp8_attention, model.steps, options.attention)
+    exact = first_velocity(parts) if model.fp8 or model.fp8_attention else None
+    whole = first_chunk(parts) if model.steps is not None else None
+    parts = apply_options(parts, asked)
+    velocity_error = None if exact is None else relative_norm_error(first_velocity(parts), exact)
+    chunk_error = None if whole is None else relative_norm_error(first_chunk(parts), whole)
+    return _Subject(parts, load_s, velocity_error, chunk_error)
+
+
+def _versus(
+    checkout: Path, json_file: Path | None, plan: "BenchPlan", parts: "ModelComponents", console: "Console"
+) -> int:
+    """Compare with the published code; return 1 if the results do not agree."""
+    from rich.table import Table
+
     from shotstream.parity.versus import compare
 
-    found = compare(parts, args.vs_reference, chunks=plan.chunks, shots=plan.shots, warmup=plan.warmup)
+    found = compare(parts, checkout, chunks=plan.chunks, shots=plan.shots, warmup=plan.warmup)
     table = Table("one shot, s", "here", "published", "ratio")
     for part, here in found.ours.seconds.items():
         there = found.theirs.seconds[part]
@@ -123,21 +163,21 @@ def _versus(args: argparse.Namespace, plan: "BenchPlan", parts: "ModelComponents
         f"results {'agree' if found.agree else 'DIFFER'}: relative error {found.latents_error:.1e} in latents, "
         f"{found.pixels_error:.1e} in pixels, {found.dtype}"
     )
-    _write(args.json, found, console)
+    _write(json_file, found, console)
     return int(not found.agree)
 
 
-def _write(path: Path | None, figures: "BenchReport | Versus", console: Console) -> None:
-    if path is not None:
-        write_json(path, {"command": _command(), **to_dict(figures)})
-        console.print(f"{path}: every figure")
+def _write(path: Path | None, figures: "BenchReport | Versus", console: "Console") -> None:
+    emit_json(path, {"command": _command(), **to_dict(figures)})
+    if path not in (None, STANDARD_OUTPUT):
+        console.print(f"{path}: every number")
 
 
 def _command() -> str:
     return shlex.join(["shotstream", *sys.argv[1:]])
 
 
-def show(report: "BenchReport", console: Console) -> None:
+def show(report: "BenchReport", console: "Console") -> None:
     """The report as tables a person can read."""
     console.print(_headline(report), soft_wrap=True)
     console.print(_figures(report))
@@ -165,7 +205,11 @@ def _sampler(report: "BenchReport") -> str:
     return f"{sampler.count} {sampler.kind} steps, {guidance}"
 
 
-def _figures(report: "BenchReport") -> Table:
+def _figures(report: "BenchReport") -> "Table":
+    from rich.table import Table
+
+    from shotstream.bench.timing import Spread
+
     table = Table("figure", "median", "min", "max")
     _add(table, "whole shot, FPS", report.fps)
     _add(table, "chunks after the first, FPS", report.steady_fps)
@@ -187,7 +231,9 @@ def _figures(report: "BenchReport") -> Table:
     return table
 
 
-def _parts(report: "BenchReport") -> Table:
+def _parts(report: "BenchReport") -> "Table":
+    from rich.table import Table
+
     table = Table("part of one more shot", "s", "%", "GFLOP", "GFLOP/s", "floor, s", "efficiency")
     shot = report.breakdown
     for name, part in shot.parts.items():
@@ -214,6 +260,6 @@ def _both(name: str, whole: float, full_window: float | None) -> str:
     return f"{name}: {whole:.1f} FPS" + ("" if full_window is None else f", {full_window:.1f} with a full window")
 
 
-def _add(table: Table, name: str, spread: "Spread | None", digits: int = 2) -> None:
+def _add(table: "Table", name: str, spread: "Spread | None", digits: int = 2) -> None:
     if spread is not None:
         table.add_row(name, *(f"{value:.{digits}f}" for value in (spread.median, spread.min, spread.max)))

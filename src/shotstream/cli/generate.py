@@ -1,91 +1,155 @@
 """`shotstream generate`: a story in, a video out, each shot on disk as soon as it is done."""
 
-import argparse
 import logging
 import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+import typer
 
 import shotstream
-from shotstream.cli.opening import add_model_arguments, open_asked
+from shotstream.cli.options import JsonFile, ModelOptions, examples, flat_options
+from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
 from shotstream.core.log import show_warnings
 from shotstream.core.spec import VideoSize, frames_of_chunks
-from shotstream.engine.render import Begin, Mode, Outputs, caption_warnings, produce
-from shotstream.story.relevance import SELECTOR_NAMES, check_selector
-from shotstream.story.script import Script
-from shotstream.story.script_files import load_scripts
-from shotstream.story.shot_spec import check_seed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from shotstream.engine.render import Begin, Mode, Outputs
+    from shotstream.story.script import Script
 
 DEFAULT_SEED = 0
 _log = logging.getLogger(__name__)
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `generate`."""
-    parser = subparsers.add_parser("generate", help="make a video of a story")
-    parser.add_argument("story", metavar="STORY", help='a .yaml, .json or .csv, or a line "global | shot | shot"')
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="OUT.mp4",
-        help="the video (or, for many stories, a directory)",
-    )
-    add_model_arguments(parser)
-    parser.add_argument(
-        "--seed", type=int, metavar="S", help=f"of the noise (default: the story's own, else {DEFAULT_SEED})"
-    )
-    parser.add_argument(
-        "--chunks", type=int, metavar="N", help="length of shots for which the story names none, 1 to 7"
-    )
-    parser.add_argument("--size", metavar="WxH", help="width and height, divisible by 16 (default: the model's)")
-    parser.add_argument(
-        "--context", metavar="C", help=f"what is remembered: {', '.join(SELECTOR_NAMES)} (default: the model's)"
-    )
-    parser.add_argument("--strict", action="store_true", help="refuse captions that are too long for the text encoder")
-    parser.add_argument("--frames", type=Path, metavar="DIR", help="write every frame as PNG too")
-    parser.add_argument("--gif", type=Path, metavar="FILE", help="write a GIF too")
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument(
-        "--resume", action="store_const", const="resume", dest="mode", help="go on after the last finished shot"
-    )
-    existing.add_argument(
-        "--overwrite", action="store_const", const="overwrite", dest="mode", help="replace what exists"
-    )
-    parser.set_defaults(run=_run, mode="new")
+app = typer.Typer()
 
 
-def _run(args: argparse.Namespace) -> int:
+@dataclass(frozen=True)
+class StoryOptions:
+    """Options of the story that is made, where its script does not say."""
+
+    seed: Annotated[
+        int | None, typer.Option(metavar="S", show_default=f"the story's own, else {DEFAULT_SEED}", help="Noise seed.")
+    ] = None
+    chunks: Annotated[
+        int | None, typer.Option(metavar="N", help="Length of shots for which the story names none, 1 to 7 chunks.")
+    ] = None
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WxH", show_default="the model's", help="Width and height, divisible by 16."),
+    ] = None
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="C",
+            show_default="the model's",
+            help="How context frames are chosen: dynamic, first, first_last, none or relevant.",
+        ),
+    ] = None
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse captions that are too long for the text encoder.")
+    ] = False
+
+
+@app.command(
+    "generate",
+    epilog=examples(
+        "shotstream generate fox.yaml -o fox.mp4",
+        'shotstream generate "A fox in a forest. | The fox waves. | The fox eats." -o fox.mp4 --seed 7',
+        "shotstream generate fox.yaml -o fox.mp4 --resume",
+    ),
+)
+@flat_options
+def run(
+    story: Annotated[
+        str, typer.Argument(metavar="STORY", help='A .yaml, .json or .csv file, or a line "global | shot | shot".')
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="OUT.mp4", help="The video; for several stories, a directory."),
+    ],
+    options: StoryOptions,
+    model: ModelOptions,
+    frames: Annotated[Path | None, typer.Option(metavar="DIR", help="Write every frame as PNG too.")] = None,
+    gif: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a GIF too.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on after the last finished shot.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what exists.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Make a video of a story; each shot is on disk as soon as it is done."""
+    from shotstream.story.script_files import load_scripts
+
     show_warnings()
-    scripts = load_scripts(args.story, args.chunks)
-    if args.seed is not None:
-        check_seed(args.seed)
-    if args.context is not None:
-        check_selector(args.context)
-    size = args.size and parse_size(args.size)
-    jobs = list(zip(scripts, plan_outputs(args.output, args.frames, args.gif, len(scripts)), strict=True))
+    check_outputs(json_file)
+    mode = _mode(resume=resume, overwrite=overwrite)
+    scripts = load_scripts(story, options.chunks)
+    _check_options(options)
+    jobs = list(zip(scripts, plan_outputs(output, frames, gif, len(scripts)), strict=True))
     for _, outputs in jobs:
-        outputs.check(args.mode)
-    model = open_asked(args)
-    _check_captions(model, scripts, strict=args.strict)
-    for script, outputs in jobs:
-        seed = next(seed for seed in (args.seed, script.seed, DEFAULT_SEED) if seed is not None)
-        begin = partial(_begin, model, script.global_caption, seed, size, args.context)
-        frames, speed = _generate(begin, script, outputs, args.mode)
-        lossy = "".join(f"; LOSSY: {how}" for how in model.lossy)
-        _console().print(f"{outputs.video}: {len(script.shots)} shots, {frames} frames, seed {seed}{speed}{lossy}")
-    return 0
+        outputs.check(mode)
+    opened = model.open()
+    _check_captions(opened, scripts, strict=options.strict)
+    made = [
+        _make(opened, script, outputs, mode, options, make_console(json_file, wrap=False)) for script, outputs in jobs
+    ]
+    emit_json(json_file, {"stories": made})
+
+
+def _mode(*, resume: bool, overwrite: bool) -> "Mode":
+    if resume and overwrite:
+        raise InputError("expected --resume or --overwrite, got both; leave one of them out")
+    return "resume" if resume else "overwrite" if overwrite else "new"
+
+
+def _check_options(options: StoryOptions) -> None:
+    """Raise InputError for an option that no model can follow."""
+    from shotstream.story.relevance import check_selector
+    from shotstream.story.shot_spec import check_seed
+
+    if options.seed is not None:
+        check_seed(options.seed)
+    if options.context is not None:
+        check_selector(options.context)
+    if options.size is not None:
+        parse_size(options.size)
+
+
+def _make(
+    model: "shotstream.Model",
+    script: "Script",
+    outputs: "Outputs",
+    mode: "Mode",
+    options: StoryOptions,
+    console: "Console",
+) -> dict[str, Any]:
+    """Make one story, show a line about it, and return the same for programs."""
+    seed = next(seed for seed in (options.seed, script.seed, DEFAULT_SEED) if seed is not None)
+    size = None if options.size is None else parse_size(options.size)
+
+    def begin(directory: Path) -> shotstream.Story:
+        return model.story(script.global_caption, seed=seed, directory=directory, size=size, context=options.context)
+
+    frames, meter = _generate(begin, script, outputs, mode, console)
+    lossy = "".join(f"; LOSSY: {how}" for how in model.lossy)
+    console.print(f"{outputs.video}: {len(script.shots)} shots, {frames} frames, seed {seed}{meter.summary}{lossy}")
+    return {
+        "video": str(outputs.video),
+        "shots": len(script.shots),
+        "frames": frames,
+        "seed": seed,
+        "fps": meter.fps if meter.frames else None,
+        "first_frame_s": meter.first_frame_s,
+        "lossy": list(model.lossy),
+    }
 
 
 def parse_size(text: str) -> VideoSize:
@@ -100,18 +164,9 @@ def parse_size(text: str) -> VideoSize:
     return VideoSize(height=int(match[2]), width=int(match[1]))
 
 
-def _begin(
-    model: shotstream.Model,
-    global_caption: str,
-    seed: int,
-    size: VideoSize | None,
-    context: str | None,
-    directory: Path,
-) -> shotstream.Story:
-    return model.story(global_caption, seed=seed, directory=directory, size=size, context=context)
+def _check_captions(model: "shotstream.Model", scripts: "Sequence[Script]", *, strict: bool) -> None:
+    from shotstream.engine.render import caption_warnings
 
-
-def _check_captions(model: shotstream.Model, scripts: Sequence[Script], *, strict: bool) -> None:
     for number, script in enumerate(scripts, start=1):
         where = f"story {number}, " if len(scripts) > 1 else ""
         for warning in caption_warnings(model.truncation, script):
@@ -120,7 +175,7 @@ def _check_captions(model: shotstream.Model, scripts: Sequence[Script], *, stric
             _log.warning("%s%s", where, warning)
 
 
-def plan_outputs(output: Path, frames: Path | None, gif: Path | None, stories: int) -> list[Outputs]:
+def plan_outputs(output: Path, frames: Path | None, gif: Path | None, stories: int) -> "list[Outputs]":
     """Where each of `stories` stories goes: the output itself for one, `out-000.mp4` .. for several.
 
     An output that is a directory, or has no suffix and more than one story to hold, gets `story-000.mp4` ...
@@ -128,6 +183,8 @@ def plan_outputs(output: Path, frames: Path | None, gif: Path | None, stories: i
     Raises:
         InputError: the directory cannot be made.
     """
+    from shotstream.engine.render import Outputs
+
     with writing(output):
         into_directory = output.is_dir() or (stories > 1 and not output.suffix)
     if into_directory:
@@ -137,8 +194,11 @@ def plan_outputs(output: Path, frames: Path | None, gif: Path | None, stories: i
     return [outputs] if stories == 1 else [outputs.numbered(number) for number in range(stories)]
 
 
-def _generate(begin: Begin, script: Script, outputs: Outputs, mode: Mode) -> tuple[int, str]:
-    console = _console()
+def _generate(
+    begin: "Begin", script: "Script", outputs: "Outputs", mode: "Mode", console: "Console"
+) -> tuple[int, "Meter"]:
+    from shotstream.engine.render import produce
+
     with _watching(script, console) as meter:
         try:
             frames = produce(begin, script, outputs, mode=mode, watch=meter)
@@ -146,18 +206,14 @@ def _generate(begin: Begin, script: Script, outputs: Outputs, mode: Mode) -> tup
             if meter.frames:
                 console.print(f"The finished shots are in {outputs.shots}; --resume goes on after them")
             raise
-    return frames, meter.summary
-
-
-def _console() -> Console:
-    return Console(soft_wrap=True, highlight=False, markup=False)
+    return frames, meter
 
 
 @dataclass
 class Meter:
     """Counts frames against the clock, and shows it."""
 
-    progress: Progress
+    progress: "Progress"
     task: Any
     shots: int
     started_s: float = field(default_factory=time.perf_counter)
@@ -190,7 +246,9 @@ class Meter:
 
 
 @contextmanager
-def _watching(script: Script, console: Console) -> Iterator[Meter]:
+def _watching(script: "Script", console: "Console") -> Iterator[Meter]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (
         TextColumn("{task.fields[shot]}"),
         BarColumn(),

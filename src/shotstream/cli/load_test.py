@@ -1,8 +1,6 @@
 """`shotstream load-test`: simulated viewers in front of a server, and what they see."""
 
-import argparse
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -11,61 +9,74 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from json import loads
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from shotstream.cli.options import DEFAULT_MODEL, Device, JsonFile, ModelName, examples, flat_options
+from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.cli.serve import TOKEN_VARIABLE
-from shotstream.core.atomic_files import check_target, write_json
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from shotstream.serve.load_test import LoadTestResult
 
 ADDRESS_LINE = "ShotStream is at "
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `run_load_test`."""
-    parser = subparsers.add_parser("load-test", help="let simulated viewers direct stories on a server, and time it")
-    parser.add_argument("url", nargs="?", metavar="URL", help="of a running server (default: one of its own)")
-    parser.add_argument("--viewers", type=int, default=1, metavar="N", help="viewers at once, a story each (default 1)")
-    parser.add_argument("--shots", type=int, default=5, metavar="N", help="shots to direct, and to play (default 5)")
-    parser.add_argument("--chunks", type=int, default=3, metavar="C", help="length of a shot, 3 to 7 (default 3)")
-    parser.add_argument("--model", default="storyworld", metavar="M", help="of a server of its own")
-    parser.add_argument("--device", default="auto", metavar="D", help="of a server of its own")
-    parser.add_argument("--token", default=os.environ.get(TOKEN_VARIABLE), metavar="T", help="what the server asks for")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure")
-    parser.set_defaults(run=_run)
+app = typer.Typer()
 
 
-def _run(args: argparse.Namespace) -> int:
+@dataclass(frozen=True)
+class OwnServer:
+    """Options of the server that the command starts if it is given no address."""
+
+    model: ModelName = DEFAULT_MODEL
+    device: Device = "auto"
+
+
+@app.command("load-test", epilog=examples("shotstream load-test", "shotstream load-test http://host:7860 --viewers 4"))
+@flat_options
+def run(
+    own: OwnServer,
+    url: Annotated[
+        str | None,
+        typer.Argument(metavar="URL", show_default="one of its own", help="Address of a running server."),
+    ] = None,
+    viewers: Annotated[int, typer.Option(metavar="N", help="Viewers at once, a story each.")] = 1,
+    shots: Annotated[int, typer.Option(metavar="N", help="Shots to direct, and to play.")] = 5,
+    chunks: Annotated[int, typer.Option(metavar="C", help="Length of a shot in chunks, 3 to 7.")] = 3,
+    token: Annotated[
+        str | None, typer.Option(metavar="T", envvar=TOKEN_VARIABLE, help="What the server asks for.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Let simulated viewers direct stories on a server, and measure what they see."""
     from shotstream.serve.load_test import LoadTestPlan, run_load_test
 
-    plan = LoadTestPlan(args.viewers, args.shots, args.chunks)
-    if args.json:
-        check_target(args.json)
-    if args.url:
-        found = asyncio.run(run_load_test(args.url, plan, args.token))
+    plan = LoadTestPlan(viewers, shots, chunks)
+    check_outputs(json_file)
+    if url:
+        found = asyncio.run(run_load_test(url, plan, token))
     else:
-        with _own_server(args) as url:
-            found = asyncio.run(run_load_test(url, plan))
-    _show(found, Console(highlight=False))
-    if args.json:
-        write_json(args.json, to_dict(found))
-    return 0
+        with _own_server(own, viewers) as address:
+            found = asyncio.run(run_load_test(address, plan))
+    _show(found, make_console(json_file))
+    emit_json(json_file, to_dict(found))
 
 
 @contextmanager
-def _own_server(args: argparse.Namespace) -> Iterator[str]:
-    """The address of a server in a process of its own, once its model is open."""
+def _own_server(options: OwnServer, viewers: int) -> Iterator[str]:
+    """Run a server in a process of its own; yield its address once its model is open."""
     with tempfile.TemporaryDirectory(prefix="shotstream-") as data:
-        command = [sys.executable, "-c", "from shotstream.cli import main; raise SystemExit(main())", "serve"]
-        asked = ["--port", "0", "--data", data, "--model", args.model, "--device", args.device]
-        more = ["--sessions", str(args.viewers)]
+        command = [sys.executable, "-m", "shotstream", "serve"]
+        asked = ["--port", "0", "--data", data, "--model", options.model, "--device", options.device]
+        more = ["--sessions", str(viewers)]
         environment = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
         with subprocess.Popen([*command, *asked, *more], stdout=subprocess.PIPE, text=True, env=environment) as server:
             try:
@@ -86,12 +97,14 @@ def _own_server(args: argparse.Namespace) -> Iterator[str]:
 def _ready(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}api/health", timeout=10) as reply:
-            return bool(json.load(reply)["status"] == "ready")
+            return bool(loads(reply.read())["status"] == "ready")
     except OSError:
         return False
 
 
-def _show(found: "LoadTestResult", console: Console) -> None:
+def _show(found: "LoadTestResult", console: "Console") -> None:
+    from rich.table import Table
+
     table = Table("", "median", "least", "most")
     for name, spread in (("first picture of a shot, s", found.picture_s), ("steer to be seen, s", found.steer_s)):
         table.add_row(name, f"{spread.median:.2f}", f"{spread.min:.2f}", f"{spread.max:.2f}")

@@ -1,66 +1,63 @@
-"""`shotstream serve`: stories told live to browsers."""
+"""`shotstream serve`: stories made live for browsers and programs."""
 
-import argparse
-import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from shotstream.cli.opening import add_model_arguments, open_asked
+import typer
+
+from shotstream.cli.options import ModelOptions, examples, flat_options
 from shotstream.core.log import show_warnings
 from shotstream.serve.limits import DEFAULT_PORT, Limits, Settings
 
 TOKEN_VARIABLE = "SHOTSTREAM_TOKEN"
 GIB = 2**30
 
-
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `serve`."""
-    parser = subparsers.add_parser("serve", help="tell stories live to browsers")
-    add_arguments(parser)
-    parser.set_defaults(run=_run)
+app = typer.Typer()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a server is told."""
-    limits = Limits()
-    parser.add_argument("--host", default="127.0.0.1", metavar="H", help="address to listen at (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, metavar="P", help=f"(default {DEFAULT_PORT})")
-    parser.add_argument(
-        "--data", type=Path, default=Path("shotstream-data"), metavar="DIR", help="stories (default shotstream-data)"
-    )
-    add_model_arguments(parser)
-    parser.add_argument(
-        "--token",
-        default=os.environ.get(TOKEN_VARIABLE),
-        metavar="T",
-        help=f"what clients must know; needed for any address but this machine's (default ${TOKEN_VARIABLE})",
-    )
-    parser.add_argument(
-        "--sessions", type=int, default=limits.sessions, metavar="N", help=f"open stories ({limits.sessions})"
-    )
-    parser.add_argument("--viewers", type=int, default=limits.viewers, metavar="N", help=f"({limits.viewers})")
-    parser.add_argument("--shots", type=int, default=limits.shots, metavar="N", help=f"of a story ({limits.shots})")
-    parser.add_argument(
-        "--disk-gib", type=float, default=limits.disk_bytes / GIB, metavar="G", help="for all stories (20)"
+@dataclass(frozen=True)
+class ServerOptions:
+    """Options of the server: where it listens, where it keeps stories, and its limits."""
+
+    host: Annotated[str, typer.Option(metavar="H", help="Address to listen at.")] = "127.0.0.1"
+    port: Annotated[int, typer.Option(metavar="P", help="Port to listen at; 0 takes a free one.")] = DEFAULT_PORT
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Where stories are kept.")] = Path("shotstream-data")
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="T",
+            envvar=TOKEN_VARIABLE,
+            help="What clients must send; needed for any address but this machine's.",
+        ),
+    ] = None
+    sessions: Annotated[int, typer.Option(metavar="N", help="Stories open at once.")] = Limits.sessions
+    viewers: Annotated[int, typer.Option(metavar="N", help="Viewers at once.")] = Limits.viewers
+    shots: Annotated[int, typer.Option(metavar="N", help="Shots of a story.")] = Limits.shots
+    disk_gib: Annotated[float, typer.Option(metavar="G", help="Disk space for all stories, GiB.")] = (
+        Limits.disk_bytes / GIB
     )
 
+    def settings(self) -> Settings:
+        """Return the server's settings.
 
-def settings_of(args: argparse.Namespace) -> Settings:
-    """The settings that the command line asks for.
-
-    Raises:
-        InputError: they cannot be used.
-    """
-    limits = Limits(
-        sessions=args.sessions, viewers=args.viewers, shots=args.shots, disk_bytes=round(args.disk_gib * GIB)
-    )
-    return Settings(args.data, args.host, args.port, args.token, limits)
+        Raises:
+            InputError: they cannot be used.
+        """
+        limits = Limits(
+            sessions=self.sessions, viewers=self.viewers, shots=self.shots, disk_bytes=round(self.disk_gib * GIB)
+        )
+        return Settings(self.data, self.host, self.port, self.token, limits)
 
 
-def _run(args: argparse.Namespace) -> int:
+@app.command(
+    "serve",
+    epilog=examples("shotstream serve", "SHOTSTREAM_TOKEN=secret shotstream serve --host 0.0.0.0 --data /srv/stories"),
+)
+@flat_options
+def run(server: ServerOptions, model: ModelOptions) -> None:
+    """Serve live stories to browsers and programs."""
     from shotstream.serve.http.run import serve
 
     show_warnings()
-    settings = settings_of(args)
-    serve(lambda: open_asked(args), settings, lambda url: print(f"ShotStream is at {url}", flush=True))
-    return 0
+    serve(model.open, server.settings(), lambda url: print(f"ShotStream is at {url}", flush=True))

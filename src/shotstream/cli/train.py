@@ -1,131 +1,165 @@
 """`shotstream train`: the stages of the recipe, each resumable, and the model they make."""
 
-import argparse
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from shotstream.cli.options import examples, flat_options
 from shotstream.cli.progress import StageProgress
 from shotstream.core.errors import InputError
 
-SAMPLES = "samples"
+SAMPLES, TRAJECTORIES, ALL = "samples", "trajectories", "all"
 STAGE_HELP = {
-    SAMPLES: "make what base, teacher and stage 1 draw on; they may be trained beside it, and draw on what is there",
-    "codec": "fit the codec's linear maps, then train its refinement",
-    "text": "train the text encoder on captions",
-    "base": "train the causal transformer by flow matching: pictures, then shots with their context",
-    "teacher": "train the bidirectional next-shot teacher, from the base",
-    "trajectories": "let the teacher make shots, and keep the states on the way",
-    "init": "begin the student: a causal network that ends the teacher's trajectories",
-    "stage1": "distil, shot by shot, after a ground-truth history",
-    "stage2": "distil over whole stories, after the student's own history",
-    "all": "every stage that is not done yet, in this order",
+    "codec": "Fit the codec's linear maps, then train its refinement.",
+    "text": "Train the text encoder on captions.",
+    "base": "Train the causal transformer by flow matching: pictures, then shots with their context.",
+    "teacher": "Train the bidirectional next-shot teacher, from the base.",
+    "init": "Begin the student: a causal network that ends the teacher's trajectories.",
+    "stage1": "Distil, shot by shot, after a ground-truth history.",
+    "stage2": "Distil over whole stories, after the student's own history.",
 }
-STEPPED = ("codec", "text", "base", "teacher", "init", "stage1", "stage2")
-OPTIONS: Mapping[str, tuple[Sequence[str], Mapping[str, Any]]] = MappingProxyType(
-    {
-        "--minutes": (
-            (*STEPPED, "trajectories", "all"),
-            {"type": float, "help": "stop after that long in all; the same command goes on later"},
-        ),
-        "--steps": (STEPPED, {"type": int, "help": "length of the stage, over whose end the rate falls"}),
-        "--workers": (
-            (SAMPLES, "base", "teacher", "trajectories", "stage1", "all"),
-            {"type": int, "metavar": "N", "help": "make all samples first, on that many processes"},
-        ),
-        "--board": (
-            (*STEPPED, "all"),
-            {"action": "store_true", "help": "write TensorBoard's event files too"},
-        ),
-    }
-)
-"""What only some of these commands have: which, and how it is given."""
+WITH_WORKERS = ("base", "teacher", "stage1")
 SAMPLE_STORIES, SAMPLE_SHOTS = 4, 3
 
+Minutes = Annotated[
+    float | None,
+    typer.Option(metavar="M", help="Stop after that long in all; the same command goes on later."),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", show_default="the preset's", help="Length of the stage; the learning rate falls over its end."
+    ),
+]
+Workers = Annotated[int | None, typer.Option(metavar="N", help="Make all samples first, with that many processes.")]
+Board = Annotated[bool, typer.Option("--board", help="Write TensorBoard's event files too.")]
 
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `train` with its stages."""
-    parser = subparsers.add_parser("train", help="train a model, stage by stage")
-    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
-    for name, text in STAGE_HELP.items():
-        stage = _command(stages, name, _train, text)
-        for option, (where, form) in OPTIONS.items():
-            refused = {"action": _Refused, "const": where, "nargs": "?", "help": argparse.SUPPRESS}
-            stage.add_argument(option, **(form if name in where else refused))
-    warm_start = _command(stages, "adopt", _adopt, "begin a run with the stages that a model stands for")
-    warm_start.add_argument(
-        "stages", nargs="*", metavar="STAGE", help="codec, text, base to train on (default: all three)"
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Which run of which preset, and where it computes."""
+
+    preset: Annotated[str, typer.Option(metavar="P", help="storyworld, storyworld-card, tiny or wan-1.3b.")] = (
+        "storyworld"
     )
-    warm_start.add_argument("--model", default="storyworld", metavar="M", help="as for generate (default storyworld)")
-    _command(
-        stages, "probe", _probe, "time one step of every stage with random weights: what does the preset cost here?"
-    )
-    export = _command(stages, "export", _export, "write the model made so far as a directory of weights")
-    export.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    export.add_argument("--stage", dest="of", metavar="STAGE", help="whose model (default: the latest of the recipe)")
+    directory: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", show_default="runs/PRESET", help="Where the run is kept.")
+    ] = None
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the preset; repeat it for more."),
+    ] = None
+    device: Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda or cuda:N.")] = "auto"
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", show_default="all cores", help="Processor threads to use.")
+    ] = None
+
+    def open(self, stage: str, steps: int | None = None) -> Any:
+        """Open the run, its preset changed as the options say; fields of `stage` may be named without it."""
+        import torch
+
+        from shotstream.model.device import pick_device
+        from shotstream.train.distributed import DistributedContext
+        from shotstream.train.presets import get_preset
+        from shotstream.train.recipe import Run
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        changes = [_full_name(self.preset, stage, change) for change in self.changes or ()]
+        if steps:
+            changes.append(f"{stage}.loop.steps={steps}")
+        preset = get_preset(self.preset, changes)
+        execution = DistributedContext(pick_device(self.device), preset.execution)
+        return Run(self.directory or Path("runs") / self.preset, preset, execution)
 
 
-class _Refused(argparse.Action):
-    """An option that other commands have: `const` names them."""
-
-    def __call__(self, parser: argparse.ArgumentParser, _namespace: Any, _values: Any, option: Any = None) -> None:
-        parser.error(f"expected {option} with {', '.join(self.const)} only; leave it out")
+app = typer.Typer(name="train", help="Train a model, stage by stage.", no_args_is_help=True)
 
 
-def _command(stages: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = stages.add_parser(name, help=text)
-    parser.add_argument(
-        "--preset", default="storyworld", help="storyworld, storyworld-card, tiny or wan-1.3b (default storyworld)"
-    )
-    parser.add_argument("--run", type=Path, dest="directory", metavar="DIR", help="default: runs/PRESET")
-    parser.add_argument(
-        "--set", action="append", default=[], dest="changes", metavar="FIELD=VALUE", help="change a field of the preset"
-    )
-    parser.add_argument("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default auto)")
-    parser.add_argument("--threads", type=int, help="processor threads to use (default: all cores)")
-    parser.set_defaults(run=run)
-    return parser
+def _add_stage(name: str, text: str) -> None:
+    """Add the command of a stage: of those that make steps, some draw samples that can be made first."""
+
+    def run_stage(options: RunOptions, minutes: Minutes = None, steps: Steps = None, board: Board = False) -> None:
+        _train(options.open(name, steps), (name,), minutes=minutes, board=board)
+
+    def run_with_workers(
+        options: RunOptions,
+        minutes: Minutes = None,
+        steps: Steps = None,
+        board: Board = False,
+        workers: Workers = None,
+    ) -> None:
+        _train(options.open(name, steps), (name,), minutes=minutes, board=board, workers=workers)
+
+    run = run_with_workers if name in WITH_WORKERS else run_stage
+    app.command(name, help=text, epilog=examples(f"shotstream train {name} --preset tiny"))(flat_options(run))
 
 
-def _train(args: argparse.Namespace) -> int:
-    run = _open(args)
+for _name, _text in STAGE_HELP.items():
+    _add_stage(_name, _text)
+
+
+@app.command(TRAJECTORIES, epilog=examples("shotstream train trajectories --preset tiny"))
+@flat_options
+def run_trajectories(options: RunOptions, minutes: Minutes = None, workers: Workers = None) -> None:
+    """Let the teacher make shots, and keep the states on the way."""
+    _train(options.open(TRAJECTORIES), (TRAJECTORIES,), minutes=minutes, workers=workers)
+
+
+@app.command(ALL, epilog=examples("shotstream train all --preset tiny", "shotstream train all --minutes 60"))
+@flat_options
+def run_all(options: RunOptions, minutes: Minutes = None, board: Board = False, workers: Workers = None) -> None:
+    """Run every stage that is not done yet, in the order of the recipe."""
+    run = options.open(ALL)
+    _train(run, run.stages(), minutes=minutes, board=board, workers=workers)
+
+
+@app.command(SAMPLES, epilog=examples("shotstream train samples --workers 8"))
+@flat_options
+def run_samples(options: RunOptions, workers: Workers = None) -> None:
+    """Make what base, teacher and stage 1 draw on; they may be trained beside it, and draw on what is there."""
+    run = options.open(SAMPLES)
     run.begin()
     try:
-        if args.stage == SAMPLES:
-            _fill(run, args.workers or os.cpu_count() or 1, *run.stages())
-            return 0
-        ends = None if args.minutes is None else time.monotonic() + 60 * args.minutes
-        for stage in run.stages() if args.stage == "all" else (args.stage,):
-            if args.workers:
-                _fill(run, args.workers, stage)
-            left = None if ends is None else (ends - time.monotonic()) / 60
-            if not _run_stage(run, stage, left, board=args.board):
-                break
+        _fill(run, workers or os.cpu_count() or 1, *run.stages())
     finally:
         run.execution.close()
-    return 0
 
 
-def _adopt(args: argparse.Namespace) -> int:
+@app.command("adopt", epilog=examples("shotstream train adopt codec text --model storyworld --run runs/mine"))
+@flat_options
+def run_adopt(
+    options: RunOptions,
+    stages: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[STAGE]...", show_default="all three", help="codec, text, base to train on."),
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="M", help="As for generate.")] = "storyworld",
+) -> None:
+    """Begin a run with the stages that a model stands for."""
     from shotstream.train.recipe import PRETRAINED_STAGES
     from shotstream.train.warm_start import warm_start
 
-    for name in args.stages:
+    for name in stages or ():
         if name not in PRETRAINED_STAGES:
             raise InputError(f"expected stages of {', '.join(PRETRAINED_STAGES)}, got '{name}'")
-    run = _open(args)
+    run = options.open("adopt")
     run.begin()
-    warm_start(run, args.model, [name for name in PRETRAINED_STAGES if name in args.stages or not args.stages])
-    return 0
+    warm_start(run, model, [name for name in PRETRAINED_STAGES if name in (stages or PRETRAINED_STAGES)])
 
 
-def _probe(args: argparse.Namespace) -> int:
+@app.command("probe", epilog=examples("shotstream train probe --preset wan-1.3b --device cuda"))
+@flat_options
+def run_probe(options: RunOptions) -> None:
+    """Time one step of every stage with random weights, and print its cost: a line of JSON for each."""
     import json
     import sys
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
     from tempfile import TemporaryDirectory
 
     from shotstream.train.step_cost import Probe, probe
@@ -135,48 +169,55 @@ def _probe(args: argparse.Namespace) -> int:
         sys.stdout.flush()
 
     with TemporaryDirectory() as place:
-        args.directory = Path(place)
-        run = _open(args)
+        run = replace(options, directory=Path(place)).open("probe")
         probe(run.preset, run.execution, run.directory, tell)
-    return 0
 
 
-def _export(args: argparse.Namespace) -> int:
-    run = _open(args)
-    run.export(args.of or run.latest(), args.output)
-    return 0
+@app.command(
+    "export",
+    epilog=examples("shotstream train export -o my-model", "shotstream train export -o teacher --stage teacher"),
+)
+@flat_options
+def run_export(
+    options: RunOptions,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory to write.")],
+    stage: Annotated[
+        str | None, typer.Option(metavar="STAGE", show_default="the latest of the recipe", help="Whose model.")
+    ] = None,
+) -> None:
+    """Write the model made so far as a directory of weights."""
+    run = options.open("export")
+    run.export(stage or run.latest(), output)
 
 
-def _open(args: argparse.Namespace) -> Any:
-    """The run that the arguments name, its preset changed as they say."""
-    import torch
-
-    from shotstream.model.device import pick_device
-    from shotstream.train.distributed import DistributedContext
-    from shotstream.train.presets import get_preset
-    from shotstream.train.recipe import Run
-
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    changes = [_full_name(args, change) for change in args.changes]
-    if getattr(args, "steps", None):
-        changes.append(f"{args.stage}.loop.steps={args.steps}")
-    preset = get_preset(args.preset, changes)
-    execution = DistributedContext(pick_device(args.device), preset.execution)
-    return Run(args.directory or Path("runs") / args.preset, preset, execution)
+def _train(
+    run: Any, stages: Sequence[str], *, minutes: float | None, board: bool = False, workers: int | None = None
+) -> None:
+    """Run stages one after another, until all are done or the minutes are over."""
+    run.begin()
+    try:
+        ends = None if minutes is None else time.monotonic() + 60 * minutes
+        for stage in stages:
+            if workers:
+                _fill(run, workers, stage)
+            left = None if ends is None else (ends - time.monotonic()) / 60
+            if not _run_stage(run, stage, left, board=board):
+                break
+    finally:
+        run.execution.close()
 
 
-def _full_name(args: argparse.Namespace, change: str) -> str:
-    """A field of the stage that is run may be named without the stage, where the preset has none of that name."""
+def _full_name(preset_name: str, stage_name: str, change: str) -> str:
+    """Return a change with the stage in front, if it names a field of the stage that the preset itself lacks."""
     from dataclasses import fields
 
     from shotstream.train.presets import get_preset
 
-    preset = get_preset(args.preset)
-    stage, path = getattr(preset, args.stage, None), change.split("=")[0].split(".")
+    preset = get_preset(preset_name)
+    stage, path = getattr(preset, stage_name, None), change.split("=")[0].split(".")
     own = {field.name for field in fields(stage)} if stage else set()
     whole = len(path) > 1 and path[0] in {field.name for field in fields(preset)}
-    return f"{args.stage}.{change}" if path[0] in own and not whole else change
+    return f"{stage_name}.{change}" if path[0] in own and not whole else change
 
 
 def _run_stage(run: Any, name: str, minutes: float | None, *, board: bool) -> bool:

@@ -1,44 +1,49 @@
 """`shotstream verify`: does this installation compute what recorded tensors say?"""
 
-import argparse
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from shotstream.cli.options import JsonFile, examples
+from shotstream.cli.output import check_outputs, emit_json, make_console
 
 if TYPE_CHECKING:
     from shotstream.parity.case import CaseResult
 
 NAME_COLUMNS = 42
 
-
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `verify`."""
-    parser = subparsers.add_parser("verify", help="hold the engine against recorded tensors")
-    parser.add_argument("directory", type=Path, metavar="DIR", help="laid out like tests/golden, of any sizes")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to run (default auto)")
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="of the networks (default float32)"
-    )
-    parser.set_defaults(run=run)
+app = typer.Typer()
 
 
-def run(args: argparse.Namespace) -> int:
-    """Prints one line a case and a last line that counts them; 1 where one failed."""
+@app.command("verify", epilog=examples("shotstream verify tests/golden", "shotstream verify tests/golden --json -"))
+def run(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Recorded tensors, laid out like tests/golden.")],
+    device: Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run.")] = "auto",
+    dtype: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Precision of the networks.")] = "float32",
+    json_file: JsonFile = None,
+) -> int:
+    """Compare the installed engine with recorded tensors, one line for each case; exit with 1 if a case fails."""
+    from shotstream.core.config import to_dict
     from shotstream.model.device import pick_device, pick_dtype
     from shotstream.parity.verify import verify
 
-    device = pick_device(args.device)
-    counts = {True: 0, False: 0}
-    for result in verify(args.directory, device, pick_dtype(device, args.dtype)):
-        counts[result.passed] += 1
-        sys.stdout.write(format_line(result) + "\n")
-        sys.stdout.flush()
-    sys.stdout.write(f"{counts[True]} passed, {counts[False]} failed\n")
-    return int(counts[False] > 0)
+    check_outputs(json_file)
+    console = make_console(json_file, wrap=False)
+    where = pick_device(device)
+    results = []
+    for result in verify(directory, where, pick_dtype(where, dtype)):
+        results.append(result)
+        console.print(format_line(result))
+    passed = sum(result.passed for result in results)
+    failed = len(results) - passed
+    console.print(f"{passed} passed, {failed} failed")
+    emit_json(json_file, {"passed": passed, "failed": failed, "cases": [to_dict(result) for result in results]})
+    return int(failed > 0)
 
 
 def format_line(result: "CaseResult") -> str:
-    """Name, relative error, tolerance, pass or fail, and what there is to say about it."""
+    """Return one case as a line: name, relative error, tolerance, pass or fail, and a note."""
     error, tolerance = ("-" if value is None else f"{value:.1e}" for value in (result.error, result.tolerance))
     verdict = "pass" if result.passed else "fail"
     return f"{result.name:<{NAME_COLUMNS}} {error:>8} {tolerance:>8}  {verdict}  {result.note}".rstrip()

@@ -1,32 +1,35 @@
 """`shotstream warmup`: pays now for what a first run would pay for, and says how much that is."""
 
-import argparse
-import sys
 import time
-from typing import Any
 
-from shotstream.cli.opening import add_model_arguments, open_asked
+import typer
 
+from shotstream.cli.options import JsonFile, ModelOptions, examples, flat_options
+from shotstream.cli.output import check_outputs, emit_json, make_console
 
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `warmup`."""
-    parser = subparsers.add_parser("warmup", help="fetch and load a model, make a throw-away shot, say what that took")
-    add_model_arguments(parser)
-    parser.set_defaults(run=run)
+app = typer.Typer()
 
 
-def run(args: argparse.Namespace) -> int:
-    """Opens the model and makes the same shot twice: a first run pays the difference, later ones do not."""
-    started_s = time.perf_counter()
+@app.command("warmup", epilog=examples("shotstream warmup --model DIR --compile"))
+@flat_options
+def run(model: ModelOptions, json_file: JsonFile = None) -> None:
+    """Fetch and load a model, make the same shot twice, and show how long each step took.
+
+    A first run pays the difference between the two shots; later runs do not.
+    """
+    check_outputs(json_file)
+    times_s = [time.perf_counter()]
     from shotstream.engine.warmup import make_warmup_shot
 
-    times_s = [started_s, time.perf_counter()]
-    parts = open_asked(args).parts
+    times_s.append(time.perf_counter())
+    parts = model.open().parts
     times_s.append(time.perf_counter())
     for _ in range(2):
         make_warmup_shot(parts)
         times_s.append(time.perf_counter())
     steps = ("libraries", "model", "first shot", "the same shot again")
-    for step, sooner_s, later_s in zip(steps, times_s, times_s[1:], strict=False):
-        sys.stdout.write(f"{step}: {later_s - sooner_s:.2f} s\n")
-    return 0
+    took_s = {name: later - sooner for name, sooner, later in zip(steps, times_s, times_s[1:], strict=False)}
+    console = make_console(json_file)
+    for name, seconds in took_s.items():
+        console.print(f"{name}: {seconds:.2f} s")
+    emit_json(json_file, took_s)

@@ -1,120 +1,136 @@
 """`shotstream world`: render StoryWorld stories, write data sets, train the trait reader, list known words."""
 
-import argparse
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
-from rich.progress import Progress, TextColumn
-from rich.table import Table
+import typer
 
-from shotstream.cli.progress import counted
+from shotstream.cli.options import JsonFile, examples
+from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.atomic_files import check_target
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS
-from shotstream.core.video import write_video
-from shotstream.world.captions import story_captions
-from shotstream.world.dataset import write_dataset
-from shotstream.world.render import render_story
-from shotstream.world.stories import sample_story
-from shotstream.world.trait_reader import TraitReader
-from shotstream.world.trait_reader_training import (
-    HELD_OUT_SEED,
-    TraitReaderTraining,
-    accuracy_table,
-    degrade_frames,
-    save_trait_reader,
-    train_trait_reader,
-)
-from shotstream.world.traits import FRAMINGS
-from shotstream.world.words import vocabulary
+
+Seed = Annotated[int, typer.Option(metavar="S", help="Which story; of several, the first.")]
+
+app = typer.Typer(name="world", help="StoryWorld: rendered stories with ground truth.", no_args_is_help=True)
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Any]") -> None:
-    """Adds `world` and its commands."""
-    parser = subparsers.add_parser("world", help="StoryWorld: rendered stories with ground truth")
-    commands = parser.add_subparsers(dest="world_command", required=True, metavar="COMMAND")
-    render = commands.add_parser("render", help="render one story as a video")
-    render.add_argument("--seed", type=int, default=0, help="which story (default 0)")
-    render.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.mp4")
-    render.set_defaults(run=_render)
-    dataset = commands.add_parser("dataset", help="render many stories: CSV + JSON + mp4 + ground truth")
-    dataset.add_argument("--stories", type=int, required=True, metavar="N")
-    dataset.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    dataset.add_argument("--seed", type=int, default=0, help="seed of the first story (default 0)")
-    dataset.set_defaults(run=_dataset)
-    train = commands.add_parser("train-trait-reader", help="train the trait reader on renders")
-    train.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.safetensors")
-    train.add_argument("--minutes", type=float, default=TraitReaderTraining.minutes)
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--start", type=Path, default=None, metavar="FILE", help="weights to train further")
-    train.add_argument("--learning-rate", type=float, default=TraitReaderTraining.learning_rate)
-    train.set_defaults(run=_train_trait_reader)
-    check = commands.add_parser("check-trait-reader", help="how much the trait reader reads right on held-out renders")
-    check.add_argument("--stories", type=int, default=100, metavar="N")
-    check.add_argument("--weights", type=Path, default=None, metavar="FILE", help="default: those of the package")
-    check.add_argument("--degraded", action="store_true", help="read frames with blur, noise and lost detail")
-    check.set_defaults(run=_check_trait_reader)
-    words = commands.add_parser("words", help="which words the world knows, by trait")
-    words.set_defaults(run=_words)
+@app.command("render", epilog=examples("shotstream world render --seed 3 -o story.mp4"))
+def render(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.mp4", help="The video to write.")],
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Render one story as a video."""
+    from shotstream.core.video import write_video
+    from shotstream.world.captions import story_captions
+    from shotstream.world.render import render_story
+    from shotstream.world.stories import sample_story
 
-
-def _render(args: argparse.Namespace) -> int:
-    story = sample_story(args.seed)
-    frames = write_video(args.output, render_story(story), FPS)
-    console = Console()
+    check_outputs(json_file)
+    story = sample_story(seed)
+    frames = write_video(output, render_story(story), FPS)
     global_caption, shots = story_captions(story)
-    console.print(global_caption, highlight=False)
+    console = make_console(json_file, wrap=False)
+    console.print(global_caption)
     for number, caption in enumerate(shots, start=1):
-        console.print(f"  {number}. {caption}", highlight=False)
-    console.print(f"{args.output}: {frames} frames at {FPS} a second", highlight=False)
-    return 0
+        console.print(f"  {number}. {caption}")
+    console.print(f"{output}: {frames} frames at {FPS} a second")
+    captions = {"global_caption": global_caption, "shots": list(shots)}
+    emit_json(json_file, {"video": str(output), "frames": frames, "fps": FPS, **captions})
 
 
-def _dataset(args: argparse.Namespace) -> int:
-    if args.stories < 1:
-        raise InputError(f"expected at least one story, got --stories {args.stories}")
-    console = Console()
-    seeds = counted(range(args.seed, args.seed + args.stories), "rendering", args.stories)
-    path = write_dataset((sample_story(seed) for seed in seeds), args.output)
-    console.print(f"{path}: {args.stories} stories", highlight=False)
-    return 0
+@app.command("dataset", epilog=examples("shotstream world dataset --stories 10 -o stories"))
+def dataset(
+    stories: Annotated[int, typer.Option(metavar="N", help="How many stories.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory to write.")],
+    seed: Seed = 0,
+) -> None:
+    """Render many stories: a CSV, and for each story JSON, mp4 and ground truth."""
+    from shotstream.cli.progress import counted
+    from shotstream.world.dataset import write_dataset
+    from shotstream.world.stories import sample_story
+
+    if stories < 1:
+        raise InputError(f"expected at least one story, got --stories {stories}")
+    seeds = counted(range(seed, seed + stories), "rendering", stories)
+    path = write_dataset((sample_story(one) for one in seeds), output)
+    make_console(wrap=False).print(f"{path}: {stories} stories")
 
 
-def _train_trait_reader(args: argparse.Namespace) -> int:
-    if args.minutes <= 0:
-        raise InputError(f"expected a positive number of minutes, got --minutes {args.minutes}")
-    check_target(args.output)
-    start = None if args.start is None else TraitReader.load(path=args.start)
-    console = Console()
+@app.command("train-trait-reader", epilog=examples("shotstream world train-trait-reader -o reader.safetensors"))
+def train_reader(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.safetensors", help="The weights to write.")],
+    minutes: Annotated[float | None, typer.Option(metavar="M", show_default="the trainer's", help="How long.")] = None,
+    seed: Annotated[int, typer.Option(metavar="S", help="Seed of weights and data.")] = 0,
+    start: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights to train further.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="R", show_default="the trainer's", help="Learning rate.")
+    ] = None,
+) -> None:
+    """Train the network that reads traits back from frames, on renders."""
+    from rich.progress import Progress, TextColumn
+
+    from shotstream.world.trait_reader import TraitReader
+    from shotstream.world.trait_reader_training import TraitReaderTraining, save_trait_reader, train_trait_reader
+
+    if minutes is not None and minutes <= 0:
+        raise InputError(f"expected a positive number of minutes, got --minutes {minutes}")
+    check_target(output)
+    begun = None if start is None else TraitReader.load(path=start)
+    given: dict[str, Any] = {"minutes": minutes, "learning_rate": learning_rate}
+    training = TraitReaderTraining(seed=seed, **{name: value for name, value in given.items() if value is not None})
+    console = make_console()
     with Progress(*Progress.get_default_columns(), TextColumn("loss {task.fields[loss]:.2f}"), console=console) as bar:
         task = bar.add_task("training", total=1.0, loss=float("nan"))
-        network = train_trait_reader(
-            TraitReaderTraining(minutes=args.minutes, seed=args.seed, learning_rate=args.learning_rate),
-            lambda share, loss: bar.update(task, completed=share, loss=loss),
-            start,
-        )
-    save_trait_reader(network, args.output)
-    console.print(f"{args.output}: check it with 'shotstream world check-trait-reader --weights {args.output}'")
-    return 0
+        network = train_trait_reader(training, lambda share, loss: bar.update(task, completed=share, loss=loss), begun)
+    save_trait_reader(network, output)
+    console.print(f"{output}: check it with 'shotstream world check-trait-reader --weights {output}'")
 
 
-def _check_trait_reader(args: argparse.Namespace) -> int:
-    if args.stories < 1:
-        raise InputError(f"expected at least one story, got --stories {args.stories}")
-    reader, seeds = TraitReader.load(path=args.weights), range(HELD_OUT_SEED, HELD_OUT_SEED + args.stories)
-    accuracies = accuracy_table(reader, seeds, degrade_frames if args.degraded else None)
-    table = Table("trait", "all", *FRAMINGS, title=f"read right in the shots of {args.stories} held-out stories, %")
+@app.command("check-trait-reader", epilog=examples("shotstream world check-trait-reader --stories 200"))
+def check_reader(
+    stories: Annotated[int, typer.Option(metavar="N", help="How many held-out stories.")] = 100,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", show_default="those of the package", help="Weights to check.")
+    ] = None,
+    degraded: Annotated[bool, typer.Option("--degraded", help="Read frames with blur, noise and lost detail.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure how much the trait reader gets right on held-out renders."""
+    from rich.table import Table
+
+    from shotstream.world.trait_reader import TraitReader
+    from shotstream.world.trait_reader_training import HELD_OUT_SEED, accuracy_table, degrade_frames
+    from shotstream.world.traits import FRAMINGS
+
+    if stories < 1:
+        raise InputError(f"expected at least one story, got --stories {stories}")
+    check_outputs(json_file)
+    reader, seeds = TraitReader.load(path=weights), range(HELD_OUT_SEED, HELD_OUT_SEED + stories)
+    accuracies = accuracy_table(reader, seeds, degrade_frames if degraded else None)
+    table = Table("trait", "all", *FRAMINGS, title=f"read right in the shots of {stories} held-out stories, %")
     for trait, shares in accuracies.items():
         table.add_row(trait, *(f"{100 * shares[name]:.1f}" for name in ("all", *FRAMINGS)))
-    Console().print(table)
-    return 0
+    make_console(json_file).print(table)
+    emit_json(json_file, {"stories": stories, "accuracy": {trait: dict(row) for trait, row in accuracies.items()}})
 
 
-def _words(_args: argparse.Namespace) -> int:
+@app.command("words", epilog=examples("shotstream world words", "shotstream world words --json -"))
+def words(json_file: JsonFile = None) -> None:
+    """List the words that StoryWorld knows, by trait."""
+    from rich.table import Table
+
+    from shotstream.world.words import vocabulary
+
+    check_outputs(json_file)
+    known = vocabulary()
     table = Table("trait", "value", "words", title="what StoryWorld knows")
-    for trait, values in vocabulary().items():
+    for trait, values in known.items():
         for number, (value, phrases) in enumerate(values.items(), start=1):
             table.add_row("" if number > 1 else trait, value, ", ".join(phrases), end_section=number == len(values))
-    Console().print(table)
-    return 0
+    make_console(json_file).print(table)
+    emit_json(
+        json_file, {trait: {value: list(said) for value, said in values.items()} for trait, values in known.items()}
+    )

@@ -7,7 +7,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shotstream.core.atomic_files import write_json
 from shotstream.core.errors import InputError
 from shotstream.scores.intervals import Estimate, Share, mean_estimate, ratio_estimate
 from shotstream.scores.story_scores import KEPT_PREFIX, Scores
@@ -106,14 +105,10 @@ def same_stories(one: ScoreReport, other: ScoreReport) -> bool:
     return asked[0] == asked[1] and bool(one.by_story)
 
 
-def write_report(path: Path, report: ScoreReport) -> None:
-    """Write a report as JSON.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+def report_data(report: ScoreReport) -> dict[str, Any]:
+    """Return a report as plain data for JSON, which `read_report` reads back."""
     figures = report.figures
-    data = {
+    return {
         "asked": dict(report.asked),
         "shares": {name: _share(share) for name, share in report.shares.items()},
         "means": {name: _known(figures.get(name)) | {"values": values} for name, values in report.means.items()},
@@ -123,11 +118,10 @@ def write_report(path: Path, report: ScoreReport) -> None:
         "by_story": [{name: [share.right, share.total] for name, share in story.items()} for story in report.by_story],
         "by_shot": [_known(mean_estimate(values)) | {"values": values} for values in report.by_shot],
     }
-    write_json(path, data)
 
 
 def read_report(path: Path) -> ScoreReport:
-    """Read a report that `write_report` wrote.
+    """Read a report from the JSON file of its `report_data`.
 
     Raises:
         InputError: it cannot be read, or is something else.

@@ -1,0 +1,126 @@
+"""Options that several commands share, and the decorator that lets a command take them as a dataclass."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+import shotstream
+
+if TYPE_CHECKING:
+    from shotstream.api import Model
+
+DEFAULT_MODEL = "storyworld"
+
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
+]
+Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N or mps.")]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", show_default="torch's choice", help="Processor threads to use.")
+]
+ModelName = Annotated[str, typer.Option("--model", metavar="M", help="A name, a directory or a hub id.")]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Model-loading options of every command that runs a model."""
+
+    model: ModelName = DEFAULT_MODEL
+    device: Device = "auto"
+    text_device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D",
+            show_default="as --device",
+            help="Where the text encoder stays; cpu leaves its memory to the rest.",
+        ),
+    ] = None
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="Compile the transformer: the first shot takes minutes longer (see warmup), later less."
+        ),
+    ] = False
+    graphs: Annotated[
+        bool, typer.Option("--graphs", help="Record a chunk's work as CUDA graphs in the first shot; CUDA only.")
+    ] = False
+    fp8: Annotated[
+        bool,
+        typer.Option("--fp8", help="Linear layers in 8-bit floats: faster, but lossy; CUDA from capability 8.9 on."),
+    ] = False
+    fp8_attention: Annotated[
+        bool,
+        typer.Option(
+            "--fp8-attention",
+            help="Self-attention in 8-bit floats: faster, but lossy; needs FlashAttention 3, so capability 9.0.",
+        ),
+    ] = False
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", show_default="the model's", help="Fewer steps a chunk: faster, but lossy."),
+    ] = None
+    decoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            show_default="the model's",
+            help="Decode with a tiny VAE for Wan2.1's latents, a file or a hub id: faster, but lossy.",
+        ),
+    ] = None
+
+    def open(self) -> "Model":
+        """Open the model that the options name.
+
+        Raises:
+            InputError: there is no such model or device, or an option is not available here.
+        """
+        return shotstream.open(
+            self.model,
+            device=self.device,
+            text_device=self.text_device,
+            compiled=self.compile,
+            graphs=self.graphs,
+            fp8=self.fp8,
+            fp8_attention=self.fp8_attention,
+            steps=self.steps,
+            decoder=self.decoder,
+        )
+
+
+def flat_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command take dataclasses of options: each of their fields becomes an option of the command."""
+    signature = inspect.signature(function, eval_str=True)
+    groups: dict[str, Any] = {
+        name: one.annotation for name, one in signature.parameters.items() if is_dataclass(one.annotation)
+    }
+    flat = [one for parameter in signature.parameters.values() for one in _flatten(parameter)]
+
+    @wraps(function)
+    def run(**values: Any) -> Any:
+        made = {name: kind(**{one.name: values.pop(one.name) for one in fields(kind)}) for name, kind in groups.items()}
+        return function(**values, **made)
+
+    ordered = sorted(flat, key=lambda one: one.default is not inspect.Parameter.empty)
+    run.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in ordered}
+    return run
+
+
+def _flatten(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """Yield one parameter for each field of a dataclass, or the parameter itself."""
+    if not is_dataclass(parameter.annotation):
+        yield parameter
+        return
+    hints = get_type_hints(parameter.annotation, include_extras=True)
+    for field in fields(parameter.annotation):
+        yield parameter.replace(name=field.name, annotation=hints[field.name], default=field.default)
+
+
+def examples(*lines: str) -> str:
+    """Return the examples of a command as the last section of its help, one to a line."""
+    return "\n\n".join(("[bold]Examples[/bold]", *lines))
