@@ -171,7 +171,7 @@ class Desk:
     @property
     def shots(self) -> Locator:
         """The finished shots of the filmstrip."""
-        return self.page.locator(".shot:has(button.thumb)")
+        return self.page.locator(".shot:has(button.take)")
 
     @property
     def making(self) -> Locator:
@@ -210,6 +210,11 @@ class Desk:
             self.say(text, chunks=1)
             expect(self.shots).to_have_count(count + 1)
         return self
+
+    def choose(self, shot: int, action: str) -> None:
+        """Choose what to do with a finished shot (from 1), in the dialog that its card opens."""
+        self.page.get_by_role("button", name=f"More: shot {shot}").click()
+        self.page.get_by_role("dialog", name=f"Shot {shot}").get_by_role("button", name=action).click()
 
     def until(self, condition: str) -> None:
         """Waits until an expression holds; asked again and again, since the page's policy lets it evaluate nothing."""

@@ -1,53 +1,40 @@
-"""The pictures of the page's example stories, drawn by StoryWorld; made again by hand:
+"""Make the pictures of the start page's examples: the first shot of each, by the embedded model.
 
 .venv/bin/python tests/studio/example_pictures.py
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+import shotstream
+from shotstream.api import Model
 from shotstream.core.images import write_png
-from shotstream.world.render import render_frames
-from shotstream.world.scene import Character, WorldShot, WorldStory
-from shotstream.world.traits import Framing, Place, Time
+from shotstream.core.spec import FPS
+from shotstream.core.video import Frames, write_video
 
-PICTURES = Path(__file__).parents[2] / "src" / "shotstream" / "serve" / "web" / "pictures"
-FRAME = 12
-
-
-def example(
-    characters: tuple[Character, ...], place: Place, time: Time, layout: tuple[str, str, str], framing: Framing
-) -> WorldStory:
-    """A story of one shot in which everybody waves."""
-    shot = WorldShot(tuple(range(len(characters))), framing, "still", "wave", 3, seed=4)
-    return WorldStory(characters, place, time, layout, (shot,), seed=5)
+WEB = Path(__file__).parents[2] / "src" / "shotstream" / "serve" / "web"
+PICTURES = WEB / "pictures"
+EXAMPLES: list[dict[str, Any]] = json.loads((WEB / "examples.json").read_text())
 
 
-EXAMPLES = {
-    "forest": example(
-        (Character("fox", "red", "scarf", "plain"), Character("owl", "blue", "none", "plain")),
-        "forest",
-        "day",
-        ("oak", "mushroom", "pine"),
-        "medium",
-    ),
-    "beach": example(
-        (Character("robot", "white", "none", "plain"), Character("frog", "green", "hat", "spots")),
-        "beach",
-        "dusk",
-        ("palm", "lighthouse", "parasol"),
-        "medium",
-    ),
-    "city": example(
-        (Character("rabbit", "purple", "bow", "plain"), Character("bear", "yellow", "none", "stripes")),
-        "city",
-        "night",
-        ("tower", "ferris wheel", "fountain"),
-        "medium",
-    ),
-}
+def first_shot(model: Model, example: dict[str, Any]) -> Frames:
+    """Return the frames of an example's first shot, `[n, h, w, 3]`, as the studio makes it."""
+    shot = example["shots"][0]
+    with model.story(example["caption"], seed=example["seed"]) as story:
+        return np.concatenate(list(story.shot(shot["text"], shot["chunks"])))
+
+
+def main() -> None:
+    """Write a still (the middle frame) and a video of every example."""
+    model = shotstream.open("storyworld")
+    for example in EXAMPLES:
+        frames = first_shot(model, example)
+        write_png(PICTURES / f"{example['name']}.png", frames[len(frames) // 2])
+        write_video(PICTURES / f"{example['name']}.mp4", frames, FPS)
 
 
 if __name__ == "__main__":
-    PICTURES.mkdir(exist_ok=True)
-    for name, story in EXAMPLES.items():
-        write_png(PICTURES / f"{name}.png", render_frames(story, 0, [FRAME])[0])
+    main()

@@ -1,15 +1,28 @@
-"""The page without a mouse, on a phone, and for those who want things still."""
+"""The page without a mouse, on a phone, for screen readers, and for those who want no motion."""
 
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-PHONE = (390, 844)
+PHONE, PHONE_ON_ITS_SIDE = (390, 844), (844, 390)
+SERIOUS = ("serious", "critical")
+AXE_OPTIONS = {"resultTypes": ["violations"], "rules": {"label-content-name-mismatch": {"enabled": True}}}
+SMALL_TARGETS = """() => [...document.querySelectorAll("button, select, textarea, a, input:not([type=file])")]
+  .filter((one) => one.checkVisibility() && !one.closest("[hidden]"))
+  .map((one) => [one.getAttribute("aria-label") ?? one.textContent, one.getBoundingClientRect()])
+  .filter(([, box]) => Math.min(box.width, box.height) < 43.5)
+  .map(([name, box]) => `${name}: ${box.width} x ${box.height}`)"""
+IN_VIEW = """(selector) => {
+  const box = document.querySelector(selector).getBoundingClientRect();
+  return box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth && box.height > 150;
+}"""
 FOCUSED = """() => {
   const one = document.activeElement;
   const style = getComputedStyle(one.matches("textarea") ? one.parentElement : one);
-  const name = one.getAttribute("aria-label") ?? one.labels?.[0]?.textContent ?? one.textContent;
+  const name = one.getAttribute("aria-label") ?? one.labels?.[0]?.textContent ??
+    [...one.childNodes].filter((node) => node.nodeName !== "KBD").map((node) => node.textContent).join("");
   const marked = style.outlineStyle !== "none" || style.borderColor === "rgb(244, 189, 108)";
   return { name, marked };
 }"""
@@ -36,12 +49,13 @@ CONTRAST = """() => {
 def test_every_control_is_reached_by_the_tab_key_and_seen_when_it_is(desk: Any) -> None:
     desk.begin().make("The fox waves.", "The fox jumps.")
     reached = []
-    for _ in range(30):
+    for _ in range(32):
         desk.page.keyboard.press("Tab")
         reached.append(desk.page.evaluate(FOCUSED))
     names = [one["name"].strip() for one in reached]
-    order = ["All stories", "Add to the cast", "Export", "Replay shot 1: The fox waves.", "Try shot 1 again"]
-    order += ["Back to shot 1", "Try shot 2 again", "What happens next?", "EnterNext shot", "Length", "Seed"]
+    order = ["Stories", "Add to the cast", "Play all", "Export", "Replay shot 1, 0.6 s: The fox waves."]
+    order += ["Try again: shot 1", "More: shot 1", "Try again: shot 2", "What happens next?", "Next shot"]
+    order += ["Steer", "Queue", "Length", "Seed"]
     places = [names.index(name) for name in order]
     start = places.index(min(places))
     assert places[start:] + places[:start] == sorted(places)
@@ -54,7 +68,7 @@ def test_a_story_is_begun_and_left_without_a_mouse(desk: Any) -> None:
     desk.page.keyboard.type("A red fox in a city at night.")
     desk.page.keyboard.press("Enter")
     expect(desk.prompt).to_be_focused()
-    desk.page.get_by_role("button", name="All stories").focus()
+    desk.page.get_by_role("button", name="Stories").focus()
     desk.page.keyboard.press("Enter")
     expect(desk.page.get_by_label("Who is it about, and where?")).to_be_focused()
 
@@ -80,7 +94,55 @@ def test_on_a_phone_nothing_scrolls_sideways(new_desk: Any) -> None:
     assert not desk.scrolls_sideways()
     desk.begin().make("The fox waves.", "The fox jumps.", "The fox sleeps.")
     assert not desk.scrolls_sideways()
-    expect(desk.page.get_by_role("button", name="Try shot 1 again")).to_be_visible()
+    expect(desk.page.get_by_role("button", name="Try again: shot 1")).to_be_visible()
+
+
+def test_every_target_on_a_phone_is_as_large_as_a_finger(new_desk: Any) -> None:
+    desk = new_desk(size=PHONE, has_touch=True, is_mobile=True)
+    desk.come()
+    expect(desk.page.get_by_role("button", name="The fox and the owl")).to_be_visible()
+    assert desk.page.evaluate(SMALL_TARGETS) == []
+    desk.begin().make("The fox waves.").choose(1, "Try again")
+    takes = desk.page.get_by_role("combobox", name="Take of shot 1")
+    expect(takes).to_have_value("1")
+    takes.select_option("0")
+    assert desk.page.evaluate(SMALL_TARGETS) == []
+    desk.page.get_by_role("button", name="More: shot 1").click()
+    assert desk.page.evaluate(SMALL_TARGETS) == []
+
+
+@pytest.mark.parametrize("size", [PHONE, PHONE_ON_ITS_SIDE])
+def test_a_phone_shows_the_whole_picture_and_the_prompt_line(new_desk: Any, size: tuple[int, int]) -> None:
+    desk = new_desk(size=size, has_touch=True, is_mobile=True)
+    desk.begin().make("The fox waves.")
+    assert desk.page.evaluate(IN_VIEW, ".frame")
+    expect(desk.prompt).to_be_in_viewport(ratio=1)
+    assert not desk.scrolls_sideways()
+
+
+def findings(desk: Any) -> list[str]:
+    """What axe-core finds wrong with the page as it stands, serious or worse."""
+    found = Axe().run(desk.page, options=AXE_OPTIONS).response["violations"]
+    return [f"{one['id']}: {node['html']}" for one in found if one["impact"] in SERIOUS for node in one["nodes"]]
+
+
+def test_axe_finds_nothing_serious(new_desk: Any) -> None:
+    desk = new_desk(reduced_motion="reduce")
+    desk.come()
+    expect(desk.page.get_by_role("button", name="The fox and the owl")).to_be_visible()
+    assert findings(desk) == []
+    desk.begin().make("The fox waves.").choose(1, "Try again")
+    expect(desk.page.get_by_role("combobox", name="Take of shot 1")).to_have_value("1")
+    desk.say("The fox walks left.", chunks=60)
+    desk.say("The fox jumps.", "Shift+Enter")
+    expect(desk.page.locator(".shot.queued")).to_have_count(1)
+    assert findings(desk) == []
+    for opener in ("More: shot 1", "Play all", "Export"):
+        desk.page.get_by_role("button", name=opener).click()
+        expect(desk.page.get_by_role("dialog")).to_be_visible()
+        assert findings(desk) == [], opener
+        desk.page.keyboard.press("Escape")
+    desk.page.keyboard.press("Escape")
 
 
 def test_text_stands_out(desk: Any) -> None:

@@ -80,12 +80,34 @@ def test_a_seed_and_a_length_beyond_seven_chunks_are_the_shots_own(desk: Any) ->
 
 
 def test_what_the_server_refuses_is_said_and_the_words_come_back(desk: Any) -> None:
-    desk.begin().say("The fox dances.", "Control+Enter")
-    expect(desk.status).to_have_text("Expected a shot that is being made, got none; begin a shot.")
-    expect(desk.prompt).to_have_value("The fox dances.")
+    desk.begin()
+    desk.page.evaluate("document.querySelector('#prompt').maxLength = 3000")
+    desk.say("The fox dances. " * 130)
+    expect(desk.status).to_have_text("This needs at most 2000 characters, but it was 2079. Shorten it.")
+    expect(desk.prompt).to_have_value(("The fox dances. " * 130).strip())
     desk.page.get_by_label("Seed").fill("seven")
     desk.say("The fox dances.")
     expect(desk.status).to_contain_text("A seed is a whole number")
+
+
+def test_a_message_covers_neither_the_picture_nor_the_prompt_line(desk: Any) -> None:
+    desk.begin().make("The fox waves.")
+    desk.page.get_by_label("Seed").fill("seven")
+    desk.say("The fox dances.")
+    expect(desk.status).to_be_visible()
+    message = desk.status.bounding_box()
+    for one in (desk.page.locator(".frame"), desk.page.locator(".prompt")):
+        box = one.bounding_box()
+        assert box["y"] + box["height"] <= message["y"]
+
+
+def test_a_steer_after_the_end_of_a_shot_is_the_next_shot(desk: Any) -> None:
+    desk.begin().make("The fox waves.")
+    desk.say("The fox dances.", "Control+Enter", chunks=1)
+    expect(desk.shots).to_have_count(2)
+    expect(desk.shots.last).to_contain_text("The fox dances.")
+    expect(desk.status).to_have_text("No shot was being made any more, so this is the next shot.")
+    expect(desk.prompt).to_have_value("")
 
 
 def test_a_suggestion_fills_the_prompt_line(desk: Any) -> None:

@@ -31,7 +31,7 @@ def test_an_exported_video_has_every_frame(desk: Any, tmp_path: Path) -> None:
 def test_a_story_is_taken_away_as_a_zip_removed_and_brought_back(desk: Any, tmp_path: Path) -> None:
     desk.begin("A green frog by a mountain lake by day.").make("The frog waves.")
     story, path = desk.story, save(desk, "zip", tmp_path)
-    desk.page.get_by_role("button", name="All stories").click()
+    desk.page.get_by_role("button", name="Stories").click()
     row = desk.page.locator(f"li:has(a[href='#{story}'])")
     row.get_by_role("button").click()
     desk.page.get_by_role("button", name="Keep it").click()
@@ -53,7 +53,7 @@ def test_a_story_by_another_model_is_watched_and_exported_from_the_list(desk: An
                 record = json.loads(content)
                 content = json.dumps(record | {"identity": record["identity"] | {"model": "0" * 32}}).encode()
             new.writestr(name, content)
-    desk.page.get_by_role("button", name="All stories").click()
+    desk.page.get_by_role("button", name="Stories").click()
     desk.page.locator(".zip-file").set_input_files(other)
     expect(desk.status).to_contain_text("another model made it")
     row = desk.page.get_by_role("listitem").filter(has_text="made by another model")
@@ -67,7 +67,7 @@ def test_a_story_by_another_model_is_watched_and_exported_from_the_list(desk: An
 
 def test_a_story_of_the_list_is_opened_with_a_still_of_its_end(desk: Any) -> None:
     story = desk.begin("A white robot in a desert at dusk.").make("The robot waves.").story
-    desk.page.get_by_role("button", name="All stories").click()
+    desk.page.get_by_role("button", name="Stories").click()
     desk.page.locator(f"a[href='#{story}']").click()
     expect(desk.shots).to_have_count(1)
     expect(desk.page.locator(".waiting")).to_be_hidden()

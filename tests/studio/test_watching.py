@@ -25,7 +25,7 @@ def test_after_a_reload_the_shot_goes_on_where_it_was(desk: Any) -> None:
     desk.until(SHOWN.format(30))
     (before,) = desk.page.evaluate("window.before.filter((value) => /^\\d+\\.\\d+\\.\\d+$/.test(value))")
     last = int(before.split(".")[2])
-    assert [frame for _, _, frame in desk.frames()][:30] == list(range(last + 1, last + 31))
+    assert [frame for _, _, frame in desk.frames()][:30] == list(range(last, last + 30)), "the last one is shown again"
     desk.page.keyboard.press("Escape")
     expect(desk.making).to_have_count(0)
 
@@ -52,7 +52,7 @@ def test_who_comes_to_a_full_server_waits_in_line(new_desk: Any, serve: Any) -> 
     second.page.get_by_label("Who is it about, and where?").fill("A blue owl on a beach at dusk.")
     second.page.keyboard.press("Enter")
     expect(second.page.locator(".bar")).to_contain_text("You are number 1 in line")
-    first.page.get_by_role("button", name="All stories").click()
+    first.page.get_by_role("button", name="Stories").click()
     expect(second.page.locator(".bar")).to_be_hidden()
     second.make("The owl waves.")
 
@@ -86,7 +86,7 @@ def test_a_tab_of_its_own_finds_the_token_again(new_desk: Any, serve: Any) -> No
     desk.come("/?token=a-long-secret").begin().make("The fox waves.")
     with desk.page.context.expect_page() as opened:
         desk.page.evaluate("open(location.href, '_blank', 'noopener')")
-    expect(opened.value.locator(".shot:has(button.thumb)")).to_have_count(1)
+    expect(opened.value.locator(".shot:has(button.take)")).to_have_count(1)
 
 
 def test_without_its_token_the_server_asks_for_it_and_the_story_opens(new_desk: Any, serve: Any) -> None:
@@ -95,14 +95,49 @@ def test_without_its_token_the_server_asks_for_it_and_the_story_opens(new_desk: 
     desk.come("/?token=a-long-secret").begin().make("The fox waves.")
     stranger.expected = ("401",)
     stranger.come(f"/#{desk.story}")
-    field = stranger.page.get_by_role("textbox", name="Token")
+    field, problem = stranger.page.get_by_role("textbox", name="Token"), stranger.page.get_by_role("alert")
     for token in ("wrong", "a-long-secret"):
         expect(field).to_have_value("")
         expect(field).to_be_focused()
+        expect(problem).to_have_count(int(token != "wrong"))
         field.fill(token)
         field.press("Enter")
     expect(stranger.shots).to_have_count(1)
     stranger.page.evaluate("localStorage.setItem('shotstream-token', 'old')")
     stranger.page.reload()
-    stranger.page.get_by_role("button", name="Leave it").click()
-    expect(stranger.status).to_contain_text("token")
+    expect(problem).to_have_text("The token that this browser kept is not the server's any more.")
+    stranger.page.get_by_role("button", name="Cancel").click()
+    expect(stranger.status).to_have_text("This server needs its token. Reload the page to enter it.")
+
+
+def test_after_a_reload_the_picture_is_there_before_the_next_chunk_is(desk: Any) -> None:
+    desk.begin().say("The fox walks left.", chunks=60)
+    desk.until(SHOWN.format(20))
+    desk.page.reload()
+    desk.until(SHOWN.format(1))
+    colours = "new Set(new Uint32Array(document.querySelector('canvas.picture').getContext('2d')"
+    colours += ".getImageData(0, 0, 128, 80).data.buffer)).size"
+    assert desk.page.evaluate(colours) > 50
+    desk.page.keyboard.press("Escape")
+    expect(desk.making).to_have_count(0)
+
+
+def test_who_joins_in_the_middle_of_a_shot_sees_a_picture_at_once(new_desk: Any) -> None:
+    first, second = new_desk(), new_desk()
+    first.begin().say("The fox walks left.", chunks=60)
+    first.until(SHOWN.format(20))
+    second.come(f"/#{first.story}")
+    second.until(SHOWN.format(1))
+    assert second.frames()[0][2] >= 8, "the last frame that was made"
+    first.page.keyboard.press("Escape")
+    expect(first.making).to_have_count(0)
+
+
+def test_the_address_of_a_story_that_is_gone_says_so(desk: Any) -> None:
+    desk.come("/#0123456789abcdef")
+    expect(desk.status).to_have_text(
+        "This story is not on the server: it was removed, or its address is mistyped. Choose another one."
+    )
+    expect(desk.page.get_by_label("Who is it about, and where?")).to_be_visible()
+    desk.come("/#my-story")
+    expect(desk.status).to_have_text("This address names no story. Choose one from the list.")

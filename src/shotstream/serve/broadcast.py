@@ -105,13 +105,14 @@ class Channel:
     def join(self, viewer: Viewer, missed: Sequence[FramePacket] = (), *, opens: bool = False) -> None:
         """Adds a viewer, who gets where the story stands and all frames since it left.
 
-        Those that are no longer here come first, as `missed`. One for whom the story was opened gets all since then.
+        Those that are no longer here come first, as `missed`. One for whom the story was opened gets all since then,
+        any other one that has seen nothing the last frame, so that its picture is not empty while a shot is made.
         """
         self.viewers.add(viewer)
         if self.state is not None:
             viewer.send(self.state)
-        if viewer.seen is None and opens:
-            viewer.catch_up(list(self._recent))
+        if viewer.seen is None and (opens or self.working):
+            viewer.catch_up(list(self._recent)[0 if opens else -1 :])
         elif viewer.seen is not None:
             recent = list(self._recent)
             if self.knows(viewer.seen):

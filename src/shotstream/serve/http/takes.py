@@ -22,11 +22,16 @@ _IMAGE = {"requestBody": {"content": {"image/png": {}, "image/jpeg": {}}, "requi
 
 
 @router.get("/takes/{shot}/{take}/picture", response_class=Response)
-def take_picture(story: str, shot: int, take: int, server: Here) -> Response:
-    """The frame in the middle of a take, as JPEG."""
+def take_picture(
+    story: str, shot: int, take: int, server: Here, frame: Annotated[int | None, Query(ge=0)] = None
+) -> Response:
+    """Return one frame of a take as JPEG; without `frame` (from 0), the one in the middle."""
     found, files = _take(server, story, shot, take)
-    (frame,) = read_video(files.video(shot, take), [found.length_frames // 2])
-    return Response(JpegEncoder(*frame.shape[:2]).encode(frame), media_type="image/jpeg")
+    index = found.length_frames // 2 if frame is None else frame
+    if index >= found.length_frames:
+        raise RequestError("not_found", f"this take has frames 0 to {found.length_frames - 1}; choose one of them")
+    (picture,) = read_video(files.video(shot, take), [index])
+    return Response(JpegEncoder(*picture.shape[:2]).encode(picture), media_type="image/jpeg")
 
 
 @router.get("/takes/{shot}/{take}/video", response_class=FileResponse)

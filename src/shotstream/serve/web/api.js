@@ -11,6 +11,11 @@ export class ServerError extends Error {
   }
 }
 
+/** Whether this browser keeps a token. @returns {boolean} */
+export function hasToken() {
+  return Boolean(localStorage.getItem(TOKEN));
+}
+
 /** Keeps a token for this browser's tabs, now and later. @param {string} token */
 export function keepToken(token) {
   localStorage.setItem(TOKEN, token);

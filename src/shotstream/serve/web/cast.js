@@ -83,7 +83,7 @@ function askCaption(canvas) {
     });
     const form = element("form", {}, canvas, field,
       element("div", { className: "choice" },
-        button("Leave it", () => close()), element("button", { type: "submit", className: "primary" }, "Add to the cast")));
+        button("Cancel", () => close()), element("button", { type: "submit", className: "primary" }, "Add to the cast")));
     form.onsubmit = (event) => {
       event.preventDefault();
       close(field.value.trim());

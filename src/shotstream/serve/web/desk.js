@@ -7,6 +7,7 @@ import { button, element } from "./dom.js";
 import { openExports } from "./exports.js";
 import { makeFigures, Meter } from "./figures.js";
 import { makeFilmstrip } from "./filmstrip.js";
+import { playAll } from "./playall.js";
 import { makePrompt } from "./prompt.js";
 import { makeStage } from "./stage.js";
 import { makeSuggestions } from "./suggestions.js";
@@ -31,14 +32,19 @@ export function makeDesk(store, says, leave) {
     prompt.focus();
   };
   const stage = makeStage(store, { live, say: says.say });
-  const filmstrip = makeFilmstrip(store, directing);
+  const playFrom = ({ shot }) => playAll(store, shot, says.fail);
+  const filmstrip = makeFilmstrip(store, { ...directing, playFrom });
   const prompt = makePrompt(store, directing, says.say);
 
   const draw = (picture) => {
     stage.draw(picture);
     filmstrip.draw(picture);
   };
-  const header = makeHeader(store, leave, makeCast(store, told), () => openExports(store.get().story, says.say, says.fail));
+  const header = makeHeader(store, makeCast(store, told), {
+    leave,
+    playAll: () => playFrom({ shot: 0 }),
+    exports: () => openExports(store.get().story, says.say, says.fail),
+  });
   const root = element("main", { className: "desk", hidden: true },
     header,
     stage.root,
@@ -67,17 +73,20 @@ export function makeDesk(store, says, leave) {
   };
 }
 
-function makeHeader(store, leave, cast, openExport) {
+function makeHeader(store, cast, acts) {
   const title = element("h1", {});
   store.watch(["hello"], ({ hello }) => {
     title.textContent = hello?.global_caption ?? "";
     title.title = title.textContent;
     document.title = hello ? `${hello.global_caption} – ShotStream` : "ShotStream studio";
   });
-  const exporting = button("Export", openExport, { className: "quiet", "aria-haspopup": "dialog" });
-  store.watch(["state"], ({ state }) => (exporting.disabled = !state?.branch.length));
+  const opener = (label, action) => button(label, action, { className: "quiet", "aria-haspopup": "dialog" });
+  const ofShots = [opener("Play all", acts.playAll), opener("Export", acts.exports)];
+  store.watch(["state"], ({ state }) => {
+    for (const one of ofShots) one.disabled = !state?.branch.length;
+  });
   return element("header", { className: "top" },
-    button("Stories", leave, { className: "quiet home", "aria-label": "All stories" }), title, cast, exporting);
+    button("Stories", acts.leave, { className: "quiet home" }), title, cast, ...ofShots);
 }
 
 /** Which shot the picture shows. */

@@ -1,4 +1,4 @@
-/** Dialogs, which the browser makes modal, closes with Esc, and whose focus it gives back. */
+/** Modal dialogs: the browser closes them with Esc and puts the focus back where it was. */
 
 import { button, element } from "./dom.js";
 
@@ -8,11 +8,12 @@ let count = 0;
  * Opens a dialog.
  * @param {string} title
  * @param {(close: (value?: string) => void) => (Node|string)[]} content
- * @returns {Promise<string>} what it was closed with; "" where it was left
+ * @param {Record<string, any>} [properties] of the dialog element
+ * @returns {Promise<string>} the value it was closed with; "" where it was cancelled
  */
-export function openDialog(title, content) {
+export function openDialog(title, content, properties = {}) {
   const id = `dialog-${(count += 1)}`;
-  const dialog = element("dialog", { "aria-labelledby": id });
+  const dialog = element("dialog", { "aria-labelledby": id, ...properties });
   const close = (value = "") => dialog.close(value);
   dialog.append(
     element("header", {}, element("h2", { id }, title), button("×", () => close(), { className: "x", "aria-label": "Close" })),

@@ -9,7 +9,8 @@ const SEEDS = 2 ** 31;
  * Makes the actions.
  * @param {ReturnType<import("./store.js").makeStore>} store
  * @param {(command: object) => Promise<void>} send
- * @param {{asked: () => void, fail: (error: Error) => void}} told `asked` when an instruction is given
+ * @param {{asked: () => void, say: (text: string) => void, fail: (error: Error) => void}} told `asked` when an
+ *   instruction is given
  */
 export function makeDirecting(store, send, told) {
   /** Sends a command; whether it was carried out. */
@@ -27,14 +28,31 @@ export function makeDirecting(store, send, told) {
     told.asked();
     return command(what);
   };
+  /** Steers the shot in the making; where it has ended, makes the text the next shot. */
+  const steer = async (text, { chunks, seed }) => {
+    store.set({ replay: null });
+    told.asked();
+    try {
+      await send({ type: "steer", text });
+      return true;
+    } catch (error) {
+      if (error.code !== "conflict") {
+        told.fail(error);
+        return false;
+      }
+    }
+    if (!(await instruct(shotOf(text, chunks, seed)))) return false;
+    told.say("No shot was being made any more, so this is the next shot.");
+    return true;
+  };
 
   return {
     /** Makes a shot at once. @param {string} text @param {{chunks: number, seed: number|null}} how */
     next: (text, { chunks, seed }) => instruct(shotOf(text, chunks, seed)),
     /** Makes a shot after all others. @param {string} text @param {{chunks: number, seed: number|null}} how */
     queue: (text, { chunks, seed }) => command({ ...shotOf(text, chunks, seed), queue: true }),
-    /** Another caption for the shot in the making. @param {string} text */
-    steer: (text) => instruct({ type: "steer", text }),
+    /** Gives the shot in the making another caption. @param {string} text @param {{chunks: number, seed: number|null}} how */
+    steer,
     /** A caption that is being written, to be read ahead; where it is not, nothing is lost. @param {string} text */
     draft: (text) => store.get().story && send({ type: "draft", text }).catch(() => {}),
     /** Ends the shot in the making. */

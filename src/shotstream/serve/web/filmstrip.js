@@ -3,12 +3,13 @@
 import { address, storyPath } from "./api.js";
 import { arrange, button, element, fill, picture } from "./dom.js";
 import { framesOf, seconds } from "./lengths.js";
+import { openShot } from "./shotcard.js";
 import { along, choices } from "./takes.js";
 
 /**
  * Makes the filmstrip.
  * @param {ReturnType<import("./store.js").makeStore>} store
- * @param {{replay: Function, retry: Function, backTo: Function, choose: Function}} actions each is given a take
+ * @param {Record<string, (take: import("./takes.js").Take) => any>} actions replay, retry, backTo, choose, playFrom
  * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void}}
  */
 export function makeFilmstrip(store, actions) {
@@ -39,7 +40,7 @@ export function makeFilmstrip(store, actions) {
     if (strip.children.length > before) showNewest(strip);
     const card = strip.querySelector(`[data-take="${chosen}"]`);
     if (card) {
-      if (document.activeElement === document.body) (card.querySelector("select") ?? card.querySelector(".thumb")).focus();
+      if (document.activeElement === document.body) (card.querySelector("select") ?? card.querySelector(".take")).focus();
       chosen = null;
     }
   });
@@ -65,8 +66,7 @@ function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
     const [key, card] = keep(facts, () => shotCard({ ...facts, others }, actions));
     const replayed = replay?.shot === take.shot && replay.take === take.take;
     card.classList.toggle("replayed", replayed);
-    card.querySelector(".thumb").setAttribute("aria-pressed", String(replayed));
-    card.querySelector(".back-to").hidden = take.shot === branch.length - 1 && !work;
+    card.querySelector(".take").setAttribute("aria-pressed", String(replayed));
     return [key, card];
   });
   const made = work ? [keep({ work }, () => workCard(work, hello.fps, live))] : [];
@@ -79,27 +79,29 @@ function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
 function shotCard({ story, take, others, fps }, actions) {
   const name = `shot ${take.shot + 1}`;
   const src = address(storyPath(story, "takes", take.shot, take.take, "picture"));
-  const thumb = button("", () => actions.replay(take), {
-    className: "thumb",
-    "aria-label": `Replay ${name}: ${take.text}`,
+  const replay = button("", () => actions.replay(take), {
+    className: "take",
+    "aria-label": `Replay ${name}, ${seconds(take.frames, fps)}: ${take.text}`,
   });
-  fill(
-    thumb,
-    picture(src, ""),
-    element("span", { className: "number" }, String(take.shot + 1)),
-    element("span", { className: "length" }, seconds(take.frames, fps)),
+  fill(replay, picture(src, ""));
+  const thumb = element(
+    "div",
+    { className: "thumb" },
+    replay,
+    element("span", { className: "number", "aria-hidden": "true" }, String(take.shot + 1)),
+    element("span", { className: "length", "aria-hidden": "true" }, seconds(take.frames, fps)),
   );
   const acts = element(
     "div",
     { className: "acts" },
     button("Try again", () => actions.retry(take), {
-      "aria-label": `Try ${name} again`,
+      "aria-label": `Try again: ${name}`,
       title: `Make ${name} again with another seed; this take is kept`,
     }),
-    button("Back to here", () => actions.backTo(take), {
-      className: "back-to",
-      "aria-label": `Back to ${name}`,
-      title: `Go on after ${name}; what followed is kept as another branch`,
+    button("More", () => openShot({ take, number: 1 + others.indexOf(take), others: others.length, fps }, actions), {
+      "aria-label": `More: ${name}`,
+      "aria-haspopup": "dialog",
+      title: `Everything that can be done with ${name}`,
     }),
   );
   return element(
@@ -125,7 +127,7 @@ function takeChoice(takes, chosen, label, actions) {
   const select = element("select", { "aria-label": label }, ...options);
   const wanted = () => takes.find((one) => String(one.take) === select.value && one.take !== chosen?.take);
   const go = button("Go", () => wanted() && actions.choose(wanted()), {
-    disabled: true, "aria-label": `Go to the chosen ${label[0].toLowerCase()}${label.slice(1)}`,
+    disabled: true, "aria-label": `Go to: ${label[0].toLowerCase()}${label.slice(1)}`,
   });
   select.onchange = () => (go.disabled = !wanted());
   select.onkeydown = (event) => {

@@ -1,11 +1,13 @@
 /** Chunks, frames and seconds (`shotstream.core.spec`). */
 
+/** The length of a shot that says none. */
+export const DEFAULT_CHUNKS = 3;
 /** The longest shot without `extend`. */
 export const MAX_CHUNKS = 7;
 
-/** Frames of a shot of that many chunks. @param {number} chunks @returns {number} */
+/** Frames of that many chunks from the start of a shot. @param {number} chunks @returns {number} */
 export function framesOf(chunks) {
-  return 12 * chunks - 3;
+  return chunks ? 12 * chunks - 3 : 0;
 }
 
 /** A length of video in words. @param {number} frames @param {number} fps @returns {string} */

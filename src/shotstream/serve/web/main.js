@@ -1,4 +1,4 @@
-/** The studio: which of its two views is shown, and for which story (the address's hash). */
+/** Entry point of the studio: shows the start page or the desk, for the story named in the address's hash. */
 
 import { get, takeToken } from "./api.js";
 import { makeDesk } from "./desk.js";
@@ -30,6 +30,7 @@ document.querySelector("#app").append(says.bar, start.root, desk.root, element("
 function route() {
   const story = location.hash.slice(1);
   const watched = STORY.test(story);
+  if (story && !watched) says.fail(new Error("This address names no story. Choose one from the list."));
   desk.close();
   start.root.hidden = watched;
   desk.root.hidden = !watched;
@@ -52,15 +53,16 @@ async function opened() {
   }
 }
 
-/** Takes in what the server knows; whether it lets this page in. */
+/** Loads the model's facts and words into the store; returns whether the server lets this page in. */
 async function entered() {
   try {
     const { model, words } = await comeIn();
     store.set({ director: model.director ?? false, words });
     return true;
   } catch (error) {
-    says.fail(error);
-    return error.code !== "unauthorized";
+    const locked = error.code === "unauthorized";
+    says.fail(locked ? new Error("This server needs its token. Reload the page to enter it.") : error);
+    return !locked;
   }
 }
 

@@ -1,10 +1,9 @@
 /** The prompt line: what happens next, how long, and the four keys. */
 
 import { button, element } from "./dom.js";
-import { framesOf, seconds } from "./lengths.js";
+import { DEFAULT_CHUNKS, framesOf, seconds } from "./lengths.js";
 import { makeUnknown } from "./words.js";
 
-const DEFAULT_CHUNKS = 3;
 const MOST_CHUNKS = 70;
 /** A pause in writing after which the server is told of the text. */
 const DRAFT_MS = 150;
@@ -75,7 +74,7 @@ export function makePrompt(store, directing, say) {
     else acts.next();
   };
   const keys = makeKeys(acts);
-  store.watch(["state"], ({ state }) => keys.enable(Boolean(state?.work), Boolean(state?.work || state?.queue.length)));
+  store.watch(["state"], ({ state }) => keys.enable(Boolean(state?.work || state?.queue.length)));
   const settings = element(
     "div",
     { className: "settings" },
@@ -95,7 +94,8 @@ export function makePrompt(store, directing, say) {
 function makeKeys(acts) {
   const key = (name, keys, action, title) => {
     const made = button(name, action, { className: "key", title });
-    made.prepend(...keys.map((one) => element("kbd", {}, one)));
+    made.prepend(...keys.map((one) => element("kbd", { "aria-hidden": "true" }, one)));
+    made.setAttribute("aria-keyshortcuts", keys.join("+").replace("Ctrl", "Control").replace("Esc", "Escape"));
     return made;
   };
   const next = key("Next shot", ["Enter"], acts.next, "Make this shot now");
@@ -106,8 +106,7 @@ function makeKeys(acts) {
   const root = element("div", { className: "keys", id: "keys", role: "group", "aria-label": "Keys" }, next, steer, queue, cut);
   return {
     root,
-    enable(working, busy) {
-      steer.disabled = !working;
+    enable(busy) {
       cut.disabled = !busy;
     },
   };

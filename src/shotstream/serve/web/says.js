@@ -1,4 +1,4 @@
-/** What the page says: a line for what has just happened, and a bar for what has to be waited for. */
+/** Messages to the person: a line for what has just happened, and a bar for what has to be waited for. */
 
 import { element } from "./dom.js";
 
@@ -31,8 +31,22 @@ export function makeSays() {
   };
 }
 
-/** The server's words with a capital and a full stop. @param {string} text @returns {string} */
+/** The form of messages that libraries and programs get: "expected A, got B; advice". */
+const EXPECTED = /^expected (.+?)(?:, got (.+?))?(?:; (.+))?$/i;
+
+/**
+ * Turns a message of the server into sentences with a capital and a full stop.
+ * @param {string} text
+ * @returns {string}
+ */
 export function sentence(text) {
+  const [found, wanted, given, advice] = EXPECTED.exec(text.trim()) ?? [];
+  if (!found) return finish(text);
+  const what = `This needs ${wanted}${given ? `, but it was ${given}` : ""}`;
+  return [what, advice].filter(Boolean).map(finish).join(" ");
+}
+
+function finish(text) {
   const plain = text.trim() || "Something went wrong.";
   return plain[0].toUpperCase() + plain.slice(1) + (/[.!?]$/.test(plain) ? "" : ".");
 }

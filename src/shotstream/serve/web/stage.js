@@ -13,7 +13,8 @@ const GLOW_EVERY = 3;
  * Makes the stage.
  * @param {ReturnType<import("./store.js").makeStore>} store
  * @param {{live: () => void, say: (text: string) => void}} actions
- * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void, poster: (src: string, wanted: (blank: boolean) => boolean) => void}}
+ * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void,
+ *   poster: (src: string, wanted: (blank: boolean) => boolean, shown: () => void) => void}}
  */
 export function makeStage(store, { live, say }) {
   const canvas = element("canvas", { className: "picture", role: "img", "aria-label": "The story as it is made", width: 0 });
@@ -53,9 +54,13 @@ export function makeStage(store, { live, say }) {
     fill(replay, ...(taken ? playTake(story, taken, live, say) : []));
   });
 
-  const poster = (src, wanted) => {
+  const poster = (src, wanted, shown) => {
     const image = new Image();
-    image.onload = () => wanted(drawn === 0) && draw(image);
+    image.onload = () => {
+      if (!wanted(drawn === 0)) return;
+      draw(image);
+      shown();
+    };
     image.src = src;
   };
   return { root, draw, poster };

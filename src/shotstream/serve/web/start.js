@@ -1,8 +1,9 @@
 /** The empty state: a story of one's own, an idea, three examples, and the stories that are there. */
 
 import { post } from "./api.js";
-import { button, element, fill, picture } from "./dom.js";
+import { button, element, fill } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
+import { DEFAULT_CHUNKS } from "./lengths.js";
 import { makeStories } from "./stories.js";
 
 /**
@@ -20,8 +21,7 @@ export function makeStart(store, open, ready, told) {
     for (const one of controls) one.disabled = true;
     try {
       await ready;
-      const first = shots.map(([text, chunks]) => ({ text, chunks }));
-      open((await post("/api/stories", { global_caption: caption, seed, shots: first })).id);
+      open((await post("/api/stories", { global_caption: caption, seed, shots })).id);
     } finally {
       for (const one of controls) one.disabled = false;
     }
@@ -35,7 +35,7 @@ export function makeStart(store, open, ready, told) {
     give: async (text) => {
       told.say("The director is writing.");
       const outline = await post("/api/outline", { idea: text });
-      await begin(outline.global_caption, anySeed(), outline.shots.map((shot) => [shot, 3]));
+      await begin(outline.global_caption, anySeed(), outline.shots.map((text) => ({ text, chunks: DEFAULT_CHUNKS })));
     },
     fail: told.fail,
   });
@@ -71,10 +71,16 @@ function lineForm({ label, hint, action, id, give, fail }) {
   return form;
 }
 
+/** A card whose picture is the example's first shot, which plays while it is pointed at. */
 function exampleCard(example, begin) {
   const card = button("", begin, { className: "example" });
+  const [poster, src] = ["png", "mp4"].map((kind) => `/web/pictures/${example.name}.${kind}`);
+  const video = element("video", { poster, src, muted: true, loop: true, playsInline: true, preload: "none", "aria-hidden": "true" });
+  const play = () => matchMedia("(prefers-reduced-motion: reduce)").matches || video.play().catch(() => {});
+  const stop = () => video.load(); // shows the poster again
+  Object.assign(card, { onpointerenter: play, onfocus: play, onpointerleave: stop, onblur: stop });
   fill(card,
-    picture(example.picture, ""),
+    video,
     element("strong", {}, example.title),
     element("span", {}, example.caption),
     element("small", {}, `${example.shots.length} shots`));

@@ -1,9 +1,11 @@
 /** An open story: its connection, its playback, and what is known of it. */
 
-import { address, get, storyPath } from "./api.js";
+import { ServerError, address, get, storyPath } from "./api.js";
 import { placeOf } from "./packet.js";
 import { Player } from "./player.js";
 import { Connection } from "./socket.js";
+
+const GONE = "This story is not on the server: it was removed, or its address is mistyped. Choose another one.";
 
 /**
  * Watches a story until it is left.
@@ -11,8 +13,8 @@ import { Connection } from "./socket.js";
  * @param {object} page
  * @param {ReturnType<import("./store.js").makeStore>} page.store
  * @param {(picture: ImageBitmap) => void} page.draw
- * @param {(src: string, wanted: (blank: boolean) => boolean) => void} page.poster shows a still, if it is still wanted
- *   once it is there
+ * @param {(src: string, wanted: (blank: boolean) => boolean, drawn: () => void) => void} page.poster draws a still,
+ *   if it is still wanted once it has come, and then calls `drawn`
  * @param {import("./figures.js").Meter} page.meter
  * @param {ReturnType<import("./says.js").makeSays>} page.says
  * @param {() => void} page.leave the story cannot be watched
@@ -21,32 +23,41 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
   let player = null;
   store.set({ story, hello: null, state: null, tree: null, replay: null, shown: recall(story) });
 
-  const show = (picture, frame) => {
-    draw(picture);
-    meter.shown(performance.now());
-    const shown = { shot: frame.shot, take: frame.take, frame: frame.frame };
+  const note = (shown) => {
     remember(story, shown);
     store.set({ shown });
+  };
+  const show = (picture, { shot, take, frame }) => {
+    draw(picture);
+    meter.shown(performance.now());
+    note({ shot, take, frame });
   };
   const refresh = async () => {
     const tree = await get(storyPath(story, "tree")).catch(says.fail);
     if (tree && store.get().story === story) store.set({ tree });
   };
+  /** Draws the last frame of the branch where nothing is being made and the picture shows something else. */
   const showEnd = () => {
-    const { branch } = store.get().state;
+    const { tree, state: { branch } } = store.get();
     const [shot, take] = [branch.length - 1, branch.at(-1)];
+    const end = tree?.takes.find((one) => one.shot === shot && one.take === take);
     const wanted = (blank) => {
       const { story: now, state, shown } = store.get();
       const idle = now === story && state.branch === branch && !state.work && !state.queue.length;
       return idle && !player.playout.length && (blank || shown?.shot !== shot || shown.take !== take);
     };
-    if (branch.length && wanted(true)) poster(address(storyPath(story, "takes", shot, take, "picture")), wanted);
+    if (!end || !wanted(true)) return;
+    const frame = end.frames - 1;
+    poster(address(storyPath(story, "takes", shot, take, "picture"), { frame }), wanted, () => note({ shot, take, frame }));
   };
   const hear = {
     queued: ({ position }) => says.wait(`Every seat is taken. You are number ${position} in line; the story opens by itself.`),
     hello(hello) {
       says.wait(null);
-      player ??= new Player(hello.fps, show, says.fail);
+      if (!player) {
+        player = new Player(hello.fps, show, says.fail);
+        player.playout.flush(); // the first frame shows as soon as it comes
+      }
       store.set({ hello });
     },
     async state(state) {
@@ -64,15 +75,17 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
   };
   const connection = new Connection(story, {
     resume() {
-      player?.playout.flush();
-      return store.get().shown;
+      const { shown } = store.get();
+      if (!player) return shown && frameBefore(shown);
+      player.playout.flush();
+      return shown;
     },
     frame: (frame) => player?.push(frame),
     message: (message) => hear[message.type]?.(message),
     broken: (again) => says.wait(again > 1 ? "Still no connection; trying again." : "The connection broke; trying again."),
     refused(error) {
       if (error.code === "unauthorized") return location.reload(); // asks for the token, and comes back here
-      says.fail(error);
+      says.fail(error.code === "not_found" ? new ServerError(error.code, GONE) : error);
       return leave();
     },
   });
@@ -87,6 +100,11 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
       store.set({ story: null, hello: null, state: null, tree: null, replay: null, shown: null });
     },
   };
+}
+
+/** The frame before the one that a reloaded page showed, so that the server sends that one again; null for the first. */
+function frameBefore({ shot, take, frame }) {
+  return frame > 0 ? { shot, take, frame: frame - 1 } : null;
 }
 
 /** Whether two states have different finished shots, or the same made anew. */
