@@ -115,6 +115,7 @@ def test_a_gif_has_the_frames_and_their_colours(tmp_path):
     assert probe_video(tmp_path / "a.gif").fps == 10
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_a_png_is_exact(tmp_path):
     write_png(tmp_path / "a.png", noise()[0])
     assert np.array_equal(read_video(tmp_path / "a.png")[0], noise()[0])
@@ -140,6 +141,7 @@ def test_a_contact_sheet_has_every_frame_at_its_place():
         (np.zeros((0, 32, 32, 3), np.uint8), "there is not one frame"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_unfit_frames_leave_nothing(tmp_path, frames, message):
     with pytest.raises(InputError, match=message):
         write_video(tmp_path / "a.mp4", [frames], 16)

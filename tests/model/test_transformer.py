@@ -1,22 +1,18 @@
 """The transformer: parity with the reference, causality, cache against sequence, gradient, batches."""
 
-import inspect
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from beartype import beartype
-from jaxtyping import TypeCheckError, jaxtyped
+from jaxtyping import TypeCheckError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.types import FrameLayout
-from shotstream.model import attention, rotary, transformer
-from shotstream.model import kv_cache as cache
+from shotstream.model import attention
 from shotstream.model.attention import block_causal_plan, teacher_forcing_plan
 from shotstream.model.config import TransformerConfig
 from shotstream.model.kv_cache import KVCache
@@ -31,21 +27,6 @@ SHOTS = (0, 0, 0, 1, 1, 1)
 TINY = TransformerConfig(
     dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def checked_shapes() -> Iterator[None]:
-    """Checks the shape annotations of the network's functions, wherever they are imported, while these tests run."""
-    modules = (transformer, attention, cache, rotary)
-    names = {module.__name__ for module in modules}
-    with pytest.MonkeyPatch.context() as patch:
-        for module in modules:
-            classes = [item for item in vars(module).values() if inspect.isclass(item) and item.__module__ in names]
-            for owner in (module, *(item for item in classes if item.__module__ == module.__name__)):
-                for name, item in list(vars(owner).items()):
-                    if inspect.isfunction(item) and item.__module__ in names:
-                        patch.setattr(owner, name, jaxtyped(item, typechecker=beartype))
-        yield
 
 
 @pytest.fixture

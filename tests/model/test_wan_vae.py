@@ -1,40 +1,23 @@
 """Wan's VAE: parity with the reference, streaming, causality, configuration."""
 
-import inspect
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from beartype import beartype
-from jaxtyping import TypeCheckError, jaxtyped
+from jaxtyping import TypeCheckError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_latents
-from shotstream.model import wan_vae as vae_module
 from shotstream.model import wan_vae_layers as vae_layers
 from shotstream.model.config import WanVAEConfig
 from shotstream.model.wan_vae import LATENTS_MEAN, LATENTS_STD, WanVAE, wan_vae_config
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SPLITS = ([1] * 6, [3, 3], [2, 4], [5, 1], [1, 5])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def checked_shapes() -> Iterator[None]:
-    """Checks the shape annotations of every function of the VAE while these tests run."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (vae_module, vae_layers):
-            own = [item for item in vars(module).values() if getattr(item, "__module__", "") == module.__name__]
-            for owner in [module, *(item for item in own if inspect.isclass(item))]:
-                for name, item in list(vars(owner).items()):
-                    if inspect.isfunction(item) and item.__module__ == module.__name__:
-                        patch.setattr(owner, name, jaxtyped(item, typechecker=beartype))
-        yield
 
 
 @pytest.fixture(scope="module")

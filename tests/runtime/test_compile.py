@@ -25,6 +25,8 @@ from shotstream.story.layout import shot_layout
 from shotstream.train.presets import TINY
 from shotstream.weights.build import ModelComponents, random_components
 
+pytestmark = pytest.mark.usefixtures("unchecked_shapes")
+
 SAMPLER = SamplerConfig(steps=(1000.0, 500.0))
 FRAME = replace(TINY.model, sampler=SAMPLER)
 CHANNEL = replace(FRAME, transformer=replace(FRAME.transformer, injection="channel"))

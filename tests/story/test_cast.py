@@ -46,6 +46,7 @@ def test_of_a_thread_of_a_picture_only_its_middle_is_scaled(size):
     assert fitted.max() > 190
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_one_picture_at_a_time():
     with pytest.raises(InputError, match="expected one picture"):
         fit_picture(np.zeros((2, 32, 48, 3), np.uint8), 32, 48)

@@ -9,6 +9,7 @@ from typing import Any
 import av
 import av.filter
 import numpy as np
+from jaxtyping import UInt8
 
 from shotstream.core.atomic_files import replacing, write_bytes, writing
 from shotstream.core.errors import InputError
@@ -31,7 +32,7 @@ def write_png(path: str | Path, frame: Frame) -> None:
     write_bytes(Path(path), b"".join(bytes(packet) for packet in packets))
 
 
-def contact_sheet(frames: Frames, columns: int, scale: int = 1, gap: int = 2) -> Frame:
+def contact_sheet(frames: Frames, columns: int, scale: int = 1, gap: int = 2) -> UInt8[np.ndarray, "H W 3"]:
     """Frames side by side, row by row, on white: `[n, h, w, 3]` to one picture.
 
     Args:

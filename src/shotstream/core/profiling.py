@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 Span = Literal["text", "context", "prefill", "denoise", "commit", "decode", "transfer", "history"]
 """What a shot's time is spent on: encoding captions, encoding the remembered frames, the clean pass over them, the
@@ -13,6 +13,7 @@ the finished shot."""
 _NOTHING: AbstractContextManager[None] = nullcontext()
 
 
+@runtime_checkable
 class Clock(Protocol):
     """Listens to the engine: `with clock("decode"): ...`. Parts do not contain each other."""
 

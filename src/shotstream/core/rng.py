@@ -7,13 +7,14 @@ device: it is drawn on the CPU in float32 and moved.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class Noise(Protocol):
     """Where noise comes from. Step 0 starts a chunk; step i > 0 re-noises it before the i-th denoising step."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ class ShotSample:
     layout: FrameLayout
 
 
+@runtime_checkable
 class ShotSource(Protocol):
     """Where training samples come from. Equal identities and equal generators give equal samples."""
 
@@ -68,6 +69,7 @@ class ShotSource(Protocol):
         ...
 
 
+@runtime_checkable
 class Footage(Protocol):
     """One story with its frames. Shots count from 0; frames are uint8 `[f, h, w, 3]`."""
 

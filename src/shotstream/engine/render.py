@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -41,6 +41,7 @@ _FRAME_FILE = re.compile(r"frame-\d{5,}\.png", re.ASCII)
 _SHOT_FILE = re.compile(rf"{TAKE_NAME}\.mp4", re.ASCII)
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """Follows a production."""
 

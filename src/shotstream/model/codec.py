@@ -14,6 +14,7 @@ from torch import Tensor
 
 
 @runtime_checkable
+@runtime_checkable
 class Codec(Protocol):
     """The seam behind which Wan's VAE and the embedded codec are the same."""
 

@@ -8,7 +8,7 @@ over both. All belong to one thread. Source: torch's notes on CUDA graphs (stati
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ WARM_UPS = 2
 """How often a forward of a new shape runs before it is recorded: libraries choose kernels, torch compiles."""
 
 
+@runtime_checkable
 class Recorder(Protocol):
     """Records what a function does to tensors on a device."""
 

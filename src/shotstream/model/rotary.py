@@ -72,7 +72,8 @@ def time_rotation(positions: int, head_dim: int, device: torch.device) -> Rotary
 
     Rotations about the same axes add up, so that turning a key is the same as having made it at its new position.
     """
-    return _tables(rotary_angles(torch.tensor([[positions]]), torch.zeros(1, 1), (1, 1), head_dim), device)
+    time, shot = torch.tensor([[positions]]), torch.tensor([[0]])
+    return _tables(rotary_angles(time, shot, (1, 1), head_dim), device)
 
 
 def rotate(x: Float[Tensor, "b n heads d"], rotary: Rotary) -> Float[Tensor, "b n heads d"]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import av
 import numpy as np
+from jaxtyping import UInt8
 
 from shotstream.core.errors import InputError
 from shotstream.core.video import Frame, check_frames
@@ -35,7 +36,7 @@ def cast_as_shots(cast: Sequence[CastMember]) -> list[PastShot]:
     return [PastShot(number, 1, member.caption) for number, member in enumerate(cast)]
 
 
-def fit_picture(image: Frame, height: int, width: int) -> Frame:
+def fit_picture(image: Frame, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
     """A picture of another size, cropped around its centre to the shape of height x width, and scaled to it (bicubic).
 
     Raises:

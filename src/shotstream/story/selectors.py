@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
@@ -68,6 +68,7 @@ class PastShot:
         return next(passage.caption for passage in self.passages if passage.first <= frame < passage.stop)
 
 
+@runtime_checkable
 class ContextSelector(Protocol):
     """Chooses what is remembered."""
 

@@ -5,7 +5,7 @@ Shapes are given in units, y upwards, and land on whole pixels without blending,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Mask = NDArray[np.bool_]
 Grid = NDArray[np.float32]
 
 
+@runtime_checkable
 class Shape(Protocol):
     """A region of the plane, `grow` units larger on every side if asked."""
 
