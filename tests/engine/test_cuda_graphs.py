@@ -139,6 +139,7 @@ def test_other_designs_are_the_same(part: str, choice: str, tiny_config: Callabl
     assert len(recorder.shapes) == 2
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_compiled_blocks_are_recorded_too(
     tiny_config: Callable[..., ModelConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def test_rotation_multiplies_neighbouring_channels_as_complex_numbers() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_real_arithmetic_which_compilers_see_turns_alike(dtype: torch.dtype) -> None:
     table = make_rotary(frame_layout([0, 7], [0, 1], [0, 0]), (4, 4), 12, CPU)
     x = torch.randn(1, 8, 3, 12, generator=torch.Generator().manual_seed(0)).to(dtype)

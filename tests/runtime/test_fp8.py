@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from shotstream.bench.decoder_fidelity import first_velocity, relative_error
+from shotstream.bench.decoder_fidelity import first_velocity, relative_norm_error
 from shotstream.core.errors import InputError
 from shotstream.model.attention import attend
 from shotstream.model.device import cuda_capability
@@ -96,7 +96,7 @@ def test_a_network_says_nearly_the_same_and_is_another_model(monkeypatch: pytest
     before, blocks = first_velocity(parts), parts.transformer.blocks
     size = sum(tensor.nbytes for tensor in blocks.state_dict().values())
     made = to_float8(replace(parts, lossy=("something else",)))
-    assert 0 < relative_error(first_velocity(made), before) < 0.1
+    assert 0 < relative_norm_error(first_velocity(made), before) < 0.1
     assert sum(tensor.nbytes for tensor in blocks.state_dict().values()) < 0.75 * size
     assert made.lossy == ("something else", LABEL)
     assert made.fingerprint != parts.fingerprint
@@ -143,7 +143,7 @@ def test_attention_is_that_of_the_rounded() -> None:
     assert torch.equal(got, attend(rounded(q), rounded(k), rounded(v)).bfloat16())
     exact = attend(q.float(), k.float(), v.float())
     for head in range(3):
-        loss = relative_error(got[:, :, head].float(), exact[:, :, head])
+        loss = relative_norm_error(got[:, :, head].float(), exact[:, :, head])
         assert 0.005 < loss < 0.06, "a head with large values does not cost the others theirs"
     several = attend_in_float8(lambda *given, **scales: (flash_attn_func(*given, **scales), None))
     assert torch.equal(several(q, k, v), got)
@@ -155,7 +155,7 @@ def test_self_attention_alone_is_in_8_bits(monkeypatch: pytest.MonkeyPatch) -> N
     parts = model()
     before = first_velocity(parts)
     made = attention_to_float8(parts)
-    assert 0 < relative_error(first_velocity(made), before) < 0.05
+    assert 0 < relative_norm_error(first_velocity(made), before) < 0.05
     assert all(block.cross_attn.attend is attend for block in made.transformer.blocks)
     assert made.lossy == (ATTENTION_LABEL,)
     assert made.fingerprint != parts.fingerprint

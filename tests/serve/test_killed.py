@@ -74,7 +74,7 @@ def test_a_kill_in_the_middle_of_a_steered_shot_changes_nothing(tmp_path: Path, 
         with urllib.request.urlopen(f"{url}api/stories/{story}/tree") as reply:
             assert json.load(reply)["current"][0] == 0
     record = json.loads((tmp_path / "stories" / story / "story.json").read_text())
-    (steer,) = record["tree"]["takes"][0]["steers"]
+    (steer,) = record["tree"]["takes"][0]["spec"]["steers"]
     assert min(key for key in after if key.shot == 0) == (0, 0, seen.frame + 1)
     with model.story("A red fox.", seed=3) as whole:
         shot = whole.shot("It walks.", CHUNKS)

@@ -20,7 +20,7 @@ from shotstream.core.atomic_files import replacing, writing
 from shotstream.core.errors import InputError
 
 Frame: TypeAlias = UInt8[np.ndarray, "h w 3"]
-Frames: TypeAlias = UInt8[np.ndarray, "n h w 3"]
+Frames: TypeAlias = UInt8[np.ndarray, "_n h w 3"]
 
 _BT709 = 1
 _X264_OPTIONS = {"crf": "16", "preset": "fast", "x264-params": "stitchable=1:mbtree=0"}

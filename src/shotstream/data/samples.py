@@ -29,7 +29,7 @@ class ShotSample:
     the order of the layout's caption indices.
     """
 
-    context: UInt8[np.ndarray, "f h w c"] | None
+    context: UInt8[np.ndarray, "k h w c"] | None
     target: UInt8[np.ndarray, "f h w c"]
     captions: tuple[str, ...]
     layout: FrameLayout

@@ -105,5 +105,5 @@ def _predict_clean(
     return clean_from_velocity(noisy, velocity.float(), level)
 
 
-def _by_chunk(values: Float[Tensor, "b f c h w"]) -> Float[Tensor, "c"]:
+def _by_chunk(values: Float[Tensor, "b f c h w"]) -> Float[Tensor, "chunks"]:
     return values.unflatten(1, (CHUNKS, CHUNK_LATENTS)).sum((0, 2, 3, 4, 5)).double().cpu()

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 
 from shotstream.api import Model
 from shotstream.core.atomic_files import make_directory
 from shotstream.core.images import contact_sheet, write_png
 from shotstream.core.spec import FPS
-from shotstream.core.video import Frame, Frames, VideoWriter
+from shotstream.core.video import Frames, VideoWriter
 from shotstream.scores.story_scores import held_out_stories, make_story, score_stories
 from shotstream.story.script import Script
 from shotstream.world.trait_reader import TraitReader
@@ -18,7 +19,7 @@ SAMPLE_STORIES = 10_000
 """Held-out stories from this one on are for samples, and not for scores that are reported."""
 
 
-def story_sheet(stories: Sequence[Sequence[Frames]]) -> Frame:
+def story_sheet(stories: Sequence[Sequence[Frames]]) -> UInt8[np.ndarray, "H W 3"]:
     """Return a contact sheet, one story a row: first and last frame of each shot, black behind the last shot."""
     columns = 2 * max(map(len, stories))
     rows = []
