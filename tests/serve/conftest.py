@@ -130,7 +130,7 @@ def serve(model: Model, tmp_path: Path) -> MakeStudio:
 
     @contextmanager
     def start(token: str | None = None, **limits: Any) -> Iterator[Studio]:
-        settings = Settings(tmp_path / "data", token=token, limits=Limits(**({"ahead_s": 1e9} | limits)))
+        settings = Settings(tmp_path / "data", token=token, limits=Limits(**({"ahead_chunks": 10**6} | limits)))
         app = make_app(lambda: model, settings)
         with TestClient(app, base_url=HOME, raise_server_exceptions=False) as client:
             while client.get("/api/health").json()["status"] == "opening":

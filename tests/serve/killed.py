@@ -15,7 +15,7 @@ from shotstream.weights.build import random_components
 
 def main() -> None:
     torch.set_num_threads(1)
-    settings = Settings(Path(sys.argv[1]), port=0, limits=Limits(ahead_s=float(sys.argv[2])))
+    settings = Settings(Path(sys.argv[1]), port=0, limits=Limits(ahead_chunks=int(sys.argv[2])))
     say = sys.stdout
     asyncio.run(
         serve_model(

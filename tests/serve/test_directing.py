@@ -1,14 +1,18 @@
 """Commands: what they do to the story, what they flush, and how several stories share the model."""
 
+import threading
+import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from shotstream.api import Model
+from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_chunks
 from shotstream.serve.limits import Limits
-from shotstream.serve.protocol import MakeShot, RetryShot, Rewind, State, SteerShot
+from shotstream.serve.protocol import Flush, MakeShot, Retract, RetryShot, Rewind, State, SteerShot
 from shotstream.serve.session import Chunk, Session
 from shotstream.serve.store import Store, begin_row
 from shotstream.serve.views import shot_view
@@ -17,13 +21,14 @@ from shotstream.serve.views import shot_view
 class Direct:
     """A session without a server around it, and all that it publishes."""
 
-    def __init__(self, model: Model, store: Store, ahead_s: float = 1e9) -> None:
+    def __init__(self, model: Model, store: Store, ahead_chunks: int = 10**6) -> None:
         self.published: list[Any] = []
         self.row = store.add(begin_row("A red fox.", 1, "dynamic", 32, 48))
-        self.session = Session(model, store, self.row, Limits(ahead_s=ahead_s), self.published.append)
+        self.session = Session(model, store, self.row, Limits(ahead_chunks=ahead_chunks), self.published.append)
 
     def names(self) -> list[str]:
-        return ["chunk" if isinstance(item, Chunk) else item.type for item in self.published]
+        names = {Chunk: "chunk", Retract: "retract"}
+        return [names.get(type(item)) or item.type for item in self.published]
 
 
 @pytest.fixture
@@ -41,7 +46,7 @@ def test_a_new_shot_takes_the_place_of_the_one_in_the_making(model: Model, store
     direct.published.clear()
     direct.session.apply(MakeShot(type="shot", text="It jumps.", chunks=1))
     assert direct.session.working
-    assert direct.names()[0] == "flush"
+    assert direct.names()[:2] == ["retract", "flush"]
     direct.session.step()
     chunk = next(item for item in direct.published if isinstance(item, Chunk))
     assert chunk.key == (1, 0, 0)
@@ -64,13 +69,62 @@ def test_a_steer_shows_with_the_next_chunk(model: Model, store: Store) -> None:
     direct.session.close()
 
 
+@pytest.mark.parametrize("shown", [0, 8, 9, 20])
+def test_a_steer_changes_all_that_has_not_been_shown(model: Model, store: Store, shown: int) -> None:
+    """The frames differ from the unsteered twin from the first chunk on of which nothing was shown."""
+    twin, direct = Direct(model, store), Direct(model, store)
+    for session in (twin.session, direct.session):
+        session.apply(MakeShot(type="shot", text="It walks.", chunks=3))
+        for _ in range(3):
+            session.step()
+    assert direct.session.apply(SteerShot(type="steer", text="It jumps.", shown=f"0.0.{shown}")) == []
+    first = 9 if shown < 9 else 21
+    assert Retract(0, 0, first) in direct.published
+    assert direct.published[-2] == Flush(after=f"0.0.{first - 1}")
+    finish(twin)
+    finish(direct)
+    plain, steered = (one.session.story.history.frames(0) for one in (twin, direct))
+    assert np.array_equal(plain[:first], steered[:first])
+    assert all((a != b).any() for a, b in zip(plain[first:], steered[first:], strict=True))
+
+
+def test_a_steer_at_the_end_of_a_shot_becomes_the_next_one(model: Model, store: Store) -> None:
+    direct = Direct(model, store)
+    direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
+    direct.session.apply(MakeShot(type="shot", text="It eats.", chunks=1, queue=True))
+    for _ in range(4):
+        direct.session.step()
+    assert direct.session.story.history.branch == (0,), "the second shot is made, and the first still plays"
+    (note,) = direct.session.apply(SteerShot(type="steer", text="It jumps.", shown="0.0.12"))
+    assert note.code == "next_shot"
+    assert direct.published[-3:-1] == [Retract(1, 0, 0), Flush(after="0.0.20")]
+    finish(direct)
+    (note,) = direct.session.apply(SteerShot(type="steer", text="It sleeps.", shown="2.0.8"))
+    finish(direct)
+    made = [(take.spec.text, take.spec.chunks) for take in direct.session.story.history.records]
+    assert made == [("It walks.", 2), ("It jumps.", 2), ("It eats.", 1), ("It sleeps.", 1)]
+    assert [take.spec.steers for take in direct.session.story.history.records] == [()] * 4
+    direct.session.close()
+
+
+def test_a_steer_before_anything_is_shown_changes_the_whole_shot(model: Model, store: Store) -> None:
+    direct = Direct(model, store)
+    with pytest.raises(InputError, match="no shot to steer yet"):
+        direct.session.apply(SteerShot(type="steer", text="It jumps."))
+    direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=1))
+    assert direct.session.apply(SteerShot(type="steer", text="It jumps.")) == []
+    finish(direct)
+    assert [steer.at for steer in direct.session.story.history.records[0].spec.steers] == [0]
+    direct.session.close()
+
+
 def test_a_shot_is_tried_again_with_its_steers(model: Model, store: Store) -> None:
     direct = Direct(model, store)
     direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=3))
     direct.session.step()
     direct.session.apply(SteerShot(type="steer", text="It jumps."))
     direct.session.step()
-    direct.session.apply(SteerShot(type="steer", text="It eats."))
+    direct.session.apply(SteerShot(type="steer", text="It eats.", shown="0.0.9"))
     finish(direct)
     direct.session.apply(RetryShot(type="retry", shot=0, seed=5))
     finish(direct)
@@ -106,15 +160,15 @@ def finish(direct: Direct) -> None:
 
 
 def test_no_more_is_made_than_is_shown_soon(model: Model, store: Store) -> None:
-    direct = Direct(model, store, ahead_s=0.1)
+    direct = Direct(model, store, ahead_chunks=1)
     direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
-    assert direct.session.due_s is not None
-    assert direct.session.due_s < 0
+    assert direct.session.due_s == 0.0
     direct.session.step()
-    waits = direct.session.due_s
-    assert waits > 0
+    assert direct.session.due_s < time.monotonic(), "while one chunk plays, the next one is made"
+    direct.session.step()
+    assert direct.session.due_s > time.monotonic(), "and no more"
     direct.session.apply(SteerShot(type="steer", text="It jumps."))
-    assert direct.session.due_s < 0
+    assert direct.session.due_s < time.monotonic()
     direct.session.close()
 
 
@@ -195,13 +249,18 @@ def test_two_stories_take_turns(serve: Any) -> None:
         names = [studio.begin(seed=seed) for seed in (1, 2)]
         order: list[str] = []
         worker = studio.client.app.state.server.worker
-        plain = worker._step
+        plain, both_wait = worker._step, threading.Event()
 
         def step(story: str, turn: Any) -> None:
             order.append(story)
+            assert both_wait.wait(10)
             plain(story, turn)
 
         worker._step = step
+        for name in names:
+            assert studio.command(name, type="cut").status_code == 200
+        begun = worker.apply
+        worker.apply = lambda story, command: (begun(story, command), story == names[1] and both_wait.set())[0]
         for name in names:
             assert studio.command(name, type="shot", text="It walks.", chunks=7).status_code == 200
         for name in names:

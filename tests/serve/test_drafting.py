@@ -83,7 +83,7 @@ def test_a_shot_that_was_written_before_it_was_asked_for_is_the_same(serve: Any,
 
 
 def test_a_steer_that_was_written_before_is_the_same(serve: Any, model: Model, encoded: list[str]) -> None:
-    with serve(ahead_s=0.75) as studio:
+    with serve(ahead_chunks=1) as studio:
         name = studio.begin(CAPTION, seed=3)
         with studio.watch(name) as watcher:
             watcher.say(type="shot", text="It walks.", chunks=5)
@@ -120,7 +120,7 @@ def test_nothing_is_read_ahead_while_there_is_something_to_make(serve: Any) -> N
 
 
 def test_what_may_make_a_chunk_late_is_not_read_before_it(serve: Any) -> None:
-    with serve(ahead_s=0.75) as studio:
+    with serve(ahead_chunks=1) as studio:
         held, name = Held(studio), studio.begin()
         held.worker._reading_s = 1e3
         assert studio.command(name, type="shot", text="It walks.", chunks=4).status_code == 200

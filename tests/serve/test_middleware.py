@@ -121,7 +121,7 @@ def test_hostile_requests_are_answered(studio: Any, tmp_path: Path, message: Any
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=st.lists((NEARLY | JSON).map(json.dumps) | st.text(max_size=50), min_size=30, max_size=60))
 def test_whatever_is_said_over_the_socket_is_answered(serve: Any, messages: list[str]) -> None:
-    with serve(ahead_s=1e-3, chunks=7) as studio, studio.watch(studio.begin()) as watcher:
+    with serve(ahead_chunks=1, chunks=7) as studio, studio.watch(studio.begin()) as watcher:
         for number, text in enumerate(messages):
             watcher.socket.send_text(text)
             while (answer := watcher.read()) and not (isinstance(answer, dict) and answer["type"] in ("done", "error")):

@@ -39,7 +39,7 @@ def test_a_story_is_kept_for_whom_it_is_being_opened() -> None:
     async def come() -> None:
         hand = Hand()
         house, viewer = OpenStories(hand, Limits(sessions=1)), Viewer()
-        hello = Hello(story="one", global_caption="A fox.", width=48, height=32, fps=16)
+        hello = Hello(story="one", global_caption="A fox.", width=48, height=32, fps=16, ahead_chunks=1)
         sitting = house.watching("one", viewer, hello)
         task = asyncio.create_task(sitting.__aenter__())
         for turn in range(20):

@@ -89,7 +89,7 @@ def test_one_thread_opens_the_model_and_computes_with_it(model: Model, tmp_path:
 
 
 def test_what_was_to_be_made_is_made_after_a_restart_though_nobody_comes(serve: Any) -> None:
-    with serve(ahead_s=1e-3) as studio:
+    with serve(ahead_chunks=1) as studio:
         stories = [studio.begin(seed=seed) for seed in range(3)]
         for story in stories:
             for text in ("The fox walks.", "The fox sleeps."):

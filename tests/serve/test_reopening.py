@@ -14,7 +14,7 @@ from shotstream.serve.protocol import FrameKey, MakeShot, SteerShot
 from shotstream.serve.session import AddCast, Chunk, Session
 from shotstream.serve.store import Doing, Store, begin_row
 
-LIMITS = Limits(ahead_s=1e9)
+LIMITS = Limits(ahead_chunks=10**6)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def tell(model: Model, store: Store, drop_after: int | None) -> dict[FrameKey, A
             session = Session(model, store, store.get(row.id), LIMITS, publish)
         work = store.get(row.id).doing.work
         if not steered and work is not None and work.made == 2:
-            session.apply(SteerShot(type="steer", text="It jumps."))
+            session.apply(SteerShot(type="steer", text="It jumps.", shown="0.0.9"))
             session.apply(AddCast(np.full((32, 48, 3), 90, np.uint8), "a bear"))
             steered = True
     assert [(take.spec.seed, take.spec.cast) for take in session.story.history.records] == [(1, 0), (9, 1)]

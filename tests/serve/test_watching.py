@@ -62,7 +62,7 @@ def test_a_picture_is_the_frame(model: Model) -> None:
         frames = next(story.shot("The fox walks."))
     packet = pack_chunk("ab" * 8, Chunk(FrameKey(3, 1, 0), 16, frames))[4]
     assert (packet.key, packet.time_ms, packet.story) == (FrameKey(3, 1, 4), 1250, "ab" * 8)
-    assert type(packet).unpack(packet.pack()) == packet
+    assert type(packet).unpack(packet.packed) == packet
     shown = next(av.open(io.BytesIO(packet.picture), format="jpeg_pipe").decode(video=0)).to_ndarray(format="rgb24")
     assert np.abs(shown.astype(int) - frames[4]).mean() < 4
 

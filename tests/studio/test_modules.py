@@ -67,7 +67,7 @@ def test_a_page_that_was_out_of_sight_comes_back_to_the_present(desk: Any) -> No
 
 
 def test_a_packet_is_read_as_it_was_packed(desk: Any) -> None:
-    data = FramePacket("00112233aabbccdd", FrameKey(3, 2**31 - 1, 80), 123_456, b"jpeg").pack()
+    data = FramePacket("00112233aabbccdd", FrameKey(3, 2**31 - 1, 80), 123_456, b"jpeg").packed
     script = """async (bytes) => {
       const { readPacket } = await import("/web/packet.js");
       const frame = readPacket(new Uint8Array(bytes).buffer);

@@ -61,7 +61,7 @@ class Shot(Iterator[Frames]):
         self._steers: dict[int, str] = {}
         self._film, self._pixels = history.film(), FrameBuffer()
         self._held: deque[HeldChunk] = deque()
-        self._most_held = held
+        self._most_held = held if isinstance(rollout, ShotRollout) else 0
 
     @property
     def finished(self) -> bool:
@@ -91,6 +91,7 @@ class Shot(Iterator[Frames]):
         """How many of the latest chunks can be dropped."""
         return len(self._held)
 
+    @torch.inference_mode()
     def drop(self, chunks: int) -> None:
         """Forget the latest chunks, as if they had not been made: their frames, and steers that came after them.
 
@@ -107,7 +108,9 @@ class Shot(Iterator[Frames]):
         for _ in range(chunks):
             self._decoder.restore(self._held.pop().decoder)
         self.chunks -= chunks
-        self._steers = {at: text for at, text in self._steers.items() if at <= self.chunks}
+        text, self._steers = self.text, {at: text for at, text in self._steers.items() if at <= self.chunks}
+        if text != self.text:
+            self._causal_rollout().steer(self._read_caption(self.text))
 
     @torch.inference_mode()
     def steer(self, text: str) -> None:

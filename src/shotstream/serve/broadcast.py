@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 
-from shotstream.serve.protocol import Flush, FrameKey, FramePacket, Message, State
+from shotstream.serve.protocol import Flush, FrameKey, FramePacket, Message, Retract, State
 
 LAG_FRAMES = 36
 """Frames that may wait for a slow viewer; older ones are dropped."""
@@ -22,7 +22,7 @@ class Viewer:
 
     def __init__(self, seen: FrameKey | None = None) -> None:
         self.seen, self.dropped = seen, 0
-        self._waiting: deque[str | bytes] = deque()
+        self._waiting: deque[str | FramePacket] = deque()
         self._frames, self._allowed, self._ended = 0, LAG_FRAMES, False
         self._news = asyncio.Event()
 
@@ -41,7 +41,7 @@ class Viewer:
         self.seen = None if self.seen and self.seen[:2] != frame.key[:2] else self.seen
         while self._frames >= self._allowed:
             self._drop_oldest()
-        self._waiting.append(frame.pack())
+        self._waiting.append(frame)
         self._frames += 1
         self._news.set()
 
@@ -51,10 +51,12 @@ class Viewer:
         for frame in frames:
             self.show(frame)
 
-    def flush(self) -> None:
-        """Drops the frames that wait."""
-        self._waiting = deque(item for item in self._waiting if isinstance(item, str))
-        self._frames = 0
+    def flush(self, after: FrameKey | None = None) -> None:
+        """Drop the frames that wait: all of them, or those that came after frame `after`."""
+        keys = [item.key for item in self._waiting if isinstance(item, FramePacket)]
+        kept = set(keys[: keys.index(after) + 1]) if after in keys else set()
+        self._waiting = deque(item for item in self._waiting if isinstance(item, str) or item.key in kept)
+        self._frames = len(kept)
 
     def end(self) -> None:
         """Nothing more comes; what waits is sent still."""
@@ -69,13 +71,14 @@ class Viewer:
             self._news.clear()
             await self._news.wait()
         item = self._waiting.popleft()
-        if isinstance(item, bytes):
-            self._frames -= 1
-            self._allowed = max(LAG_FRAMES, min(self._allowed, self._frames + LAG_FRAMES))
-        return item
+        if isinstance(item, str):
+            return item
+        self._frames -= 1
+        self._allowed = max(LAG_FRAMES, min(self._allowed, self._frames + LAG_FRAMES))
+        return item.packed
 
     def _drop_oldest(self) -> None:
-        self._waiting.remove(next(item for item in self._waiting if isinstance(item, bytes)))
+        self._waiting.remove(next(item for item in self._waiting if isinstance(item, FramePacket)))
         self._frames -= 1
         self.dropped += 1
 
@@ -120,8 +123,11 @@ class Channel:
             earlier = {frame.key for frame in missed}
             viewer.catch_up([*missed, *(frame for frame in recent if frame.key not in earlier)])
 
-    def push(self, item: Message | list[FramePacket]) -> None:
-        """Hands something to every viewer."""
+    def push(self, item: Message | list[FramePacket] | Retract) -> None:
+        """Hand something to every viewer."""
+        if isinstance(item, Retract):
+            self._recent = deque((frame for frame in self._recent if not item.covers(frame.key)), RECENT_FRAMES)
+            return
         if isinstance(item, State):
             self.state, self.working = item, item.work is not None or bool(item.queue)
         elif isinstance(item, list):
@@ -138,5 +144,5 @@ def _hand_over(viewer: Viewer, item: Message | list[FramePacket]) -> None:
             viewer.show(frame)
         return
     if isinstance(item, Flush):
-        viewer.flush()
+        viewer.flush(FrameKey.parse(item.after))
     viewer.send(item)

@@ -13,8 +13,8 @@ DEFAULT_PORT = 7860
 class Limits:
     """How much is allowed before a request is refused.
 
-    `sessions` stories are open at a time; others wait. `ahead_s` is how much video is made before it is shown: a
-    new instruction cannot change what is made already. Texts are measured in characters.
+    `sessions` stories are open at a time; others wait. `ahead_chunks` is how many chunks are made before they are
+    shown: with 1, the next one is made while one plays. Texts are measured in characters.
     """
 
     sessions: int = 4
@@ -30,7 +30,7 @@ class Limits:
     picture_bytes: int = 2**23
     import_bytes: int = 2**30
     disk_bytes: int = 20 * 2**30
-    ahead_s: float = 0.75
+    ahead_chunks: int = 1
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,8 +12,8 @@ from shotstream.serve.broadcast import RECENT_FRAMES, Channel, Viewer
 from shotstream.serve.errors import RequestError
 from shotstream.serve.frames import pack_chunk, pack_takes
 from shotstream.serve.limits import Limits
-from shotstream.serve.protocol import FrameKey, FramePacket, Hello, Message, Problem, Queued
-from shotstream.serve.session import AnyCommand, Chunk, check_caption
+from shotstream.serve.protocol import FrameKey, FramePacket, Hello, Message, Note, Problem, Queued, Retract
+from shotstream.serve.session import AnyCommand, Chunk, News, Publish, check_caption
 from shotstream.serve.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -75,8 +75,10 @@ class OpenStories:
             self.dropped += viewer.dropped
             self._changed()
 
-    async def apply(self, story: str, command: AnyCommand) -> None:
-        """Carries out a command and tells the viewers what has come of it; the story is opened where there is room.
+    async def apply(self, story: str, command: AnyCommand) -> list[Note]:
+        """Carry out a command, tell the viewers what has changed, and return what the sender should know.
+
+        The story is opened where there is room.
 
         Raises:
             InputError: the command cannot be carried out, or the server is full.
@@ -84,8 +86,9 @@ class OpenStories:
         if story not in self.channels and not await self._make_room():
             raise RequestError("busy", f"{self._limits.sessions} stories are open already; wait until one is left")
         async with self._opened(story):
-            await asyncio.wrap_future(self._worker.apply(story, command))
+            notes = await asyncio.wrap_future(self._worker.apply(story, command))
             await self._told()
+            return notes
 
     def draft(self, story: str, text: str) -> None:
         """Tells of a caption that is being written; nothing is opened for it, and nobody waits until it is read.
@@ -177,19 +180,19 @@ class OpenStories:
         """Waits until all that was published before has been handed to its viewers: what comes now is behind it."""
         await self._loop.run_in_executor(self._encoder, lambda: None)
 
-    def _publisher(self, story: str, channel: Channel) -> Callable[[Message | Chunk], None]:
+    def _publisher(self, story: str, channel: Channel) -> Publish:
         """What a session hands its news to: frames are encoded on a thread of their own, and nothing overtakes."""
 
-        def publish(item: Message | Chunk) -> None:
+        def publish(item: News) -> None:
             self._encoder.submit(deliver, item)
 
-        def deliver(item: Message | Chunk) -> None:
+        def deliver(item: News) -> None:
             news = pack_chunk(story, item) if isinstance(item, Chunk) else item
             self._loop.call_soon_threadsafe(self._arrived, story, channel, news)
 
         return publish
 
-    def _arrived(self, story: str, channel: Channel, news: Message | list[FramePacket]) -> None:
+    def _arrived(self, story: str, channel: Channel, news: Message | list[FramePacket] | Retract) -> None:
         channel.push(news)
         if isinstance(news, Problem):
             self._forget(story, channel)

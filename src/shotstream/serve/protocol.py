@@ -8,6 +8,7 @@ import logging
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
@@ -26,6 +27,8 @@ MOST = 2**31 - 1
 
 Text = Annotated[StrictStr, Field(min_length=1, max_length=100_000)]
 Count = Annotated[StrictInt, Field(ge=0, le=MOST)]
+Place = Annotated[StrictStr, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}$")]
+"""A frame as text, SHOT.TAKE.FRAME, each from 0."""
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 
 
@@ -40,6 +43,11 @@ class _Command(Message):
     """Comes back in the answer."""
 
 
+class _Direction(_Command):
+    shown: Place | None = None
+    """The last frame that the viewer has shown; None: by the server's own clock."""
+
+
 class NewShot(Message):
     """What a shot is to be; more chunks than the model learnt need `extend`."""
 
@@ -49,7 +57,7 @@ class NewShot(Message):
     seed: Seed | None = None
 
 
-class MakeShot(_Command, NewShot):
+class MakeShot(_Direction, NewShot):
     """Makes a shot at once, in place of what is being made and queued; with `queue` after all of that."""
 
     type: Literal["shot"]
@@ -64,15 +72,19 @@ class RetryShot(_Command):
     seed: Seed
 
 
-class SteerShot(_Command):
-    """Gives the shot that is being made another caption, from its next chunk on."""
+class SteerShot(_Direction):
+    """Gives the shot another caption from the first chunk on of which nothing has been shown.
+
+    Chunks that were made and not shown are made again. Where nothing of the shot is left to change, the caption becomes
+    the next shot.
+    """
 
     type: Literal["steer"]
     text: Text
 
 
-class CutShot(_Command):
-    """Ends the shot that is being made, and forgets what is queued."""
+class CutShot(_Direction):
+    """Ends the shot after the chunk that is shown, and forgets what is queued."""
 
     type: Literal["cut"]
 
@@ -161,6 +173,7 @@ class Hello(Message):
     width: int
     height: int
     fps: int
+    ahead_chunks: int
 
 
 class Queued(Message):
@@ -171,9 +184,17 @@ class Queued(Message):
 
 
 class Flush(Message):
-    """Drop every frame that has come and is not yet shown."""
+    """Drop the frames that wait to be shown: all of them, or those that came after frame `after`."""
 
     type: Literal["flush"] = "flush"
+    after: Place | None = None
+
+
+class Note(Message):
+    """Something to know about a command that was carried out: a code for programs, a line for people."""
+
+    code: Literal["next_shot"]
+    message: str
 
 
 class Done(Message):
@@ -181,6 +202,7 @@ class Done(Message):
 
     type: Literal["done"] = "done"
     id: int | None
+    notes: list[Note] = []
 
 
 class Problem(Message):
@@ -199,6 +221,36 @@ class FrameKey(NamedTuple):
     take: int
     frame: int
 
+    def __str__(self) -> str:
+        return f"{self.shot}.{self.take}.{self.frame}"
+
+    @classmethod
+    def parse(cls, text: str | None) -> "FrameKey | None":
+        """Return the key of SHOT.TAKE.FRAME, None of None.
+
+        Raises:
+            RequestError: it is no such text.
+        """
+        if text is None:
+            return None
+        parts = text.split(".")
+        if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
+            raise RequestError("invalid", "a frame is SHOT.TAKE.FRAME, three whole numbers, as in 0.0.12")
+        return cls(*map(int, parts))
+
+
+@dataclass(frozen=True)
+class Retract:
+    """Inside the server: a take that is being made has only `frames` frames; later ones are no part of it any more."""
+
+    shot: int
+    take: int
+    frames: int
+
+    def covers(self, key: FrameKey) -> bool:
+        """Whether a frame is no part of its take any more."""
+        return key[:2] == (self.shot, self.take) and key.frame >= self.frames
+
 
 @dataclass(frozen=True)
 class FramePacket:
@@ -209,14 +261,15 @@ class FramePacket:
     time_ms: int
     picture: bytes
 
-    def pack(self) -> bytes:
-        """Header and picture."""
+    @cached_property
+    def packed(self) -> bytes:
+        """Header and picture, as bytes that are made once for all viewers."""
         place = (self.key.shot, self.key.take, self.key.frame, self.time_ms)
         return _HEADER.pack(_MAGIC, PROTOCOL, JPEG, bytes.fromhex(self.story), *place) + self.picture
 
     @classmethod
     def unpack(cls, data: bytes) -> "FramePacket":
-        """The inverse of `pack`.
+        """The inverse of `packed`.
 
         Raises:
             RefusedError: it is no such packet.

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS, MAX_CHUNKS, VideoSize, frames_of_chunks
+from shotstream.core.spec import MAX_CHUNKS, VideoSize, frames_of_chunks
 from shotstream.core.video import Frame, Frames
+from shotstream.engine.causal_rollout import REVISABLE_CHUNKS
 from shotstream.engine.shot import Shot
 from shotstream.serve.errors import RequestError
 from shotstream.serve.limits import Limits
+from shotstream.serve.playback import PlaybackClock
 from shotstream.serve.protocol import (
     CutShot,
     Flush,
@@ -20,6 +22,8 @@ from shotstream.serve.protocol import (
     MakeShot,
     Message,
     NewShot,
+    Note,
+    Retract,
     RetryShot,
     Rewind,
     State,
@@ -40,7 +44,8 @@ class Chunk:
     frames: Frames
 
 
-Publish = Callable[[Message | Chunk], None]
+News = Message | Chunk | Retract
+Publish = Callable[[News], None]
 """Hands something to everybody who watches the story; called on the worker's thread, returns at once."""
 
 
@@ -83,7 +88,8 @@ class Session:
         self._shot: Shot | None = None
         self._steered, self._directed = 0, False
         self._work, self._queue = row.doing.work, list(row.doing.queue)
-        self._shown_until_s = 0.0
+        self._clock = PlaybackClock()
+        self._held = min(limits.ahead_chunks + 1, REVISABLE_CHUNKS)
         if self._work is not None and not self._stands_at(self._work):
             self._work = None
         self._tell()
@@ -93,7 +99,7 @@ class Session:
         """When the next chunk is wanted, on the monotonic clock; None while there is nothing to make."""
         if self._work is None and not self._queue:
             return None
-        return 0.0 if self._behind else self._shown_until_s - self._limits.ahead_s
+        return 0.0 if self._behind else self._clock.due_s(self._limits.ahead_chunks)
 
     @property
     def working(self) -> bool:
@@ -133,8 +139,8 @@ class Session:
         """Reads ahead what the next shot will remember, and a caption that is being written."""
         self.story.prepare(draft)
 
-    def apply(self, command: AnyCommand) -> None:
-        """Carries out a command between two chunks; a change of where the story stands is published.
+    def apply(self, command: AnyCommand) -> list[Note]:
+        """Carry out a command between two chunks, publish what it changes, and return what its sender should know.
 
         Raises:
             InputError: it cannot be done; nothing has changed.
@@ -145,15 +151,16 @@ class Session:
             case RetryShot():
                 self._retry(command)
             case SteerShot():
-                self._steer(command.text)
+                return self._steer(command.text, FrameKey.parse(command.shown))
             case CutShot():
-                self._leave(self._cut)
+                self._leave(lambda: self._cut(command.shown))
             case Rewind():
                 self._leave(lambda: self.story.rewind(command.shot))
             case Switch():
                 self._leave(lambda: self.story.switch(command.takes))
             case AddCast():
                 self._add_cast(command)
+        return []
 
     def finished_after(self, place: FrameKey) -> list[FinishedTake]:
         """The finished takes of the current branch from that frame's on; none where it is not on this branch."""
@@ -177,7 +184,7 @@ class Session:
         plan = plan_of(command)
         self._check_limits(plan)
         if not command.queue:
-            self._leave(self._cut, [plan])
+            self._leave(lambda: self._cut(command.shown), [plan])
             return
         check_queue(len(self._queue) + 1, self._limits)
         self._queue.append(plan)
@@ -205,34 +212,92 @@ class Session:
             raise RequestError("full", f"expected a cast of at most {self._limits.cast}; begin another story")
         self.story.add_cast(command.image, command.caption)
 
-    def _steer(self, text: str) -> None:
+    def _steer(self, text: str, shown: FrameKey | None) -> list[Note]:
         check_caption(text, self._limits)
         self._catch_up()
-        if self._shot is None or self._work is None:
-            raise RequestError("conflict", "expected a shot that is being made, got none; begin a shot")
+        shown = shown or self._clock.shown(time.monotonic())
+        if self._earlier_shot_plays(shown):
+            return self._steer_by_next_shot(text, shown)
+        if self._work is None and self._queue:
+            self._begin()
+        if self._work is None or self._shot is None or self._kept_chunks(shown) == self._work.plan.chunks:
+            return self._steer_by_next_shot(text, shown)
+        self._drop_unshown(shown)
         self._shot.steer(text)
-        kept = tuple(steer for steer in self._work.steers if steer.at < self._shot.chunks)
-        self._work = replace(self._work, steers=(*kept, Steer(self._shot.chunks, text)))
+        made = self._shot.chunks
+        kept = tuple(steer for steer in self._work.steers if steer.at < made)
+        self._work = replace(self._work, made=made, steers=(*kept, Steer(made, text)))
         self._steered = len(self._work.steers)
-        self._flush()
+        self._flush(self._clock.last)
+        return []
+
+    def _earlier_shot_plays(self, shown: FrameKey | None) -> bool:
+        """Whether frames of a shot before the one being made are still to be shown, or are on the screen."""
+        playing = [*filter(None, [self._clock.showing(shown)]), *self._clock.unshown(shown)]
+        return any(self._work is None or not self._is_work(chunk.first) for chunk in playing)
+
+    def _is_work(self, key: FrameKey) -> bool:
+        return self._work is not None and key[:2] == (len(self._work.branch), self._work.take)
+
+    def _kept_chunks(self, shown: FrameKey | None) -> int:
+        """How many chunks of the shot being made stay, where what has not been shown is dropped."""
+        assert self._shot is not None, "a shot is being made"
+        return self._shot.chunks - min(len(self._clock.unshown(shown)), self._shot.held)
+
+    def _drop_unshown(self, shown: FrameKey | None) -> None:
+        """Drop the chunks of the shot being made of which nothing has been shown."""
+        if self._shot is None or self._work is None:
+            return
+        dropped = self._shot.chunks - self._kept_chunks(shown)
+        self._shot.drop(dropped)
+        self._clock.drop(dropped)
+        self._publish(Retract(self._shot.index, self._work.take, frames_of_chunks(self._shot.chunks)))
+
+    def _steer_by_next_shot(self, text: str, shown: FrameKey | None) -> list[Note]:
+        """Make the caption the next shot, before those that wait; one that has begun and was not shown waits again."""
+        takes = self.story.history.records
+        if self._work is None and not takes:
+            raise RequestError("conflict", "There is no shot to steer yet. Make the first one.")
+        again = self._work is not None and self._earlier_shot_plays(shown)
+        like = takes[-1].spec if again or self._work is None else self._work.plan
+        plan = Plan(text, like.chunks, like.chunks > MAX_CHUNKS)
+        self._check_limits(plan)
+        if again:
+            self._queue.insert(0, self._forget_work())
+        self._queue.insert(0, plan)
+        self._flush(self._clock.last)
+        return [Note(code="next_shot", message="The shot was shown to its last part, so this becomes the next shot.")]
+
+    def _forget_work(self) -> Plan:
+        """Take back a shot that has begun and of which nothing was shown; return what it was to be."""
+        assert self._work is not None, "a shot is being made"
+        work, self._work = self._work, None
+        if self._shot is not None:
+            self._clock.drop(self._shot.chunks)
+            self._publish(Retract(self._shot.index, work.take, 0))
+            self._shot.forget()
+            self._shot = None
+        return work.plan
 
     def _leave(self, go: Callable[[], object], queue: list[Plan] | None = None) -> None:
-        """Leaves the shot in the making as it is, goes elsewhere, and has other shots to make."""
+        """Leave the shot being made as it is, go elsewhere, and have other shots to make."""
         self._catch_up()
         go()
         self._shot = self._work = None
         self._queue = queue or []
+        self._clock.clear()
         self._flush()
 
-    def _cut(self) -> None:
+    def _cut(self, shown: str | None) -> None:
+        """End the shot being made after the chunk that is shown."""
         if self._shot is not None:
+            self._drop_unshown(FrameKey.parse(shown) or self._clock.shown(time.monotonic()))
             self._shot.cut()
 
-    def _flush(self) -> None:
-        """A new instruction: nothing that was made before it is waited for."""
+    def _flush(self, after: FrameKey | None = None) -> None:
+        """Save where the story stands, and tell the viewers which frames they keep."""
         self._save()
-        self._shown_until_s = 0.0
-        self._publish(Flush())
+        self._publish(Flush(after=None if after is None else str(after)))
         self._tell()
 
     @property
@@ -253,7 +318,7 @@ class Session:
         plan, self._steered, self._directed = self._work.plan, 0, True
         try:
             self._shot = self.story.shot(
-                plan.text, plan.chunks, extend=plan.extend, seed=plan.seed, cast=self._work.cast
+                plan.text, plan.chunks, extend=plan.extend, seed=plan.seed, cast=self._work.cast, held=self._held
             )
         except InputError:
             self._work = None
@@ -272,9 +337,9 @@ class Session:
         assert work is not None, "a shot is being made"
         index = frames_of_chunks(shot.chunks) - len(frames)
         start = sum(self.story.history.lengths) + index
-        now = time.monotonic()
-        self._shown_until_s = max(now, self._shown_until_s) + (0 if self._behind else len(frames) / FPS)
-        self._publish(Chunk(FrameKey(shot.index, work.take, index), start, frames))
+        key = FrameKey(shot.index, work.take, index)
+        self._clock.add(key, len(frames), time.monotonic(), shown=self._behind)
+        self._publish(Chunk(key, start, frames))
         self._tell()
 
     def _stands_at(self, work: Work) -> bool:

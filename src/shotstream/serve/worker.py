@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from shotstream.api import Model
 from shotstream.serve.errors import RequestError, code_of, message_of
 from shotstream.serve.limits import Limits
-from shotstream.serve.protocol import FrameKey, MakeShot, Problem, SteerShot
+from shotstream.serve.protocol import FrameKey, MakeShot, Note, Problem, SteerShot
 from shotstream.serve.session import AnyCommand, FinishedTake, Publish, Session
 from shotstream.serve.store import Store
 
@@ -79,8 +79,11 @@ class Worker:
         """Opens a story; where it stands, and everything that happens in it from then on, is published."""
         return self._submit(lambda: self._open(story, publish))
 
-    def apply(self, story: str, command: AnyCommand) -> "Future[None]":
-        """Carries out a command in an open story; what comes of it is published before the result is there."""
+    def apply(self, story: str, command: AnyCommand) -> "Future[list[Note]]":
+        """Carry out a command in an open story; the result is what its sender should know (`Session.apply`).
+
+        What it changes is published before the result is there.
+        """
         if isinstance(command, MakeShot | SteerShot):
             self._drafts.pop(story, None)  # what was being written has been said
         return self._submit(lambda: self._session(story).apply(command))

@@ -15,7 +15,7 @@ from shotstream.serve.limits import Settings
 from shotstream.serve.llm import Director
 from shotstream.serve.model_match import ModelMatch
 from shotstream.serve.open_stories import OpenStories
-from shotstream.serve.protocol import DraftCaption, MakeShot, RetryShot
+from shotstream.serve.protocol import DraftCaption, MakeShot, Note, RetryShot
 from shotstream.serve.replays import Replays
 from shotstream.serve.session import AnyCommand
 from shotstream.serve.store import Store, StoryRow
@@ -52,8 +52,8 @@ class Server:
         self.origins.check(row.id)
         return row
 
-    async def carry_out(self, story: str, command: AnyCommand | DraftCaption) -> None:
-        """Carries out a command in a story; what makes more of it needs room on the disk.
+    async def carry_out(self, story: str, command: AnyCommand | DraftCaption) -> list[Note]:
+        """Carry out a command in a story and return what its sender should know; new shots need room on the disk.
 
         Raises:
             InputError: there is no such story, or it cannot be done.
@@ -63,8 +63,8 @@ class Server:
             await asyncio.to_thread(check_disk_space, self.store.data, self.settings.limits)
         if isinstance(command, DraftCaption):
             self.house.draft(story, command.text)
-        else:
-            await self.house.apply(story, command)
+            return []
+        return await self.house.apply(story, command)
 
 
 def server_of(connection: HTTPConnection) -> Server:

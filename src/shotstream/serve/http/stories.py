@@ -86,8 +86,7 @@ def tree(story: str, server: Here) -> TreeView:
 @router.post("/stories/{story}/commands")
 async def command(story: str, what: Command, server: Here) -> Done:
     """Makes a shot, steers or cuts it, or goes to another place of the story, as over the socket."""
-    await server.carry_out(story, what)
-    return Done(id=what.id)
+    return Done(id=what.id, notes=await server.carry_out(story, what))
 
 
 @router.delete("/stories/{story}", status_code=204)

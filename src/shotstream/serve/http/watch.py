@@ -8,7 +8,6 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from shotstream.core.spec import FPS
 from shotstream.serve.broadcast import Viewer
-from shotstream.serve.errors import RequestError
 from shotstream.serve.http.state import server_of
 from shotstream.serve.protocol import Done, FrameKey, Hello, Problem, problem_of, read_command
 
@@ -41,9 +40,16 @@ async def _send(socket: WebSocket, viewer: Viewer) -> None:
 async def _sit(socket: WebSocket, story: str, seen: str | None, viewer: Viewer) -> None:
     """Sits in front of the story, once there is room, for as long as the viewer stays."""
     try:
-        viewer.seen, server = read_place(seen), server_of(socket)
+        viewer.seen, server = FrameKey.parse(seen), server_of(socket)
         row = await asyncio.to_thread(server.find, story)
-        hello = Hello(story=row.id, global_caption=row.global_caption, width=row.width, height=row.height, fps=FPS)
+        hello = Hello(
+            story=row.id,
+            global_caption=row.global_caption,
+            width=row.width,
+            height=row.height,
+            fps=FPS,
+            ahead_chunks=server.settings.limits.ahead_chunks,
+        )
         async with server.house.watching(row.id, viewer, hello):
             await sleep_forever()
     except Exception as error:  # said to the viewer, who can do nothing here any more
@@ -63,22 +69,7 @@ async def _answer(socket: WebSocket, story: str, text: str | bytes) -> Done | Pr
     command = None
     try:
         command = read_command(text)
-        await server_of(socket).carry_out(story, command)
-        return Done(id=command.id)
+        notes = await server_of(socket).carry_out(story, command)
+        return Done(id=command.id, notes=notes)
     except Exception as error:  # answered, and the next command is another matter
         return problem_of(error, None if command is None else command.id)
-
-
-def read_place(text: str | None) -> FrameKey | None:
-    """A frame's place from "shot.take.frame".
-
-    Raises:
-        RefusedError: it is none.
-    """
-    if text is None:
-        return None
-    parts = text.split(".")
-    if len(parts) != 3 or not all(part.isascii() and part.isdecimal() and len(part) < 10 for part in parts):
-        raise RequestError("invalid", "seen: expected shot.take.frame, three whole numbers; leave it out for none")
-    shot, take, index = map(int, parts)
-    return FrameKey(shot, take, index)
