@@ -106,7 +106,7 @@ def test_a_steer_after_the_end_of_a_shot_is_the_next_shot(desk: Any) -> None:
     desk.say("The fox dances.", "Control+Enter", chunks=1)
     expect(desk.shots).to_have_count(2)
     expect(desk.shots.last).to_contain_text("The fox dances.")
-    expect(desk.status).to_have_text("No shot was being made any more, so this is the next shot.")
+    expect(desk.status).to_have_text("The shot was shown to its last part, so this becomes the next shot.")
     expect(desk.prompt).to_have_value("")
 
 

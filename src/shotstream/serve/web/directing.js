@@ -1,6 +1,7 @@
 /** What a person does to the story: each one a command, and where it was refused, the reason. */
 
 import { MAX_CHUNKS } from "./lengths.js";
+import { placeOf } from "./packet.js";
 import { branchThrough } from "./takes.js";
 
 const SEEDS = 2 ** 31;
@@ -28,22 +29,19 @@ export function makeDirecting(store, send, told) {
     told.asked();
     return command(what);
   };
-  /** Steers the shot in the making; where it has ended, makes the text the next shot. */
-  const steer = async (text, { chunks, seed }) => {
+  /** Steers the shot that is shown; at its end the server makes the text the next shot, and says so. */
+  const steer = async (text) => {
+    const { shown } = store.get();
     store.set({ replay: null });
     told.asked();
     try {
-      await send({ type: "steer", text });
+      const { notes } = await send({ type: "steer", text, ...(shown && { shown: placeOf(shown) }) });
+      for (const { message } of notes) told.say(message);
       return true;
     } catch (error) {
-      if (error.code !== "conflict") {
-        told.fail(error);
-        return false;
-      }
+      told.fail(error);
+      return false;
     }
-    if (!(await instruct(shotOf(text, chunks, seed)))) return false;
-    told.say("No shot was being made any more, so this is the next shot.");
-    return true;
   };
 
   return {
@@ -51,7 +49,7 @@ export function makeDirecting(store, send, told) {
     next: (text, { chunks, seed }) => instruct(shotOf(text, chunks, seed)),
     /** Makes a shot after all others. @param {string} text @param {{chunks: number, seed: number|null}} how */
     queue: (text, { chunks, seed }) => command({ ...shotOf(text, chunks, seed), queue: true }),
-    /** Gives the shot in the making another caption. @param {string} text @param {{chunks: number, seed: number|null}} how */
+    /** Gives the shot that is shown another caption. @param {string} text */
     steer,
     /** A caption that is being written, to be read ahead; where it is not, nothing is lost. @param {string} text */
     draft: (text) => store.get().story && send({ type: "draft", text }).catch(() => {}),

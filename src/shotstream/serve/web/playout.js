@@ -3,6 +3,8 @@
  * pace. Pure: time is handed in, nothing is drawn.
  */
 
+import { placeOf } from "./packet.js";
+
 /** Video that waits before playback begins or goes on after it ran dry. */
 export const START_S = 0.4;
 /** A screen that was late by more than this goes on from now; by less, it catches up frame by frame. */
@@ -45,10 +47,13 @@ export class Playout {
     this._more = more;
   }
 
-  /** Nothing that waits is wanted any more; the next frame shows as soon as it comes. */
-  flush() {
-    this._waiting = [];
-    this._dueMs = null;
+  /**
+   * Drops what waits, or what came after a frame; the next frame that comes shows as soon as its time has come.
+   * @param {string|null} after the last frame to keep, as SHOT.TAKE.FRAME
+   */
+  flush(after = null) {
+    this._waiting = this._waiting.slice(0, 1 + this._waiting.findIndex((frame) => placeOf(frame) === after));
+    if (!this._waiting.length) this._dueMs = null;
     this._needed = 1;
   }
 

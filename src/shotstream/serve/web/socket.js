@@ -35,7 +35,7 @@ export class Connection {
   /**
    * Sends a command.
    * @param {object} command
-   * @returns {Promise<void>} once it is carried out
+   * @returns {Promise<{notes: {code: string, message: string}[]}>} once it is carried out, and what to know about it
    * @throws {ServerError}
    */
   send(command) {
@@ -71,7 +71,7 @@ export class Connection {
   _hear(message) {
     if (this._left) return;
     if (message.type === "hello") this._tries = 0;
-    if (message.type === "done") return this._settle(message.id)?.resolve();
+    if (message.type === "done") return this._settle(message.id)?.resolve(message);
     if (message.type === "error") {
       const error = new ServerError(message.code, message.message);
       if (message.id !== null) return this._settle(message.id)?.reject(error);

@@ -67,8 +67,8 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
       if (standsElsewhere(before, state)) await refresh();
       if (store.get().story === story && store.get().state === state) showEnd();
     },
-    flush() {
-      player?.playout.flush();
+    flush({ after }) {
+      player?.playout.flush(after);
       meter.flushed();
     },
     error: (problem) => says.fail(problem),
