@@ -14,6 +14,7 @@ from shotstream.runtime.compile import stop_compiling
 from shotstream.runtime.options import RunOptions, apply_options
 from shotstream.weights.build import ModelComponents
 from shotstream.weights.hub import open_components
+from shotstream.weights.wan_layouts import ReadOptions
 
 
 class Model:
@@ -87,8 +88,12 @@ def open_model(
     fp8_attention: bool = False,
     steps: int | None = None,
     decoder: str | Path | None = None,
+    lora: str | Path | None = None,
+    lora_alpha: float | None = None,
+    role: str | None = None,
+    checkpoint_key: str | None = None,
 ) -> Model:
-    """A model by name, directory or hub id (`weights.hub`).
+    """Open a model by name, directory or hub id (`weights.hub`). What had to be assumed is logged as a warning.
 
     Args:
         source: "storyworld" (embedded), a directory of weights, or a hub id.
@@ -103,6 +108,11 @@ def open_model(
         steps: fewer steps a chunk than the model was made for, which is lossy; None: its own.
         decoder: the file or the hub id of a tiny VAE that decodes in the place of Wan's: faster, and lossy
             (`model.tiny_vae`); None: the model's own.
+        lora: a LoRA to merge into published weights, its file or directory.
+        lora_alpha: its alpha, which outweighs what its files say.
+        role: student, teacher or base: how published weights are sampled; None: assumed (`weights.role`).
+        checkpoint_key: container of published weights in a torch checkpoint, such as `generator_ema`; None: the first
+            known one.
 
     Raises:
         InputError: there is no such model or device, the weights cannot be used, or something
@@ -110,5 +120,8 @@ def open_model(
     """
     where = pick_device(device)
     texts = where if text_device is None else pick_device(text_device)
-    parts = open_components(source, where, pick_dtype(where, dtype), text_device=texts, decoder=decoder)
+    options = ReadOptions(None if lora is None else Path(lora), lora_alpha, role, checkpoint_key)
+    parts = open_components(
+        source, where, pick_dtype(where, dtype), options=options, text_device=texts, decoder=decoder
+    )
     return Model(parts, RunOptions(compiled, graphs, fp8, fp8_attention, steps))

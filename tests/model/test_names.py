@@ -106,5 +106,5 @@ def test_statistics_that_are_no_numbers_are_refused() -> None:
 
 def test_the_number_of_heads_is_asked_for_where_it_cannot_be_guessed() -> None:
     shapes = manifest("transformer") | {"patch_embedding.weight": [1000, 16, 1, 2, 2]}
-    with pytest.raises(InputError, match=r"expected a config\.json that says num_heads"):
+    with pytest.raises(InputError, match=r"expected a config\.json with num_heads"):
         infer.transformer_config(on_meta(shapes), {}, "x")

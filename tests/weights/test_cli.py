@@ -85,7 +85,7 @@ def test_other_files_are_told(tmp_path: Path) -> None:
     save_file({"blocks.0.self_attn.q.weight": torch.zeros(2, 2)}, tmp_path / "c.safetensors")
     unknown, adapter, fragment = inspect(tmp_path).files
     assert (unknown.what, unknown.problem) == ("unknown", "tensors of no known kind (first: layer.weight)")
-    assert (adapter.what, adapter.problem) == ("LoRA adapter (PEFT)", "")
+    assert (adapter.what, adapter.problem) == ("LoRA adapter", "")
     assert "expected a tensor 'patch_embedding.weight'" in fragment.problem
     assert "no VAE" in inspect(tmp_path).problem
 

@@ -21,7 +21,8 @@ from shotstream.weights import hub as zoo
 from shotstream.weights.build import ModelComponents, random_components
 from shotstream.weights.directory import WEIGHT_FILES, write_directory
 from shotstream.weights.hub import available, open_components
-from shotstream.weights.wan_layouts import BASE_SAMPLER, SIZE
+from shotstream.weights.role import SAMPLERS
+from shotstream.weights.wan_layouts import SIZE, ReadOptions
 
 Same = Callable[[ModelComponents, ModelComponents], bool]
 CAPTION = ["A fox."]
@@ -48,7 +49,7 @@ def refusal(source: Any, match: str, **options: Any) -> None:
 
 def test_the_original_layout_opens(tiny: Any, same: Same, tmp_path: Path) -> None:
     parts = open_components(tiny.write_original(tmp_path / "wan"))
-    expected = dataclasses.replace(tiny.parts.config, name="wan", video=SIZE, sampler=BASE_SAMPLER)
+    expected = dataclasses.replace(tiny.parts.config, name="wan", video=SIZE, sampler=SAMPLERS["base"])
     assert parts.config == expected
     assert same(parts, tiny.parts)
     assert torch.equal(parts.text_encoder.encode(CAPTION), tiny.parts.text_encoder.encode(CAPTION))
@@ -122,7 +123,7 @@ def test_an_adapter_is_merged_where_it_lies_or_is_named(tiny: Any, tmp_path: Pat
     save_file(ones, tmp_path / "lora" / "adapter_model.safetensors")
     (tmp_path / "lora" / "adapter_config.json").write_text(json.dumps({"lora_alpha": 2}))
     plain = open_components(directory)
-    named = open_components(directory, adapter=tmp_path / "lora")
+    named = open_components(directory, options=ReadOptions(tmp_path / "lora"))
     for file in (tmp_path / "lora").iterdir():
         shutil.copy(file, directory)
     lying = open_components(directory)
@@ -248,7 +249,7 @@ def test_a_checkpoint_of_another_shape_is_refused(tiny: Any, tmp_path: Path) -> 
 
 def test_an_adapter_over_our_directory_is_refused(tiny: Any, tmp_path: Path) -> None:
     write_directory(tiny.parts, tmp_path / "ours")
-    refusal(tmp_path / "ours", "merged into published files only", adapter=tmp_path)
+    refusal(tmp_path / "ours", "expected published files for a LoRA", options=ReadOptions(tmp_path))
 
 
 def test_fingerprints_tell_models_apart_and_stay(tiny: Any, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from shotstream.story.relevance import make_selector
 from shotstream.train.presets import STORYWORLD, TINY
 from shotstream.weights.build import ModelComponents, random_components
 from shotstream.weights.hub import open_components
-from shotstream.weights.wan_layouts import WAN_1_3B
+from shotstream.weights.wan_layouts import WAN_1_3B, ReadOptions
 from shotstream.world.captions import story_captions
 from shotstream.world.stories import sample_story
 
@@ -142,6 +142,7 @@ def open_subject(
     random_weights: bool = False,
     text_device: torch.device | None = None,
     decoder: str | None = None,
+    options: ReadOptions = ReadOptions(),  # noqa: B008 (frozen)
 ) -> tuple[ModelComponents, float]:
     """Return a model to measure and its load time in seconds; `random_weights` makes only its shape.
 
@@ -152,7 +153,7 @@ def open_subject(
     if random_weights:
         parts = random_components(_shape(source, decoder), device=device, dtype=dtype, text_device=text_device)
     else:
-        parts = open_components(source, device, dtype, text_device=text_device, decoder=decoder)
+        parts = open_components(source, device, dtype, options=options, text_device=text_device, decoder=decoder)
     synchronise(device)
     return parts, time.perf_counter() - started_s
 

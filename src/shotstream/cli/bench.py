@@ -124,6 +124,7 @@ def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
     from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_norm_error
     from shotstream.model.device import pick_device, pick_dtype
     from shotstream.runtime.options import RunOptions, apply_options
+    from shotstream.weights.wan_layouts import ReadOptions
 
     device = pick_device(model.device)
     parts, load_s = open_subject(
@@ -133,6 +134,7 @@ def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
         random_weights=options.random_weights,
         text_device=pick_device(model.text_device or model.device),
         decoder=model.decoder,
+        options=ReadOptions(role=model.role, checkpoint_key=model.checkpoint_key),
     )
     asked = RunOptions(model.compile, model.graphs, model.fp8, model.fp8_attention, model.steps, options.attention)
     exact = first_velocity(parts) if model.fp8 or model.fp8_attention else None

@@ -23,6 +23,19 @@ Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N 
 Threads = Annotated[
     int | None, typer.Option(metavar="N", show_default="torch's choice", help="Processor threads to use.")
 ]
+RoleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--role",
+        metavar="R",
+        show_default="assumed, with a note",
+        help="How published weights are sampled: student, teacher or base.",
+    ),
+]
+CheckpointKey = Annotated[
+    str | None,
+    typer.Option(metavar="K", show_default="generator", help="Container of the weights, such as generator_ema."),
+]
 ModelName = Annotated[str, typer.Option("--model", metavar="M", help="A name, a directory or a hub id.")]
 
 
@@ -72,6 +85,8 @@ class ModelOptions:
             help="Decode with a tiny VAE for Wan2.1's latents, a file or a hub id: faster, but lossy.",
         ),
     ] = None
+    role: RoleOption = None
+    checkpoint_key: CheckpointKey = None
 
     def open(self) -> "Model":
         """Open the model that the options name.
@@ -89,6 +104,8 @@ class ModelOptions:
             fp8_attention=self.fp8_attention,
             steps=self.steps,
             decoder=self.decoder,
+            role=self.role,
+            checkpoint_key=self.checkpoint_key,
         )
 
 

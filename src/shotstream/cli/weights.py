@@ -1,13 +1,14 @@
-"""`shotstream weights`: say what files of weights are, and turn them into a directory of ours."""
+"""`shotstream weights`: report what files of weights hold, and convert them to a directory of ours."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from shotstream.cli.options import JsonFile, examples
+from shotstream.cli.options import CheckpointKey, JsonFile, RoleOption, examples
 from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.errors import InputError
+from shotstream.core.log import show_warnings
 
 UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
 
@@ -18,20 +19,24 @@ app = typer.Typer(name="weights", help="Inspect or convert files of weights.", n
 def run_inspect(
     path: Annotated[Path, typer.Argument(help="A file of weights, or a directory.")], json_file: JsonFile = None
 ) -> int:
-    """Show what files of weights are and what is missing; exit with 1 if something is."""
+    """Show network, precision and value range of weights; exit with 1 if something is missing or not finite."""
     from shotstream.core.config import to_dict
     from shotstream.weights.inspect import inspect
 
     check_outputs(json_file)
+    show_warnings()
     report = inspect(path)
     console = make_console(json_file, wrap=False)
     for file in report.files:
         name = file.path.relative_to(path) if path.is_dir() else file.path
         console.print(f"{name}: {file.what}")
+        span = f"{file.span[0]:.4g} to {file.span[1]:.4g}, " if file.span else ""
         console.print(
-            f"  {file.tensors} tensors, {_count(file.parameters)} parameters, {', '.join(file.dtypes)}, "
+            f"  {file.tensors} tensors, {_count(file.parameters)} parameters, {', '.join(file.dtypes)}, {span}"
             f"{_count(file.size_bytes)}B; {file.problem or 'complete'}"
         )
+        for note in file.notes:
+            console.print(f"  {note}")
     if path.is_dir():
         console.print(report.problem or f"{path}: opens as a model")
     files = [{**to_dict(file), "path": str(file.path)} for file in report.files]
@@ -41,35 +46,38 @@ def run_inspect(
 
 @app.command("convert", epilog=examples("shotstream weights convert student.pt -o shotstream-1.3b --dtype bf16"))
 def run_convert(
-    source: Annotated[str, typer.Argument(help="A directory, a ShotStream checkpoint, a hub id or an embedded model.")],
+    source: Annotated[str, typer.Argument(help="A directory, a transformer's file, a hub id or an embedded model.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Directory to write.")],
     dtype: Annotated[
         Literal["bf16", "fp16", "fp32"] | None, typer.Option(show_default="as they are", help="Precision to store.")
     ] = None,
-    lora: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="PEFT adapter to merge into the transformer.")
-    ] = None,
+    lora: Annotated[Path | None, typer.Option(metavar="PATH", help="LoRA to merge into the transformer.")] = None,
     lora_alpha: Annotated[
-        float | None, typer.Option(metavar="A", help="Its alpha, if adapter_config.json is missing.")
+        float | None, typer.Option(metavar="A", show_default="as its files say", help="Alpha of the LoRA.")
     ] = None,
+    role: RoleOption = None,
+    checkpoint_key: CheckpointKey = None,
 ) -> None:
     """Turn any readable model into one directory of safetensors."""
     import torch
 
     from shotstream.weights.directory import check_target_directory, write_directory
     from shotstream.weights.hub import open_components
+    from shotstream.weights.wan_layouts import ReadOptions
 
+    show_warnings()
     dtypes = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
     check_target_directory(output)
     if lora_alpha is not None and lora is None:
-        raise InputError("--lora-alpha says how strong an adapter is; expected --lora with it")
-    parts = open_components(source, adapter=lora, alpha=lora_alpha)
-    write_directory(parts, output, dtypes[dtype] if dtype else None)
-    make_console(wrap=False).print(f"{parts.source} -> {output}")
+        raise InputError("--lora-alpha is the strength of a LoRA; expected --lora with it")
+    options = ReadOptions(lora, lora_alpha, role, checkpoint_key)
+    components = open_components(source, options=options)
+    write_directory(components, output, dtypes[dtype] if dtype else None)
+    make_console(wrap=False).print(f"{components.source} -> {output}")
 
 
 def _count(number: int) -> str:
-    """Return a number with three or four digits that matter: 1.419 B, 126.9 M."""
+    """Write a number with four digits and a unit: 1.419 B, 126.9 M."""
     for size, unit in UNITS:
         if number >= size:
             return f"{number / size:.4g} {unit}"

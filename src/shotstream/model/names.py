@@ -1,14 +1,16 @@
-"""The names tensors have: Wan's original ones, which are ours, and those of the diffusers and transformers layouts."""
+"""Rename tensors between Wan's original names (which are ours), diffusers, transformers and llama.cpp."""
 
 import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, TypeVar
 
 T = TypeVar("T")
-Part = Literal["transformer", "codec", "text_encoder", "lora", "tiny_decoder"]
+Component = Literal["transformer", "codec", "text_encoder", "lora", "tiny_decoder"]
 
 WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
 """What FSDP, activation checkpointing, compilation and DDP put into names, anywhere."""
+PREFIXES = ("model.", "diffusion_model.", "transformer.", "generator.")
+"""What trainers and ComfyUI put in front of every name, one or several times."""
 
 _ATTENTION = (
     ("q", "to_q"),
@@ -48,15 +50,15 @@ VAE_NAMES = (
     *((f"{side}.head.2", f"{side}.conv_out") for side in ("encoder", "decoder")),
     *((f"{side}.middle.1", f"{side}.mid_block.attentions.0") for side in ("encoder", "decoder")),
     *(
-        (f"{side}.middle.{place}.{ours}", f"{side}.mid_block.resnets.{index}.{theirs}")
+        (f"{side}.middle.{slot}.{ours}", f"{side}.mid_block.resnets.{index}.{theirs}")
         for side in ("encoder", "decoder")
-        for index, place in enumerate((0, 2))
+        for index, slot in enumerate((0, 2))
         for ours, theirs in _RESIDUAL
     ),
     *((f"encoder.downsamples.#.{ours}", f"encoder.down_blocks.#.{theirs}") for ours, theirs in _LAYER),
     *((f"decoder.upsamples.#.{ours}", f"decoder.layers.#.{theirs}") for ours, theirs in _LAYER),
 )
-"""Wan's VAE and diffusers' AutoencoderKLWan, whose decoder blocks are counted through first (`_count_decoder`)."""
+"""Wan's VAE and diffusers' AutoencoderKLWan after `_count_decoder`."""
 
 TEXT_NAMES = (
     ("token_embedding", "encoder.embed_tokens"),
@@ -71,54 +73,79 @@ TEXT_NAMES = (
 )
 """Wan's T5 encoder and transformers' UMT5EncoderModel."""
 
-_SHARED = {"shared.weight": "encoder.embed_tokens.weight"}
-"""The embedding that UMT5 shares has two names in a file, or either."""
+_LLAMA_CPP_NAMES = (
+    ("token_embedding", "token_embd"),
+    ("norm", "enc.output_norm"),
+    ("blocks.#.norm1", "enc.blk.#.attn_norm"),
+    ("blocks.#.norm2", "enc.blk.#.ffn_norm"),
+    ("blocks.#.pos_embedding.embedding", "enc.blk.#.attn_rel_b"),
+    *((f"blocks.#.attn.{name}", f"enc.blk.#.attn_{name}") for name in "qkvo"),
+    ("blocks.#.ffn.gate.0", "enc.blk.#.ffn_gate"),
+    ("blocks.#.ffn.fc1", "enc.blk.#.ffn_up"),
+    ("blocks.#.ffn.fc2", "enc.blk.#.ffn_down"),
+)
+"""Wan's T5 encoder and llama.cpp's, as GGUF files have it."""
 
-_SIGNATURES: tuple[tuple[str, Part, str], ...] = (
-    (r"\.lora_[AB]\.", "lora", "LoRA adapter (PEFT)"),
+_SHARED = {"shared.weight": "encoder.embed_tokens.weight"}
+"""Files of UMT5 hold its token embedding under either name, or both."""
+
+_SIGNATURES: tuple[tuple[str, Component, str], ...] = (
+    (r"[._]lora_(?:[AB]|up|down)\b|\.lora\.(?:up|down)\.", "lora", "LoRA adapter"),
     (r"^blocks\.\d+\.self_attn\.", "transformer", "Wan transformer (original names)"),
     (r"^blocks\.\d+\.attn1\.", "transformer", "Wan transformer (diffusers names)"),
     (r"^(encoder\.downsamples|decoder\.upsamples)\.", "codec", "Wan VAE (original names)"),
     (r"^(encoder\.down_blocks|decoder\.up_blocks)\.", "codec", "Wan VAE (diffusers names)"),
     (r"^blocks\.\d+\.pos_embedding\.", "text_encoder", "UMT5 encoder (original names)"),
     (r"^encoder\.block\.\d+\.layer\.", "text_encoder", "UMT5 encoder (transformers names)"),
+    (r"^enc\.blk\.\d+\.attn_rel_b\.", "text_encoder", "UMT5 encoder (llama.cpp names)"),
     (r"^decoder\.\d+\.conv\.\d+\.", "tiny_decoder", "tiny VAE for Wan's latents"),
 )
 
 
-def identify(names: Iterable[str]) -> tuple[Part, str] | None:
-    """Which part of a model tensors of these names are, and in which format; None where they are of no known kind."""
+def identify(names: Iterable[str]) -> tuple[Component, str] | None:
+    """Tell which component of a model tensors of these names are, and in which format; None for unknown names."""
     listed = list(names)
-    for pattern, part, layout in _SIGNATURES:
+    for pattern, component, layout in _SIGNATURES:
         if any(re.search(pattern, name) for name in listed):
-            return part, layout
+            return component, layout
     return None
 
 
 def unwrap(name: str) -> str:
-    """A name without what wrappers and the leading `model.` put into it."""
+    """Remove from a name what wrappers and prefixes put into it."""
     for wrapper in WRAPPERS:
         name = re.sub(rf"(^|\.){re.escape(wrapper)}", r"\1", name)
-    return name.removeprefix("model.")
+    while prefix := next((prefix for prefix in PREFIXES if name.startswith(prefix)), None):
+        name = name.removeprefix(prefix)
+    return name
 
 
-def to_original(part: Part, state: Mapping[str, T]) -> dict[str, T]:
-    """Tensors under Wan's names, from any of the known layouts. A name that no table knows stays, for the report."""
-    if part == "transformer":
+def to_original(component: Component, state: Mapping[str, T]) -> dict[str, T]:
+    """Rename tensors of any known layout to Wan's names. A name in no table stays, so that a report can name it."""
+    if component == "transformer":
         return _rename(TRANSFORMER_NAMES, state)
-    if part == "codec":
+    if component == "codec":
         return _rename(VAE_NAMES, _count_decoder(state))
     return text_to_original({_SHARED.get(name, name): value for name, value in state.items()})
 
 
+def transformer_to_diffusers(state: Mapping[str, T]) -> dict[str, T]:
+    """Rename tensors of the transformer from Wan's names to diffusers'."""
+    return _rename(_swapped(TRANSFORMER_NAMES), state)
+
+
 def text_to_original(state: Mapping[str, T]) -> dict[str, T]:
-    """Tensors of the text encoder under Wan's names, from transformers' names."""
-    return _rename(TEXT_NAMES, state)
+    """Rename tensors of the text encoder from transformers' or llama.cpp's names to Wan's."""
+    return _rename((*TEXT_NAMES, *_LLAMA_CPP_NAMES), state)
 
 
 def text_to_transformers(state: Mapping[str, T]) -> dict[str, T]:
-    """The inverse of `text_to_original`."""
-    return _rename(tuple((theirs, ours) for ours, theirs in TEXT_NAMES), state)
+    """Rename tensors of the text encoder from Wan's names to transformers'."""
+    return _rename(_swapped(TEXT_NAMES), state)
+
+
+def _swapped(table: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((theirs, ours) for ours, theirs in table)
 
 
 def _rename(table: Iterable[tuple[str, str]], state: Mapping[str, T]) -> dict[str, T]:
@@ -127,19 +154,19 @@ def _rename(table: Iterable[tuple[str, str]], state: Mapping[str, T]) -> dict[st
 
 
 def _renamed(known: Mapping[str, str], name: str) -> str:
-    """`name` with the longest module that the table knows replaced, as it stands or with its first number as `#`."""
+    """Replace the longest module name that the table knows, as it stands or with its first number as `#`."""
     number = re.search(r"\.(\d+)", name)
-    parts = name.split(".")
-    for end in range(len(parts), 0, -1):
-        module = ".".join(parts[:end])
+    words = name.split(".")
+    for end in range(len(words), 0, -1):
+        module = ".".join(words[:end])
         for pattern in (module, re.sub(r"\.\d+", ".#", module, count=1)):
             if pattern in known:
-                return ".".join([known[pattern].replace("#", number[1] if number else ""), *parts[end:]])
+                return ".".join([known[pattern].replace("#", number[1] if number else ""), *words[end:]])
     return name
 
 
 def _count_decoder(state: Mapping[str, T]) -> dict[str, T]:
-    """Diffusers nests the decoder's layers in blocks of residuals and one upsampler; Wan counts them through."""
+    """Number the decoder's layers from first to last, as Wan does; diffusers nests them in blocks."""
     pattern = re.compile(r"decoder\.up_blocks\.(\d+)\.(resnets|upsamplers)\.(\d+)\.")
     matches = {name: pattern.match(name) for name in state}
     residuals = 1 + max((int(m[3]) for m in matches.values() if m and m[2] == "resnets"), default=-1)
@@ -148,7 +175,7 @@ def _count_decoder(state: Mapping[str, T]) -> dict[str, T]:
         match = matches[name]
         if match is None:
             return name
-        place = int(match[3]) if match[2] == "resnets" else residuals
-        return f"decoder.layers.{int(match[1]) * (residuals + 1) + place}.{name[match.end() :]}"
+        index = int(match[3]) if match[2] == "resnets" else residuals
+        return f"decoder.layers.{int(match[1]) * (residuals + 1) + index}.{name[match.end() :]}"
 
     return {count(name): value for name, value in state.items()}

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from shotstream.core.config import from_dict
 from shotstream.core.errors import InputError
 from shotstream.model.config import TextEncoderConfig, TransformerConfig
-from shotstream.model.names import Part
+from shotstream.model.names import Component
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.model.wan_vae import WanVAE, wan_vae_config
-from shotstream.weights.load import load_into, read_part
+from shotstream.weights.load import load_into, read_component
 from shotstream.weights.tensors import read_json, read_tensors
 
 N = TypeVar("N", bound=nn.Module)
@@ -136,13 +136,14 @@ class Golden:
     def _config(self, folder: str) -> dict[str, Any]:
         return read_json(self.directory / folder / "config.json")
 
-    def _network(self, weights: str, part: Part, kind: type[N], config: Any) -> N:
+    def _network(self, weights: str, component: Component, kind: type[N], config: Any) -> N:
         network = self._networks.get(weights)
         if network is None:
             with torch.inference_mode(mode=False):  # the losses want gradients of them
                 with torch.device("meta"):
                     network = kind(config)
-                load_into(network, read_part(self.directory / weights, part), weights, self.device, self.dtype)
+                tensors = read_component(self.directory / weights, component).tensors
+                load_into(network, tensors, weights, self.device, self.dtype)
             self._networks[weights] = network.eval()
         assert isinstance(network, kind)
         return network

@@ -1,4 +1,4 @@
-"""The networks of one model, built from their tensors or at random."""
+"""Build the networks of a model from tensors or at random, and fingerprint it."""
 
 import hashlib
 import json
@@ -28,7 +28,10 @@ SAMPLES, SAMPLE_BYTES = 16, 4096
 
 @dataclass(frozen=True)
 class ModelStates:
-    """The tensors of a model, read but not yet in networks. `files` are those they came from, in a fixed order."""
+    """Tensors of a model, read but not yet in networks.
+
+    `files` are those they came from, in a fixed order; `notes` are sentences for the user on what was assumed.
+    """
 
     config: ModelConfig
     transformer: dict[str, Tensor]
@@ -37,16 +40,19 @@ class ModelStates:
     tokenizer: Tokenizer
     files: tuple[Path, ...]
     source: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ModelComponents:
     """A model ready to run.
 
-    `source` says where it came from, in words for people; `fingerprint` changes whenever the model does, and is what a
-    story remembers of the model that made it. `lossy` names, for people, what makes its results others than those of
-    the full model; `trained` is whether its weights are anything but random. `graphs` lends stories recorded
-    forwards; None: nothing is recorded.
+    Attributes:
+        source: where it came from, in words for people.
+        fingerprint: changes whenever the model does; stories keep that of the model that made them.
+        lossy: for people, why its results differ from those of the full model; empty where they do not.
+        trained: whether its weights are not random.
+        graphs: lends stories recorded forwards; None: nothing is recorded.
     """
 
     config: ModelConfig
@@ -67,27 +73,33 @@ def build(
     *,
     text_device: torch.device | str | None = None,
 ) -> ModelComponents:
-    """Networks with these tensors, on `device`, in `dtype` (None: each tensor as it is), in evaluation mode.
+    """Build networks with these tensors on `device`, in `dtype` (None: each tensor as it is), in evaluation mode.
 
     The text encoder goes straight to `text_device`; None: to `device` like the rest.
 
     Raises:
-        InputError: the parts do not belong together, or tensors do not fit the configuration.
+        InputError: sizes of the components do not agree, or tensors do not fit the configuration or are not finite.
     """
     check_fit(states.config, states.source)
     with torch.device("meta"):
         transformer, codec, text_encoder = networks(states.config, states.tokenizer)
-    for network, state, part, where in (
+    for network, state, component, where in (
         (transformer, states.transformer, "transformer", device),
         (codec, states.codec, "codec", device),
         (text_encoder, states.text_encoder, "text encoder", text_device or device),
     ):
-        load_into(network, state, f"{states.source} ({part})", where, dtype)
+        load_into(network, state, f"{states.source} ({component})", where, dtype)
         network.eval()
     optimise_layout(codec, torch.device(device))
-    mark = fingerprint(states.config, states.files)
-    lossy = _lossy(states.config)
-    return ModelComponents(states.config, transformer, cast(Codec, codec), text_encoder, states.source, mark, lossy)
+    return ModelComponents(
+        states.config,
+        transformer,
+        cast(Codec, codec),
+        text_encoder,
+        states.source,
+        fingerprint(states.config, states.files),
+        _lossy(states.config),
+    )
 
 
 def random_components(
@@ -99,13 +111,13 @@ def random_components(
     *,
     text_device: torch.device | str | None = None,
 ) -> ModelComponents:
-    """A model of that shape with the weights its networks are born with, for benches and tests.
+    """Build a model of that shape with random initial weights, for benches and tests.
 
-    Captions are read byte by byte where no tokenizer is given, on `text_device` (None: on `device`). The global random
-    state is left as it was.
+    Captions are tokenised byte by byte where no tokenizer is given, and encoded on `text_device` (None: `device`). The
+    global random state stays as it was.
 
     Raises:
-        InputError: the parts do not belong together.
+        InputError: sizes of the components do not agree.
     """
     check_fit(config, config.name)
     device = torch.device(device)
@@ -119,14 +131,14 @@ def random_components(
         for network, where in ((transformer, device), (codec, device), (text_encoder, text_device or device)):
             network.to(device=where, dtype=dtype).eval()
     optimise_layout(codec, device)
-    mark = hashlib.blake2b(f"{_config_text(config)}/{seed}".encode(), digest_size=16).hexdigest()
+    identity = hashlib.blake2b(f"{_config_text(config)}/{seed}".encode(), digest_size=16).hexdigest()
     return ModelComponents(
         config,
         transformer,
         cast(Codec, codec),
         text_encoder,
         f"random weights (seed {seed})",
-        mark,
+        identity,
         _lossy(config),
         trained=False,
     )
@@ -134,7 +146,7 @@ def random_components(
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Networks made meanwhile have their weights in `dtype` from the start: a large one would not fit twice."""
+    """Create parameters in `dtype` at once; this avoids a float32 copy, for which a large network has no room."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -144,7 +156,11 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def check_fit(config: ModelConfig, where: str) -> None:
-    """Raises InputError where the sizes of transformer, codec and text encoder do not belong together."""
+    """Check that the sizes of transformer, codec and text encoder agree.
+
+    Raises:
+        InputError: names the two that do not.
+    """
     transformer, text = config.transformer, config.text_encoder
     codec_channels = config.wan_vae.z_dim if config.wan_vae else _block_codec(config).latent_channels
     tiny_channels = config.tiny_decoder.latent_channels if config.tiny_decoder else codec_channels
@@ -155,11 +171,13 @@ def check_fit(config: ModelConfig, where: str) -> None:
         ("caption lengths of transformer and text encoder", transformer.text_len, text.text_len),
     ):
         if ours != theirs:
-            raise InputError(f"{where}: expected equal {what}, got {ours} and {theirs}; take parts of one model")
+            raise InputError(
+                f"{where}: expected equal {what}, got {ours} and {theirs}; take all components from one model"
+            )
 
 
 def fingerprint(config: ModelConfig, files: Sequence[Path]) -> str:
-    """A hash of the configuration and of each file's size and samples spread over it: cheap however large they are."""
+    """Hash the configuration, and size and samples of each file: cheap however large they are."""
     digest = hashlib.blake2b(_config_text(config).encode(), digest_size=16)
     for path in files:
         size = path.stat().st_size
@@ -174,9 +192,9 @@ def fingerprint(config: ModelConfig, files: Sequence[Path]) -> str:
 def networks(
     config: ModelConfig, tokenizer: Tokenizer | None, text_device: torch.device | str | None = None
 ) -> tuple[Transformer, nn.Module, TextEncoder]:
-    """Transformer, codec and text encoder of a configuration, freshly made on the current default device.
+    """Create transformer, codec and text encoder of a configuration on the current default device.
 
-    The text encoder is made on `text_device` where one is given.
+    The text encoder is created on `text_device` where one is given.
     """
     with nullcontext() if text_device is None else torch.device(text_device):
         text_encoder = TextEncoder(config.text_encoder, tokenizer or byte_tokenizer())
@@ -184,7 +202,7 @@ def networks(
 
 
 def optimise_layout(codec: nn.Module, device: torch.device) -> None:
-    """Makes a codec fit for the device that it is on, in place. The numbers stay the same but for rounding."""
+    """Adapt a codec in place to the memory and kernels of its device. Results change by rounding at most."""
     if has_little_memory(device):
         spare_memory(codec)
     if device.type == "cuda":
@@ -192,7 +210,7 @@ def optimise_layout(codec: nn.Module, device: torch.device) -> None:
 
 
 def channels_last(codec: nn.Module) -> None:
-    """Lays filters out as the pictures and videos are that they meet, so that nobody turns them at every call."""
+    """Store convolution filters in channels-last layout, that of the activations, so that no call has to convert."""
     for layer in codec.modules():
         if isinstance(layer, nn.Conv2d | nn.Conv3d):
             layout = torch.channels_last if isinstance(layer, nn.Conv2d) else torch.channels_last_3d
@@ -200,7 +218,7 @@ def channels_last(codec: nn.Module) -> None:
 
 
 def spare_memory(codec: nn.Module) -> None:
-    """Sends fewer latents at a time through Wan's VAE: less memory, and the same results but for rounding."""
+    """Let Wan's VAE decode fewer latents at a time, which needs less memory. Results change by rounding at most."""
     from shotstream.model.wan_vae import FEW_PIXELS_A_PASS, WanVAE
 
     if isinstance(codec, WanVAE):
@@ -231,10 +249,10 @@ def _block_codec(config: ModelConfig) -> BlockCodecConfig:
 
 
 def _config_text(config: ModelConfig) -> str:
-    """The configuration as text for a hash; what a config.json need not say counts where it is not the default."""
+    """Write the configuration as text to hash, without optional fields that have their default."""
     plain = to_dict(config)
-    usual = {ModelConfig: plain, TransformerConfig: plain["transformer"], SamplerConfig: plain["sampler"]}
-    for kind, values in usual.items():
+    defaults = {ModelConfig: plain, TransformerConfig: plain["transformer"], SamplerConfig: plain["sampler"]}
+    for kind, values in defaults.items():
         for name in values.keys() & set(OMIT_DEFAULT):
             if values[name] == getattr(kind, name):
                 del values[name]

@@ -1,4 +1,4 @@
-"""A model as a directory of ours: `config.json`, three `.safetensors` and `tokenizer.json`."""
+"""Read and write a model as a directory of ours: `config.json`, three `.safetensors` and `tokenizer.json`."""
 
 import secrets
 import shutil
@@ -15,6 +15,7 @@ from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.config import ModelConfig
 from shotstream.weights.build import ModelComponents, ModelStates
+from shotstream.weights.finite import check_conversion
 from shotstream.weights.tensors import read_json, read_tensors
 from shotstream.weights.tokenizer import read_tokenizer
 
@@ -33,33 +34,40 @@ def is_ours(directory: Path) -> bool:
 
 
 def read_directory(directory: Path) -> ModelStates:
-    """The tensors in a directory of ours.
+    """Read the tensors in a directory of ours.
 
     Raises:
         InputError: a file is missing or cannot be used.
     """
     config = from_dict(ModelConfig, read_json(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
-    states = {part: read_tensors(directory / name) for part, name in WEIGHT_FILES.items()}
     files = tuple(directory / name for name in (CONFIG_FILE, *WEIGHT_FILES.values(), TOKENIZER_FILE))
-    return ModelStates(config, **states, tokenizer=read_tokenizer(directory), files=files, source=str(directory))
+    transformer, codec, text_encoder = (read_tensors(directory / name) for name in WEIGHT_FILES.values())
+    return ModelStates(
+        config, transformer, codec, text_encoder, read_tokenizer(directory), files=files, source=str(directory)
+    )
 
 
 def check_target_directory(directory: Path) -> None:
-    """Raises InputError where a model cannot be written, or would overwrite something."""
+    """Check that a model can be written and overwrites nothing.
+
+    Raises:
+        InputError: something is there already, or the file system refuses.
+    """
     with writing(directory):
         taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
     if taken:
         raise InputError(f"cannot write {directory}: it exists and is not empty; remove it or choose another name")
 
 
-def write_directory(parts: ModelComponents, directory: Path, dtype: torch.dtype | None = None) -> None:
-    """Writes a model as a directory of ours, whole or not at all; floating tensors become `dtype` (None: as they are).
+def write_directory(components: ModelComponents, directory: Path, dtype: torch.dtype | None = None) -> None:
+    """Write a model as a directory of ours, whole or not at all; floating tensors become `dtype` (None: as they are).
 
     Raises:
-        InputError: something is there already, the model has no tokenizer, or the file system refuses.
+        InputError: something is there already, the model has no tokenizer, a tensor is not finite in `dtype`, or the
+            file system refuses.
     """
     check_target_directory(directory)
-    tokenizer = parts.text_encoder.tokenizer
+    tokenizer = components.text_encoder.tokenizer
     if tokenizer is None:
         raise InputError(f"cannot write {directory}: the model has no tokenizer; give its text encoder one")
     make_directory(directory.parent)
@@ -67,8 +75,8 @@ def write_directory(parts: ModelComponents, directory: Path, dtype: torch.dtype 
     try:
         with writing(directory):
             partial.mkdir()
-            write_json(partial / CONFIG_FILE, to_dict(parts.config))
-            _write_weights(parts, partial, dtype)
+            write_json(partial / CONFIG_FILE, to_dict(components.config))
+            _write_weights(components, partial, dtype)
             tokenizer.save(str(partial / TOKENIZER_FILE))
             partial.replace(directory)
     except SafetensorError as error:  # what it makes of a full disk
@@ -77,15 +85,17 @@ def write_directory(parts: ModelComponents, directory: Path, dtype: torch.dtype 
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_weights(parts: ModelComponents, directory: Path, dtype: torch.dtype | None) -> None:
+def _write_weights(components: ModelComponents, directory: Path, dtype: torch.dtype | None) -> None:
     networks = {
-        "transformer": parts.transformer,
-        "codec": cast(nn.Module, parts.codec),
-        "text_encoder": parts.text_encoder,
+        "transformer": components.transformer,
+        "codec": cast(nn.Module, components.codec),
+        "text_encoder": components.text_encoder,
     }
-    for part, network in networks.items():
-        state = {
+    for component, network in networks.items():
+        state = network.state_dict()
+        written = {
             name: value.to(device="cpu", dtype=dtype if value.is_floating_point() else None).contiguous()
-            for name, value in network.state_dict().items()
+            for name, value in state.items()
         }
-        save_file(state, directory / WEIGHT_FILES[part], metadata={"format": "pt", "part": part})
+        check_conversion(state, written, f"{components.source} ({component.replace('_', ' ')})")
+        save_file(written, directory / WEIGHT_FILES[component], metadata={"format": "pt", "component": component})

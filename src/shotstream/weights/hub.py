@@ -1,5 +1,6 @@
-"""Models by name: the embedded ones, directories of ours, published files, hub repositories."""
+"""Open models by name: embedded ones, directories of ours, published files, hub repositories."""
 
+import logging
 import os
 import re
 from dataclasses import replace
@@ -12,7 +13,7 @@ from shotstream.core.errors import InputError
 from shotstream.model.tiny_vae import TINY
 from shotstream.weights.build import ModelComponents, ModelStates, build
 from shotstream.weights.directory import CONFIG_FILE, WEIGHT_FILES, is_ours, read_directory
-from shotstream.weights.load import ADAPTER_CONFIG, ADAPTER_FILE
+from shotstream.weights.lora import ADAPTER_CONFIG, ADAPTER_FILE
 from shotstream.weights.tiny_vae import PUBLISHED_FILES, read_tiny_decoder
 from shotstream.weights.wan_layouts import (
     CHECKPOINT_SUFFIXES,
@@ -20,15 +21,17 @@ from shotstream.weights.wan_layouts import (
     TEXT_FILES,
     TOKENIZER_FILES,
     TRANSFORMER_FILES,
+    ReadOptions,
     has_base,
     read_published,
 )
 
+_log = logging.getLogger(__name__)
 EMBEDDED = Path(__file__).parent / "embedded"
 WAN_BASE = "Wan-AI/Wan2.1-T2V-1.3B"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 BASE_PATTERNS = [*CODEC_FILES, *TEXT_FILES, *TOKENIZER_FILES, "text_encoder/model-*.safetensors", CONFIG_FILE]
-"""Wan2.1 without its transformer, which a ShotStream checkpoint replaces."""
+"""Files of Wan2.1 without its transformer, which a ShotStream checkpoint replaces."""
 DOWNLOADED = [
     *BASE_PATTERNS,
     *TRANSFORMER_FILES,
@@ -39,11 +42,11 @@ DOWNLOADED = [
     ADAPTER_CONFIG,
     *(f"*{suffix}" for suffix in CHECKPOINT_SUFFIXES),
 ]
-"""What of a hub repository is fetched: every file that one of the layouts reads."""
+"""Files of a hub repository that are downloaded: all that one of the layouts reads."""
 
 
 def available() -> tuple[str, ...]:
-    """Names of the models that ship with the package."""
+    """List the names of the models that ship with the package."""
     return tuple(sorted(path.parent.name for path in EMBEDDED.glob(f"*/{CONFIG_FILE}")))
 
 
@@ -52,46 +55,54 @@ def open_components(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     *,
-    adapter: Path | None = None,
-    alpha: float | None = None,
+    options: ReadOptions = ReadOptions(),  # noqa: B008 (frozen)
     text_device: torch.device | str | None = None,
     decoder: str | Path | None = None,
 ) -> ModelComponents:
-    """A model ready to run.
+    """Open a model, ready to run. What had to be assumed on the way is logged as a warning.
 
     Args:
-        source: the name of an embedded model, a directory of ours, a directory of published files, a ShotStream
-            checkpoint with Wan2.1 near it, or a hub repository `org/name`, which is downloaded (once; an interrupted
-            download goes on where it stopped; `HF_HOME` says where to).
+        source: the name of an embedded model, a directory of ours, a directory of published files, a file of a
+            transformer with Wan2.1 near it, or a hub repository `org/name`, which is downloaded (once; an interrupted
+            download goes on where it stopped; `HF_HOME` sets where to).
+        device: of transformer and codec.
         dtype: of floating tensors; None leaves each as it is stored.
-        adapter: a PEFT LoRA (its file or directory) to merge into a published transformer; `alpha` is its scale times
-            its rank, where its `adapter_config.json` does not say it.
+        options: what the user says about published files.
         text_device: where the text encoder runs; None: on `device`.
-        decoder: a tiny decoder in the place of that of Wan's VAE, lossy (`model.tiny_vae`): its file, or a hub
+        decoder: a tiny decoder in place of that of Wan's VAE, lossy (`model.tiny_vae`): its file, or a hub
             repository that holds it.
 
     Raises:
         InputError: the source is unknown or cannot be reached, or a file in it is missing or cannot be used.
     """
-    states = read_states(source, adapter=adapter, alpha=alpha)
+    states = read_states(source, options)
     if decoder is not None:
         states = _with_tiny_decoder(states, find_decoder(decoder))
-    return build(states, device, dtype, text_device=text_device)
+    components = build(states, device, dtype, text_device=text_device)
+    for note in states.notes:
+        _log.warning(note)
+    return components
 
 
-def read_states(source: str | Path, *, adapter: Path | None = None, alpha: float | None = None) -> ModelStates:
-    """The tensors of a model by the same names as `open_components`, not yet in networks."""
+def read_states(source: str | Path, options: ReadOptions = ReadOptions()) -> ModelStates:  # noqa: B008 (frozen)
+    """Read the tensors of a model without making networks of them; arguments as `open_components` takes them."""
     path, downloaded = find(source)
     if path.is_dir() and is_ours(path):
-        if adapter is not None:
-            raise InputError(f"{path}: an adapter is merged into published files only, and these are converted ones")
+        if options != ReadOptions():
+            raise InputError(
+                f"{path}: expected published files for a LoRA, a role or a checkpoint key, got a converted model; "
+                "convert its source again with them"
+            )
         return read_directory(path)
     base = _snapshot(WAN_BASE, BASE_PATTERNS) if downloaded and not has_base(path) else None
-    return read_published(path, base, adapter=adapter, alpha=alpha)
+    return read_published(path, base, options)
 
 
 def find(source: str | Path) -> tuple[Path, bool]:
-    """Where a model lies on this machine, and whether that is the hub's cache; downloads it if it has to.
+    """Find a model on this machine, downloading it if needed.
+
+    Returns:
+        Its path, and whether that is in the hub's cache.
 
     Raises:
         InputError: there is no such model, or it cannot be downloaded.
@@ -110,7 +121,7 @@ def find(source: str | Path) -> tuple[Path, bool]:
 
 
 def find_decoder(source: str | Path) -> Path:
-    """The file of a tiny decoder: itself, or that in a directory or hub repository, which is downloaded.
+    """Find the file of a tiny decoder: itself, or that in a directory or hub repository, which is downloaded.
 
     Raises:
         InputError: there is no such file, or it cannot be downloaded.

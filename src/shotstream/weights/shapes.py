@@ -1,4 +1,4 @@
-"""The shape of a network from its tensors, so that published files need no configuration beside them."""
+"""Infer the configuration of a network from the shapes of its tensors, because published files often lack one."""
 
 import math
 import re
@@ -14,19 +14,19 @@ WAN_HEAD_DIM = 128
 
 
 def transformer_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], where: str) -> TransformerConfig:
-    """The configuration of a transformer with these tensors (original names).
+    """Infer the configuration of a transformer from its tensors (original names).
 
-    `hints` is the `config.json` beside the weights, Wan's or diffusers' (or empty): it alone knows the number of heads,
-    which is taken as dim / 128 without it, the text length and the epsilon.
+    `hints` is the `config.json` beside the weights, Wan's or diffusers' (or empty). Only it knows the number of heads
+    (dim / 128 without it), the text length and the epsilon.
 
     Raises:
-        InputError: a tensor that tells a size is missing, or the number of heads cannot be known.
+        InputError: a tensor that shows a size is missing, or the number of heads cannot be known.
     """
     dim, in_dim, *patch_size = _shape(state, "patch_embedding.weight", 5, where)
     heads = _number(hints, "num_heads", _number(hints, "num_attention_heads", 0, where), where)
     if not heads:
         if dim % WAN_HEAD_DIM:
-            raise InputError(f"{where}: expected a config.json that says num_heads, for {dim} is no multiple of 128")
+            raise InputError(f"{where}: expected a config.json with num_heads, for {dim} is no multiple of 128")
         heads = dim // WAN_HEAD_DIM
     return TransformerConfig(
         dim=dim,
@@ -44,12 +44,12 @@ def transformer_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], wh
 
 
 def vae_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], where: str) -> WanVAEConfig:
-    """The configuration of a Wan VAE with these tensors (original names).
+    """Infer the configuration of a Wan VAE from its tensors (original names).
 
-    `hints` is diffusers' `config.json`, which may say `latents_mean` and `latents_std`; without it they are Wan's.
+    `hints` is diffusers' `config.json`, which may give `latents_mean` and `latents_std`; without it they are Wan's.
 
     Raises:
-        InputError: a tensor that tells a size is missing, or the encoder's layers are not Wan's.
+        InputError: a tensor that shows a size is missing, or the encoder's layers are not Wan's.
     """
     dim = _shape(state, "encoder.conv1.weight", 5, where)[0]
     widths, temporal, width, blocks = [], [], dim, 0
@@ -78,10 +78,10 @@ def vae_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], where: str
 
 
 def text_encoder_config(state: Mapping[str, Tensor], text_len: int, where: str) -> TextEncoderConfig:
-    """The configuration of a UMT5 encoder with these tensors (original names) for captions of `text_len` tokens.
+    """Infer the configuration of a UMT5 encoder from its tensors (original names), for captions of `text_len` tokens.
 
     Raises:
-        InputError: a tensor that tells a size is missing.
+        InputError: a tensor that shows a size is missing.
     """
     vocab_size, dim = _shape(state, "token_embedding.weight", 2, where)
     buckets, heads = _shape(state, "blocks.0.pos_embedding.embedding.weight", 2, where)
@@ -113,7 +113,7 @@ def _numbers(hints: Mapping[str, Any], key: str, where: str) -> tuple[float, ...
 
 def _shape(state: Mapping[str, Tensor], name: str, dimensions: int, where: str) -> tuple[int, ...]:
     if name not in state:
-        raise InputError(f"{where}: expected a tensor '{name}', which tells a size, found none; fetch the file anew")
+        raise InputError(f"{where}: expected a tensor '{name}', which shows a size, found none; fetch the file anew")
     shape = tuple(state[name].shape)
     if len(shape) != dimensions:
         raise InputError(f"{where}: expected '{name}' to have {dimensions} dimensions, got the shape {list(shape)}")
@@ -121,6 +121,6 @@ def _shape(state: Mapping[str, Tensor], name: str, dimensions: int, where: str) 
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    """One more than the largest number that the pattern finds in the names."""
+    """Return one more than the largest number that the pattern finds in the names."""
     matches = (re.match(pattern, name) for name in state)
     return 1 + max((int(match[1]) for match in matches if match), default=-1)

@@ -1,4 +1,14 @@
-"""Files of tensors, read without running anything in them: safetensors, whole or sharded, and torch's own format."""
+"""Read files of tensors without running code in them: safetensors (whole or sharded), torch checkpoints and GGUF.
+
+| format | recognised by | what else is read |
+|---|---|---|
+| safetensors | suffix, or its header | the header's text metadata |
+| sharded safetensors | `.safetensors.index.json` | |
+| GGUF | its first four bytes | quantised tensors become float16 (`weights.gguf_files`) |
+| torch | anything else | numbers and texts beside the tensors, as metadata |
+
+8-bit tensors with scales become plain ones (`weights.scaled`), and names lose the prefixes of wrappers (`model.names`).
+"""
 
 import json
 import os
@@ -6,107 +16,142 @@ import pickle
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.model.names import unwrap
+from shotstream.weights.containers import Container, open_container
+from shotstream.weights.gguf_files import GGUF_MAGIC, read_gguf
+from shotstream.weights.scaled import apply_scales
 
 INDEX_SUFFIX = ".safetensors.index.json"
-CONTAINERS = ("generator", "generator_ema", "generator_lora", "state_dict", "model_state")
-"""Where published checkpoints keep the network's tensors, the preferred first."""
-_POINTER = b"version https://git-lfs"
+_LFS_POINTER = b"version https://git-lfs"
+_ZIP_MAGIC = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensors of one network, and what their file says about them.
+
+    Attributes:
+        tensors: by name, without the prefixes that wrappers add.
+        metadata: texts of a safetensors header, or numbers and texts beside the tensors of a torch checkpoint.
+        key: of the container that was opened (`generator`, for instance); None where tensors lie at the top.
+        dtypes: as stored, before quantised tensors became plain ones.
+        notes: decisions that were taken while reading, as sentences for the user.
+    """
+
+    tensors: dict[str, Tensor]
+    metadata: Mapping[str, str]
+    key: str | None
+    dtypes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_checkpoint(path: Path, key: str | None = None) -> Checkpoint:
+    """Read a file of weights; tensors are mapped from disk where the format allows it.
+
+    Args:
+        path: a `.safetensors`, its sharded index, a torch checkpoint, or a `.gguf`.
+        key: the container of a torch checkpoint to open; None: the first of `containers.CONTAINERS` that is there.
+
+    Raises:
+        InputError: the file is missing, corrupt, a Git LFS pointer, holds code, or holds no tensors; or it has no
+            container of that key.
+    """
+    container = _read(path, key)
+    dtypes = tuple(sorted({str(value.dtype).removeprefix("torch.") for value in container.tensors.values()}))
+    tensors, notes = apply_scales(_unwrapped(container.tensors, path), str(path))
+    return Checkpoint(tensors, container.metadata, container.key, container.dtypes or dtypes, container.notes + notes)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read only the tensors of a file of weights, as `read_checkpoint` does."""
+    return read_checkpoint(path).tensors
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON file that holds a mapping.
+    """Read a JSON file that holds a mapping.
 
     Raises:
-        InputError: it is missing, no JSON, or something else than a mapping.
+        InputError: it is missing, not JSON, or holds something else than a mapping.
     """
     try:
         data = json.loads(_present(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, got '{error}'; fetch the file anew") from error
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a JSON mapping, got {type(data).__name__}; fetch the file anew")
     return data
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a file of weights, mapped from disk where the format allows it.
-
-    Containers are opened (ShotStream's `generator`, or `generator_ema` where there is only that) and names freed of
-    what wrappers add. `path` may be a `.safetensors`, its sharded index (`.safetensors.index.json`), or a torch file.
-
-    Raises:
-        InputError: the file is missing, corrupt, a Git LFS pointer, holds code, or holds no tensors.
-    """
-    if path.name.endswith(INDEX_SUFFIX):
-        return _unwrapped(_read_shards(path), path)
-    if path.suffix == ".safetensors":
-        return _unwrapped(_read_safetensors(path), path)
-    return _unwrapped(open_container(_read_torch(path), path), path)
-
-
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files that `read_tensors(path)` reads: the one, or an index and its shards."""
+    """List the files that `read_checkpoint(path)` reads: the one, or an index and its shards."""
     if not path.name.endswith(INDEX_SUFFIX):
         return (path,)
     return (path, *(path.parent / shard for shard in sorted(set(_weight_map(path).values()))))
 
 
-def container_of(data: Mapping[str, Any]) -> str | None:
-    """The key under which a checkpoint keeps the network's tensors; None where they lie at its top."""
-    return next((key for key in CONTAINERS if isinstance(data.get(key), Mapping)), None)
-
-
-def open_container(data: Any, path: Path) -> Mapping[str, Tensor]:
-    """The tensors in what a torch file holds.
-
-    Raises:
-        InputError: there are none, or something else stands among them.
-    """
-    if not isinstance(data, Mapping):
-        raise InputError(f"{path}: expected named tensors, got {type(data).__name__}; pass a file of weights")
-    key = container_of(data)
-    inner = data if key is None else data[key]
-    strange = [name for name, value in inner.items() if not isinstance(value, Tensor)]
-    if strange or not inner:
-        found = f"'{strange[0]}' is {type(inner[strange[0]]).__name__}" if strange else "it is empty"
-        raise InputError(f"{path}: expected tensors only (at the top or under {', '.join(CONTAINERS)}), but {found}")
-    return inner
+def _read(path: Path, key: str | None) -> Container:
+    if path.name.endswith(INDEX_SUFFIX):
+        container = _read_shards(path)
+    else:
+        with _present(path).open("rb") as file:
+            head = file.read(16)
+        if head.startswith(GGUF_MAGIC):
+            container = read_gguf(path)
+        elif _is_safetensors(path, head):
+            container = _read_safetensors(path)
+        else:
+            return open_container(_read_torch(path), path, key)
+    if key is not None:
+        raise InputError(f"{path}: has no container '{key}': its tensors lie at the top; leave out --checkpoint-key")
+    return container
 
 
 def _present(path: Path) -> Path:
     if not os.path.isfile(path):
         raise InputError(f"{path}: expected a file, found {'a directory' if os.path.isdir(path) else 'nothing'} there")
     with path.open("rb") as file:
-        if file.read(len(_POINTER)) == _POINTER:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise InputError(f"{path}: expected weights, got a Git LFS pointer to them; run 'git lfs pull' there")
     return path
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _is_safetensors(path: Path, head: bytes) -> bool:
+    """Whether the file is safetensors by its suffix or by its header: a length of 8 bytes, then JSON."""
+    has_header = head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+    return has_header or (path.suffix == ".safetensors" and not head.startswith(_ZIP_MAGIC))
+
+
+def _read_safetensors(path: Path) -> Container:
     try:
-        return load_file(_present(path))
-    except (SafetensorError, OSError) as error:
+        with safe_open(_present(path), framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            return Container(tensors, file.metadata() or {})
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise _corrupt(path, error) from error
 
 
-def _read_shards(path: Path) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = {}
+def _read_shards(path: Path) -> Container:
+    tensors: dict[str, Tensor] = {}
+    metadata: dict[str, str] = {}
     for shard in files_of(path)[1:]:
-        state |= _read_safetensors(shard)
-    lost = [name for name in _weight_map(path) if name not in state]
+        container = _read_safetensors(shard)
+        if twice := tensors.keys() & container.tensors.keys():
+            raise InputError(f"{path}: '{min(twice)}' is in two of its shards; fetch them anew")
+        tensors |= container.tensors
+        metadata |= container.metadata
+    lost = [name for name in _weight_map(path) if name not in tensors]
     if lost:
         raise InputError(f"{path}: lists {len(lost)} tensors that no shard holds (first: {lost[0]}); fetch them anew")
-    return state
+    return Container(tensors, metadata)
 
 
 def _weight_map(path: Path) -> dict[str, str]:
@@ -117,23 +162,21 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 
 def _read_torch(path: Path) -> Any:
-    mapped = zipfile.is_zipfile(_present(path))
+    mapped = zipfile.is_zipfile(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error):
+    except Exception as error:  # unpickling damaged bytes raises exceptions of any kind
+        if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
             raise InputError(
-                f"{path}: refused, for it holds code and not only tensors; where you trust it, save its tensors "
+                f"{path}: refused, because it holds code and not only tensors; if you trust it, save its tensors "
                 "as .safetensors and pass that"
             ) from error
-        raise _corrupt(path, error) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise _corrupt(path, error) from error
 
 
 def _corrupt(path: Path, error: Exception) -> InputError:
-    said = re.search(r"WeightsUnpickler error: *(.+)", str(error)) or re.search(r"\S.*", str(error))
-    reason = said[said.lastindex or 0][:120] if said else type(error).__name__
+    found = re.search(r"WeightsUnpickler error: *(.+)", str(error)) or re.search(r"\S.*", str(error))
+    reason = found[found.lastindex or 0][:120] if found else type(error).__name__
     return InputError(f"{path}: expected weights, got a corrupt or truncated file ({reason}); fetch it anew")
 
 

@@ -15,12 +15,12 @@ from shotstream.weights.tensors import read_tensors
 
 PUBLISHED_FILES = ("taew2_1.safetensors", "taew2_1.pth")
 WIDTH_LAYERS = (1, 8, 14, 20)
-"""The convolutions whose results have the width of each level, and of the full picture."""
+"""Convolutions whose output has the width of each level, and of the full picture."""
 ENCODER_PREFIX = "encoder."
 
 
 def read_tiny_decoder(path: Path) -> tuple[TinyDecoderConfig, dict[str, Tensor]]:
-    """The configuration and the tensors of a tiny decoder, under their published names, from a file.
+    """Read configuration and tensors (published names) of a tiny decoder from a file.
 
     Raises:
         InputError: the file cannot be read, or holds anything else.

@@ -1,4 +1,4 @@
-"""Published files as a model: Wan2.1's original or diffusers layout, and a ShotStream checkpoint over it."""
+"""Find and read published files: Wan2.1 in its original or diffusers layout, and a checkpoint of its transformer."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,18 @@ from typing import Any
 
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize
-from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
-from shotstream.weights import shapes as infer
+from shotstream.model.config import ModelConfig, WanVAEConfig
+from shotstream.weights import shapes
 from shotstream.weights.build import ModelStates
-from shotstream.weights.load import ADAPTER_FILE, adapter_files, merge_adapter, read_part
+from shotstream.weights.load import read_component
+from shotstream.weights.lora import ADAPTER_FILE, adapter_files, merge_adapter
+from shotstream.weights.role import SAMPLERS, assume_role, check_role
 from shotstream.weights.tensors import files_of, read_json
 from shotstream.weights.tokenizer import read_tokenizer
 
 SIZE = VideoSize(height=480, width=832)
-FEW_STEP = SamplerConfig()
-BASE_SAMPLER = SamplerConfig(kind="euler", guidance=6.0)
-"""Wan2.1-T2V-1.3B is not distilled: 50 Euler steps, shift 8, guidance 6."""
-WAN_1_3B = ModelConfig("wan-1.3b", SIZE, wan_vae=WanVAEConfig(), sampler=FEW_STEP)
-"""The shape of the published ShotStream, for which no weights are needed."""
+WAN_1_3B = ModelConfig("wan-1.3b", SIZE, wan_vae=WanVAEConfig(), sampler=SAMPLERS["student"])
+"""Shape of the published ShotStream, known without its weights."""
 
 CONFIG_FILE = "config.json"
 CHECKPOINT_SUFFIXES = (".pt", ".ckpt")
@@ -34,23 +33,44 @@ TEXT_FILES = (
 )
 TOKENIZER_DIRECTORIES = ("google/umt5-xxl/", "tokenizer/", "text_encoder/", "")
 TOKENIZER_FILES = tuple(
-    f"{place}{name}" for place in TOKENIZER_DIRECTORIES for name in ("tokenizer.json", "spiece.model")
+    f"{directory}{name}" for directory in TOKENIZER_DIRECTORIES for name in ("tokenizer.json", "spiece.model")
 )
 
 
 @dataclass(frozen=True)
+class ReadOptions:
+    """What the user gives beside the files of a published model.
+
+    Attributes:
+        lora: a LoRA to merge into the transformer: its file or directory. None: `adapter_model.safetensors` of the
+            model's directory, where there is one.
+        lora_alpha: outweighs what the LoRA's files say.
+        role: of the transformer (`role.ROLES`); None: assumed, with a note.
+        checkpoint_key: container of the transformer's tensors (`generator_ema`, for instance); None: the first known.
+    """
+
+    lora: Path | None = None
+    lora_alpha: float | None = None
+    role: str | None = None
+    checkpoint_key: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.role is not None:
+            check_role(self.role)
+
+
+@dataclass(frozen=True)
 class PublishedFiles:
-    """Where the parts of a published model lie. `hints` is the transformer's `config.json`, where there is one."""
+    """Paths of the components of a published model. `hints` is the transformer's `config.json`, where there is one."""
 
     transformer: Path
     hints: Path | None
     codec: Path
     text_encoder: Path
     tokenizer: Path
-    distilled: bool
 
     def all(self) -> tuple[Path, ...]:
-        """Every file that makes the model what it is, shards included."""
+        """List every file that makes the model what it is, shards included."""
         weights = (file for path in (self.transformer, self.codec, self.text_encoder) for file in files_of(path))
         return (*weights, self.tokenizer, *([self.hints] if self.hints else []))
 
@@ -61,13 +81,13 @@ def has_base(directory: Path) -> bool:
 
 
 def locate(path: Path, base: Path | None = None) -> PublishedFiles:
-    """The files of a published model, from its directory or from a ShotStream checkpoint with Wan2.1 near it.
+    """Find the files of a published model, from its directory or from a transformer's file with Wan2.1 near it.
 
     A `.pt` in the directory, or one beside it with `shotstream` in its name, replaces the transformer. `base` is where
-    Wan2.1 lies if not with the checkpoint; None looks near it.
+    Wan2.1 lies if not near the checkpoint; None searches near it.
 
     Raises:
-        InputError: a part is missing, or there are several that could be meant.
+        InputError: a component is missing, or several files could be meant.
     """
     if path.is_file():
         is_base = path.name in _DIFFUSERS
@@ -81,45 +101,50 @@ def locate(path: Path, base: Path | None = None) -> PublishedFiles:
     return _collect(base or _base_near(checkpoint), checkpoint)
 
 
-def read_published(
-    path: Path, base: Path | None = None, *, adapter: Path | None = None, alpha: float | None = None
-) -> ModelStates:
-    """The tensors of a published model under their original names, its configuration read off their shapes.
+def read_published(path: Path, base: Path | None = None, options: ReadOptions = ReadOptions()) -> ModelStates:
+    """Read the tensors of a published model under their original names, and its configuration from their shapes.
 
     Args:
         path, base: as `locate` takes them.
-        adapter: a PEFT LoRA to merge into the transformer; None takes `adapter_model.safetensors` of the directory,
-            where there is one.
-        alpha: the adapter's, where its `adapter_config.json` does not say it.
+        options: what the user gives beside the files.
 
     Raises:
-        InputError: a part is missing, or cannot be read.
+        InputError: a component is missing, or cannot be read; or the LoRA does not fit.
     """
     files = locate(path, base)
-    if adapter is None and (path / ADAPTER_FILE).is_file():
-        adapter = path
-    transformer = read_part(files.transformer, "transformer")
-    if adapter is not None:
-        transformer = merge_adapter(transformer, adapter, alpha)
-    codec = read_part(files.codec, "codec")
-    text_encoder = read_part(files.text_encoder, "text_encoder")
-    shape = infer.transformer_config(transformer, _hints(files.hints), str(files.transformer))
+    notes: list[str] = []
+    if files.transformer not in (path, _first(path, TRANSFORMER_FILES)) and path.is_dir():
+        notes.append(f"{path}: took the transformer from {files.transformer}; pass the path of a file to take that one")
+    lora = path if options.lora is None and (path / ADAPTER_FILE).is_file() else options.lora
+    checkpoint = read_component(files.transformer, "transformer", options.checkpoint_key)
+    role, transformer = options.role, checkpoint.tensors
+    notes += checkpoint.notes
+    if role is None:
+        role, note = assume_role(files.transformer, checkpoint.key)
+        notes.append(note)
+    if lora is not None:
+        transformer, lora_notes = merge_adapter(transformer, lora, options.lora_alpha)
+        notes += lora_notes
+    codec = read_component(files.codec, "codec")
+    text_encoder = read_component(files.text_encoder, "text_encoder")
+    shape = shapes.transformer_config(transformer, _hints(files.hints), str(files.transformer))
     config = ModelConfig(
         name=path.stem,
         video=SIZE,
         transformer=shape,
-        wan_vae=infer.vae_config(codec, _hints(_config_beside(files.codec)), str(files.codec)),
-        text_encoder=infer.text_encoder_config(text_encoder, shape.text_len, str(files.text_encoder)),
-        sampler=FEW_STEP if files.distilled else BASE_SAMPLER,
+        wan_vae=shapes.vae_config(codec.tensors, _hints(_config_beside(files.codec)), str(files.codec)),
+        text_encoder=shapes.text_encoder_config(text_encoder.tensors, shape.text_len, str(files.text_encoder)),
+        sampler=SAMPLERS[role],
     )
     return ModelStates(
         config,
         transformer,
-        codec,
-        text_encoder,
+        codec.tensors,
+        text_encoder.tensors,
         tokenizer=read_tokenizer(files.tokenizer.parent),
-        files=(*files.all(), *adapter_files(adapter)),
+        files=(*files.all(), *adapter_files(lora)),
         source=str(path),
+        notes=(*notes, *codec.notes, *text_encoder.notes),
     )
 
 
@@ -139,11 +164,11 @@ def _collect(base: Path, checkpoint: Path | None) -> PublishedFiles:
         )
     transformer, codec, text_encoder, tokenizer = (file for file, _ in found.values() if file)
     hints = _config_beside(own or base / CONFIG_FILE)
-    return PublishedFiles(transformer, hints, codec, text_encoder, tokenizer, distilled=checkpoint is not None)
+    return PublishedFiles(transformer, hints, codec, text_encoder, tokenizer)
 
 
 def _base_near(checkpoint: Path) -> Path:
-    """The one directory with Wan2.1's VAE beside the checkpoint, or up to two levels below it or its parent."""
+    """Find the one directory with Wan2.1's VAE beside the checkpoint, or up to two levels below it or its parent."""
     near = checkpoint.absolute().parent
     for root in (near, near.parent):
         for depth in ("", "*/", "*/*/"):
