@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from shotstream.core.profiling import Clock, no_profiler
+from shotstream.engine.finite_check import check_chunk
 from shotstream.model.codec import Codec, to_frames
 
 
@@ -31,8 +32,14 @@ class FrameDecoder:
     def push(
         self, latents: Float[Tensor, "1 t k y x"]
     ) -> tuple[UInt8[np.ndarray, "f h w c"], Float[Tensor, "1 f c h w"]]:
-        """The frames of the next latents, for people (uint8) and for the memory (pixels in [-1, 1])."""
+        """Decode the next latents to frames for people (uint8) and pixels in [-1, 1] for the context.
+
+        Raises:
+            InputError: they are not finite.
+        """
         with self._clock("decode"):
             pixels = self._codec.decode_next(latents, self._state)
         with self._clock("transfer"):
-            return to_frames(pixels), pixels
+            frames = to_frames(pixels)
+            check_chunk(latents, pixels)
+            return frames, pixels
