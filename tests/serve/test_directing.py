@@ -143,6 +143,20 @@ def test_a_shot_is_tried_again_with_its_steers(model: Model, store: Store) -> No
     direct.session.close()
 
 
+def test_what_followed_a_shot_is_made_again_after_another_take_of_it(model: Model, store: Store) -> None:
+    direct = Direct(model, store)
+    for text, seed in (("It walks.", 1), ("It jumps.", 2), ("It eats.", None)):
+        direct.session.apply(MakeShot(type="shot", text=text, chunks=1, seed=seed, queue=True))
+    finish(direct)
+    before = direct.session.story.history.records
+    direct.session.apply(RetryShot(type="retry", shot=1, seed=9, rest=True))
+    finish(direct)
+    after = direct.session.story.history.records
+    assert direct.session.story.history.branch == (0, 1, 1)
+    assert [take.spec for take in after] == [before[0].spec, replace(before[1].spec, seed=9), before[2].spec]
+    direct.session.close()
+
+
 def test_a_shot_that_cannot_be_tried_again_stays_where_it_is(serve: Any) -> None:
     with serve(shots=2) as studio:
         name = studio.begin()

@@ -65,11 +65,15 @@ class MakeShot(_Direction, NewShot):
 
 
 class RetryShot(_Command):
-    """Makes a shot of the branch (from 0) again with another seed, steers and all, in place of all that follows it."""
+    """Make a shot of the branch (from 0) again with another seed, steers and all, in place of all that follows it.
+
+    With `rest`, the shots that followed it are queued again, each with its own captions and seed.
+    """
 
     type: Literal["retry"]
     shot: Count
     seed: Seed
+    rest: StrictBool = False
 
 
 class SteerShot(_Direction):

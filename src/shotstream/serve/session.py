@@ -195,15 +195,18 @@ class Session:
         takes = self.story.history.records
         if command.shot >= len(takes):
             raise RequestError("conflict", f"expected one of the {len(takes)} shots that are made, got another")
-        take = takes[command.shot]
-        plan = Plan(take.spec.text, take.spec.chunks, take.spec.chunks > MAX_CHUNKS, command.seed, take.spec.steers)
-        self._check_limits(plan)
-        self._leave(lambda: self.story.rewind(command.shot), [plan])
+        again = takes[command.shot :] if command.rest else takes[command.shot : command.shot + 1]
+        plans = [_plan_again(take) for take in again]
+        plans[0] = replace(plans[0], seed=command.seed)
+        check_queue(len(plans), self._limits)
+        self._check_limits(*plans)
+        self._leave(lambda: self.story.rewind(command.shot), plans)
 
-    def _check_limits(self, plan: Plan) -> None:
+    def _check_limits(self, *plans: Plan) -> None:
         limits = self._limits
-        check_plan(plan, limits)
-        if len(self.story.history.tree.takes) + len(self._queue) >= limits.shots:
+        for plan in plans:
+            check_plan(plan, limits)
+        if len(self.story.history.tree.takes) + len(self._queue) + len(plans) > limits.shots:
             raise RequestError("full", f"expected a story of at most {limits.shots} shots; begin another story")
 
     def _add_cast(self, command: AddCast) -> None:
@@ -370,6 +373,12 @@ class Session:
 def plan_of(shot: NewShot) -> Plan:
     """A shot to be made, as it is asked for."""
     return Plan(shot.text, shot.chunks, shot.extend, shot.seed)
+
+
+def _plan_again(take: Take) -> Plan:
+    """Return what makes a take again: its captions, length and seed."""
+    spec = take.spec
+    return Plan(spec.text, spec.chunks, spec.chunks > MAX_CHUNKS, spec.seed, spec.steers)
 
 
 def check_plan(plan: Plan, limits: Limits) -> None:

@@ -1,6 +1,8 @@
 /** The director's desk: picture, filmstrip, prompt line. */
 
+import { openBranches } from "./branches.js";
 import { makeCast } from "./cast.js";
+import { compareTakes } from "./compare.js";
 import { dialogOpen } from "./dialog.js";
 import { makeDirecting } from "./directing.js";
 import { button, element } from "./dom.js";
@@ -11,6 +13,7 @@ import { playAll } from "./playall.js";
 import { makePrompt } from "./prompt.js";
 import { makeStage } from "./stage.js";
 import { makeSuggestions } from "./suggestions.js";
+import { siblings } from "./takes.js";
 import { watchStory } from "./watching.js";
 import { makeWordsLink } from "./words.js";
 
@@ -33,7 +36,13 @@ export function makeDesk(store, says, leave) {
   };
   const stage = makeStage(store, { live, say: says.say });
   const playFrom = ({ shot }) => playAll(store, shot, says.fail);
-  const filmstrip = makeFilmstrip(store, { ...directing, playFrom });
+  /** Compares a take with the newest other one of its shot. */
+  const compare = (take) => {
+    const { story, hello, tree } = store.get();
+    const other = siblings(tree.takes, take).findLast((one) => one.take !== take.take);
+    return compareTakes(story, [take, other], hello.fps, directing);
+  };
+  const filmstrip = makeFilmstrip(store, { ...directing, playFrom, compare });
   const prompt = makePrompt(store, directing, says.say);
 
   const draw = (picture) => {
@@ -43,6 +52,7 @@ export function makeDesk(store, says, leave) {
   const header = makeHeader(store, makeCast(store, told), {
     leave,
     playAll: () => playFrom({ shot: 0 }),
+    branches: () => openBranches(store, directing),
     exports: () => openExports(store.get().story, says.say, says.fail),
   });
   const root = element("main", { className: "desk", hidden: true },
@@ -81,7 +91,7 @@ function makeHeader(store, cast, acts) {
     document.title = hello ? `${hello.global_caption} – ShotStream` : "ShotStream studio";
   });
   const opener = (label, action) => button(label, action, { className: "quiet", "aria-haspopup": "dialog" });
-  const ofShots = [opener("Play all", acts.playAll), opener("Export", acts.exports)];
+  const ofShots = [opener("Play all", acts.playAll), opener("Branches", acts.branches), opener("Export", acts.exports)];
   store.watch(["state"], ({ state }) => {
     for (const one of ofShots) one.disabled = !state?.branch.length;
   });

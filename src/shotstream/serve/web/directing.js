@@ -2,7 +2,7 @@
 
 import { MAX_CHUNKS } from "./lengths.js";
 import { placeOf } from "./packet.js";
-import { branchThrough } from "./takes.js";
+import { wayThrough } from "./takes.js";
 
 const SEEDS = 2 ** 31;
 
@@ -55,20 +55,25 @@ export function makeDirecting(store, send, told) {
     draft: (text) => store.get().story && send({ type: "draft", text }).catch(() => {}),
     /** Ends the shot in the making. */
     cut: () => command({ type: "cut" }),
-    /** Another take of a shot, with another seed. @param {import("./takes.js").Take} take */
-    retry: ({ shot }) => instruct({ type: "retry", shot, seed: Math.floor(Math.random() * SEEDS) }),
+    /** Makes another take of a shot, with another seed. @param {import("./takes.js").Take} take */
+    retry: ({ shot }) => instruct({ type: "retry", shot, seed: anySeed() }),
+    /** Makes another take of a shot, and all that followed it again. @param {import("./takes.js").Take} take */
+    retryRest: ({ shot }) => instruct({ type: "retry", shot, seed: anySeed(), rest: true }),
     /** Goes on after a shot. @param {import("./takes.js").Take} take */
     backTo: (take) => command({ type: "rewind", shot: take.shot + 1 }),
-    /** Stands on the branch through a take. @param {import("./takes.js").Take} take */
+    /** Goes to the branch through a take, wherever it is in the tree. @param {import("./takes.js").Take} take */
     choose(take) {
-      const { tree, state } = store.get();
-      return command({ type: "switch", takes: branchThrough(tree.takes, state.branch, take) });
+      return command({ type: "switch", takes: wayThrough(store.get().tree.takes, take) });
     },
     /** Shows a finished take in place of live. @param {import("./takes.js").Take} take */
     replay: ({ shot, take }) => store.set({ replay: { shot, take } }),
     /** Back to live. */
     live: () => store.set({ replay: null }),
   };
+}
+
+function anySeed() {
+  return Math.floor(Math.random() * SEEDS);
 }
 
 function shotOf(text, chunks, seed = null) {

@@ -62,7 +62,7 @@ function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
   const takes = tree?.takes ?? [];
   const finished = along(takes, branch).map((take) => {
     const others = choices(takes, branch, take.shot);
-    const facts = { story, take, others: others.length, fps: hello.fps };
+    const facts = { story, take, others: others.length, last: take.shot === branch.length - 1, fps: hello.fps };
     const [key, card] = keep(facts, () => shotCard({ ...facts, others }, actions));
     const replayed = replay?.shot === take.shot && replay.take === take.take;
     card.classList.toggle("replayed", replayed);
@@ -76,7 +76,7 @@ function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
   return [...finished, ...made, ...waiting, ...ghost];
 }
 
-function shotCard({ story, take, others, fps }, actions) {
+function shotCard({ story, take, others, last, fps }, actions) {
   const name = `shot ${take.shot + 1}`;
   const src = address(storyPath(story, "takes", take.shot, take.take, "picture"));
   const replay = button("", () => actions.replay(take), {
@@ -98,7 +98,7 @@ function shotCard({ story, take, others, fps }, actions) {
       "aria-label": `Try again: ${name}`,
       title: `Make ${name} again with another seed; this take is kept`,
     }),
-    button("More", () => openShot({ take, number: 1 + others.indexOf(take), others: others.length, fps }, actions), {
+    button("More", () => openShot({ take, number: 1 + others.indexOf(take), others: others.length, last, fps }, actions), {
       "aria-label": `More: ${name}`,
       "aria-haspopup": "dialog",
       title: `Everything that can be done with ${name}`,

@@ -44,3 +44,37 @@ export function branchThrough(takes, branch, chosen) {
   }
   return way;
 }
+
+/**
+ * Orders branches so that those that begin alike stand together, as the rows of a map.
+ * @param {{takes: number[], current: boolean}[]} branches
+ * @returns {{takes: number[], current: boolean, shared: number}[]} `shared` shots are those of the row above
+ */
+export function rowsOf(branches) {
+  const ordered = [...branches].sort((a, b) => compare(a.takes, b.takes));
+  return ordered.map((branch, row) => {
+    const above = ordered[row - 1]?.takes ?? [];
+    const differs = branch.takes.findIndex((take, shot) => take !== above[shot]);
+    return { ...branch, shared: differs < 0 ? branch.takes.length : differs };
+  });
+}
+
+function compare(a, b) {
+  const shot = a.findIndex((take, at) => take !== b[at]);
+  return shot < 0 ? a.length - b.length : a[shot] - (b[shot] ?? -1);
+}
+
+/** The takes that share the shot before with this one, itself among them. @param {Take[]} takes @param {Take} take */
+export function siblings(takes, take) {
+  return takes.filter((one) => one.shot === take.shot && one.parent === take.parent);
+}
+
+/** The branch through a take, wherever it is in the tree, to the newest end. @param {Take[]} takes @param {Take} take */
+export function wayThrough(takes, take) {
+  const before = [];
+  for (let at = take; at.shot; ) {
+    at = takes.find((one) => one.shot === at.shot - 1 && one.take === at.parent);
+    before.unshift(at.take);
+  }
+  return branchThrough(takes, before, take);
+}
