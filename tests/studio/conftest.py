@@ -214,7 +214,7 @@ class Desk:
     def choose(self, shot: int, action: str) -> None:
         """Choose what to do with a finished shot (from 1), in the dialog that its card opens."""
         self.page.get_by_role("button", name=f"More: shot {shot}").click()
-        self.page.get_by_role("dialog", name=f"Shot {shot}").get_by_role("button", name=action).click()
+        self.page.get_by_role("dialog", name=f"Shot {shot}").get_by_role("button", name=action).first.click()
 
     def until(self, condition: str) -> None:
         """Waits until an expression holds; asked again and again, since the page's policy lets it evaluate nothing."""

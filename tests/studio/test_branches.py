@@ -1,0 +1,33 @@
+"""The map of branches, two takes side by side, and making the rest again after another take."""
+
+from typing import Any
+
+from playwright.sync_api import expect
+
+
+def test_what_followed_is_made_again_and_the_map_leads_back(desk: Any) -> None:
+    desk.begin().make("The fox waves.", "The fox jumps.")
+    desk.choose(1, "Try again, keep the rest")
+    expect(desk.page.locator("[data-take='1.1']")).to_have_count(1)
+    first, second, again, rest = desk.tree()["takes"]
+    assert again["seed"] != first["seed"]
+    assert (rest["text"], rest["seed"], rest["parent"]) == (second["text"], second["seed"], 1)
+    desk.page.get_by_role("button", name="Branches").click()
+    rows = desk.page.get_by_role("list", name="Branches").get_by_role("listitem")
+    expect(rows).to_have_count(2)
+    desk.until("[...document.querySelectorAll('.node img')].every((image) => image.naturalWidth === 128)")
+    rows.first.get_by_role("button").last.click()
+    desk.page.get_by_role("button", name="Go to this take").click()
+    expect(desk.page.locator("[data-take='1.0']")).to_have_count(1)
+    assert desk.tree()["current"] == [0, 0]
+
+
+def test_two_takes_play_side_by_side_and_one_is_kept(desk: Any) -> None:
+    desk.begin().make("The fox waves.")
+    desk.choose(1, "Try again")
+    expect(desk.page.locator("[data-take='0.1']")).to_have_count(1)
+    desk.choose(1, "Compare takes")
+    desk.until("[...document.querySelectorAll('.pair video')].every((video) => video.currentTime > 0)")
+    desk.page.get_by_role("button", name="Go to this take: Shot 1, take 1").click()
+    expect(desk.page.locator("[data-take='0.0']")).to_have_count(1)
+    assert desk.tree()["current"] == [0]
