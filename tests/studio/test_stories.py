@@ -58,7 +58,7 @@ def test_a_story_by_another_model_is_watched_and_exported_from_the_list(desk: An
     expect(desk.status).to_contain_text("another model made it")
     row = desk.page.get_by_role("listitem").filter(has_text="made by another model")
     row.get_by_role("button", name="Watch").click()
-    desk.until("document.querySelector('video')?.currentTime > 0")
+    desk.until("document.querySelector('dialog video')?.currentTime > 0")
     desk.page.keyboard.press("Escape")
     row.get_by_role("button", name="Export").click()
     with desk.page.expect_download():
@@ -76,7 +76,7 @@ def test_a_story_of_the_list_is_opened_with_a_still_of_its_end(desk: Any) -> Non
 def test_an_image_joins_the_cast(desk: Any, tmp_path: Path) -> None:
     desk.begin()
     image = tmp_path / "fox.png"
-    write_png(image, np.full((1, 300, 200, 3), (200, 60, 30), np.uint8))
+    write_png(image, np.full((300, 200, 3), (200, 60, 30), np.uint8))
     desk.page.locator(".cast-file").set_input_files(image)
     desk.page.get_by_label("Caption").fill("A red fox")
     desk.page.keyboard.press("Enter")

@@ -53,11 +53,11 @@ def test_the_story_goes_back_to_a_shot_and_on_again(desk: Any) -> None:
 def test_a_shot_is_replayed_and_escape_leads_back_to_live(desk: Any) -> None:
     desk.begin().make("The fox waves.")
     desk.page.get_by_role("button", name="Replay shot 1").click()
-    desk.until("document.querySelector('video').currentTime > 0")
-    assert round(desk.page.evaluate("document.querySelector('video').duration") * 16) == 9
+    desk.until("document.querySelector('.replay video').currentTime > 0")
+    assert round(desk.page.evaluate("document.querySelector('.replay video').duration") * 16) == 9
     expect(desk.page.get_by_role("button", name="Back to live")).to_be_visible()
     desk.page.keyboard.press("Escape")
-    expect(desk.page.locator("video")).to_have_count(0)
+    expect(desk.page.locator(".replay video")).to_have_count(0)
     expect(desk.prompt).to_be_focused()
 
 
