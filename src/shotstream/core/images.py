@@ -1,7 +1,9 @@
-"""Stills and GIFs: one frame as PNG, many as a contact sheet, a clip as an animated picture for a README."""
+"""Pictures: read any still as a viewer shows it; write PNG, contact sheets and GIFs. Frames are uint8 RGB."""
 
+import io
 import math
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,68 @@ import av
 import av.filter
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from shotstream.core.atomic_files import replacing, write_bytes, writing
+from shotstream.core.display import Frame, Frames, on_ground
 from shotstream.core.errors import InputError
-from shotstream.core.video import Frame, Frames, check_frames
+from shotstream.core.video import check_frames, check_readable, iter_video
+
+MAX_PIXELS = 2**26
+"""Largest picture that is decoded, in pixels: 8192 x 8192."""
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+"""Pillow's modes of one channel with more than 8 bits."""
+
+
+def read_image(path: str | Path) -> Frame:
+    """Read a picture as a viewer shows it, uint8 RGB `[h, w, 3]`.
+
+    It is turned as its EXIF orientation says, laid on white where it is transparent, and converted to sRGB from its
+    colour profile. Of an animation the first frame is read; of a video too, through `core.display`.
+
+    Raises:
+        InputError: no such file, no picture or video, damaged, over 67 million pixels, or HEIC.
+    """
+    path = Path(path)
+    check_readable(path)
+    try:
+        return _decode(path, None, MAX_PIXELS, f"cannot read {path}")
+    except UnidentifiedImageError:
+        return next(iter_video(path))
+
+
+def decode_image(data: bytes, formats: Sequence[str], max_pixels: int = MAX_PIXELS) -> Frame:
+    """Decode a picture that somebody sent, like `read_image`, but only one of the given formats of Pillow ("PNG").
+
+    Raises:
+        InputError: it is of another format, damaged, or has more than `max_pixels`.
+    """
+    try:
+        return _decode(io.BytesIO(data), formats, max_pixels, "cannot read the picture")
+    except UnidentifiedImageError as error:
+        known = " or ".join(formats)
+        raise InputError(f"expected a picture as {known}, got another kind of file; convert it to {known}") from error
+
+
+def as_frame(image: Any) -> Frame:
+    """Return the frame of what a caller hands in as a picture: a path, a PIL image, or uint8 RGB `[h, w, 3]`.
+
+    Raises:
+        InputError: it is none of these, or the file cannot be read.
+    """
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return _to_rgb(image)
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"expected a picture as a path, a PIL image or a uint8 array [h, w, 3], got {type(image).__name__}; "
+            "convert it to one of these"
+        )
+    frames = check_frames(image)
+    if len(frames) != 1:
+        raise InputError(f"expected one picture [h, w, 3], got {len(frames)}; add them one by one")
+    return frames[0]
 
 
 def write_png(path: str | Path, frame: Frame) -> None:
@@ -99,3 +159,46 @@ def _drain(graph: Any) -> Iterable[Any]:
             yield graph.pull()
         except (av.error.EOFError, av.error.BlockingIOError):
             return
+
+
+def _decode(source: Path | io.BytesIO, formats: Sequence[str] | None, max_pixels: int, failed: str) -> Frame:
+    """Decode with Pillow; UnidentifiedImageError is passed on, everything else becomes an InputError."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=formats) as image:
+            if image.width * image.height > max_pixels:
+                size = f"{image.width}x{image.height}"
+                raise InputError(f"{failed}: it has {size} pixels, the most is {max_pixels}; make it smaller")
+            return _to_rgb(image)
+    except (UnidentifiedImageError, InputError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{failed}: it has more than {max_pixels} pixels; make it smaller") from error
+    except Exception as error:  # damaged bytes raise SyntaxError, OSError, ValueError, struct.error and others
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{failed}: {reason}; it is cut off or damaged") from error
+
+
+def _to_rgb(image: Image.Image) -> Frame:
+    """The pixels of a picture upright, opaque, in 8 bits and in sRGB."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode in _DEEP_MODES:
+        deep = np.asarray(upright).astype(np.float64)
+        scale = 1.0 if upright.mode == "F" and deep.max(initial=0) <= 1 else 65535.0
+        grey = (deep / scale * 255).clip(0, 255).round().astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if upright.has_transparency_data:
+        return on_ground(np.asarray(_to_srgb(upright.convert("RGBA"), "RGBA")))
+    return np.asarray(_to_srgb(upright, "RGB").convert("RGB"))
+
+
+def _to_srgb(image: Image.Image, mode: str) -> Image.Image:
+    """The picture converted from its colour profile to sRGB, where it has one that can be used."""
+    data = image.info.get("icc_profile")
+    if not data:
+        return image
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):  # a damaged profile, or one of another kind than the pixels: as without it
+        return image
+    return image if converted is None else converted

@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import ColorRange, Colorspace
-from jaxtyping import UInt8
 
 from shotstream.core.atomic_files import replacing, writing
+from shotstream.core.display import Frame, Frames, show_frame
 from shotstream.core.errors import InputError
 
-Frame: TypeAlias = UInt8[np.ndarray, "h w 3"]
-Frames: TypeAlias = UInt8[np.ndarray, "_n h w 3"]
-
 _BT709 = 1
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"heif")
 _X264_OPTIONS = {"crf": "16", "preset": "fast", "x264-params": "stitchable=1:mbtree=0"}
 """stitchable: files can be joined. No mbtree: on some processors x264's makes other bits of the same frames."""
 _FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "g": "1", "context": "0", "slices": "16"}
@@ -137,7 +136,7 @@ def probe_video(path: str | Path) -> VideoInfo:
     Raises:
         InputError: no such file, or no video in it.
     """
-    with _open_input(Path(path)) as (container, stream):
+    with open_video(Path(path)) as (container, stream):
         rate = stream.average_rate or Fraction(1)
         return VideoInfo(_length(container, stream), stream.height, stream.width, float(rate))
 
@@ -145,7 +144,7 @@ def probe_video(path: str | Path) -> VideoInfo:
 def holds_frames(path: str | Path, frames: int) -> bool:
     """Whether a video is there, can be read, and has that many frames, none of them cut off; nothing is decoded."""
     try:
-        with _open_input(Path(path)) as (container, stream):
+        with open_video(Path(path)) as (container, stream):
             return [packet.is_corrupt for packet in container.demux(stream) if packet.size] == [False] * frames
     except InputError:
         return False
@@ -158,9 +157,9 @@ def iter_video(path: str | Path) -> Iterator[Frame]:
         InputError: no such file, no video in it, or it ends before its time.
     """
     path, count = Path(path), 0
-    with _open_input(path) as (container, stream):
+    with open_video(path) as (container, stream):
         for picture in container.decode(stream):
-            yield picture.to_ndarray(format="rgb24")
+            yield show_frame(picture, stream.sample_aspect_ratio)
             count += 1
         expected = _length(container, stream)
     if count < max(expected, 1):
@@ -203,7 +202,7 @@ def concat_videos(paths: Sequence[str | Path], target: str | Path) -> None:
         _open_output(target, partial, target.suffix.lower() == ".mkv") as output,
         ExitStack() as stack,
     ):
-        first, start = stack.enter_context(_open_input(Path(paths[0])))[1], Fraction(0)
+        first, start = stack.enter_context(open_video(Path(paths[0])))[1], Fraction(0)
         joined = output.add_stream_from_template(first)
         for path in map(Path, paths):
             start = _append(output, joined, target, path, first, start)
@@ -223,7 +222,7 @@ def check_frames(frames: Frame | Frames) -> Frames:
 def _append(output: Any, joined: Any, target: Path, path: Path, first: Any, start: Fraction) -> Fraction:
     """Copies one video's packets behind `start` (seconds) of the target and returns where it ends."""
     end = start
-    with _open_input(path) as (container, stream):
+    with open_video(path) as (container, stream):
         ours, theirs = first.codec_context, stream.codec_context
         if (theirs.name, theirs.extradata, _size(theirs)) != (ours.name, ours.extradata, _size(ours)):
             raise InputError(f"cannot join {path}: it is encoded in another way than the first video; encode it again")
@@ -241,32 +240,59 @@ def _append(output: Any, joined: Any, target: Path, path: Path, first: Any, star
 
 def _some_frames(path: Path, wanted: set[int]) -> Iterator[tuple[int, Frame]]:
     """Frames in order up to the last one wanted; where every packet is a frame of its own, the others are skipped."""
-    with _open_input(path) as (container, stream):
+    with open_video(path) as (container, stream):
         if stream.codec_context.name == "ffv1":
             for index, packet in enumerate(container.demux(stream)):
                 if index in wanted:
-                    yield from ((index, picture.to_ndarray(format="rgb24")) for picture in packet.decode())
+                    yield from ((index, show_frame(picture, stream.sample_aspect_ratio)) for picture in packet.decode())
                 if index >= max(wanted):
                     return
         for index, picture in enumerate(container.decode(stream)):
             if index in wanted:
-                yield index, picture.to_ndarray(format="rgb24")
+                yield index, show_frame(picture, stream.sample_aspect_ratio)
             if index >= max(wanted):
                 return
 
 
 @contextmanager
-def _open_input(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The file and its first video stream; what goes wrong while it is read becomes an InputError."""
-    if not path.is_file():
-        raise InputError(f"cannot read {path}: no such file; check the path")
+def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
+    """Open a video file and choose the stream that a player shows: not a cover picture, and the default one of several.
+
+    Raises:
+        InputError: no such file, no video in it, or FFmpeg cannot read it; also while the block reads it.
+    """
     try:
+        check_readable(path)
         with av.open(f"file:{path}") as container:
-            if not container.streams.video:
-                raise InputError(f"cannot read {path}: there is no video in it; name a video file")
-            yield container, container.streams.video[0]
-    except av.FFmpegError as error:
+            yield container, _shown_stream(container, path)
+    except (av.FFmpegError, OSError) as error:
         raise InputError(f"cannot read {path}: {error.strerror}; it is no video, or is cut off or damaged") from error
+
+
+def check_readable(path: Path) -> None:
+    """Raise InputError where there is no such file, or it is a HEIC picture, of which FFmpeg shows one tile of many."""
+    if not path.is_file():
+        raise InputError(
+            f"cannot read {path}: {'it is a directory' if path.is_dir() else 'no such file'}; check the path"
+        )
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS:
+        raise InputError(f"cannot read {path}: HEIC pictures are not supported; save it as PNG or JPEG")
+
+
+def _shown_stream(container: Any, path: Path) -> Any:
+    streams = container.streams.video
+    films = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    if not films:
+        held = "only a cover picture" if streams else "no video"
+        raise InputError(f"cannot read {path}: there is {held} in it; name a video file")
+    if any(stream.metadata.get("alpha_mode") == "1" for stream in films):
+        raise InputError(
+            f"cannot read {path}: its transparency lies in a second stream (VP8 or VP9 alpha), which is not read; "
+            "lay it on a ground and encode it without transparency"
+        )
+    return next((stream for stream in films if stream.disposition & Disposition.default), films[0])
 
 
 @contextmanager

@@ -5,18 +5,17 @@ Frame i of a video is the i-th that a player shows: the order of presentation ti
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 
+from shotstream.core.display import Frames, show_frame
 from shotstream.core.errors import InputError
 from shotstream.core.spec import MAX_SHOT_FRAMES, VideoSize
-from shotstream.core.video import Frame, Frames
+from shotstream.core.video import open_video
 
 _SEEKS_BY = {"mov,mp4,m4a,3gp,3g2,mj2": "dts", "matroska,webm": "pts"}
 """Containers that keep an index of key frames, and by which of a packet's times they look one up."""
@@ -35,7 +34,7 @@ def count_frames(path: Path) -> int:
     Raises:
         InputError: no such file, no video in it, or it is cut off or damaged.
     """
-    with _opened(path) as (container, stream):
+    with open_video(path) as (container, stream):
         told = stream.frames
         if not told:
             return sum(1 for _ in container.decode(stream))
@@ -57,9 +56,13 @@ def read_frames(path: Path, indices: Sequence[int], size: VideoSize) -> Frames:
     """
     wanted = sorted(set(indices))
     index = _read_index(path)
-    with _opened(path) as (container, stream):
+    with open_video(path) as (container, stream):
         pictures = _seek(container, stream, wanted, index) if index else _count(container, stream, wanted)
-        found = {number: _fit(picture, size) for number, picture in pictures if not picture.is_corrupt}
+        found = {
+            number: show_frame(picture, stream.sample_aspect_ratio, (size.height, size.width))
+            for number, picture in pictures
+            if not picture.is_corrupt
+        }
     missing = [number for number in wanted if number not in found]
     if missing:
         raise InputError(f"cannot read frame {missing[0]} of {path}: it has no such frame, or is cut off or damaged")
@@ -78,7 +81,7 @@ class _Index:
 
 def _read_index(path: Path) -> _Index | None:
     """The index of a video, from its packets; None where it must be read from the start to be exact."""
-    with _opened(path) as (container, stream):
+    with open_video(path) as (container, stream):
         by = _SEEKS_BY.get(container.format.name)
         if by is None:
             return None
@@ -117,29 +120,3 @@ def _count(container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[tuple
             yield number, picture
         if number >= wanted[-1]:
             return
-
-
-def _fit(picture: Any, size: VideoSize) -> Frame:
-    """A decoded picture as RGB that covers `size`, cropped around its centre."""
-    if (picture.height, picture.width) == (size.height, size.width):
-        return picture.to_ndarray(format="rgb24")
-    scale = max(size.height / picture.height, size.width / picture.width)
-    height = max(size.height, round(picture.height * scale))
-    width = max(size.width, round(picture.width * scale))
-    pixels = picture.to_ndarray(format="rgb24", height=height, width=width, interpolation="BICUBIC")
-    top, left = (height - size.height) // 2, (width - size.width) // 2
-    return pixels[top : top + size.height, left : left + size.width]
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
-    """The file and its first video stream; what goes wrong while it is read becomes an InputError."""
-    try:
-        if not path.is_file():
-            raise InputError(f"cannot read {path}: no such file; check the path")
-        with av.open(f"file:{path}") as container:
-            if not container.streams.video:
-                raise InputError(f"cannot read {path}: there is no video in it; name a video file")
-            yield container, container.streams.video[0]
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; it is no video, or is cut off or damaged") from error
