@@ -44,7 +44,7 @@ class Model:
         *,
         seed: int = 0,
         directory: str | Path | None = None,
-        size: VideoSize | None = None,
+        size: VideoSize | tuple[int, int] | None = None,
         sampler: SamplerConfig | None = None,
         context: str | None = None,
         noise: Noise | None = None,

@@ -1,5 +1,7 @@
 """Sizes: frames, latents, chunks and tokens against the reference's numbers, and what is refused."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from shotstream.core.spec import (
     MAX_SHOT_FRAMES,
     MAX_SHOT_LATENTS,
     VideoSize,
+    as_video_size,
     check_chunks,
     frames_of_chunks,
     frames_of_latents,
@@ -71,3 +74,14 @@ def test_a_size_not_divisible_by_16_is_refused_with_the_nearest(
 ) -> None:
     with pytest.raises(InputError, match=f"{named} divisible by 16.*nearest is {nearest}$"):
         VideoSize(height, width)
+
+
+@pytest.mark.parametrize("size", [VideoSize(80, 128), (128, 80), [128, 80], "128x80"])
+def test_a_size_is_given_as_width_and_height(size: Any) -> None:
+    assert as_video_size(size) == VideoSize(height=80, width=128)
+
+
+@pytest.mark.parametrize("size", [128, (128,), (128, 80, 3), (128.0, 80.0), (True, 80), "128", "80,128", "128x8x"])
+def test_what_is_no_size_is_refused_with_an_example(size: Any) -> None:
+    with pytest.raises(InputError, match=r"expected a size as .*; write for instance \(?128(x80|, 80\))"):
+        as_video_size(size)

@@ -1,7 +1,6 @@
 """`shotstream generate`: a story in, a video out, each shot on disk as soon as it is done."""
 
 import logging
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
 from shotstream.core.log import show_warnings
-from shotstream.core.spec import VideoSize, frames_of_chunks
+from shotstream.core.spec import as_video_size, frames_of_chunks
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +119,7 @@ def _check_options(options: StoryOptions) -> None:
     if options.context is not None:
         check_selector(options.context)
     if options.size is not None:
-        parse_size(options.size)
+        as_video_size(options.size)
 
 
 def _make(
@@ -133,7 +132,7 @@ def _make(
 ) -> dict[str, Any]:
     """Make one story, show a line about it, and return the same for programs."""
     seed = next(seed for seed in (options.seed, script.seed, DEFAULT_SEED) if seed is not None)
-    size = None if options.size is None else parse_size(options.size)
+    size = None if options.size is None else as_video_size(options.size)
 
     def begin(directory: Path) -> shotstream.Story:
         return model.story(script.global_caption, seed=seed, directory=directory, size=size, context=options.context)
@@ -150,18 +149,6 @@ def _make(
         "first_frame_s": meter.first_frame_s,
         "lossy": list(model.lossy),
     }
-
-
-def parse_size(text: str) -> VideoSize:
-    """A size from "WIDTHxHEIGHT".
-
-    Raises:
-        InputError: it is not of that form, or a side is not divisible by 16.
-    """
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
-    if match is None:
-        raise InputError(f"expected a size as WIDTHxHEIGHT, got {text!r}; write for instance 128x80")
-    return VideoSize(height=int(match[2]), width=int(match[1]))
 
 
 def _check_captions(model: "shotstream.Model", scripts: "Sequence[Script]", *, strict: bool) -> None:

@@ -33,6 +33,7 @@ Frames: TypeAlias = UInt8[np.ndarray, "_n h w 3"]
 
 GROUND = 255
 """Grey level that transparent pictures are laid on: white."""
+MAX_PIXEL_ASPECT = 16
 _MATRIX_UNKNOWN, _MATRICES = 2, (0, 1, 2, 4, 5, 6, 7, 9, 10)
 """Values of AVColorSpace: unspecified, and those that swscale converts."""
 _HDR_TRANSFERS = (16, 18)
@@ -146,6 +147,11 @@ def _colours(picture: av.VideoFrame) -> dict[str, int]:
 
 def _square_pixels(height: int, width: int, pixel_aspect: Fraction) -> tuple[int, int]:
     """Height and width on a screen with square pixels: one of them is as stored, the other larger."""
+    if not 1 / MAX_PIXEL_ASPECT <= pixel_aspect <= MAX_PIXEL_ASPECT:
+        raise InputError(
+            f"expected pixels at most {MAX_PIXEL_ASPECT} times as wide as high or as high as wide, got {pixel_aspect}; "
+            "encode the video with square pixels"
+        )
     if pixel_aspect >= 1:
         return height, round(width * pixel_aspect)
     return round(height / pixel_aspect), width

@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import av.filter
 import numpy as np
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from shotstream.core.atomic_files import replacing, write_bytes, writing
@@ -19,6 +20,8 @@ from shotstream.core.display import Frame, Frames, on_ground
 from shotstream.core.errors import InputError
 from shotstream.core.video import check_frames, check_readable, iter_video
 
+Picture: TypeAlias = str | Path | Image.Image | NDArray[Any]
+"""What a caller may hand in as a picture; see `as_frame`."""
 MAX_PIXELS = 2**26
 """Largest picture that is decoded, in pixels: 8192 x 8192."""
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -55,7 +58,7 @@ def decode_image(data: bytes, formats: Sequence[str], max_pixels: int = MAX_PIXE
         raise InputError(f"expected a picture as {known}, got another kind of file; convert it to {known}") from error
 
 
-def as_frame(image: Any) -> Frame:
+def as_frame(image: object) -> Frame:
     """Return the frame of what a caller hands in as a picture: a path, a PIL image, or uint8 RGB `[h, w, 3]`.
 
     Raises:

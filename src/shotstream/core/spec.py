@@ -5,6 +5,7 @@ later one four. A *chunk* is three latents, the unit of generation. A *token* is
 Wan2.1 for the strides and the patch, ShotStream section 3 for chunk, context and shot length.
 """
 
+import re
 from dataclasses import dataclass
 
 from shotstream.core.errors import InputError
@@ -84,6 +85,24 @@ class VideoSize:
     @property
     def tokens_per_latent(self) -> int:
         return tokens_per_latent(self.latent_height, self.latent_width)
+
+
+def as_video_size(size: VideoSize | tuple[int, int] | str) -> VideoSize:
+    """Return the size that is meant by a VideoSize, a pair (width, height), or text "WIDTHxHEIGHT".
+
+    Raises:
+        InputError: it is none of these, or a side is not divisible by 16.
+    """
+    if isinstance(size, VideoSize):
+        return size
+    if isinstance(size, str):
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size, re.ASCII)
+        if match is None:
+            raise InputError(f"expected a size as WIDTHxHEIGHT, got {size!r}; write for instance 128x80")
+        return VideoSize(height=int(match[2]), width=int(match[1]))
+    if not isinstance(size, tuple | list) or len(size) != 2 or not all(type(side) is int for side in size):
+        raise InputError(f"expected a size as (width, height), got {size!r}; write for instance (128, 80)")
+    return VideoSize(height=size[1], width=size[0])
 
 
 def tokens_per_latent(latent_height: int, latent_width: int) -> int:

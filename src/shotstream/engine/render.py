@@ -14,7 +14,7 @@ import numpy as np
 
 from shotstream.core.atomic_files import check_target, make_directory, writing
 from shotstream.core.errors import InputError
-from shotstream.core.images import write_gif, write_png
+from shotstream.core.images import read_image, write_gif, write_png
 from shotstream.core.spec import FPS
 from shotstream.core.video import (
     Frame,
@@ -22,7 +22,6 @@ from shotstream.core.video import (
     VideoWriter,
     concat_videos,
     holds_frames,
-    read_video,
     write_video,
 )
 from shotstream.engine.story import Story
@@ -143,7 +142,7 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
             story there is another one, or a shot of its size needs more memory than there is.
     """
     outputs.check(mode)
-    pictures = [read_video(entry.image, [0])[0] for entry in script.cast]
+    pictures = [read_image(entry.image) for entry in script.cast]
     if mode == "overwrite" and outputs.shots.is_dir():
         _remove_shots(outputs.shots)
     elif (outputs.shots / RECORD_FILE).exists():

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
+from shotstream.core.images import Picture, as_frame
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.rng import Noise, SeededNoise
-from shotstream.core.spec import CHUNK_LATENTS, FPS, MAX_CHUNKS, VideoSize
-from shotstream.core.video import Frame, VideoWriter
+from shotstream.core.spec import CHUNK_LATENTS, FPS, MAX_CHUNKS, VideoSize, as_video_size
+from shotstream.core.video import VideoWriter
 from shotstream.engine.bidirectional_rollout import WholeShotRollout
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.context_cache import ContextCache
@@ -47,7 +48,7 @@ class Story:
         *,
         seed: int = 0,
         directory: str | Path | None = None,
-        size: VideoSize | None = None,
+        size: VideoSize | tuple[int, int] | None = None,
         sampler: SamplerConfig | None = None,
         context: str | None = None,
         noise: Noise | None = None,
@@ -60,7 +61,7 @@ class Story:
             global_caption: what holds for every shot.
             seed: of all noise.
             directory: where finished shots are kept; None: a temporary directory.
-            size: of the video; None: the model's own.
+            size: of the video, (width, height) in pixels; None: the model's own.
             sampler: how chunks are denoised; None: as the model's configuration says.
             context: which past frames are remembered (`story.selectors`, `story.relevance`); None: as the model's
                 configuration says.
@@ -73,7 +74,7 @@ class Story:
         sampler, context = sampler or parts.config.sampler, check_selector(context or parts.config.context)
         self._parts, self._seed, self._clock = parts, check_seed(seed), clock
         self._global = check_text(global_caption, "the global caption")
-        self._size = size or parts.config.video
+        self._size = as_video_size(size or parts.config.video)
         self._sampler = Sampler.from_config(sampler)
         self._reader = TextCache(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
         self._noise = noise or SeededNoise(seed)
@@ -162,18 +163,18 @@ class Story:
         if self.can_prepare:
             self._memory.prepare()
 
-    def add_cast(self, image: Frame, caption: str) -> None:
-        """Adds a picture that every later shot may remember, such as a character sheet or a place (`story.cast`).
+    def add_cast(self, image: Picture, caption: str) -> None:
+        """Add a picture that every later shot may remember, such as a character sheet or a place (`story.cast`).
 
         Args:
-            image: uint8 `[h, w, 3]` of any size; it is scaled and cropped to the story's.
+            image: a path, a PIL image, or uint8 RGB `[h, w, 3]`, of any size; it is cropped and scaled to the story's.
             caption: what it shows.
 
         Raises:
             InputError: it is no such picture, the caption is empty, or the story is closed.
         """
         self._check_open()
-        self.history.add_cast(image, check_text(caption, "the caption of a cast member"))
+        self.history.add_cast(as_frame(image), check_text(caption, "the caption of a cast member"))
 
     def branches(self) -> list[Branch]:
         """Every way to an end of the story, in the order in which the ends were made."""

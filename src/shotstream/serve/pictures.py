@@ -1,4 +1,4 @@
-"""Frames as JPEG, and pictures that people send, through FFmpeg."""
+"""Encode frames as JPEG; decode the pictures that people send."""
 
 from fractions import Fraction
 from typing import Any
@@ -7,13 +7,14 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from shotstream.core.video import Frame
+from shotstream.core.display import Frame
+from shotstream.core.errors import InputError
+from shotstream.core.images import decode_image
 from shotstream.serve.errors import RequestError
 
 QUALITY = 3
 """FFmpeg's scale from 2 (best) to 31."""
 MAX_PIXELS = 2**24
-_DECODERS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "mjpeg"}
 
 
 class JpegEncoder:
@@ -34,20 +35,12 @@ class JpegEncoder:
 
 
 def read_picture(data: bytes) -> Frame:
-    """The picture in a PNG or JPEG that somebody sent, uint8 `[h, w, 3]`. No other reader of FFmpeg is ever asked.
+    """Decode a PNG, JPEG or WebP that somebody sent as a viewer shows it, uint8 `[h, w, 3]`; no other format is tried.
 
     Raises:
-        RefusedError: it is none, is damaged, or has more than `MAX_PIXELS`.
+        RequestError: it is none, is damaged, or has more than `MAX_PIXELS`.
     """
-    name = next((name for magic, name in _DECODERS.items() if data.startswith(magic)), None)
-    if name is None:
-        raise RequestError("invalid", "expected a PNG or JPEG, got another kind of file; convert the picture")
-    decoder: Any = av.CodecContext.create(name, "r")
-    decoder.options = {"max_pixels": str(MAX_PIXELS), "err_detect": "explode"}
     try:
-        frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
-    except av.error.FFmpegError as error:
-        raise RequestError("invalid", f"expected a sound picture of at most {MAX_PIXELS} pixels, got none") from error
-    if not frames:
-        raise RequestError("invalid", "expected a picture, got a file without one; send it again")
-    return frames[0].to_ndarray(format="rgb24")
+        return decode_image(data, ("PNG", "JPEG", "WEBP"), MAX_PIXELS)
+    except InputError as error:
+        raise RequestError("invalid", str(error)) from error

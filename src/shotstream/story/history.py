@@ -24,7 +24,7 @@ from safetensors.numpy import save
 from shotstream.core.atomic_files import hash_file, make_directory, remove_partials, write_bytes
 from shotstream.core.background_writer import BackgroundVideoWriter
 from shotstream.core.errors import InputError
-from shotstream.core.images import write_png
+from shotstream.core.images import read_image, write_png
 from shotstream.core.spec import FPS
 from shotstream.core.video import Frame, Frames, check_frames, iter_video, read_video
 from shotstream.story.cast import fit_picture
@@ -259,7 +259,7 @@ class History:
 
     def cast_frames(self, members: Sequence[int]) -> list[Frame]:
         """The pictures of members of the cast, in the story's size."""
-        return [read_video(self._files.cast(member))[0] for member in members]
+        return [read_image(self._files.cast(member)) for member in members]
 
     def read_key_frames(self, refs: Sequence[FrameRef]) -> NDArray[np.float32]:
         """The pixels in [-1, 1] of the frames that a context selector chose, in its order, `[n, 3, h, w]`.
