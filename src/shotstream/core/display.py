@@ -106,7 +106,8 @@ def read_orientation(picture: av.VideoFrame) -> Orientation:
     Raises:
         InputError: it turns by an angle that is no quarter turn, or scales or shears.
     """
-    data: Any = picture.side_data.get(SideData.DISPLAYMATRIX)
+    side_data: Any = picture.side_data
+    data = side_data.get(SideData.DISPLAYMATRIX)
     if data is None:
         return Orientation()
     a, b, _, c, d = np.frombuffer(bytes(data), "=i4")[:5].tolist()
@@ -132,9 +133,9 @@ def _scaled(picture: av.VideoFrame, height: int, width: int) -> Frame:
     return picture.to_ndarray(format="rgb24", **options)
 
 
-def _colours(picture: av.VideoFrame) -> dict[str, int]:
+def _colours(picture: av.VideoFrame) -> dict[str, Any]:
     """What swscale must be told of a frame's colours beside its tags."""
-    told: dict[str, int] = {}
+    told: dict[str, Any] = {}
     hd = picture.width >= 1280 or picture.height > 576
     if picture.colorspace == _MATRIX_UNKNOWN and not picture.format.is_rgb and hd:
         told["src_colorspace"] = Colorspace.ITU709

@@ -3,7 +3,7 @@
 import io
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -45,7 +45,7 @@ def read_image(path: str | Path) -> Frame:
         return next(iter_video(path))
 
 
-def decode_image(data: bytes, formats: Sequence[str], max_pixels: int = MAX_PIXELS) -> Frame:
+def decode_image(data: bytes, formats: tuple[str, ...], max_pixels: int = MAX_PIXELS) -> Frame:
     """Decode a picture that somebody sent, like `read_image`, but only one of the given formats of Pillow ("PNG").
 
     Raises:
@@ -164,7 +164,7 @@ def _drain(graph: Any) -> Iterable[Any]:
             return
 
 
-def _decode(source: Path | io.BytesIO, formats: Sequence[str] | None, max_pixels: int, failed: str) -> Frame:
+def _decode(source: Path | io.BytesIO, formats: tuple[str, ...] | None, max_pixels: int, failed: str) -> Frame:
     """Decode with Pillow; UnidentifiedImageError is passed on, everything else becomes an InputError."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(source, formats=formats) as image:
