@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 
-.PHONY: demo test lint types setup clean
+.PHONY: demo test test-all lint types setup clean
 
 setup: $(READY)
 
@@ -18,8 +18,12 @@ $(READY): pyproject.toml
 demo: $(READY)
 	$(BIN)/shotstream generate examples/fox.yaml -o demo.mp4 --overwrite
 
+# The quick tests; `make test-all` adds the slow ones and those in a browser.
 test: $(READY)
-	$(BIN)/python -m pytest -rs
+	$(BIN)/python -m pytest -rs -n auto -m "not slow and not browser"
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -rs -n auto
 
 lint: $(READY)
 	$(BIN)/ruff check .

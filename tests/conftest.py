@@ -5,7 +5,9 @@ machine make them several times slower. Every function of the package checks the
 """
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -15,6 +17,8 @@ pytest_plugins = ["published_models"]
 SHAPE_CHECKS = jaxtyping.install_import_hook("shotstream", "type_checks.check")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if not shutil.which("nvidia-smi"):
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels run on the CPU, slowly, instead of being skipped
 
 settings.register_profile("any-machine", deadline=None)
 settings.load_profile("any-machine")
@@ -26,3 +30,15 @@ def unchecked_shapes() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+FOLDER_MARKERS = {"studio": "browser", "train": "train"}
+"""The folders whose tests all carry a marker."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of a folder, so that `-m "not browser"` leaves them out."""
+    for item in items:
+        for folder in item.path.relative_to(Path(__file__).parent).parts[:-1]:
+            if marker := FOLDER_MARKERS.get(folder):
+                item.add_marker(marker)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
 from shotstream.train.checkpoint import CHECKPOINTS, Trained, TrainState, find_checkpoints, read_weights
-from shotstream.train.config import LoopConfig, OptimizerConfig
+from shotstream.train.config import DistributedConfig, LoopConfig, OptimizerConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import MAX_BAD_STEPS, NETWORK, Stage, train
 from shotstream.train.metrics_log import METRICS, MetricsLog
@@ -25,7 +25,7 @@ from shotstream.train.metrics_log import METRICS, MetricsLog
 STEPS = 8
 CONFIG = LoopConfig(STEPS, ema_decay=0.9, log_every_steps=1)
 OPTIMIZER = OptimizerConfig(lr=0.1, warmup_steps=3)
-EXECUTION = DistributedContext(torch.device("cpu"))
+EXECUTION = DistributedContext(torch.device("cpu"), DistributedConfig(precision="float32"))  # the same on every chip
 Contents = Callable[[Path], dict[str, Tensor]]
 Factor = Callable[[int], float]
 

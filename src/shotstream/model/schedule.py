@@ -16,7 +16,7 @@ MIN_SIGMA = 0.05
 """Below this noise level a velocity made of a clean prediction is held as it is there."""
 
 
-def shift_sigma(sigma: Float[Tensor, "n"], shift: float) -> Float[Tensor, "n"]:
+def shift_sigma(sigma: Float[Tensor, "*n"], shift: float) -> Float[Tensor, "*n"]:
     """Noise levels moved towards noise: shift s / (1 + (shift - 1) s)."""
     return shift * sigma / (1 + (shift - 1) * sigma)
 
