@@ -12,9 +12,13 @@ from shotstream.model.wan_vae import WanVAE
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 CUDA = torch.cuda.is_available()
-pytestmark = pytest.mark.skipif(
-    not find_spec("triton") or not (CUDA or INTERPRETED), reason="no triton with a CUDA device or TRITON_INTERPRET=1"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not find_spec("triton") or not (CUDA or INTERPRETED),
+        reason="no triton with a CUDA device or TRITON_INTERPRET=1",
+    ),
+]
 SMALL = WanVAEConfig(dim=16, z_dim=16, dim_mult=(1, 2, 2, 2), num_res_blocks=1)
 
 

@@ -194,6 +194,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(shell, tmp_path, arguments, me
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_into_memory_is_one_line_and_is_in_nobodys_way(shell):
     code, _, err = shell(LINE, "-o", "out.mp4", "--size", "99984x99984")
     assert (code, err.count("\n")) == (2, 1)

@@ -89,6 +89,7 @@ def test_after_the_warm_up_nothing_waits_for_a_compiler() -> None:
     assert counters["stats"]["unique_graphs"] == PIECES_OF_TWO_LENGTHS, "another size of video runs as it is"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="no C++ compiler to compile with")
 def test_compiled_latents_are_the_same_and_the_code_stays_on_disk(tmp_path: Path) -> None:
     parts = random_components(CHANNEL)

@@ -164,6 +164,7 @@ def holdings(studio: Any) -> tuple[int, int, int]:
     return threading.active_count(), tasks, len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.slow
 def test_a_hundred_shots_take_no_more_memory_than_their_captions(serve: Any) -> None:
     """The frames of 60 shots would be 2.5 MB."""
     with serve() as studio, studio.watch(studio.begin()) as watcher:

@@ -65,6 +65,7 @@ def losses(directory: Path) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name.endswith("/loss")} for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", PARTS)
 def test_two_processes_train_as_one(runs: Path, contents: Contents, stage: str) -> None:
     one, two = (runs / f"{count}-{stage}" / stage for count in ("one", "two"))

@@ -282,7 +282,7 @@ def test_the_base_sees_its_own_past_as_often_as_asked(run: Run, share: float, mo
         given.append((batch.target.shape[1], history is not None))
         return torch.zeros(())
 
-    monkeypatch.setattr("shotstream.train.stages.base.forced_flow_matching_loss", note)
+    monkeypatch.setattr("shotstream.train.stages.base.teacher_forced_loss", note)
     config = replace(TINY.base, picture_steps=0, resampled_share=share)
     network = run.build("base").state.trained[NETWORK].network
     assert isinstance(network, Transformer)

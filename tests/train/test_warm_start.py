@@ -118,6 +118,7 @@ def test_a_codec_cannot_be_taken_from_a_model_of_wans_vae(lively: Callable[..., 
     check_shape(run, "text", parts, "wan")
 
 
+@pytest.mark.slow
 def test_the_recipe_for_one_card_runs_every_stage_beside_the_making_of_samples(model: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     own = {"PRESET": "tiny", "RUN": str(run), "WORKERS": "1", "ADOPT": str(model), "BASE": "1"}

@@ -56,7 +56,7 @@ def noting_latents(codec: Codec) -> Iterator[list[Tensor]]:
 
 
 @torch.inference_mode()
-def fidelity_of(parts: ModelComponents, noted: Sequence[Float[Tensor, "b k t y x"]]) -> Fidelity | None:
+def fidelity_of(parts: ModelComponents, noted: Sequence[Float[Tensor, "b k _t y x"]]) -> Fidelity | None:
     """Return the fidelity of a tiny decoder on the latents of one shot; None for any other codec."""
     if not isinstance(parts.codec, TinyWanVAE):
         return None

@@ -131,8 +131,9 @@ def _is_safetensors(path: Path, head: bytes) -> bool:
 
 
 def _read_safetensors(path: Path) -> Container:
+    _present(path)
     try:
-        with safe_open(_present(path), framework="pt") as file:
+        with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
             return Container(tensors, file.metadata() or {})
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:

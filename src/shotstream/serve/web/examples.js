@@ -9,5 +9,7 @@
  * @property {{text: string, chunks: number}[]} shots
  */
 
-/** @type {Example[]} */
-export const EXAMPLES = await (await fetch(new URL("examples.json", import.meta.url))).json();
+/** Fetches the examples. @returns {Promise<Example[]>} */
+export async function loadExamples() {
+  return (await fetch(new URL("examples.json", import.meta.url))).json();
+}

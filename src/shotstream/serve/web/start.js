@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { button, element, fill } from "./dom.js";
-import { EXAMPLES } from "./examples.js";
+import { loadExamples } from "./examples.js";
 import { DEFAULT_CHUNKS } from "./lengths.js";
 import { makeStories } from "./stories.js";
 
@@ -41,6 +41,9 @@ export function makeStart(store, open, ready, told) {
   });
   const stories = makeStories(open, told);
   store.watch(["director"], ({ director }) => (idea.hidden = !director));
+  const examples = element("ul", { className: "examples" });
+  loadExamples().then((all) => fill(examples, ...all.map((example) => exampleCard(example, () =>
+    begin(example.caption, example.seed, example.shots).catch(told.fail))))).catch(told.fail);
   const root = element("main", { className: "start" },
     element("section", { className: "hero" },
       element("p", { className: "wordmark" }, "ShotStream"),
@@ -49,9 +52,7 @@ export function makeStart(store, open, ready, told) {
       own, idea),
     element("section", { "aria-labelledby": "examples-title" },
       element("h2", { id: "examples-title" }, "Or watch one begin"),
-      element("ul", { className: "examples" },
-        ...EXAMPLES.map((example) => exampleCard(example, () =>
-          begin(example.caption, example.seed, example.shots).catch(told.fail))))),
+      examples),
     stories.root);
   return { root, refresh: stories.refresh, focus: () => own.querySelector("input").focus() };
 }
