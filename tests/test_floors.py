@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "shotstream"
 ROOT = "(root)"
 FLOORS = (
     "core", "model", "weights", "runtime", "story", "engine", "world", "data", "train", ROOT,
-    "bench", "scores", "parity", "serve", "cli",
+    "bench", "scores", "metrics", "study", "parity", "serve", "cli",
 )  # fmt: skip
 """From the ground up. The root modules (`api`, the package itself) are the public face: what measures, serves and
 commands the engine uses it as anybody would; what makes it does not."""

@@ -10,7 +10,7 @@ import pytest
 import shotstream
 from shotstream.cli import main
 from shotstream.data.storyworld import TRAINING_SEEDS
-from shotstream.scores.cuts import _cut_error, score_cuts
+from shotstream.scores.cuts import _least_cut_error, score_cuts
 from shotstream.scores.intervals import Share
 from shotstream.scores.samples import story_sheet
 from shotstream.scores.story_scores import ScoredStory, held_out_stories, make_story, score_stories
@@ -34,7 +34,7 @@ from shotstream.world.trait_reader import TraitReader
     ],
 )
 def test_cuts_are_matched_in_order_and_the_rest_is_punished(wanted: list[int], found: list[int], error: float) -> None:
-    assert _cut_error(wanted, found, penalty=50) == error
+    assert _least_cut_error(wanted, found, penalty=50) == error
 
 
 def test_held_out_stories_are_not_for_training() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import shotstream
-from shotstream.cli import evaluate_compare, evaluate_errors
+from shotstream.cli import evaluate_compare, evaluate_errors, evaluate_videos
 from shotstream.cli.options import DEFAULT_MODEL, Device, JsonFile, ModelName, examples, flat_options
 from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.errors import InputError
@@ -22,6 +22,7 @@ SHEET_STORIES = 20
 app = typer.Typer(name="evaluate", invoke_without_command=True)
 app.add_typer(evaluate_compare.app)
 app.add_typer(evaluate_errors.app)
+app.add_typer(evaluate_videos.app)
 
 
 @dataclass(frozen=True)

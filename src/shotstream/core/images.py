@@ -80,19 +80,23 @@ def as_frame(image: object) -> Frame:
 
 
 def write_png(path: str | Path, frame: Frame) -> None:
-    """Writes one frame as PNG.
+    """Write one frame as PNG.
 
     Raises:
         InputError: no single uint8 frame, or the file cannot be written.
     """
     if check_frames(frame).shape[0] != 1:
         raise InputError(f"expected one frame for {path}, got {len(frame)}; write one file a frame")
+    write_bytes(Path(path), encode_png(frame))
+
+
+def encode_png(frame: Frame) -> bytes:
+    """Return one uint8 frame as the bytes of a PNG."""
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(check_frames(frame)[0]), format="rgb24")
     encoder: Any = av.CodecContext.create("png", "w")
     encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "rgb24"
     encoder.time_base = Fraction(1)
-    packets = [*encoder.encode(picture), *encoder.encode(None)]
-    write_bytes(Path(path), b"".join(bytes(packet) for packet in packets))
+    return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
 
 
 def contact_sheet(frames: Frames, columns: int, scale: int = 1, gap: int = 2) -> UInt8[np.ndarray, "H W 3"]:

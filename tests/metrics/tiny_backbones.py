@@ -1,0 +1,65 @@
+"""Random, tiny networks of the metrics' architectures, saved as a hub's snapshot would lie on disk."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    Dinov2Config,
+    Dinov2Model,
+    PreTrainedTokenizerFast,
+    ViTConfig,
+    ViTModel,
+    XCLIPConfig,
+    XCLIPModel,
+)
+
+SIZES = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+VISION = SIZES | {"image_size": 32, "patch_size": 16}
+
+
+def write_backbones(directory: Path) -> dict[str, str]:
+    """Save every network that `--backbone` takes, but detector and SAM; return their paths by name."""
+    torch.manual_seed(0)
+    ViTModel(ViTConfig(**VISION)).save_pretrained(directory / "dino")
+    Dinov2Model(Dinov2Config(**VISION)).save_pretrained(directory / "dinov2")
+    CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=8)).save_pretrained(directory / "clip")
+    _write_aesthetic(directory / "aesthetic")
+    _write_video(directory / "video")
+    return {path.name: str(path) for path in directory.iterdir()}
+
+
+def _write_aesthetic(directory: Path) -> None:
+    CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=8)).save_pretrained(directory)
+    weights = load_file(directory / "model.safetensors")
+    head = {"predictor.weight": torch.ones(1, 8), "predictor.bias": torch.full((1,), 5.0)}
+    save_file(weights | head, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_video(directory: Path) -> None:
+    vision = VISION | {
+        "num_frames": 4,
+        "mit_hidden_size": 16,
+        "mit_intermediate_size": 16,
+        "mit_num_attention_heads": 2,
+    }
+    config = XCLIPConfig(
+        text_config=SIZES | {"vocab_size": 16, "projection_dim": 16, "eos_token_id": 1},
+        vision_config=vision,
+        projection_dim=16,
+        prompt_layers=1,
+        prompt_num_attention_heads=2,
+    )
+    XCLIPModel(config).save_pretrained(directory)
+    words = ["<pad>", "<end>", "<unk>", "A", "shot", "of", "the", "rabbit", "bikes", "phone", "The", "street"]
+    tokenizer = Tokenizer(WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>", unk_token="<unk>")
+    fast.save_pretrained(directory)
+    assert json.loads((directory / "tokenizer_config.json").read_text())
