@@ -40,7 +40,7 @@ def intra_shot_consistency(frames: Float[NDArray, "n d"]) -> float:
 
 
 def inter_shot_consistency(
-    shots: Sequence[Float[NDArray, "n d"] | None], characters: Sequence[Sequence[str]] | None = None
+    shots: Sequence[Float[NDArray, "_n d"] | None], characters: Sequence[Sequence[str]] | None = None
 ) -> float:
     """Return the mean similarity of pairs of shots; NaN without a pair.
 
