@@ -1,6 +1,7 @@
-"""The house has floors: a folder imports from itself and from those below it; nobody prints."""
+"""Structure of the package: imports go one way, docs/architecture.md names every module, only commands print."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "shotstream"
+ARCHITECTURE = Path(__file__).parent.parent / "docs" / "architecture.md"
 ROOT = "(root)"
 FLOORS = (
     "core", "model", "weights", "runtime", "story", "engine", "world", "data", "train", ROOT,
-    "bench", "scores", "metrics", "study", "parity", "serve", "cli",
+    "bench", "scores", "metrics", "parity", "serve", "cli",
 )  # fmt: skip
 """From the ground up. The root modules (`api`, the package itself) are the public face: what measures, serves and
 commands the engine uses it as anybody would; what makes it does not."""
@@ -103,6 +105,16 @@ def modules() -> Modules:
 def test_every_folder_has_a_floor() -> None:
     folders = {path.parent.relative_to(SOURCE).parts[0] for path in SOURCE.glob("*/**/*.py")}
     assert folders <= set(FLOORS)
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    rows = re.findall(r"^\| `([a-z_/]+)/` \|.*?\| (.*) \|$", ARCHITECTURE.read_text(encoding="utf8"), re.MULTILINE)
+    named = {folder: set(re.findall(r"`([a-z0-9_]+)`", text)) for folder, text in rows}
+    there = {
+        folder.relative_to(SOURCE).as_posix(): {path.stem for path in folder.glob("[!_]*.py")}
+        for folder in (path.parent for path in SOURCE.glob("*/**/__init__.py"))
+    }
+    assert named == there
 
 
 def test_imports_go_down(modules: Modules) -> None:
