@@ -18,9 +18,9 @@ $(READY): pyproject.toml
 demo: $(READY)
 	$(BIN)/shotstream generate examples/fox.yaml -o demo.mp4 --overwrite
 
-# The quick tests; `make test-all` adds the slow ones and those in a browser.
+# The quick tests; `make test-all` adds the slow ones, those in a browser, and those that train.
 test: $(READY)
-	$(BIN)/python -m pytest -rs -n auto -m "not slow and not browser"
+	$(BIN)/python -m pytest -rs -n auto -m "not slow and not browser and not train"
 
 test-all: $(READY)
 	$(BIN)/python -m pytest -rs -n auto

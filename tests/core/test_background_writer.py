@@ -28,6 +28,7 @@ def test_a_film_has_no_name_before_it_is_finished(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_what_goes_wrong_is_said_at_the_end(tmp_path: Path) -> None:
     film = BackgroundVideoWriter(tmp_path / "a.mkv", 16).extend([*pieces(1), np.zeros((1, 16, 16, 3), np.uint8)])
     with pytest.raises(InputError, match="expected frames of 48x32, got 16x16"):
