@@ -105,7 +105,7 @@ def refused(path: Path, match: str) -> None:
 def test_without_the_package_the_file_is_named_for_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "x.gguf", {"a": torch.ones(1)})
     monkeypatch.setitem(sys.modules, "gguf", None)
-    refused(path, r"this is a GGUF file, which needs the package 'gguf'; .*\.safetensors .*shotstream\[gguf\]")
+    refused(path, r"a GGUF file needs the package 'gguf'; run pip install 'shotstream\[gguf\]'")
 
 
 def test_a_file_of_no_tensors_or_a_damaged_one_is_one_line(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.cli.serve import TOKEN_VARIABLE
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
+from shotstream.core.extras import EXTRAS, require_packages
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,6 +58,7 @@ def run(
     json_file: JsonFile = None,
 ) -> None:
     """Let simulated viewers direct stories on a server, and measure what they see."""
+    require_packages("shotstream load-test", *EXTRAS["serve"])
     from shotstream.serve.load_test import LoadTestPlan, run_load_test
 
     plan = LoadTestPlan(viewers, shots, chunks)

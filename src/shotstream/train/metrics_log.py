@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shotstream.core.atomic_files import make_directory, writing
-from shotstream.core.errors import InputError
+from shotstream.core.extras import require_packages
 
 METRICS, BOARD = "metrics.jsonl", "tensorboard"
 Report = Callable[[int, Mapping[str, float]], None]
@@ -41,10 +41,7 @@ class MetricsLog:
 
 
 def _open_board(directory: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InputError(
-            "expected the package 'tensorboard' for --board; run pip install 'shotstream[train]'"
-        ) from error
+    require_packages("--board", "tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(directory))

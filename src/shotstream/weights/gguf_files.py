@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from shotstream.core.errors import InputError
+from shotstream.core.extras import require_packages
 from shotstream.weights.containers import Container
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 GGUF_MAGIC = b"GGUF"
 _SHAPE_FIELDS = ("comfy.gguf.orig_shape.{}", "{}.orig_shape")
 """Fields that hold the true shape of a tensor that was reshaped for its quantisation."""
-_ADVICE = "take the .safetensors of this model, or run pip install 'shotstream[gguf]'"
 
 
 def read_gguf(path: Path) -> Container:
@@ -30,10 +30,9 @@ def read_gguf(path: Path) -> Container:
     Raises:
         InputError: the package `gguf` is missing, the file is corrupt, or it has a quantisation unknown to `gguf`.
     """
-    try:
-        import gguf
-    except ImportError as error:
-        raise InputError(f"{path}: this is a GGUF file, which needs the package 'gguf'; {_ADVICE}") from error
+    require_packages(f"{path}: a GGUF file", "gguf")
+    import gguf
+
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
