@@ -1,7 +1,6 @@
 """Commands: what they do to the story, what they flush, and how several stories share the model."""
 
 import threading
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import FPS, frames_of_chunks
 from shotstream.serve.limits import Limits
 from shotstream.serve.protocol import Flush, MakeShot, Retract, RetryShot, Rewind, State, SteerShot
 from shotstream.serve.session import Chunk, Session
@@ -173,16 +172,18 @@ def finish(direct: Direct) -> None:
         direct.session.step()
 
 
-def test_no_more_is_made_than_is_shown_soon(model: Model, store: Store) -> None:
+def test_no_more_is_made_than_is_shown_soon(model: Model, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("shotstream.serve.session.time.monotonic", lambda: now_s)
     direct = Direct(model, store, ahead_chunks=1)
     direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
     assert direct.session.due_s == 0.0
     direct.session.step()
-    assert direct.session.due_s < time.monotonic(), "while one chunk plays, the next one is made"
+    assert direct.session.due_s == now_s, "while one chunk plays, the next one is made"
     direct.session.step()
-    assert direct.session.due_s > time.monotonic(), "and no more"
+    assert direct.session.due_s == now_s + frames_of_chunks(1) / FPS, "and no more"
     direct.session.apply(SteerShot(type="steer", text="It jumps."))
-    assert direct.session.due_s < time.monotonic()
+    assert direct.session.due_s == now_s
     direct.session.close()
 
 

@@ -86,8 +86,8 @@ def test_a_steer_that_was_written_before_is_the_same(serve: Any, model: Model, e
     with serve(ahead_chunks=1) as studio:
         name = studio.begin(CAPTION, seed=3)
         with studio.watch(name) as watcher:
-            watcher.say(type="shot", text="It walks.", chunks=5)
-            watcher.until(type="state", work={"shot": 0, "take": 0, "text": "It walks.", "made": 2, "chunks": 5})
+            watcher.say(type="shot", text="It walks.", chunks=7)
+            watcher.until(type="state", work={"shot": 0, "take": 0, "text": "It walks.", "made": 2, "chunks": 7})
             watcher.say(type="draft", text="It jumps.")
             until(lambda: {f"{CAPTION}shot{shot}:It jumps." for shot in (0, 1)} <= set(encoded))
             encoded.clear()
@@ -98,7 +98,7 @@ def test_a_steer_that_was_written_before_is_the_same(serve: Any, model: Model, e
     assert encoded == []
     (steer,) = take.spec.steers
     with model.story(CAPTION, seed=3) as story:
-        shot = story.shot("It walks.", 5)
+        shot = story.shot("It walks.", 7)
         for _ in range(steer.at):
             next(shot)
         shot.steer(steer.text)

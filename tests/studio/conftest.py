@@ -33,11 +33,11 @@ const set = Storage.prototype.setItem;
 window.shown = [];
 window.before = Object.values({...sessionStorage});
 Storage.prototype.setItem = function (key, value) {
-  if (key.startsWith("shotstream-seen-")) window.shown.push([performance.now(), ...value.split(".").map(Number)]);
+  if (key.startsWith("shotstream-seen-")) window.shown.push([document.timeline.currentTime, ...value.split(".").map(Number)]);
   return set.call(this, key, value);
 };
 """
-"""Writes down what the page says of every frame that it shows: when, shot, take, frame."""
+"""Records every frame that the page shows: the time of the animation frame (ms), shot, take, frame."""
 expect.set_options(timeout=PATIENCE_MS)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from playwright.sync_api import expect
 
 SHOWN = "window.shown.length >= {}"
+CATCH_UP_MS = 300
+"""A first frame that is drawn late by at most this (`LATE_MS` of playout.js) is caught up with by those after it."""
 
 
 def test_every_frame_is_shown_once_and_in_order(desk: Any) -> None:
@@ -15,7 +17,7 @@ def test_every_frame_is_shown_once_and_in_order(desk: Any) -> None:
     desk.until(SHOWN.format(9 + 33))
     assert desk.frames() == [(0, 0, frame) for frame in range(9)] + [(1, 0, frame) for frame in range(33)]
     times_ms = [time_ms for time_ms, *_ in desk.page.evaluate("window.shown")][9:]
-    assert 1000 * 32 / (times_ms[-1] - times_ms[0]) < 1.05 * 16, "never faster than the story's pace"
+    assert times_ms[-1] - times_ms[0] >= 1000 * 32 / 16 - CATCH_UP_MS, "never ahead of the story's pace"
 
 
 def test_after_a_reload_the_shot_goes_on_where_it_was(desk: Any) -> None:
