@@ -33,7 +33,9 @@ const set = Storage.prototype.setItem;
 window.shown = [];
 window.before = Object.values({...sessionStorage});
 Storage.prototype.setItem = function (key, value) {
-  if (key.startsWith("shotstream-seen-")) window.shown.push([document.timeline.currentTime, ...value.split(".").map(Number)]);
+  if (key.startsWith("shotstream-seen-")) {
+    window.shown.push([document.timeline.currentTime, ...value.split(".").map(Number)]);
+  }
   return set.call(this, key, value);
 };
 """
