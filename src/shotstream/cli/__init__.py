@@ -14,6 +14,7 @@ from shotstream.cli import (
     evaluate,
     generate,
     load_test,
+    script,
     serve,
     studio,
     train,
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (generate, studio, serve, load_test, evaluate, verify, bench, warmup, train, weights, world):
+for module in (generate, studio, serve, load_test, evaluate, verify, bench, warmup, train, weights, world, script):
     app.add_typer(module.app)
 
 

@@ -10,6 +10,7 @@ from shotstream.core.atomic_files import make_directory, write_bytes
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS, frames_of_chunks
 from shotstream.core.video import VideoWriter, holds_frames
+from shotstream.story.characters import SUFFIX
 from shotstream.story.script import Script, format_script
 from shotstream.story.script_files import load_scripts
 
@@ -27,7 +28,7 @@ def load_script_set(source: Path) -> dict[str, Script]:
         )
         return dict(zip(names, scripts, strict=True))
     paths = sorted(path for path in source.iterdir() if path.suffix in (".json", ".yaml", ".yml"))
-    paths = [path for path in paths if not path.name.endswith(".characters.json")]
+    paths = [path for path in paths if not path.name.endswith(SUFFIX)]
     if not paths:
         raise InputError(f"expected scripts (.json or .yaml) in {source}, found none")
     return {path.stem: load_scripts(path)[0] for path in paths}
@@ -52,9 +53,9 @@ def generate_videos(open_model: Callable[[], Model], source: Path, output: Path,
             model = model or open_model()
             _generate(model, script, path, seed + number)
         write_bytes(path.with_suffix(".yaml"), format_script(script).encode())
-        characters = source / f"{name}.characters.json"
+        characters = source / f"{name}{SUFFIX}"
         if characters.is_file():
-            path.with_suffix(".characters.json").write_bytes(characters.read_bytes())
+            path.with_suffix(SUFFIX).write_bytes(characters.read_bytes())
         yield name
 
 

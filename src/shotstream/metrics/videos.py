@@ -1,6 +1,5 @@
 """Find the videos of a directory with their scripts, and cut them into shots."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +12,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS, frames_of_chunks
 from shotstream.core.video import Frame, Frames, iter_video, probe_video
 from shotstream.data.manifest import MultiShotVideo, read_manifest
+from shotstream.story.characters import read_characters
 from shotstream.story.script_files import load_scripts
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
@@ -118,7 +118,7 @@ def _check(name: str, read: Callable[[], ScoredVideo]) -> ScoredVideo | Unreadab
         if short < MIN_SHOT_FRAMES:
             raise InputError(f"expected at least {MIN_SHOT_FRAMES} frames a shot, got a shot of {short}")
         notes = (*video.notes, *([f"{info.fps:g} frames a second, not {FPS}"] if info.fps != FPS else []))
-        return replace(video, fps=info.fps, notes=notes, characters=_read_characters(video))
+        return replace(video, fps=info.fps, notes=notes, characters=read_characters(video.path, len(video.ranges)))
     except InputError as error:
         return UnreadableVideo(name, str(error))
 
@@ -160,16 +160,3 @@ def _from_script(path: Path) -> ScoredVideo:
         "script" if fits else "equal split",
         notes=notes,
     )
-
-
-def _read_characters(video: ScoredVideo) -> tuple[tuple[str, ...], ...] | None:
-    path = video.path.with_suffix(".characters.json")
-    if not path.is_file():
-        return None
-    try:
-        named = json.loads(path.read_text(encoding="utf8"))
-        return tuple(tuple(map(str, named[f"shot{number + 1}"])) for number in range(len(video.ranges)))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path.name}: expected a list of names for each of shot1 .. shot{len(video.ranges)}"
-        ) from error
