@@ -15,7 +15,7 @@ ARCHITECTURE = Path(__file__).parent.parent / "docs" / "architecture.md"
 ROOT = "(root)"
 FLOORS = (
     "core", "model", "weights", "runtime", "story", "engine", "world", "data", "train", ROOT,
-    "bench", "scores", "metrics", "parity", "serve", "cli",
+    "bench", "scores", "metrics", "study", "parity", "serve", "cli",
 )  # fmt: skip
 """From the ground up. The root modules (`api`, the package itself) are the public face: what measures, serves and
 commands the engine uses it as anybody would; what makes it does not."""

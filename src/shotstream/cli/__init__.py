@@ -17,6 +17,7 @@ from shotstream.cli import (
     script,
     serve,
     studio,
+    study,
     train,
     verify,
     warmup,
@@ -37,7 +38,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (generate, studio, serve, load_test, evaluate, verify, bench, warmup, train, weights, world, script):
+for module in (
+    generate,
+    studio,
+    serve,
+    load_test,
+    evaluate,
+    verify,
+    bench,
+    warmup,
+    train,
+    weights,
+    world,
+    script,
+    study,
+):
     app.add_typer(module.app)
 
 

@@ -91,6 +91,15 @@ def bootstrap_mean(values: Sequence[float], resamples: int = 10_000, seed: int =
     return Estimate(float(array.mean()), float(low), float(high), len(array))
 
 
+def bootstrap_share(shares: Sequence[Share], resamples: int = 10_000, seed: int = 0) -> Estimate:
+    """Return the share of all cases together with the 95% percentile bootstrap interval over their groups."""
+    counts = np.array([(share.right, share.total) for share in shares], dtype=np.float64)
+    chosen = counts[np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))].sum(axis=1)
+    low, high = np.percentile(chosen[:, 0] / np.maximum(chosen[:, 1], 1), (2.5, 97.5))
+    right, total = counts.sum(axis=0)
+    return Estimate(right / total, float(low), float(high), int(total))
+
+
 def ratio_estimate(pairs: Sequence[tuple[float, float]]) -> Estimate:
     """Return the sum of the first values over the sum of the second, with its normal 95% interval.
 

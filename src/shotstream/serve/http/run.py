@@ -7,7 +7,7 @@ from collections.abc import Callable
 import uvicorn
 
 from shotstream.api import Model
-from shotstream.core.errors import InputError
+from shotstream.core import sockets
 from shotstream.serve.http.app import make_app
 from shotstream.serve.limits import Settings
 
@@ -34,12 +34,7 @@ def listen(settings: Settings) -> socket.socket:
     Raises:
         InputError: the address cannot be taken.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host.strip("[]"), settings.port), family=family)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise InputError(f"cannot listen at {where}: {error.strerror or error}; choose another port") from error
+    return sockets.listen(settings.host, settings.port)
 
 
 def open_ready(open_model: Callable[[], Model]) -> Model:
