@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,9 +72,17 @@ def begin(page: Page, url: str) -> Page:
     return page
 
 
+def wait_for_videos(page: Page, condition: str) -> None:
+    """Wait until a condition of `video` holds for every video; the page's rules allow no `wait_for_function`."""
+    until = time.monotonic() + 30
+    while not page.evaluate(f"[...document.querySelectorAll('video')].every((video) => {condition})"):
+        assert time.monotonic() < until, condition
+        page.wait_for_timeout(30)
+
+
 def brightest(page: Page) -> int:
     """Return the position of the brighter video, once both show a picture."""
-    page.wait_for_function("[...document.querySelectorAll('video')].every((video) => video.readyState >= 2)")
+    wait_for_videos(page, "video.readyState >= 2")
     seen = page.evaluate(BRIGHTNESS)
     assert abs(seen[0] - seen[1]) > 100, "the two systems' videos"
     return int(seen[1] > seen[0])
@@ -145,14 +154,14 @@ def test_three_raters_take_a_study_to_its_end(
 
 def test_videos_play_in_step_and_by_keys(browser: Browser, url: str) -> None:
     page = begin(browser.new_page(), url)
-    page.wait_for_function("[...document.querySelectorAll('video')].every((video) => video.ended)")
+    wait_for_videos(page, "video.ended")
     times = page.evaluate("[...document.querySelectorAll('video')].map((video) => video.currentTime)")
     assert times[0] == pytest.approx(times[1], abs=0.13)
     expect(page.locator("#captions li.now")).to_contain_text("Close-up")
     page.keyboard.press(" ")
-    page.wait_for_function("[...document.querySelectorAll('video')].every((video) => !video.paused)")
+    wait_for_videos(page, "!video.paused")
     page.keyboard.press(" ")
-    page.wait_for_function("[...document.querySelectorAll('video')].every((video) => video.paused)")
+    wait_for_videos(page, "video.paused")
     page.keyboard.press("r")
     expect(page.locator("#play")).to_have_text("Pause")
     page.keyboard.press("ArrowDown")
