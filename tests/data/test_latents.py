@@ -3,7 +3,6 @@
 import copy
 import errno
 import fcntl
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -50,18 +49,18 @@ def test_a_step_gives_the_same_samples_whenever_it_is_asked_for(networks: Networ
     first = pool(1)
     assert equal(first, pool(1))
     assert equal(first, elsewhere(1))
-    assert equal(first, pool(1 + CONFIG.batches * CONFIG.steps_a_batch)), "the pool comes again"
+    assert equal(first, pool(1 + CONFIG.batches * CONFIG.steps_per_batch)), "the pool comes again"
     assert not equal(first, LatentPool(tmp_path / "seed", replace(CONFIG, seed=1), WORLD, *networks)(1))
 
 
 def test_the_steps_of_a_batch_share_it_out(networks: Networks, tmp_path: Path) -> None:
     pool = LatentPool(tmp_path, CONFIG, WORLD, *networks)
-    whole = LatentPool(tmp_path / "whole", replace(CONFIG, steps_a_batch=1), WORLD, *networks)(0)
-    parts = [pool(0), pool(1)]
+    whole = LatentPool(tmp_path / "whole", replace(CONFIG, steps_per_batch=1), WORLD, *networks)(0)
+    micro_batches = [pool(0), pool(1)]
     even = len(whole.target) // 2 * 2
     assert even > 0
-    assert torch.equal(parts[0].target, whole.target[:even:2])
-    assert torch.equal(parts[1].target, whole.target[1:even:2])
+    assert torch.equal(micro_batches[0].target, whole.target[:even:2])
+    assert torch.equal(micro_batches[1].target, whole.target[1:even:2])
 
 
 def test_the_steps_of_a_batch_have_as_many_samples(networks: Networks, tmp_path: Path) -> None:
@@ -104,23 +103,26 @@ def test_processes_make_what_one_makes(networks: Networks, tmp_path: Path) -> No
 
 def test_the_parts_of_a_batch_have_shots_of_one_length_and_are_made_alone(networks: Networks, tmp_path: Path) -> None:
     config = replace(CONFIG, batches=4)
-    pool = LatentPool(tmp_path / "all", config, WORLD, *networks, parts=3)
+    pool = LatentPool(tmp_path / "all", config, WORLD, *networks, micro_batches=3)
     assert pool.files == 12
     lengths = []
-    for step in range(0, config.batches * config.steps_a_batch, config.steps_a_batch):
-        parts = [pool(step, part) for part in range(3)]
-        assert len({one.target.shape for one in parts}) == 1
-        assert not any(torch.equal(parts[0].target, other.target) for other in parts[1:])
-        lengths.append(parts[0].target.shape[1])
+    for step in range(0, config.batches * config.steps_per_batch, config.steps_per_batch):
+        micro_batches = [pool(step, micro_batch) for micro_batch in range(3)]
+        assert len({one.target.shape for one in micro_batches}) == 1
+        assert not any(torch.equal(micro_batches[0].target, other.target) for other in micro_batches[1:])
+        lengths.append(micro_batches[0].target.shape[1])
     assert set(lengths) == {3, 6}
-    alone = LatentPool(tmp_path / "alone", config, WORLD, *networks, parts=3)
+    alone = LatentPool(tmp_path / "alone", config, WORLD, *networks, micro_batches=3)
     assert equal(alone(3, 2), pool(3, 2))
     assert len(list((tmp_path / "alone").glob("*.safetensors"))) == 1
 
 
 def test_the_first_of_many_parts_is_the_only_one_of_one(networks: Networks, tmp_path: Path) -> None:
-    config = replace(CONFIG, batches=1, steps_a_batch=1)
-    one, many = (LatentPool(tmp_path / str(parts), config, WORLD, *networks, parts=parts) for parts in (1, 2))
+    config = replace(CONFIG, batches=1, steps_per_batch=1)
+    one, many = (
+        LatentPool(tmp_path / str(micro_batches), config, WORLD, *networks, micro_batches=micro_batches)
+        for micro_batches in (1, 2)
+    )
     assert equal(one(0), many(0, 0))
 
 
@@ -152,29 +154,14 @@ def test_a_pool_of_another_origin_is_refused_by_its_name(networks: Networks, tmp
     LatentPool(tmp_path, CONFIG, WORLD, *networks)
     torch.manual_seed(1)
     other = BlockCodec(BlockCodecConfig(latent_channels=4, width=8, depth=1))
-    for what, arguments, parts in (
+    for what, arguments, micro_batches in (
         ("config", (replace(CONFIG, latents=96), WORLD, *networks), 1),
         ("source", (CONFIG, replace(WORLD, context="first"), *networks), 1),
         ("networks", (CONFIG, WORLD, other, networks[1]), 1),
-        ("parts", (CONFIG, WORLD, *networks), 2),
+        ("micro_batches", (CONFIG, WORLD, *networks), 2),
     ):
         with pytest.raises(InputError, match=f"made with another {what}; remove it first"):
-            LatentPool(tmp_path, *arguments, parts=parts)
-
-
-def test_a_pool_that_is_older_than_a_field_has_its_default(networks: Networks, tmp_path: Path) -> None:
-    LatentPool(tmp_path, CONFIG, WORLD, *networks)
-    path = tmp_path / latents.IDENTITY_FILE
-    identity = json.loads(path.read_text())
-    assert identity["config"].pop("pictures") is False
-    path.write_text(json.dumps(identity))
-    LatentPool(tmp_path, CONFIG, WORLD, *networks)
-    with pytest.raises(InputError, match="made with another config"):
-        LatentPool(tmp_path, replace(CONFIG, pictures=True), WORLD, *networks)
-    del identity["config"]["batches"]
-    path.write_text(json.dumps(identity))
-    with pytest.raises(InputError, match="made with another config"):
-        LatentPool(tmp_path, CONFIG, WORLD, *networks)
+            LatentPool(tmp_path, *arguments, micro_batches=micro_batches)
 
 
 def test_a_codec_whose_decoder_has_learnt_more_makes_the_same_latents(networks: Networks, tmp_path: Path) -> None:
@@ -188,9 +175,9 @@ def test_a_codec_whose_decoder_has_learnt_more_makes_the_same_latents(networks: 
 
 def test_a_pool_may_begin_at_another_of_its_batches(networks: Networks, tmp_path: Path) -> None:
     plain, turned = (LatentPool(tmp_path, CONFIG, WORLD, *networks, begin=begin) for begin in (0, 3))
-    assert equal(turned(0), plain(CONFIG.steps_a_batch))
-    assert equal(turned(CONFIG.steps_a_batch), plain(0))
-    assert equal(turned.whole(0), plain.whole(0))
+    assert equal(turned(0), plain(CONFIG.steps_per_batch))
+    assert equal(turned(CONFIG.steps_per_batch), plain(0))
+    assert equal(turned.read_file(0), plain.read_file(0))
 
 
 @contextmanager
@@ -201,7 +188,7 @@ def filled_elsewhere(directory: Path) -> Iterator[None]:
 
 
 def test_beside_a_process_that_fills_the_pool_steps_draw_on_what_is_there(networks: Networks, tmp_path: Path) -> None:
-    config = replace(CONFIG, batches=4, steps_a_batch=1)
+    config = replace(CONFIG, batches=4, steps_per_batch=1)
     pool, full = (LatentPool(tmp_path / name, config, WORLD, *networks) for name in ("pool", "full"))
     for number in range(2):
         pool.make(number)
@@ -219,5 +206,5 @@ def test_a_pool_with_nothing_in_it_waits_for_the_process_that_fills_it(networks:
         asked = other.submit(pool, 0)
         time.sleep(3 * latents.POLL_S)
         assert not asked.done()
-        save_batch(tmp_path / "00000.safetensors", encode_samples(latents.Draws(CONFIG, WORLD, 1)(0), *networks))
+        save_batch(tmp_path / "00000.safetensors", encode_samples(latents.SampleDrawer(CONFIG, WORLD, 1)(0), *networks))
         assert len(asked.result(timeout=10).target)

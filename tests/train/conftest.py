@@ -22,7 +22,7 @@ LIVELY = (
     *(f"{one}.{change}" for one in OPTIMIZERS for change in ("lr=1e-3", "warmup_steps=1", "decay_share=0.0")),
     "stage1.critic_updates=2",
     "stage2.critic_updates=2",
-    "execution.precision=float32",
+    "distributed.precision=float32",
 )
 """Rates at which a few steps change the weights visibly, in a precision that gives the same on every chip."""
 Contents = Callable[[Path], dict[str, Tensor]]

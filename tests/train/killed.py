@@ -15,11 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from shotstream.train.checkpoint import Trained, TrainState, find_checkpoints
+from shotstream.train.checkpoint import find_checkpoints
 from shotstream.train.config import LoopConfig, OptimizerConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage, train
 from shotstream.train.metrics_log import MetricsLog
+from shotstream.train.state import TrainState
+from shotstream.train.trained_network import TrainedNetwork
 
 STEPS = 1000
 EXECUTION = DistributedContext(torch.device("cpu"))
@@ -31,9 +33,9 @@ class Line(Stage):
     def __init__(self, pipe: int | None = None) -> None:
         torch.manual_seed(0)
         self._network, self._pipe = nn.Linear(4, 2), pipe
-        self.state = TrainState({NETWORK: Trained(self._network, OptimizerConfig(lr=1e-2), STEPS)}, 0.9)
+        self.state = TrainState({NETWORK: TrainedNetwork(self._network, OptimizerConfig(lr=1e-2), STEPS)}, 0.9)
 
-    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
+    def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
         if self._pipe is not None:
             os.write(self._pipe, f"{step}\n".encode())
         data = torch.randn(3, 4, generator=torch.Generator().manual_seed(step))

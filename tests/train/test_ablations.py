@@ -34,8 +34,8 @@ def test_a_seed_begins_anew_and_elsewhere_in_what_all_share(opened: Opened) -> N
     fresh = [run.build("base").state.trained[NETWORK].network.state_dict() for run in (one, other, again)]
     assert not torch.equal(fresh[0]["patch_embedding.weight"], fresh[1]["patch_embedding.weight"])
     assert all(torch.equal(fresh[1][name], value) for name, value in fresh[2].items())
-    assert torch.equal(one.shots(1).whole(0).target, other.shots(1).whole(0).target)
-    steps = one.preset.shots.steps_a_batch
+    assert torch.equal(one.shots(1).read_file(0).target, other.shots(1).read_file(0).target)
+    steps = one.preset.shots.steps_per_batch
     assert torch.equal(one.shots(1)(0).target, other.shots(1)(steps).target)
     assert not torch.equal(one.shots(1)(0).target, other.shots(1)(0).target)
     told = [run.build("init").loss(NETWORK, 0, 0).item() for run in (one, other)]  # of the same weights
@@ -49,7 +49,7 @@ def test_another_seed_tells_other_stories_in_stage_2(opened: Opened) -> None:
 
 def test_a_model_without_memory_is_trained_and_told_without_one(opened: Opened) -> None:
     run = opened("none", "model.context=none", without=("latents", "trajectories"))
-    batch = run.shots(1)(0).to(run.execution.device)
+    batch = run.shots(1)(0).to(run.distributed.device)
     assert batch.context.shape[1] == 6
     assert not batch.context.any()
     assert not run.build("stage2").inputs(1, 0).context.any(), "the second shot of a story"
@@ -100,9 +100,9 @@ def test_the_script_gives_every_model_of_a_group_the_same_steps(commands: list[l
     assert {name[:-2] for name in based} == {"dynamic", "no-context", "first", "first_last", "no-indicator", "learned"}
     assert {name[:-2] for name in steps.keys() - based} == {"both", "stage-1", "stage-2"}
     assert {steps[name] for name in steps.keys() - based} == {4}
-    chosen = {name: (one.model.context, one.model.transformer.indicator) for name, one in presets.items()}
-    assert chosen["no-context-1"] == ("none", "phase")
-    assert chosen["learned-0"] == ("dynamic", "learned")
+    random_index = {name: (one.model.context, one.model.transformer.indicator) for name, one in presets.items()}
+    assert random_index["no-context-1"] == ("none", "phase")
+    assert random_index["learned-0"] == ("dynamic", "learned")
     assert (presets["both-0"].stage2.start, presets["stage-2-0"].stage2.start) == ("stage1", "init")
 
 

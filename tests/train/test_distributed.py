@@ -5,19 +5,19 @@ import threading
 import pytest
 import torch
 
-from shotstream.train.distributed import DistributedContext, PrefetchedIterator
+from shotstream.train.distributed import DistributedContext, PrefetchingReader
 
 
 def test_the_next_step_is_read_while_one_is_computed_and_nothing_twice() -> None:
     read: list[tuple[int, int]] = []
     came = threading.Semaphore(0)
 
-    def note(step: int, part: int) -> str:
-        read.append((step, part))
+    def note(step: int, micro_batch: int) -> str:
+        read.append((step, micro_batch))
         came.release()
-        return f"{step}/{part}"
+        return f"{step}/{micro_batch}"
 
-    ahead = PrefetchedIterator(note)
+    ahead = PrefetchingReader(note)
     assert ahead(3, 0) == "3/0"
     for _ in range(2):
         assert came.acquire(timeout=10)
@@ -29,12 +29,12 @@ def test_the_next_step_is_read_while_one_is_computed_and_nothing_twice() -> None
 
 
 def test_what_cannot_be_read_says_so_when_it_is_asked_for() -> None:
-    def read(step: int, part: int) -> str:  # noqa: ARG001
+    def read(step: int, micro_batch: int) -> str:  # noqa: ARG001
         if step == 1:
             raise OSError("gone")
         return "there"
 
-    ahead = PrefetchedIterator(read)
+    ahead = PrefetchingReader(read)
     assert ahead(0, 0) == "there"
     with pytest.raises(OSError, match="gone"):
         ahead(1, 0)
@@ -42,6 +42,6 @@ def test_what_cannot_be_read_says_so_when_it_is_asked_for() -> None:
 
 def test_a_cpu_reads_when_it_is_asked() -> None:
     read: list[int] = []
-    ahead = DistributedContext(torch.device("cpu")).ahead(lambda step, part: read.append(step))  # noqa: ARG005
+    ahead = DistributedContext(torch.device("cpu")).ahead(lambda step, micro_batch: read.append(step))  # noqa: ARG005
     ahead(0, 0)
     assert read == [0]

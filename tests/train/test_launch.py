@@ -34,14 +34,16 @@ def words_for_torchrun(script: Path, place: Path, *arguments: str, **variables: 
 
 @pytest.mark.parametrize("script", RECIPES, ids=lambda script: script.stem)
 def test_a_recipe_for_many_cards_is_understood(script: Path, tmp_path: Path) -> None:
-    launcher, args = read(words_for_torchrun(script, tmp_path, "--set", "loop.parts=8", RUN="somewhere", GPUS="2"))
+    launcher, args = read(
+        words_for_torchrun(script, tmp_path, "--set", "loop.micro_batches=8", RUN="somewhere", GPUS="2")
+    )
     assert (launcher.standalone, launcher.nproc_per_node) == (True, "2")
     _, stage = args.names
     assert script.stem == f"{script.stem[0]}-{stage}"
     given = args.values
     assert (given["preset"], given["directory"], given["device"]) == ("wan-1.3b", Path("somewhere"), "cuda")
     assert given.get("board", False) == (stage != "trajectories")
-    assert given["changes"] == ["source.manifest=videos.csv", "loop.parts=8"]
+    assert given["changes"] == ["source.manifest=videos.csv", "loop.micro_batches=8"]
 
 
 def test_several_machines_meet_where_they_are_told(tmp_path: Path) -> None:

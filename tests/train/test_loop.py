@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
-from shotstream.train.checkpoint import CHECKPOINTS, Trained, TrainState, find_checkpoints, read_weights
+from shotstream.train.checkpoint import CHECKPOINTS, find_checkpoints, read_weights
 from shotstream.train.config import DistributedConfig, LoopConfig, OptimizerConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import MAX_BAD_STEPS, NETWORK, Stage, train
 from shotstream.train.metrics_log import METRICS, MetricsLog
+from shotstream.train.state import TrainState
+from shotstream.train.trained_network import TrainedNetwork
 
 STEPS = 8
 CONFIG = LoopConfig(STEPS, ema_decay=0.9, log_every_steps=1)
@@ -36,21 +38,23 @@ class Line(Stage):
     def __init__(self, config: LoopConfig = CONFIG, *, factor: Factor = lambda _: 1.0, inputs: int = 4) -> None:
         torch.manual_seed(0)
         self.network, self._factor = nn.Linear(inputs, 2), factor
-        self.state = TrainState({NETWORK: Trained(self.network, OPTIMIZER, config.steps)}, config.ema_decay)
+        self.state = TrainState({NETWORK: TrainedNetwork(self.network, OPTIMIZER, config.steps)}, config.ema_decay)
         self.config, self.asked = config, list[tuple[int, int]]()
 
     @property
     def steps(self) -> list[int]:
         return [step for step, _ in self.asked]
 
-    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        self.asked.append((step, part))
-        data = torch.randn(3, self.network.in_features, generator=torch.Generator().manual_seed(100 * part + step))
+    def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
+        self.asked.append((step, micro_batch))
+        data = torch.randn(
+            3, self.network.in_features, generator=torch.Generator().manual_seed(100 * micro_batch + step)
+        )
         return self.network(data).square().mean() * self._factor(step)
 
     def run(self, directory: Path, minutes: float | None = None) -> bool:
-        figures = MetricsLog(directory, lambda *_: None)
-        return train(self, directory, self.config, EXECUTION, figures, minutes=minutes)
+        metrics = MetricsLog(directory, lambda *_: None)
+        return train(self, directory, self.config, EXECUTION, metrics, minutes=minutes)
 
 
 def saved_names(directory: Path) -> list[str]:
@@ -148,14 +152,16 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
     assert again.steps == []
 
 
-def test_a_batch_in_parts_has_the_mean_of_their_gradients(tmp_path: Path) -> None:
-    line = Line(LoopConfig(1, parts=4))
+def test_gradient_and_logged_loss_are_means_over_the_micro_batches(tmp_path: Path) -> None:
+    line = Line(LoopConfig(1, micro_batches=4))
     reference, data = nn.Linear(4, 2), Line()
     reference.load_state_dict(line.network.state_dict())
     data.network = reference
-    torch.stack([data.loss(NETWORK, 0, part) for part in range(4)]).mean().backward()
+    loss = torch.stack([data.loss(NETWORK, 0, micro_batch) for micro_batch in range(4)]).mean()
+    loss.backward()
     line.run(tmp_path)
-    assert line.asked == [(0, part) for part in range(4)]
+    assert rows(tmp_path)[0]["network/loss"] == pytest.approx(loss.item())
+    assert line.asked == [(0, micro_batch) for micro_batch in range(4)]
     moments = line.state.trained[NETWORK].moments()
     beta = OPTIMIZER.betas[0]
     norm = nn.utils.clip_grad_norm_(reference.parameters(), OPTIMIZER.clip_norm)
@@ -237,8 +243,8 @@ def test_a_checkpoint_that_lacks_an_optimiser_or_an_average_is_refused(tmp_path:
 
 
 def cut_off(checkpoint: Path) -> None:
-    part = next(checkpoint.glob("*.distcp"))
-    part.write_bytes(part.read_bytes()[: part.stat().st_size // 2])
+    micro_batch = next(checkpoint.glob("*.distcp"))
+    micro_batch.write_bytes(micro_batch.read_bytes()[: micro_batch.stat().st_size // 2])
 
 
 def lose_the_list(checkpoint: Path) -> None:
@@ -252,10 +258,10 @@ def spoil_the_list(checkpoint: Path) -> None:
 
 
 def flip_a_bit(checkpoint: Path) -> None:
-    part = next(checkpoint.glob("*.distcp"))
-    data = bytearray(part.read_bytes())
+    micro_batch = next(checkpoint.glob("*.distcp"))
+    data = bytearray(micro_batch.read_bytes())
     data[len(data) // 2] ^= 1
-    part.write_bytes(data)
+    micro_batch.write_bytes(data)
 
 
 @pytest.mark.parametrize("spoil", [cut_off, flip_a_bit, lose_the_list, spoil_the_list])
@@ -309,8 +315,8 @@ def test_a_loss_that_is_no_number_changes_nothing(tmp_path: Path, contents: Cont
 
 def test_a_loss_that_is_no_number_but_has_a_gradient_changes_nothing(tmp_path: Path, contents: Contents) -> None:
     class Offset(Line):
-        def loss(self, network: str, step: int, part: int) -> Tensor:
-            return super().loss(network, step, part) + float("inf")
+        def loss(self, network: str, step: int, micro_batch: int) -> Tensor:
+            return super().loss(network, step, micro_batch) + float("inf")
 
     line = Offset(LoopConfig(1))
     before = {name: value.clone() for name, value in line.network.state_dict().items()}
@@ -345,12 +351,12 @@ class Pair(Line):
     def __init__(self, config: LoopConfig, bad: str) -> None:
         super().__init__(config)
         self._networks, self._bad = {name: nn.Linear(4, 2) for name in ("generator", "critic")}, bad
-        trained = {name: Trained(one, OPTIMIZER, config.steps) for name, one in self._networks.items()}
+        trained = {name: TrainedNetwork(one, OPTIMIZER, config.steps) for name, one in self._networks.items()}
         self.state = TrainState(trained, config.ema_decay)
 
-    def loss(self, network: str, step: int, part: int) -> Tensor:
+    def loss(self, network: str, step: int, micro_batch: int) -> Tensor:
         self.network = self._networks[network]
-        return super().loss(network, step, part) * (float("nan") if network == self._bad else 1.0)
+        return super().loss(network, step, micro_batch) * (float("nan") if network == self._bad else 1.0)
 
 
 @pytest.mark.parametrize("bad", ["generator", "critic"])
@@ -368,8 +374,8 @@ def test_the_average_follows_its_network_whatever_the_other_does(tmp_path: Path,
 
 
 def test_the_rate_rises_stays_and_falls() -> None:
-    trained = Trained(nn.Linear(1, 1), OptimizerConfig(lr=1.0, warmup_steps=10, decay_share=0.5), 100)
-    rates = [trained.rate(step) for step in range(101)]
+    trained = TrainedNetwork(nn.Linear(1, 1), OptimizerConfig(lr=1.0, warmup_steps=10, decay_share=0.5), 100)
+    rates = [trained.learning_rate(step) for step in range(101)]
     assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert rates[10:51] == [1.0] * 41
     assert all(later < sooner for sooner, later in pairwise(rates[50:]))
@@ -377,8 +383,8 @@ def test_the_rate_rises_stays_and_falls() -> None:
 
 
 def test_a_rate_that_does_not_fall_stays_to_the_end() -> None:
-    trained = Trained(nn.Linear(1, 1), OptimizerConfig(lr=1.0, warmup_steps=1, decay_share=0.0), 100)
-    assert [trained.rate(step) for step in range(100)] == [1.0] * 100
+    trained = TrainedNetwork(nn.Linear(1, 1), OptimizerConfig(lr=1.0, warmup_steps=1, decay_share=0.0), 100)
+    assert [trained.learning_rate(step) for step in range(100)] == [1.0] * 100
 
 
 def test_metrics_are_a_row_a_log(tmp_path: Path) -> None:
@@ -405,10 +411,10 @@ def test_samples_are_made_every_few_steps_and_at_the_end(tmp_path: Path) -> None
 def test_parts_that_cannot_be_shared_out_are_refused(tmp_path: Path) -> None:
     several = DistributedContext(torch.device("cpu"))
     several.processes = 3
-    line = Line(LoopConfig(2, parts=4))
-    with pytest.raises(InputError, match=r"loop\.parts to be a multiple of the 3 processes, got 4"):
+    line = Line(LoopConfig(2, micro_batches=4))
+    with pytest.raises(InputError, match=r"loop\.micro_batches to be a multiple of the 3 processes, got 4"):
         train(line, tmp_path, line.config, several, MetricsLog(tmp_path, lambda *_: None))
-    assert [list(several.own_parts(6)), line.steps] == [[0, 3], []]
+    assert [list(several.own_micro_batches(6)), line.steps] == [[0, 3], []]
 
 
 def test_the_oldest_checkpoints_go_first(tmp_path: Path) -> None:

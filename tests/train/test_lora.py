@@ -1,5 +1,7 @@
 """Adapters: they begin by changing nothing, only they are trained, and merging them changes nothing."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.train.config import LoraConfig
-from shotstream.train.lora import add_adapters, merge_adapters
+from shotstream.train.lora import add_adapters, merge_trained_adapters
 from shotstream.train.presets import TINY
 
 CONFIG = LoraConfig(rank=3, alpha=6)
@@ -50,7 +52,7 @@ def test_merged_weights_make_what_the_adapters_make(network: Transformer) -> Non
                 value.normal_(std=0.3)
     adapted = velocity(network).detach()
     assert not torch.allclose(adapted, plain, atol=1e-3)
-    merged = merge_adapters(network.state_dict(), CONFIG)
+    merged = merge_trained_adapters(network.state_dict(), CONFIG, Path())
     assert merged.keys() == names
     other = Transformer(TINY.model.transformer)
     other.load_state_dict(merged)

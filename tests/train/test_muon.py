@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from shotstream.cli import main
-from shotstream.train.checkpoint import Trained
 from shotstream.train.config import OptimizerConfig
-from shotstream.train.muon import Muon, is_hidden_matrix, orthogonal
+from shotstream.train.muon import Muon, is_hidden_matrix, orthogonalise
+from shotstream.train.trained_network import TrainedNetwork
 
 
 class Tower(nn.Module):
@@ -32,7 +32,7 @@ class Tower(nn.Module):
 @pytest.mark.parametrize("shape", [(24, 24), (24, 64), (64, 24)])
 def test_singular_values_come_near_one_and_directions_stay(shape: tuple[int, int]) -> None:
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    made = orthogonal(matrices)
+    made = orthogonalise(matrices)
     left, sizes, right = torch.linalg.svd(matrices, full_matrices=False)
     turned = left.mT @ made @ right.mT
     values = turned.diagonal(dim1=1, dim2=2)
@@ -64,7 +64,7 @@ def test_it_is_pytorchs_in_higher_precision() -> None:
 
 def test_only_matrices_inside_blocks_are_left_to_it() -> None:
     tower = Tower()
-    trained = Trained(tower, OptimizerConfig(lr=0.1, matrices="muon"), 10)
+    trained = TrainedNetwork(tower, OptimizerConfig(lr=0.1, matrices="muon"), 10)
     kept = trained.moments()
     assert {name for name, state in kept.items() if "momentum" in state} == {
         f"blocks.{block}.{layer}.weight" for block in (0, 1) for layer in (0, 2)
@@ -78,7 +78,7 @@ def test_it_may_be_left_everything() -> None:
     tower.requires_grad_(False)
     for block in tower.blocks:
         block[0].weight.requires_grad_(True)
-    trained = Trained(tower, OptimizerConfig(lr=0.1, matrices="muon"), 10)
+    trained = TrainedNetwork(tower, OptimizerConfig(lr=0.1, matrices="muon"), 10)
     tower.learn(0)
     trained.update(0)
     assert {name for state in trained.moments().values() for name in state} == {"momentum"}
@@ -89,12 +89,12 @@ def test_adapters_can_be_left_to_it(copy: Callable[..., Path], command: Callable
 
 
 def test_without_it_everything_is_adamws() -> None:
-    assert all("exp_avg" in state for state in Trained(Tower(), OptimizerConfig(), 10).moments().values())
+    assert all("exp_avg" in state for state in TrainedNetwork(Tower(), OptimizerConfig(), 10).moments().values())
 
 
 def test_both_follow_the_rate() -> None:
     tower = Tower()
-    trained = Trained(tower, OptimizerConfig(lr=0.1, warmup_steps=10, matrices="muon"), 100)
+    trained = TrainedNetwork(tower, OptimizerConfig(lr=0.1, warmup_steps=10, matrices="muon"), 100)
     tower.learn(0)
     trained.update(0)
     rates = [group["lr"] for optimizer in trained.optimizers for group in optimizer.param_groups]

@@ -28,7 +28,7 @@ STOPPED = "stopped"
 
 def changes(stage: str) -> tuple[str, ...]:
     """Changes of the preset that leave the shots of other numbers of parts alone."""
-    return (f"{stage}.loop.steps={STEPS}", f"{stage}.loop.parts={PARTS[stage]}")
+    return (f"{stage}.loop.steps={STEPS}", f"{stage}.loop.micro_batches={PARTS[stage]}")
 
 
 @pytest.fixture(scope="module")

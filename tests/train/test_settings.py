@@ -34,7 +34,7 @@ def train(run: Path, stage: str, *changes: str, device: str = "cpu") -> int:
         ("trained=some", "teacher.trained: expected one of attention, all, got 'some'"),
         ("loop.steps=many", "teacher.loop.steps: expected int, got 'many'"),
         ("loop.steps=0", "expected steps of at least 1, got 0"),
-        ("loop.parts=0", "expected parts of at least 1, got 0"),
+        ("loop.micro_batches=0", "expected parts of at least 1, got 0"),
         ("source.kind=manifest", "expected source.manifest to name a CSV"),
         ("shots.chunk_shares=[0.5, 0.6]", "expected one share for each of the chunks"),
         ("lr", "expected FIELD=VALUE, got 'lr'"),
@@ -57,7 +57,7 @@ def test_a_group_of_the_preset_comes_before_a_field_of_the_stage(tmp_path: Path)
 
 
 def test_the_recipe_beside_a_run_is_the_preset_as_changed(tmp_path: Path) -> None:
-    changes = ("optimizer.lr=1e-5", "teacher.loop.parts=2", "model.context=first", "stage2.chunks=[1]")
+    changes = ("optimizer.lr=1e-5", "teacher.loop.micro_batches=2", "model.context=first", "stage2.chunks=[1]")
     assert train(tmp_path, "teacher", *changes) == 2, "there is no base yet"
     expected = get_preset("tiny", (f"teacher.{changes[0]}", *changes[1:]))
     assert expected.teacher.optimizer.lr == 1e-5

@@ -15,7 +15,7 @@ from shotstream.train.loop import NETWORK
 from shotstream.train.losses import Conditions, flow_matching_loss
 from shotstream.train.presets import Preset
 from shotstream.train.recipe import Run
-from shotstream.train.rng import drop_text, generator, normal
+from shotstream.train.rng import drop_text, make_generator, normal
 from shotstream.train.stages.stage1 import CRITIC, GENERATOR, DistillStage, Stage1
 
 Contents = Callable[[Path], dict[str, Tensor]]
@@ -25,7 +25,7 @@ Lively = Callable[..., Preset]
 
 
 def open_run(directory: Path, preset: Preset) -> Run:
-    return Run(directory, preset, DistributedContext(torch.device("cpu"), preset.execution))
+    return Run(directory, preset, DistributedContext(torch.device("cpu"), preset.distributed))
 
 
 @pytest.fixture
@@ -44,10 +44,10 @@ def norm(network: nn.Module) -> float:
 def test_the_teacher_trains_on_the_flow_matching_loss(finished: Path, lively: Lively, label: str) -> None:
     run = open_run(finished, lively(f"teacher.context_timestep={label}"))
     stage, config, step = run.build("teacher"), run.preset.teacher, 3
-    batch, network = run.shots(1)(step, 0).to(run.execution.device), stage.state.trained[NETWORK].network
+    batch, network = run.shots(1)(step, 0).to(run.distributed.device), stage.state.trained[NETWORK].network
     text = drop_text(batch.text, config.no_text_share, "teacher-text", step, 0)
     sigmas = training_sigmas(config.shift)
-    index = torch.randint(len(sigmas), (len(batch.target),), generator=generator("teacher-levels", step, 0))
+    index = torch.randint(len(sigmas), (len(batch.target),), generator=make_generator("teacher-levels", step, 0))
     expected = flow_matching_loss(
         network,
         batch.target,
@@ -144,7 +144,7 @@ def test_the_ablations_reach_training(
 def test_blocks_computed_again_train_alike(copy: Copy, command: Command, contents: Contents, stage: str) -> None:
     directories = [copy(name, stage) for name in ("kept", "again")]
     for directory, again in zip(directories, ("false", "true"), strict=True):
-        change = f"execution.checkpoint_activations={again}"
+        change = f"distributed.checkpoint_activations={again}"
         assert main(command(stage, directory, changes=(change, f"{stage}.loop.steps=3"))) == 0
     kept, again = (contents(directory / stage) for directory in directories)
     assert kept.keys() == again.keys()

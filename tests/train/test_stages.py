@@ -25,7 +25,7 @@ from shotstream.model.config import BlockCodecConfig
 from shotstream.model.transformer import Transformer
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
-from shotstream.train.lora import merge_adapters
+from shotstream.train.lora import merge_trained_adapters
 from shotstream.train.presets import PRESETS, STORYWORLD, TINY, Preset, get_preset
 from shotstream.train.recipe import RECIPE_FILE, STAGES, Run
 from shotstream.train.rollout import resample_history
@@ -96,7 +96,7 @@ def test_what_is_exported_is_the_average_with_adapters_merged_in_bfloat16(
 ) -> None:
     kept = contents(finished / "stage2")
     average = {name.removeprefix("ema."): value for name, value in kept.items() if name.startswith("ema.")}
-    average = merge_adapters(average, TINY.stage2.lora)
+    average = merge_trained_adapters(average, TINY.stage2.lora, Path())
     weights = shotstream.open(exported, device="cpu", dtype="float32").parts.transformer.state_dict()
     assert weights.keys() == average.keys()
     assert all(torch.equal(weights[name], average[name].bfloat16().float()) for name in weights)
@@ -139,8 +139,8 @@ def test_a_stage_without_a_model_is_not_exported(
 def test_adapters_are_merged_and_trained_on_as_they_were(
     copy: Copy, lively: Lively, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, execution = copy("run"), DistributedContext(torch.device("cpu"))
-    one, other = (Run(run, lively(*changes), execution) for changes in ((), ("stage2.lora.alpha=64",)))
+    run, distributed = copy("run"), DistributedContext(torch.device("cpu"))
+    one, other = (Run(run, lively(*changes), distributed) for changes in ((), ("stage2.lora.alpha=64",)))
     assert all(torch.equal(value, other.weights("stage2")[name]) for name, value in one.weights("stage2").items())
     assert main(command("stage2", run, changes=("stage2.lora.alpha=64",))) == 2
     assert "stage2 was made with another alpha" in capsys.readouterr().err
@@ -200,13 +200,13 @@ def test_presets_fit_together(name: str) -> None:
     )
     assert sum(preset.shots.chunk_shares) == pytest.approx(1)
     assert preset.student.kind == "few_step"
-    assert preset.trajectories.batches <= preset.shots.batches * preset.teacher.loop.parts
+    assert preset.trajectories.batches <= preset.shots.batches * preset.teacher.loop.micro_batches
     labels = {stage.context_timestep for stage in (preset.teacher, preset.stage1, preset.stage2)}
     assert len(labels) == 1, "teacher and scores see the context labelled alike"
 
 
 def test_the_loss_is_of_noisy_latents_only_and_a_function_of_the_step(run: Run) -> None:
-    batch = run.shots(1)(0).to(run.execution.device)
+    batch = run.shots(1)(0).to(run.distributed.device)
     torch.manual_seed(0)
     transformer = Transformer(TINY.model.transformer)
     initialise(transformer)
@@ -232,7 +232,7 @@ def test_places_weigh_as_much_as_they_move_and_one_in_the_mean() -> None:
 @pytest.fixture
 def long_batch(run: Run) -> Batch:
     """Shots of more than one chunk."""
-    batches = (batch.to(run.execution.device) for batch in map(run.shots(1), range(20)))
+    batches = (batch.to(run.distributed.device) for batch in map(run.shots(1), range(20)))
     return next(batch for batch in batches if batch.target.shape[1] > CHUNK_LATENTS)
 
 
@@ -260,7 +260,7 @@ def test_a_past_of_its_own_follows_the_truth_as_near_as_its_level(run: Run, long
 
     def made(batch: Batch, highest: float, step: int = 0) -> Tensor:
         assert isinstance(network, Transformer)
-        return resample_history(network, batch, sampler, highest, run.execution, step)
+        return resample_history(network, batch, sampler, highest, run.distributed, step)
 
     true = long_batch.target[:, :-CHUNK_LATENTS]
     near, far = made(long_batch, 0.0), made(long_batch, 1.0)
@@ -286,7 +286,7 @@ def test_the_base_sees_its_own_past_as_often_as_asked(run: Run, share: float, mo
     config = replace(TINY.base, picture_steps=0, resampled_share=share)
     network = run.build("base").state.trained[NETWORK].network
     assert isinstance(network, Transformer)
-    stage = BaseStage(network, run.pictures(), run.shots(1), TINY.model.sampler, config, run.execution)
+    stage = BaseStage(network, run.pictures(), run.shots(1), TINY.model.sampler, config, run.distributed)
     for step in range(12):
         stage.loss(NETWORK, step, 0)
     assert {own for latents, own in given if latents > CHUNK_LATENTS} == {share == 1.0}

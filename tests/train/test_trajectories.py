@@ -1,6 +1,5 @@
 """The teacher's trajectories: which states are kept, and that they are those of its sampler."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from shotstream.train.distributed import DistributedContext
 from shotstream.train.presets import TINY, Preset
 from shotstream.train.recipe import Run
 from shotstream.train.rng import normal
-from shotstream.train.stages.trajectories import IDENTITY_FILE, STATES, TrajectoryStore, kept_steps
+from shotstream.train.stages.trajectories import STATES, TrajectoryStore, kept_steps
 
 NOMINAL = (1000.0, 740.0, 500.0, 260.0)
 
@@ -36,8 +35,8 @@ def test_the_states_are_those_of_the_teacher_sampled_whole(finished: Path, livel
     run = Run(finished, lively(), DistributedContext(torch.device("cpu")))
     teacher = run.model("teacher").transformer
     batch, more = load_batch(finished / "trajectories" / "00001.safetensors")
-    batch = batch.to(run.execution.device)
-    assert torch.equal(batch.target, run.shots(1).whole(1).target.float())
+    batch = batch.to(run.distributed.device)
+    assert torch.equal(batch.target, run.shots(1).read_file(1).target.float())
     layout = ShotLayout(batch.layout[:6], batch.layout[6:], ())
     sampler = Sampler.from_config(run.sampler("teacher"))
     assert (sampler.order, len(sampler.sigmas), sampler.guidance) == ("whole", 9, TINY.trajectories.guidance)
@@ -70,17 +69,6 @@ def test_trajectories_of_another_teacher_are_not_mixed_in(
         Run(directory, lively(), DistributedContext(torch.device("cpu"))).make_trajectories(lambda _: None)
 
 
-def test_trajectories_of_a_pool_that_is_older_than_a_field_are_its_own(
-    copy: Callable[..., Path], lively: Callable[..., Preset]
-) -> None:
-    directory = copy("run")
-    path = directory / "trajectories" / IDENTITY_FILE
-    identity = json.loads(path.read_text())
-    del identity["shots"]["config"]["pictures"]
-    path.write_text(json.dumps(identity))
-    assert Run(directory, lively(), DistributedContext(torch.device("cpu"))).make_trajectories(lambda _: None)
-
-
 def test_making_them_can_stop_and_go_on(copy: Callable[..., Path], lively: Callable[..., Preset]) -> None:
     directory = copy("run")
     made = directory / "trajectories"
@@ -100,8 +88,8 @@ def test_what_is_made_ahead_is_what_is_read(
     copy: Callable[..., Path], command: Callable[..., list[str]], stage: str, filled: dict[str, int]
 ) -> None:
     run = copy("run", "latents", "trajectories")
-    parts = ("teacher.loop.parts=2", "stage1.loop.parts=3")
-    assert main(command(stage, run, "--workers", "1", changes=parts)) == 0
+    micro_batches = ("teacher.loop.micro_batches=2", "stage1.loop.micro_batches=3")
+    assert main(command(stage, run, "--workers", "1", changes=micro_batches)) == 0
     pools = [path for path in (run / "latents").iterdir() if path.name != "pictures"]
     assert {path.name: len(list(path.glob("*.safetensors"))) for path in pools} == filled
 

@@ -40,9 +40,9 @@ def test_the_base_trains_on_from_the_models_weights(
     assert main([*command("adopt", run), "--model", str(model)]) == 0
     opened = Run(run, lively(), DistributedContext(torch.device("cpu")))
     theirs = opened.weights("base")
-    parts = open_components(str(model), "cpu", torch.float32)
-    assert all(torch.equal(theirs[name], value) for name, value in parts.transformer.state_dict().items())
-    assert opened.encoder.encode(["a fox"])[0].equal(parts.text_encoder.encode(["a fox"])[0])
+    components = open_components(str(model), "cpu", torch.float32)
+    assert all(torch.equal(theirs[name], value) for name, value in components.transformer.state_dict().items())
+    assert opened.encoder.encode(["a fox"])[0].equal(components.text_encoder.encode(["a fox"])[0])
     assert main(command("base", run)) == 0
     trained = opened.weights("base")
     assert not all(torch.equal(trained[name], theirs[name]) for name in theirs)
@@ -104,18 +104,18 @@ def test_the_guide_says_how_the_model_in_the_package_is_trained_on(tmp_path: Pat
     (line,) = (line for line in guide if line.startswith("ADOPT=storyworld BASE=1 "))
     changes = [after for word, after in pairwise(line.split()) if word == "--set"]
     run = Run(tmp_path, get_preset("storyworld-card", changes), DistributedContext(torch.device("cpu")))
-    parts = open_components("storyworld", "cpu", torch.float32)
+    components = open_components("storyworld", "cpu", torch.float32)
     for stage in PRETRAINED_STAGES:
-        check_shape(run, stage, parts, "storyworld")
+        check_shape(run, stage, components, "storyworld")
 
 
 def test_a_codec_cannot_be_taken_from_a_model_of_wans_vae(lively: Callable[..., Preset], tmp_path: Path) -> None:
     run = Run(tmp_path, lively(), DistributedContext(torch.device("cpu")))
     shape = replace(run.preset.model, block_codec=None, wan_vae=WanVAEConfig(dim=4))
-    parts = replace(open_components("storyworld", "cpu"), config=shape)
+    components = replace(open_components("storyworld", "cpu"), config=shape)
     with pytest.raises(InputError, match="wan is of Wan's VAE and has no block_codec; take other stages than codec"):
-        check_shape(run, "codec", parts, "wan")
-    check_shape(run, "text", parts, "wan")
+        check_shape(run, "codec", components, "wan")
+    check_shape(run, "text", components, "wan")
 
 
 @pytest.mark.slow

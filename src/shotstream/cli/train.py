@@ -75,8 +75,8 @@ class RunOptions:
         if steps:
             changes.append(f"{stage}.loop.steps={steps}")
         preset = get_preset(self.preset, changes)
-        execution = DistributedContext(pick_device(self.device), preset.execution)
-        return Run(self.directory or Path("runs") / self.preset, preset, execution)
+        distributed = DistributedContext(pick_device(self.device), preset.distributed)
+        return Run(self.directory or Path("runs") / self.preset, preset, distributed)
 
 
 app = typer.Typer(name="train", help="Train a model, stage by stage.", no_args_is_help=True)
@@ -129,7 +129,7 @@ def run_samples(options: RunOptions, workers: Workers = None) -> None:
     try:
         _fill(run, workers or os.cpu_count() or 1, *run.stages())
     finally:
-        run.execution.close()
+        run.distributed.close()
 
 
 @app.command("adopt", epilog=examples("shotstream train adopt codec text --model storyworld --run runs/mine"))
@@ -171,7 +171,7 @@ def run_probe(options: RunOptions) -> None:
 
     with TemporaryDirectory() as place:
         run = replace(options, directory=Path(place)).open("probe")
-        probe(run.preset, run.execution, run.directory, tell)
+        probe(run.preset, run.distributed, run.directory, tell)
 
 
 @app.command(
@@ -206,7 +206,7 @@ def _train(
             if not _run_stage(run, stage, left, board=board):
                 break
     finally:
-        run.execution.close()
+        run.distributed.close()
 
 
 def _check_packages(run: Any, stages: Sequence[str], *, board: bool) -> None:
@@ -236,13 +236,13 @@ def _run_stage(run: Any, name: str, minutes: float | None, *, board: bool) -> bo
     from shotstream.train.metrics_log import MetricsLog
 
     if name == "trajectories":
-        with StageProgress(name, run.preset.trajectories.batches, shown=run.execution.main) as progress:
+        with StageProgress(name, run.preset.trajectories.batches, shown=run.distributed.main) as progress:
             return run.make_trajectories(lambda done: progress.report(done, {}), minutes)
     stage, config, directory = run.build(name), run.loop(name), run.directory / name
-    with StageProgress(name, config.steps, shown=run.execution.main) as progress:
-        figures = MetricsLog(directory, progress.report, board=board and run.execution.main)
+    with StageProgress(name, config.steps, shown=run.distributed.main) as progress:
+        metrics = MetricsLog(directory, progress.report, board=board and run.distributed.main)
         samples = _sampler(run, name, stage) if config.sample_every_steps else None
-        return train(stage, directory, config, run.execution, figures, minutes=minutes, sample=samples)
+        return train(stage, directory, config, run.distributed, metrics, minutes=minutes, sample=samples)
 
 
 def _sampler(run: Any, name: str, stage: Any) -> Any:
@@ -254,7 +254,7 @@ def _sampler(run: Any, name: str, stage: Any) -> Any:
 
     def sample(step: int, directory: Path) -> Mapping[str, float]:  # noqa: ARG001
         weights = run.current(name, stage)
-        if not run.execution.main:
+        if not run.distributed.main:
             return {}
         model = Model(run.model(name, weights))
         if run.preset.source.kind == "storyworld":
@@ -268,7 +268,7 @@ def _sampler(run: Any, name: str, stage: Any) -> Any:
 def _fill(run: Any, workers: int, *stages: str) -> None:
     """Makes what stages draw on ahead of them; processes beside the main one wait for it."""
     for pool in run.pools(*stages):
-        if not run.execution.main:
+        if not run.distributed.main:
             pool.await_full()
             continue
         with StageProgress("samples", pool.files) as progress:

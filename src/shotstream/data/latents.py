@@ -1,4 +1,4 @@
-"""Latents and text embeddings of training shots, made once and kept on disk."""
+"""Pools of encoded training samples on disk: latents and text embeddings, each computed once."""
 
 import fcntl
 import hashlib
@@ -12,7 +12,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -33,23 +32,28 @@ from shotstream.model.text_encoder import TextEncoder, trim_padding
 
 IDENTITY_FILE, LOCK_FILE = "pool.json", "filling.lock"
 POLL_S = 0.1
-"""How often it is looked whether another process has made a batch."""
-JOBS_A_WORKER = 2
-"""Batches that are drawn ahead of the one that is encoded."""
+"""Seconds between two looks for a file that another process makes."""
+JOBS_PER_WORKER = 2
+"""How many batches each worker draws ahead of the one that is encoded."""
 
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """What a pool holds: `batches` batches of about `latents` latents a part, whatever the length of their shots.
+    """Size and contents of a pool.
 
-    Shots of `chunks` chunks come with probability `chunk_shares`. A batch serves `steps_a_batch` steps in turn, with as
-    many samples each; after the last batch the first comes again. `seed` decides all of it. With `pictures`, a sample
-    is one frame of a shot, alone, and the lengths of shots say nothing.
+    Attributes:
+        latents: about how many latents a micro-batch has, context included, whatever the length of its shots.
+        batches: how many batches there are; after the last one the first comes again.
+        steps_per_batch: over how many steps the samples of a batch are spread evenly.
+        chunks: the lengths that shots can have, in chunks.
+        chunk_shares: the probability of each length.
+        pictures: whether a sample is a single frame without context; `chunks` has no meaning then.
+        seed: decides which samples are drawn.
     """
 
     latents: int = 192
     batches: int = 600
-    steps_a_batch: int = 2
+    steps_per_batch: int = 2
     chunks: tuple[int, ...] = (2, 4, 7)
     chunk_shares: tuple[float, ...] = (0.6, 0.25, 0.15)
     pictures: bool = False
@@ -62,15 +66,15 @@ class PoolConfig:
             )
 
 
-OMIT_DEFAULT: Mapping[str, object] = MappingProxyType({"config": json.loads(json.dumps(to_dict(PoolConfig())))})
-"""What a pool's identity means without saying it: fields that there were not yet when the pool was made."""
-
-
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one length, encoded; pictures have a context of no latents.
+    """Encoded samples of one length.
 
-    `text` has the captions in the order of the layout, zero rows for none.
+    Attributes:
+        context: latents of the context frames; none for pictures.
+        target: latents of the shots.
+        text: embeddings of each sample's captions, in the order of the layout; zeros where a sample has fewer.
+        layout: position, shot and caption of every latent, context first.
     """
 
     context: Float[Tensor, "b f c h w"]
@@ -79,13 +83,13 @@ class Batch:
     layout: FrameLayout
 
     def to(self, device: torch.device) -> "Batch":
-        """The same in float32 on another device, which need not be waited for; the layout stays on the host."""
+        """Copy the tensors to a device in float32, without waiting for it; the layout stays on the CPU."""
         context, target, text = (send(value, device).float() for value in (self.context, self.target, self.text))
         return Batch(context, target, text, self.layout)
 
 
 def save_batch(path: Path, batch: Batch, **more: Tensor) -> None:
-    """Writes a batch, whole or not at all; latents and text in bfloat16.
+    """Write a batch, whole or not at all; latents and text in bfloat16.
 
     Raises:
         InputError: it cannot be written.
@@ -98,7 +102,7 @@ def save_batch(path: Path, batch: Batch, **more: Tensor) -> None:
 
 
 def load_batch(path: Path, rows: slice = slice(None)) -> tuple[Batch, dict[str, Tensor]]:
-    """Some of the samples of a batch written by `save_batch`, in bfloat16, and whatever else was written."""
+    """Read samples of a file that `save_batch` wrote, in bfloat16, and the other tensors in it."""
     stored = {name: value[rows] for name, value in load_file(path).items()}
     layout = FrameLayout(*(stored.pop(name) for name in ("positions", "shots", "captions")))
     context, target, text = (stored.pop(name) for name in ("context", "target", "text"))
@@ -106,34 +110,35 @@ def load_batch(path: Path, rows: slice = slice(None)) -> tuple[Batch, dict[str, 
 
 
 @dataclass(frozen=True)
-class Draws:
-    """The samples of a pool's files before they are encoded; in all parts of a batch shots have one length."""
+class SampleDrawer:
+    """Draws the samples of a pool's files, not encoded yet. All micro-batches of a batch have shots of one length."""
 
     config: PoolConfig
     source: ShotSource
-    parts: int
+    micro_batches: int
 
     def __call__(self, number: int) -> list[ShotSample]:
-        config, source, (batch, part) = self.config, self.source, divmod(number, self.parts)
+        """Draw the samples of file `number`: of one micro-batch of one batch."""
+        config, source, (batch, micro_batch) = self.config, self.source, divmod(number, self.micro_batches)
         rng = np.random.default_rng(derive_seed("batch", config.seed, batch))
         if config.pictures:
-            seeds = rng.integers(2**60, size=(self.parts, config.latents))[part]
-            return [source.draw_picture(_generator("picture-sample", seed)) for seed in seeds]
+            seeds = rng.integers(2**60, size=(self.micro_batches, config.latents))[micro_batch]
+            return [source.draw_picture(_seeded("picture-sample", seed)) for seed in seeds]
         chunks = int(rng.choice(config.chunks, p=config.chunk_shares))
-        each = config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS) // config.steps_a_batch
-        count = config.steps_a_batch * max(1, each)
-        seeds = rng.integers(2**60, size=(self.parts, count))[part]
-        return [source.draw(_generator("shot-sample", seed), chunks) for seed in seeds]
+        each = config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS) // config.steps_per_batch
+        count = config.steps_per_batch * max(1, each)
+        seeds = rng.integers(2**60, size=(self.micro_batches, count))[micro_batch]
+        return [source.draw(_seeded("shot-sample", seed), chunks) for seed in seeds]
 
     def pickled(self, number: int) -> bytes:
-        """The same for another process, in one piece: torch would hand over every tensor as an open file."""
+        """Draw samples for another process, as bytes: torch would hand over every tensor as an open file."""
         return pickle.dumps(self(number))
 
 
 class LatentPool:
-    """Training samples by step and part. What is not on disk yet is made when it is asked for, or ahead by `fill`.
+    """Training samples by step and micro-batch. Missing files are made when they are read, or ahead by `fill`.
 
-    Training may run beside another process that fills the pool: it then draws on what is there so far, in turn.
+    Training may run beside another process that fills the pool. It then reads the batches that are finished, in turn.
     """
 
     def __init__(
@@ -144,11 +149,11 @@ class LatentPool:
         codec: Codec,
         encoder: TextEncoder,
         *,
-        parts: int = 1,
+        micro_batches: int = 1,
         begin: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
-        """A pool in `directory`, which belongs to this source, codec, encoder, configuration and number of parts.
+        """Open the pool in `directory`, which belongs to this source, codec, encoder, configuration and micro-batches.
 
         Args:
             directory: made where it is missing.
@@ -156,58 +161,58 @@ class LatentPool:
             source: where samples come from.
             codec: makes latents, on `device`.
             encoder: makes text embeddings, on `device`.
-            parts: of a step's batch; those of one batch have shots of one length.
-            begin: which batch comes first, after the last the first again; the pool is the same.
+            micro_batches: of a step's batch; all of one batch have shots of one length.
+            begin: the batch that step 0 reads; the contents of the pool do not depend on it.
             device: where samples are encoded.
 
         Raises:
             InputError: the directory belongs to another pool.
         """
-        self._directory, self._config, self._parts = make_directory(directory), config, parts
+        self._directory, self._config, self._micro_batches = make_directory(directory), config, micro_batches
         self._codec, self._encoder, self._device, self._begin = codec, encoder, device, begin
-        self._draws, self._there = Draws(config, source, parts), 0
+        self._draw, self._finished = SampleDrawer(config, source, micro_batches), 0
         identity: dict[str, object] = {
             "config": to_dict(config),
             "source": dict(source.identity),
-            "parts": parts,
+            "micro_batches": micro_batches,
             "networks": hash_tensors([*codec.encoding_tensors(), *encoder.state_dict().values()]),
         }
         self.identity: Mapping[str, object] = json.loads(json.dumps(identity))
-        claim(directory / IDENTITY_FILE, self.identity, OMIT_DEFAULT)
+        claim_directory(directory / IDENTITY_FILE, self.identity)
 
-    def __call__(self, step: int, part: int = 0) -> Batch:
-        """The samples of one part of a step: a pure function of the pool, the step and the part.
+    def __call__(self, step: int, micro_batch: int = 0) -> Batch:
+        """Return the samples of one micro-batch of a step, in bfloat16 on the CPU.
 
-        While another process fills the pool, it depends on how far that is as well.
+        They depend on the arguments alone; while another process fills the pool, also on how far that has come.
         """
-        number, turn = divmod(step, self._config.steps_a_batch)
-        path = self.make((number + self._begin) % self._batches() * self._parts + part)
-        return load_batch(path, slice(turn, None, self._config.steps_a_batch))[0]
+        number, turn = divmod(step, self._config.steps_per_batch)
+        path = self.make((number + self._begin) % self._batches() * self._micro_batches + micro_batch)
+        return load_batch(path, slice(turn, None, self._config.steps_per_batch))[0]
 
     @property
     def files(self) -> int:
-        """How many files the pool has when it is full."""
-        return self._config.batches * self._parts
+        """How many files the full pool has: one for each micro-batch of each batch."""
+        return self._config.batches * self._micro_batches
 
-    def whole(self, number: int) -> Batch:
-        """All samples of a file of the pool."""
+    def read_file(self, number: int) -> Batch:
+        """Return all samples of one file."""
         return load_batch(self.make(number))[0]
 
     def make(self, number: int) -> Path:
-        """The file of one part of one batch, made if it is not there and nobody else is making it."""
+        """Return the path of one file, after making it here, or waiting for the process that fills the pool."""
         path = self._path(number)
         while not path.exists() and self._is_filled_elsewhere():
             time.sleep(POLL_S)
         if not path.exists():
-            self._encode(path, self._draws(number))
+            self._encode(path, self._draw(number))
         return path
 
-    def fill(self, workers: int, watch: Callable[[int], None]) -> None:
-        """Makes all batches in their order: drawn on `workers` processes, encoded by this one.
+    def fill(self, workers: int, on_progress: Callable[[int], None]) -> None:
+        """Make all missing files in order: samples are drawn by `workers` processes and encoded by this one.
 
         Args:
-            workers: how many.
-            watch: told how many files are done after each.
+            workers: number of processes.
+            on_progress: called after each file with the number of files done.
 
         Raises:
             InputError: another process is filling the pool.
@@ -216,14 +221,14 @@ class LatentPool:
             missing = iter([number for number in range(self.files) if not self._path(number).exists()])
             drawn: deque[tuple[int, Future[bytes]]] = deque()
             for number in range(self.files):
-                while len(drawn) < JOBS_A_WORKER * workers and (following := next(missing, None)) is not None:
-                    drawn.append((following, processes.submit(self._draws.pickled, following)))
+                while len(drawn) < JOBS_PER_WORKER * workers and (following := next(missing, None)) is not None:
+                    drawn.append((following, processes.submit(self._draw.pickled, following)))
                 if drawn and drawn[0][0] == number:
                     self._encode(self._path(number), pickle.loads(drawn.popleft()[1].result()))
-                watch(number + 1)
+                on_progress(number + 1)
 
     def await_full(self) -> None:
-        """Until all batches are there, which another process of this run makes with `fill`."""
+        """Wait until another process of this run has made all files with `fill`."""
         for number in range(self.files):
             while not self._path(number).exists():
                 time.sleep(POLL_S)
@@ -235,17 +240,17 @@ class LatentPool:
         return self._directory / f"{number:05d}.safetensors"
 
     def _batches(self) -> int:
-        """How many batches steps draw on: all, or those that a process which fills the pool has made, at least one."""
-        if self._there < self.files and self._is_filled_elsewhere():
+        """Count the batches that steps read: all, or if another process fills, those finished so far (at least 1)."""
+        if self._finished < self.files and self._is_filled_elsewhere():
             self.make(0)
-            while self._there < self.files and self._path(self._there).exists():
-                self._there += 1
-            return max(1, self._there // self._parts)
+            while self._finished < self.files and self._path(self._finished).exists():
+                self._finished += 1
+            return max(1, self._finished // self._micro_batches)
         return self._config.batches
 
     @contextmanager
     def _filling(self) -> Iterator[None]:
-        """Holds the lock that says so; the system lets go of it when the process ends, however it does."""
+        """Hold the lock of the process that fills the pool; the system releases it when the process ends."""
         with (self._directory / LOCK_FILE).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -269,19 +274,19 @@ class LatentPool:
 def encode_samples(
     samples: Sequence[ShotSample], codec: Codec, encoder: TextEncoder, device: torch.device | str = "cpu"
 ) -> Batch:
-    """Samples of one length as latents and text embeddings; what is missing of a context is zeros."""
+    """Encode samples of one length to latents and text embeddings; samples without a past get a context of zeros."""
     target = codec.encode(as_pixels([sample.target for sample in samples], device))
     layout = stack_layouts([sample.layout for sample in samples])
     context = target.new_zeros(len(samples), layout.latents - target.shape[1], *target.shape[2:])
-    remembered = {row: sample.context for row, sample in enumerate(samples) if sample.context is not None}
-    if remembered:
-        context[list(remembered)] = codec.encode_frames(as_pixels(list(remembered.values()), device))
+    contexts = {row: sample.context for row, sample in enumerate(samples) if sample.context is not None}
+    if contexts:
+        context[list(contexts)] = codec.encode_frames(as_pixels(list(contexts.values()), device))
     return Batch(context, target, encode_captions([sample.captions for sample in samples], encoder), layout)
 
 
 @torch.no_grad()
 def encode_captions(captions: Sequence[Sequence[str]], encoder: TextEncoder) -> Float[Tensor, "b s l e"]:
-    """The captions of several samples; a sample with fewer than the others ends in zeros."""
+    """Encode the captions of several samples; rows that a sample has fewer than others are zeros."""
     shape, device = encoder.config, next(encoder.parameters()).device
     ids, mask = trim_padding(*encoder.tokenize([caption for sample in captions for caption in sample]))
     rows = iter(encoder.encode_ids(ids.to(device), mask.to(device)).float())
@@ -292,43 +297,32 @@ def encode_captions(captions: Sequence[Sequence[str]], encoder: TextEncoder) -> 
     return text
 
 
-def claim(path: Path, identity: Mapping[str, object], unsaid: Mapping[str, object] = MappingProxyType({})) -> None:
-    """Writes into a file whose the directory around it is, plain data by topic.
+def claim_directory(path: Path, identity: Mapping[str, object]) -> None:
+    """Record in a file what made the directory around it, or check it against what the file says.
 
     Args:
-        path: the file.
-        identity: what it says, or has said before.
-        unsaid: what a file means that was written when there was less to say.
+        path: the JSON file.
+        identity: plain data by topic.
 
     Raises:
-        InputError: it is another's.
+        InputError: the directory was made from something else.
     """
     if not path.exists():
         write_json(path, identity)
         return
-    there = _completed(json.loads(path.read_text()), unsaid)
-    for what, mine in identity.items():
-        if there.get(what) != mine:
-            raise InputError(f"{path.parent} was made with another {what}; remove it first, or name another run")
-
-
-def _completed(said: Mapping[str, object], unsaid: Mapping[str, object]) -> dict[str, object]:
-    """What is said, and at every depth what is not, as `unsaid` has it."""
-    both = {**unsaid, **said}
-    for name in unsaid.keys() & said.keys():
-        inner, default = said[name], unsaid[name]
-        if isinstance(inner, Mapping) and isinstance(default, Mapping):
-            both[name] = _completed(inner, default)
-    return both
+    recorded = json.loads(path.read_text())
+    for topic, value in identity.items():
+        if recorded.get(topic) != value:
+            raise InputError(f"{path.parent} was made with another {topic}; remove it first, or name another run")
 
 
 def hash_tensors(tensors: Iterable[Tensor]) -> str:
-    """A hash of the values of tensors, in their order."""
+    """Return a hash of the values of tensors, as float32, in their order."""
     digest = hashlib.blake2b(digest_size=16)
     for value in tensors:
         digest.update(value.detach().cpu().float().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _generator(purpose: str, seed: int) -> np.random.Generator:
+def _seeded(purpose: str, seed: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(purpose, int(seed)))

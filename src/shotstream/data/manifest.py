@@ -174,11 +174,11 @@ class _Filmed:
     def shots(self) -> list[PastShot]:
         return [PastShot(index, shot.length_frames, shot.caption) for index, shot in enumerate(self.video.shots)]
 
-    def remembered(self, references: Sequence[FrameRef]) -> Frames:
+    def context_frames(self, references: Sequence[FrameRef]) -> Frames:
         clips = self.video.shots
         return read_frames(clips[0].video, [clips[one.shot].start + one.frame for one in references], self.size)
 
-    def shown(self, shot: int, frames: int) -> Frames:
+    def shot_frames(self, shot: int, frames: int) -> Frames:
         clip = self.video.shots[shot]
         chosen = strided_frames(clip.length_frames)[:frames]
         return read_frames(clip.video, [clip.start + frame for frame in chosen], self.size)

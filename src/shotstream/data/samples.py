@@ -1,4 +1,4 @@
-"""What a training sample is, wherever it comes from, and how one is cut out of a story."""
+"""Training samples: their form, the interface of their sources, and how one is cut out of a story."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,18 @@ from shotstream.story.script import Script
 from shotstream.story.selectors import ContextSelector, FrameRef, PastShot
 
 NO_CONTEXT_SHARE = 0.1
-"""How often a shot's past is withheld (reference: section 7)."""
+"""Share of the samples whose context is dropped (reference: section 7)."""
 
 
 @dataclass(frozen=True)
 class ShotSample:
-    """One shot or picture to learn: what is remembered, what comes, and which captions belong to which latent.
+    """One shot or picture to learn, as frames and text.
 
-    `context` is None for a story's first shot and for a picture, whose layout has no place for one. `captions` stand in
-    the order of the layout's caption indices.
+    Attributes:
+        context: frames of earlier shots; None for a story's first shot, a dropped context, and a picture.
+        target: frames of the shot.
+        captions: in the order of the layout's caption indices.
+        layout: position, shot and caption of every latent; that of a picture has no context latents.
     """
 
     context: UInt8[np.ndarray, "k h w c"] | None
@@ -37,15 +40,15 @@ class ShotSample:
 
 @runtime_checkable
 class ShotSource(Protocol):
-    """Where training samples come from. Equal identities and equal generators give equal samples."""
+    """Interface of what draws training samples. Equal identities and equal generators give equal samples."""
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """Plain data that says what the samples come from; what is made of them is kept under it."""
+        """Plain data that changes whenever the samples would; pools on disk record it."""
         ...
 
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
-        """A random shot of `chunks` chunks with what is remembered of the shots before it.
+        """Draw a random shot of `chunks` chunks with its context.
 
         Raises:
             InputError: there is no shot of that length, or it cannot be read.
@@ -53,7 +56,7 @@ class ShotSource(Protocol):
         ...
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
-        """The first frame of a random shot, alone and without a past: what a model makes first.
+        """Draw the first frame of a random shot, without context.
 
         Raises:
             InputError: it cannot be read.
@@ -61,7 +64,7 @@ class ShotSource(Protocol):
         ...
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
-        """What the first `shots` shots of a random story say.
+        """Draw a script: the captions of the first `shots` shots of a random story.
 
         Raises:
             InputError: there is no story of so many shots.
@@ -75,19 +78,19 @@ class Footage(Protocol):
 
     @property
     def shots(self) -> Sequence[PastShot]:
-        """What a selector may know of every shot."""
+        """Number, length and caption of every shot, as context selectors read them."""
         ...
 
-    def remembered(self, references: Sequence[FrameRef]) -> Frames:
-        """Frames of shots, in the order of `references`; a reference counts a shot's frames as `shots` does."""
+    def context_frames(self, references: Sequence[FrameRef]) -> Frames:
+        """Return the referenced frames in the order of `references`; frames are counted as in `shots`."""
         ...
 
-    def shown(self, shot: int, frames: int) -> Frames:
-        """The first `frames` frames of a shot, as a model is to make it."""
+    def shot_frames(self, shot: int, frames: int) -> Frames:
+        """Return the first `frames` frames of a shot, as a model is to make it."""
         ...
 
     def caption(self, shot: int) -> str:
-        """The composed caption of a shot; it may be worded anew at every call."""
+        """Return the composed caption of a shot; the phrasing may differ from call to call."""
         ...
 
 
@@ -99,31 +102,36 @@ def cut_shot(
     rng: np.random.Generator | None,
     captions: CaptionChoice = "per_shot",
 ) -> ShotSample:
-    """Shot `shot` of a story as a sample of `chunks` chunks.
+    """Cut one shot of a story out as a sample of `chunks` chunks.
 
-    `rng` decides whether its past is withheld, None: it is not; `captions` what the context attends to
-    (`story.layout.shot_layout`).
+    Args:
+        footage: the story.
+        shot: number of the shot.
+        chunks: length of the sample.
+        selector: chooses the context frames.
+        rng: decides whether the context is dropped; None: it never is.
+        captions: which captions the context attends to (`story.layout.shot_layout`).
     """
-    forget = rng is not None and rng.random() < NO_CONTEXT_SHARE
+    drop_context = rng is not None and rng.random() < NO_CONTEXT_SHARE
     past, own = footage.shots[:shot], footage.shots[shot].caption
-    references = [] if forget else selector(past, own, CONTEXT_LATENTS)
+    references = [] if drop_context else selector(past, own, CONTEXT_LATENTS)
     placed = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents_of_chunks(chunks), captions)
     return ShotSample(
-        footage.remembered(references) if references else None,
-        footage.shown(shot, frames_of_chunks(chunks)),
+        footage.context_frames(references) if references else None,
+        footage.shot_frames(shot, frames_of_chunks(chunks)),
         tuple(footage.caption(index) for index in (*placed.context_captions, shot)),
         placed.context + placed.target,
     )
 
 
 def cut_picture(footage: Footage, shot: int) -> ShotSample:
-    """The first frame of a shot, alone."""
+    """Cut the first frame of a shot out as a sample without context."""
     placed = shot_layout(shot, [], CONTEXT_LATENTS, 1)
-    return ShotSample(None, footage.shown(shot, 1), (footage.caption(shot),), placed.target)
+    return ShotSample(None, footage.shot_frames(shot, 1), (footage.caption(shot),), placed.target)
 
 
 def stack_layouts(layouts: Sequence[FrameLayout]) -> FrameLayout:
-    """The layouts of several samples as one batch."""
+    """Stack the layouts of several samples into one batch."""
     return FrameLayout(
         torch.cat([one.positions for one in layouts]),
         torch.cat([one.shots for one in layouts]),
@@ -134,5 +142,5 @@ def stack_layouts(layouts: Sequence[FrameLayout]) -> FrameLayout:
 def as_pixels(
     frames: Sequence[UInt8[np.ndarray, "f h w c"]], device: torch.device | str = "cpu"
 ) -> Float[Tensor, "b f c h w"]:
-    """Clips of equal length as pixels in [-1, 1] on a device, to which they are moved as bytes."""
+    """Convert clips of equal length to pixels in [-1, 1] on a device; they are moved there as bytes."""
     return torch.from_numpy(np.stack(frames)).to(device).permute(0, 1, 4, 2, 3).float() / 127.5 - 1

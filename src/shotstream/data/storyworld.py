@@ -1,4 +1,4 @@
-"""StoryWorld rendered on the fly as training samples: the same numbers for the same seed and step, nothing stored."""
+"""StoryWorld as a source of training samples, rendered on the fly; equal generators give equal samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,6 @@ from operator import attrgetter
 
 import numpy as np
 
-from shotstream.core.rng import derive_seed
 from shotstream.core.video import Frames
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
@@ -26,18 +25,22 @@ TRAINING_SEEDS = 2**30
 """Stories with seeds below this are for training; the first held-out story is `TRAINING_SEEDS` itself."""
 CAPTION_VARIANTS = 1000
 PEOPLE_SHARE = 0.4
-"""Of the captions that are learnt from, how many are worded as people do; the others are the grammar's."""
+"""Share of the training captions in people's phrasing; the others come from the grammar."""
 
 
 @dataclass(frozen=True)
 class StoryWorldShots:
     """A `data.samples.ShotSource` of random training stories.
 
-    `context` names the selector of what is remembered, `captions` says what it attends to (`story.layout.shot_layout`);
-    `first_share` is how often a shot is the first of its story, without a past; `people_share` of the captions are
-    worded as people do. `pair_share` of the samples are of shots that show two characters, and `moving_share` of shots
-    whose action moves the whole body, which are the hardest; the others are of any. A shot is shown as it would go on
-    where it is shorter than the sample that is asked for.
+    A shot that is shorter than the sample asked for goes on until the sample is full.
+
+    Attributes:
+        context: name of the selector of context frames.
+        captions: which captions the context attends to (`story.layout.shot_layout`).
+        first_share: share of the samples that are the first shot of their story, which have no context.
+        people_share: share of the captions in people's phrasing.
+        pair_share: share of the samples that are sure to show two characters; the others may.
+        moving_share: share of the samples whose action is sure to move the whole body; in the others it may.
 
     Raises:
         InputError: there is no such selector.
@@ -66,7 +69,7 @@ class StoryWorldShots:
         return cut_picture(_Rendered(story, rng, self.people_share), shot)
 
     def _pick(self, rng: np.random.Generator, first_share: float | None = None) -> tuple[WorldStory, int]:
-        """A story and one of its shots: the first so often, or where None is said any as often as another."""
+        """Pick a story and one of its shots: the first with probability `first_share`; None: all equally likely."""
         wants_pair = self.pair_share > 0 and rng.random() < self.pair_share
         wants_motion = self.moving_share > 0 and rng.random() < self.moving_share
         while True:
@@ -81,21 +84,9 @@ class StoryWorldShots:
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)), shots=shots)
-        captions = [worded(story, index, rng, self.people_share) for index in range(shots)]
-        said = tuple(ShotSpec(own, shot.chunks) for (_, own), shot in zip(captions, story.shots, strict=True))
-        return Script(captions[0][0], said)
-
-
-def sample_shot(seed: int, chunks: int, first_share: float = 0.15) -> ShotSample:
-    """The shot that `StoryWorldShots` draws with the generator of this seed."""
-    return StoryWorldShots(first_share=first_share).draw(
-        np.random.default_rng(derive_seed("shot-sample", seed)), chunks
-    )
-
-
-def sample_picture(seed: int) -> ShotSample:
-    """The picture that `StoryWorldShots` draws with the generator of this seed."""
-    return StoryWorldShots().draw_picture(np.random.default_rng(derive_seed("picture-sample", seed)))
+        captions = [draw_captions(story, index, rng, self.people_share) for index in range(shots)]
+        specs = tuple(ShotSpec(own, shot.chunks) for (_, own), shot in zip(captions, story.shots, strict=True))
+        return Script(captions[0][0], specs)
 
 
 def shot_of_story(
@@ -107,32 +98,42 @@ def shot_of_story(
     captions: CaptionChoice = "per_shot",
     people_share: float = PEOPLE_SHARE,
 ) -> ShotSample:
-    """WorldShot `shot` of a story as a sample, its captions worded by `rng`, its context chosen by that selector.
+    """Render one shot of a story as a sample of `chunks` chunks.
 
-    Without `rng` nothing is left to chance: the captions are the grammar's plainest, and no past is withheld.
+    Args:
+        story: the story.
+        shot: number of the shot.
+        chunks: length of the sample.
+        rng: draws the phrasing of the captions, and whether the context is dropped. None: the grammar's plainest
+            captions, and the context is kept.
+        context: name of the selector of context frames.
+        captions: which captions the context attends to.
+        people_share: share of the captions in people's phrasing.
     """
     return cut_shot(_Rendered(story, rng, people_share), shot, chunks, get_selector(context), rng, captions)
 
 
-def caption_of(story: WorldStory, shot: int, rng: np.random.Generator, people_share: float = PEOPLE_SHARE) -> str:
-    """The composed caption of a shot, worded by `rng`."""
-    whole, own = worded(story, shot, rng, people_share)
+def compose_shot_caption(
+    story: WorldStory, shot: int, rng: np.random.Generator, people_share: float = PEOPLE_SHARE
+) -> str:
+    """Compose the caption of a shot in a phrasing drawn by `rng`."""
+    whole, own = draw_captions(story, shot, rng, people_share)
     space = " " if rng.random() < 0.5 else ""  # people write both
     return compose_caption(whole + space, shot, own)
 
 
-def worded(story: WorldStory, shot: int, rng: np.random.Generator, people_share: float) -> tuple[str, str]:
-    """The story's caption and a shot's, in one of `CAPTION_VARIANTS` ways of the grammar or of people."""
+def draw_captions(story: WorldStory, shot: int, rng: np.random.Generator, people_share: float) -> tuple[str, str]:
+    """Draw a phrasing of the story's caption and of a shot's: one of `CAPTION_VARIANTS` of the grammar or of people."""
     whole, own = (int(variant) for variant in rng.integers(CAPTION_VARIANTS, size=2))
     if whole < people_share * CAPTION_VARIANTS:
-        said, shots = people_captions(story, variant=CAPTION_VARIANTS + own)
-        return said, shots[shot]
+        global_text, shots = people_captions(story, variant=CAPTION_VARIANTS + own)
+        return global_text, shots[shot]
     return global_caption(story, whole), shot_caption(story, shot, own)
 
 
 @dataclass(frozen=True)
 class _Rendered:
-    """The footage of a story; a selector reads plain captions, the samples' are worded by `rng`."""
+    """Footage of a story. Selectors read the plain captions; those of samples are phrased by `rng`."""
 
     story: WorldStory
     rng: np.random.Generator | None
@@ -144,14 +145,14 @@ class _Rendered:
             PastShot(index, shot.frames, shot_caption(self.story, index)) for index, shot in enumerate(self.story.shots)
         ]
 
-    def remembered(self, references: Sequence[FrameRef]) -> Frames:
+    def context_frames(self, references: Sequence[FrameRef]) -> Frames:
         by_shot = groupby(references, key=attrgetter("shot"))
         return np.concatenate([render_frames(self.story, shot, [r.frame for r in chosen]) for shot, chosen in by_shot])
 
-    def shown(self, shot: int, frames: int) -> Frames:
+    def shot_frames(self, shot: int, frames: int) -> Frames:
         return render_frames(self.story, shot, range(frames))
 
     def caption(self, shot: int) -> str:
         if self.rng is None:
             return compose_caption(global_caption(self.story), shot, shot_caption(self.story, shot))
-        return caption_of(self.story, shot, self.rng, self.people_share)
+        return compose_shot_caption(self.story, shot, self.rng, self.people_share)

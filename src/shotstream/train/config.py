@@ -35,7 +35,7 @@ class LoopConfig:
     """
 
     steps: int
-    parts: int = 1
+    micro_batches: int = 1
     ema_decay: float = 0.0
     log_every_steps: int = 20
     save_every_s: float = 120.0
@@ -43,7 +43,7 @@ class LoopConfig:
     sample_every_steps: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "parts", "log_every_steps", "keep_checkpoints"):
+        for name in ("steps", "micro_batches", "log_every_steps", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise InputError(f"expected {name} of at least 1, got {getattr(self, name)}")
 

@@ -1,7 +1,7 @@
-"""How training runs: on which processes, in which precision, compiled or not. Networks know nothing of it.
+"""Processes, sharding, precision and compilation of training. The networks know nothing of them.
 
-Everything is PyTorch's own: `torchrun` starts the processes, FSDP2 (`fully_shard`) shares out weights, gradients and
-optimisers, autocast or FSDP's policy does arithmetic in bfloat16. One process needs no launcher.
+`torchrun` starts the processes, FSDP2 (`fully_shard`) shards weights, gradients and optimisers, autocast or FSDP's
+mixed-precision policy computes in bfloat16. One process needs no launcher.
 """
 
 import functools
@@ -26,14 +26,14 @@ from shotstream.train.config import DistributedConfig
 
 T = TypeVar("T")
 COMPILED_FORMS = 32
-"""How many forms of a piece of a block may be compiled: with and without gradient, of one latent and of several."""
+"""Limit of recompilations of one function: with and without gradient, of one latent and of several."""
 
 
 class DistributedContext:
-    """The processes of one run and what they compute on. A process is `rank` of `processes`."""
+    """This process among those of a run: its `rank` of `processes`, its device, and its precision."""
 
     def __init__(self, device: torch.device, config: DistributedConfig | None = None) -> None:
-        """Joins the processes that `torchrun` has started; without it there is one.
+        """Join the processes that `torchrun` has started; without it there is one.
 
         Args:
             device: cpu or cuda; of several GPUs each process takes its own.
@@ -54,26 +54,28 @@ class DistributedContext:
 
     @property
     def main(self) -> bool:
-        """Whether this process is the one that speaks and writes what is written once."""
+        """Whether this process is the one that prints, and writes what is written once."""
         return self.rank == 0
 
     def close(self) -> None:
-        """Leaves the other processes."""
+        """Leave the process group."""
         if self.processes > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
-    def own_parts(self, parts: int) -> range:
-        """The parts of a step's batch that are this process's.
+    def own_micro_batches(self, micro_batches: int) -> range:
+        """Return the numbers of the micro-batches that this process computes.
 
         Raises:
             InputError: they cannot be shared out evenly.
         """
-        if parts % self.processes:
-            raise InputError(f"expected loop.parts to be a multiple of the {self.processes} processes, got {parts}")
-        return range(self.rank, parts, self.processes)
+        if micro_batches % self.processes:
+            raise InputError(
+                f"expected loop.micro_batches to be a multiple of the {self.processes} processes, got {micro_batches}"
+            )
+        return range(self.rank, micro_batches, self.processes)
 
     def place(self, network: Transformer) -> None:
-        """Moves a network that is trained to the device, and shares it out among the processes."""
+        """Move a network that is trained to the device, compile it if asked, and shard it over the processes."""
         network.to(self.device)
         if self.device.type == "cpu":
             network.use(PRODUCTS)
@@ -84,7 +86,7 @@ class DistributedContext:
         self._shard(network)
 
     def place_frozen(self, network: Transformer) -> None:
-        """The same for one that stays as it is: it rests in the precision of the arithmetic."""
+        """Do the same for a network that is not trained; its weights are kept in the precision of the arithmetic."""
         network.eval().requires_grad_(False).to(self.device, torch.bfloat16 if self.bfloat16 else None)
         self._compile(network)
         self._shard(network)
@@ -99,23 +101,23 @@ class DistributedContext:
             return
         mesh = init_device_mesh(self.device.type, (self.processes,))
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if self.bfloat16 else MixedPrecisionPolicy()
-        for part in (*network.blocks, network):
-            fully_shard(part, mesh=mesh, mp_policy=policy)
-            register_fsdp_forward_method(part, "read_text")
+        for module in (*network.blocks, network):
+            fully_shard(module, mesh=mesh, mp_policy=policy)
+            register_fsdp_forward_method(module, "read_text")
 
-    def ahead(self, read: Callable[[int, int], T]) -> Callable[[int, int], T]:
-        """What reads a step's part; on CUDA the next step's are read while this one is computed.
+    def prefetch(self, read: Callable[[int, int], T]) -> Callable[[int, int], T]:
+        """Wrap a reader of micro-batches; on CUDA it reads the next step's while this one is computed.
 
-        On a CPU there is nothing to gain: a second thread that computes would slow the first.
+        On a CPU it is returned as it is: a second thread that computes would slow the first.
         """
-        return PrefetchedIterator(read) if self.device.type == "cuda" else read
+        return PrefetchingReader(read) if self.device.type == "cuda" else read
 
-    def arithmetic(self) -> AbstractContextManager[None]:
-        """The precision that forwards run in."""
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return a context in which forward passes run in the precision of the run."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
-    def total(self, values: list[float]) -> list[float]:
-        """Sums of figures over all processes."""
+    def sum(self, values: list[float]) -> list[float]:
+        """Sum numbers over all processes."""
         if self.processes == 1:
             return values
         summed = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -123,25 +125,25 @@ class DistributedContext:
         return summed.tolist()
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is up in any process."""
-        return self.total([float(flag)])[0] > 0
+        """Whether the flag is set in any process."""
+        return self.sum([float(flag)])[0] > 0
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes call this."""
         if self.processes > 1:
             dist.barrier()
 
 
-class PrefetchedIterator(Generic[T]):
-    """Reads a step's part; that of the next step is then read on a thread of its own."""
+class PrefetchingReader(Generic[T]):
+    """Reader of micro-batches that reads the next step's on a thread of its own."""
 
     def __init__(self, read: Callable[[int, int], T]) -> None:
         self._read, self._thread = read, ThreadPoolExecutor(1, "ahead")
         self._coming: dict[tuple[int, int], Future[T]] = {}
 
-    def __call__(self, step: int, part: int) -> T:
+    def __call__(self, step: int, micro_batch: int) -> T:
         self._coming = {place: future for place, future in self._coming.items() if place[0] >= step}
-        for place in ((step, part), (step + 1, part)):
+        for place in ((step, micro_batch), (step + 1, micro_batch)):
             if place not in self._coming:
                 self._coming[place] = self._thread.submit(self._read, *place)
-        return self._coming[step, part].result()
+        return self._coming[step, micro_batch].result()

@@ -1,4 +1,4 @@
-"""The loop every stage runs in: steps, figures, checkpoints that survive anything, and exact resume."""
+"""The training loop of every stage: steps, metrics, samples, checkpoints and exact resume."""
 
 import math
 import signal
@@ -15,41 +15,49 @@ from torch import Tensor
 
 from shotstream.core.atomic_files import make_directory
 from shotstream.core.errors import InputError
-from shotstream.train.checkpoint import TrainState, find_checkpoints, read_newest, set_damaged_aside
+from shotstream.train.checkpoint import find_checkpoints, read_newest, set_damaged_aside
 from shotstream.train.config import LoopConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.metrics_log import MetricsLog
+from shotstream.train.state import TrainState
 
 MAX_BAD_STEPS = 10
 NETWORK = "network"
-"""The name of the one network that a stage without a critic trains."""
+"""Name of the only network of a stage that has no critic."""
 Sampler = Callable[[int, Path], Mapping[str, float]]
-"""Makes samples of the state after a step in a directory, and says how good they are."""
+"""Writes samples of a step's weights into a directory, and returns their scores by name."""
 
 
 class Stage(ABC):
-    """What a stage trains and on which loss. The loss of a part is its share: over all parts they sum to the mean."""
+    """Networks in training, and the loss of each.
+
+    A stage returns the mean loss of one micro-batch. The loop divides it by the number of micro-batches, so that
+    gradient and logged loss are means over the whole batch.
+    """
 
     state: TrainState
 
     def updates(self, step: int) -> Sequence[str]:  # noqa: ARG002
-        """The networks that a step updates, in that order."""
+        """Return the names of the networks that a step updates, in that order."""
         return tuple(self.state.trained)
 
     @abstractmethod
-    def loss(self, network: str, step: int, part: int) -> Tensor:
-        """The loss of one part of a step's batch: a pure function of the arguments, the weights and the memory."""
+    def loss(self, network: str, step: int, micro_batch: int) -> Tensor:
+        """Return a network's mean loss over one micro-batch.
 
-    def remember(self, step: int, part: int) -> None:  # noqa: B027
-        """Called when a step is done, to keep in the state's memory what later steps need."""
+        It depends on nothing but the arguments, the weights and the buffers: a resumed run repeats it exactly.
+        """
+
+    def finish_step(self, step: int, micro_batch: int) -> None:  # noqa: B027
+        """Update the state's buffers of a micro-batch after the optimiser steps, with what later steps need."""
 
 
 def train(
     stage: Stage,
     directory: Path,
     config: LoopConfig,
-    execution: DistributedContext,
-    figures: MetricsLog,
+    distributed: DistributedContext,
+    metrics: MetricsLog,
     *,
     minutes: float | None = None,
     sample: Sampler | None = None,
@@ -60,37 +68,38 @@ def train(
         stage: freshly made; the checkpoint's contents replace its state.
         directory: where checkpoints and samples live.
         config: how long, and what is kept.
-        execution: the processes.
-        figures: is given the figures of every few steps.
+        distributed: the processes, and the precision of the forward pass.
+        metrics: receives the means of every `config.log_every_steps` steps.
         minutes: stop after that long, to be continued later. None: no limit.
-        sample: called every `config.sample_every_steps` steps and at the end, in the main process.
+        sample: called every `config.sample_every_steps` steps and at the end, in all processes.
 
-    Returns whether the last step is done. SIGTERM saves and returns False.
+    Returns:
+        Whether the last step is done. SIGTERM ends the step at hand, saves and returns False.
 
     Raises:
         InputError: a network's loss was not finite ten times in a row, a checkpoint is of other networks, or the disk
             is full.
     """
-    state, parts = stage.state, execution.own_parts(config.parts)
+    state, micro_batches = stage.state, distributed.own_micro_batches(config.micro_batches)
     if find_checkpoints(make_directory(directory)):
-        set_aside = set_damaged_aside if execution.main else None
-        read_newest(directory, lambda path: state.load(path, parts), set_aside)
-        execution.wait()
+        set_aside = set_damaged_aside if distributed.main else None
+        read_newest(directory, lambda path: state.load(path, micro_batches), set_aside)
+        distributed.wait()
     else:
-        state.save(directory, execution, config.keep_checkpoints)
-    watch = _Watch(stage, figures, execution)
+        state.save(directory, distributed, config.keep_checkpoints)
+    step_metrics = _StepMetrics(stage, metrics, distributed)
     saved = time.monotonic()
     with StopRequest(minutes) as stop:
         while state.step < config.steps:
-            _step(stage, parts, config.parts, execution, watch)
+            _step(stage, micro_batches, config.micro_batches, distributed, step_metrics)
             if state.step % config.log_every_steps == 0 or state.step == config.steps:
-                watch.write()
+                step_metrics.write()
             done = state.step == config.steps
             if sample and config.sample_every_steps and (done or state.step % config.sample_every_steps == 0):
-                _sample(sample, state, directory, execution, figures)
-            leave, late = execution.any(stop.asked), execution.any(time.monotonic() - saved > config.save_every_s)
+                _sample(sample, state, directory, distributed, metrics)
+            leave, late = distributed.any(stop.asked), distributed.any(time.monotonic() - saved > config.save_every_s)
             if done or leave or late:
-                state.save(directory, execution, config.keep_checkpoints)
+                state.save(directory, distributed, config.keep_checkpoints)
                 saved = time.monotonic()
             if leave:
                 break
@@ -98,16 +107,16 @@ def train(
 
 
 class StopRequest:
-    """While entered, remembers that SIGTERM came, so that the work in hand can finish and be saved."""
+    """Context manager that notes SIGTERM, so that the step at hand can be finished and saved."""
 
     def __init__(self, minutes: float | None = None) -> None:
-        """Also asks to stop after `minutes`; None: no limit."""
+        """Ask to stop after `minutes` as well; None: no limit."""
         self._ends = math.inf if minutes is None else time.monotonic() + 60 * minutes
         self._signalled = False
 
     @property
     def asked(self) -> bool:
-        """Whether it is time to stop."""
+        """Whether SIGTERM came, or the time is over."""
         return self._signalled or time.monotonic() > self._ends
 
     def __enter__(self) -> Self:
@@ -121,47 +130,49 @@ class StopRequest:
         self._signalled = True
 
 
-def _step(stage: Stage, own: Sequence[int], parts: int, execution: DistributedContext, watch: "_Watch") -> None:
-    """Every update of one step, and the average, which moves when the averaged network has."""
+def _step(
+    stage: Stage, own: Sequence[int], total: int, distributed: DistributedContext, step_metrics: "_StepMetrics"
+) -> None:
+    """Run all updates of one step; the average moves only if its network was updated."""
     state, moved = stage.state, False
     for name in stage.updates(state.step):
         loss = 0.0
-        for part in own:
-            with execution.arithmetic():
-                share = stage.loss(name, state.step, part) / parts
-            (share * execution.processes).backward()  # sharded gradients are averaged over the processes
+        for micro_batch in own:
+            with distributed.autocast():
+                share = stage.loss(name, state.step, micro_batch) / total
+            (share * distributed.processes).backward()  # sharded gradients are averaged over the processes
             loss += float(share.detach())
-        loss, trained = execution.total([loss])[0], state.trained[name]
+        loss, trained = distributed.sum([loss])[0], state.trained[name]
         norm = trained.update(state.step) if math.isfinite(loss) else trained.skip()
-        if watch.add(name, loss, norm) and name == state.averaged:
+        if step_metrics.add(name, loss, norm) and name == state.averaged:
             moved = True
-    for part in own:
-        stage.remember(state.step, part)
+    for micro_batch in own:
+        stage.finish_step(state.step, micro_batch)
     state.step += 1
     if moved:
-        state.average()
+        state.update_average()
 
 
 def _sample(
-    sample: Sampler, state: TrainState, directory: Path, execution: DistributedContext, figures: MetricsLog
+    sample: Sampler, state: TrainState, directory: Path, distributed: DistributedContext, metrics: MetricsLog
 ) -> None:
     target = make_directory(directory / "samples") / f"step-{state.step:08d}"
     scores = sample(state.step, target)
-    if execution.main:
-        figures.write(state.step, scores)
-    execution.wait()
+    if distributed.main:
+        metrics.write(state.step, scores)
+    distributed.wait()
 
 
-class _Watch:
-    """Gathers the figures of a few steps; a step whose loss or gradient is not finite is counted and left out."""
+class _StepMetrics:
+    """Means of the metrics of a few steps. Updates whose loss or gradient is not finite are counted and left out."""
 
-    def __init__(self, stage: Stage, figures: MetricsLog, execution: DistributedContext) -> None:
-        self._state, self._figures, self._execution = stage.state, figures, execution
+    def __init__(self, stage: Stage, metrics: MetricsLog, distributed: DistributedContext) -> None:
+        self._state, self._log, self._distributed = stage.state, metrics, distributed
         self._bad: Counter[str] = Counter()
         self._begin()
 
     def add(self, name: str, loss: float, norm: float) -> bool:
-        """Loss and gradient norm of a network's update; returns whether they are finite.
+        """Note loss and gradient norm of a network's update, and return whether they are finite.
 
         Raises:
             InputError: it is that network's tenth in a row that is not finite.
@@ -180,17 +191,17 @@ class _Watch:
         return False
 
     def write(self) -> None:
-        """Hands on the means since the last time."""
+        """Log the means since the last call."""
         steps = max(1, self._state.step - self._since_step)
-        rates = {f"{name}/lr": one.rate(self._state.step - 1) for name, one in self._state.trained.items()}
+        rates = {f"{name}/lr": one.learning_rate(self._state.step - 1) for name, one in self._state.trained.items()}
         means = {name: sum(values) / len(values) for name, values in self._seen.items()}
-        figures = {"s_per_step": (time.monotonic() - self._since) / steps, **rates, **means}
+        metrics = {"s_per_step": (time.monotonic() - self._since) / steps, **rates, **means}
         if self._skipped:
-            figures["skipped_updates"] = float(self._skipped)
-        if self._execution.device.type == "cuda":
-            figures["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
-        if self._execution.main:
-            self._figures.write(self._state.step, figures)
+            metrics["skipped_updates"] = float(self._skipped)
+        if self._distributed.device.type == "cuda":
+            metrics["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        if self._distributed.main:
+            self._log.write(self._state.step, metrics)
         self._begin()
 
     def _begin(self) -> None:

@@ -1,18 +1,18 @@
 """Low-rank adapters for stage 2, by `peft`: on every linear map of a network's blocks."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from shotstream.core.extras import require_packages
 from shotstream.model.transformer import Transformer
 from shotstream.train.config import LoraConfig
-
-NAME = "default"
+from shotstream.weights.lora import merge_tensors
 
 
 def add_adapters(network: Transformer, config: LoraConfig) -> None:
-    """Freezes a network's weights and adds adapters that are trained in their place; they begin by changing nothing.
+    """Freeze a network's weights and add adapters that are trained in their place; they begin by changing nothing.
 
     Raises:
         InputError: `peft` is not installed.
@@ -21,21 +21,19 @@ def add_adapters(network: Transformer, config: LoraConfig) -> None:
     from peft import LoraConfig as PeftConfig
     from peft import inject_adapter_in_model
 
-    targets = [name for name, part in network.blocks.named_modules(prefix="blocks") if isinstance(part, nn.Linear)]
+    targets = [name for name, module in network.blocks.named_modules(prefix="blocks") if isinstance(module, nn.Linear)]
     network.requires_grad_(False)
-    inject_adapter_in_model(PeftConfig(r=config.rank, lora_alpha=config.alpha, target_modules=targets), network, NAME)
+    inject_adapter_in_model(PeftConfig(r=config.rank, lora_alpha=config.alpha, target_modules=targets), network)
 
 
-def merge_adapters(state: Mapping[str, Tensor], config: LoraConfig) -> dict[str, Tensor]:
-    """Plain weights from the state of a network with adapters: W + alpha / rank B A, computed in float32."""
-    merged = {}
-    for name, value in state.items():
-        if ".lora_" in name:
-            continue
-        plain = name.replace(".base_layer.", ".")
-        stem = name.removesuffix(".base_layer.weight")
-        if stem != name:
-            down, up = (state[f"{stem}.lora_{side}.{NAME}.weight"].float() for side in "AB")
-            value = (value.float() + config.alpha / config.rank * (up @ down)).to(value.dtype)
-        merged[plain] = value
-    return merged
+def merge_trained_adapters(state: Mapping[str, Tensor], config: LoraConfig, source: Path) -> dict[str, Tensor]:
+    """Merge the adapters in the state of a network that `add_adapters` changed; the names are the original ones.
+
+    Args:
+        state: of the network with adapters.
+        config: whose alpha the adapters were trained with.
+        source: of the state, for messages.
+    """
+    adapters = {name: value for name, value in state.items() if ".lora_" in name}
+    base = {name.replace(".base_layer.", "."): value for name, value in state.items() if name not in adapters}
+    return merge_tensors(base, adapters, source, alpha=config.alpha)[0]

@@ -1,9 +1,8 @@
-"""The losses of the recipe, as functions of networks and tensors.
+"""Losses of teacher, causal init and distillation, as functions of networks and tensors.
 
-All of them see the context latents clean, in front of the target or as its channels (`model.context_injection`). In
-teacher,
-real score and fake score a context in front carries the target's timestep (published behaviour;
-`context_timestep="clean"` labels it 0); the student's is always 0.
+The context latents are always clean: in front of the target, or as its channels (`model.context_injection`). In front
+they carry the target's timestep in teacher, real score and fake score (published behaviour; `context_timestep="clean"`
+gives them 0), and 0 in the student.
 Source: ShotStream section 3 and 4, DMD2, Self Forcing; reference section 7.
 """
 
@@ -19,7 +18,7 @@ from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, clean_from_vel
 from shotstream.model.velocity import Conditions, Network, predict_velocity
 
 MIN_SCORE_TIMESTEP, MAX_SCORE_TIMESTEP = 20, 980
-"""Noise levels at which scores are compared (reference section 7)."""
+"""Range of the timesteps at which scores are compared (reference section 7)."""
 
 
 def flow_matching_loss(
@@ -31,7 +30,7 @@ def flow_matching_loss(
     weight: Float[Tensor, "b"] | None = None,
     context_timestep: ContextTimestep = "target",
 ) -> Float[Tensor, ""]:
-    """Squared error of the velocity on the target, weighted by sample: the teacher's loss, and the critic's (weight 1).
+    """Compute the weighted mean squared error of the velocity: the loss of the teacher, and of the critic (weight 1).
 
     Args:
         target: clean latents; no gradient flows into them.
@@ -52,13 +51,13 @@ def trajectory_loss(
     step_index: Int[Tensor, "b f"],
     conditions: Conditions,
 ) -> Float[Tensor, ""]:
-    """Causal init: from one kept state of a teacher's trajectory a chunk, predict the trajectory's end.
+    """Compute the loss of causal init: predict a teacher trajectory's end from one of its states for each chunk.
 
     Args:
         trajectory: the kept states, from noise to the clean end.
         timesteps: of the kept states; the last is 0.
-        step_index: which state each latent is given; a chunk takes that of its first latent. Chunks given the end
-            itself (timestep 0) are seen but not scored.
+        step_index: the state that each latent is given; a chunk takes that of its first latent. Chunks that are given
+            the end itself (timestep 0) are seen by later chunks and add nothing to the loss.
     """
     chunks = step_index.shape[1] // CHUNK_LATENTS
     index = step_index[:, ::CHUNK_LATENTS].repeat_interleave(CHUNK_LATENTS, 1)
@@ -88,9 +87,9 @@ def distribution_matching_gradient(
     guidance: float = 3.0,
     context_timestep: ContextTimestep = "target",
 ) -> Float[Tensor, "b f c h w"]:
-    """The direction in which the generator's samples are less likely under the real than under the fake score.
+    """Compute the gradient of distribution matching: from what the real score prefers to what the fake one does.
 
-    (fake - real) / mean|generated - real|, of clean estimates of the re-noised samples; the real score is guided:
+    (fake - real) / mean|generated - real| over clean estimates of the re-noised samples; the real score is guided:
     conditional + guidance (conditional - unconditional). Source: DMD, equation 7; reference section 7.
     """
     sigma = timestep / TRAIN_TIMESTEPS
@@ -109,5 +108,5 @@ def distribution_matching_gradient(
 def distribution_matching_loss(
     generated: Float[Tensor, "b f c h w"], gradient: Float[Tensor, "b f c h w"]
 ) -> Float[Tensor, ""]:
-    """A loss whose gradient at the generated latents is `gradient` over their number: 0.5 MSE(x, x - gradient)."""
+    """Return a loss whose gradient at the latents is `gradient` over their number: 0.5 MSE(x, x - gradient)."""
     return 0.5 * F.mse_loss(generated.double(), (generated - gradient).detach().double())

@@ -1,9 +1,9 @@
-"""Muon: momentum whose every matrix is made orthogonal before it is added to the weights.
+"""Muon: an optimiser that orthogonalises the momentum of each matrix before the update.
 
-A gradient's few large directions no longer drown its many small ones, which is where a transformer learns to look at
-what it is given. Source: K. Jordan et al., "Muon" (2024); the scale is that of J. Liu et al., "Muon is scalable for LLM
-training" (2025), so that rates found for AdamW hold. PyTorch's own takes one matrix at a time: on a CPU that took as
-long as half a training step, this takes a tenth of one.
+A gradient's few large directions no longer drown its many small ones. Source: K. Jordan et al., "Muon" (2024); the
+scale is that of J. Liu et al., "Muon is scalable for LLM training" (2025), so that learning rates found for AdamW hold.
+`torch.optim.Muon` takes one matrix at a time: on a CPU that took as long as half a training step, this takes a tenth of
+one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,17 +15,16 @@ from torch.distributed.tensor import DTensor, Replicate
 
 MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the odd polynomial of degree five that drives singular values towards 1, steepest at 0."""
+"""Coefficients of the odd polynomial of degree five that drives singular values towards 1, steepest at 0."""
 ITERATIONS = 5
 ADAMW_RMS = 0.2
-"""Root mean square of AdamW's updates, in units of the rate."""
+"""Root mean square of AdamW's updates, in units of the learning rate."""
 
 
 class Muon(torch.optim.Optimizer):
-    """For the matrices inside a network; embeddings, heads, norms and biases want AdamW.
+    """Optimiser for the matrices inside a network's blocks; embeddings, heads, norms and biases need AdamW.
 
-    Matrices of one shape are handled together. Sharded ones are gathered, each process computes all of them and keeps
-    its part.
+    Matrices of one shape are stacked. Sharded ones are gathered: each process computes them all and keeps its shard.
     """
 
     def __init__(
@@ -35,20 +34,20 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Over parameters of two dimensions; `lr` means what it means to AdamW, `dtype` is that of the iteration."""
+        """Optimise parameters of two dimensions; `lr` is on AdamW's scale, `dtype` is that of the iteration."""
         self._dtype = dtype
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
-        """One update with the gradients there are; a parameter without one is left alone."""
+        """Update the parameters that have a gradient."""
         for group in self.param_groups:
             alike: dict[torch.Size, list[nn.Parameter]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     alike.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in alike.items():
-                updates = orthogonal(torch.stack(self._directions(parameters)).to(self._dtype))
+                updates = orthogonalise(torch.stack(self._directions(parameters)).to(self._dtype))
                 scale = ADAMW_RMS * max(shape) ** 0.5
                 own = [_shard(update.to(one.dtype), one) for one, update in zip(parameters, updates, strict=True)]
                 weights: list[Tensor] = list(parameters)
@@ -56,7 +55,7 @@ class Muon(torch.optim.Optimizer):
                 torch._foreach_add_(weights, own, alpha=-group["lr"] * scale)
 
     def _directions(self, parameters: Sequence[nn.Parameter]) -> list[Float[Tensor, "m n"]]:
-        """Nesterov's momentum of whole matrices, in float32."""
+        """Update the momenta, and return Nesterov's look-ahead of whole matrices in float32."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         for parameter in parameters:
             if not self.state[parameter]:
@@ -68,13 +67,15 @@ class Muon(torch.optim.Optimizer):
 
 
 def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter of that name maps what a block of a transformer holds to what it holds."""
+    """Whether a parameter is a matrix inside a transformer's block."""
     return "blocks." in name and parameter.ndim == 2
 
 
-def orthogonal(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:
-    """Each matrix with its singular values brought near 1 (0.6 to 1.3, tiny ones less), by Newton and Schulz's
-    iteration in the matrices' own dtype."""
+def orthogonalise(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:
+    """Bring the singular values of each matrix near 1 (0.6 to 1.3, tiny ones less) by Newton-Schulz iteration.
+
+    It runs in the dtype of the matrices.
+    """
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / x.flatten(1).norm(dim=1).clamp(min=1e-7)[:, None, None]
@@ -86,7 +87,7 @@ def orthogonal(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:
 
 
 def _shard(update: Tensor, parameter: nn.Parameter) -> Tensor:
-    """This process's part of an update that every process has whole."""
+    """Return this process's shard of an update that every process has whole."""
     if not isinstance(parameter, DTensor):
         return update
     whole = DTensor.from_local(update, parameter.device_mesh, [Replicate()] * parameter.device_mesh.ndim)

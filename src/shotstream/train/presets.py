@@ -48,7 +48,7 @@ class Preset:
     pretrained: str = ""
     seed: int = 0
     source: SourceConfig = field(default_factory=SourceConfig)
-    execution: DistributedConfig = field(default_factory=DistributedConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
     shots: PoolConfig = field(default_factory=PoolConfig)
     student: SamplerConfig = field(default_factory=SamplerConfig)
     codec: CodecTraining = field(default_factory=CodecTraining)
@@ -139,7 +139,7 @@ def _card_distillation(steps: int) -> dict[str, Any]:
 
 STORYWORLD_CARD = replace(
     STORYWORLD,
-    execution=DistributedConfig(compile=True),
+    distributed=DistributedConfig(compile=True),
     shots=PoolConfig(1728, 1000, 1, (1, 2, 4, 7), (0.2, 0.35, 0.2, 0.25), seed=1),
     codec=CodecTraining(LoopConfig(6000, ema_decay=0.998, save_every_s=60), batch=64, workers=3),
     base=BaseTraining(
@@ -182,7 +182,7 @@ TINY = Preset(
         ),
         sampler=SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0),
     ),
-    execution=DistributedConfig(precision="float32"),
+    distributed=DistributedConfig(precision="float32"),
     shots=PoolConfig(latents=24, batches=2, chunks=(1, 2), chunk_shares=(0.5, 0.5)),
     codec=CodecTraining(LoopConfig(steps=2, log_every_steps=1), fit_clips=100, batch=2),
     text=TextTraining(LoopConfig(steps=2, log_every_steps=1), batch=4, tokenizer_captions=50),
@@ -199,13 +199,13 @@ WAN = Preset(
     WAN_1_3B,
     pretrained="Wan-AI/Wan2.1-T2V-1.3B",
     source=SourceConfig("manifest", "videos.csv"),
-    execution=DistributedConfig(checkpoint_activations=True),
-    shots=PoolConfig(latents=27, batches=10000, steps_a_batch=1, chunks=(7,), chunk_shares=(1.0,)),
-    teacher=TeacherTraining(LoopConfig(steps=10000, parts=64, save_every_s=1800)),
+    distributed=DistributedConfig(checkpoint_activations=True),
+    shots=PoolConfig(latents=27, batches=10000, steps_per_batch=1, chunks=(7,), chunk_shares=(1.0,)),
+    teacher=TeacherTraining(LoopConfig(steps=10000, micro_batches=64, save_every_s=1800)),
     trajectories=Trajectories(batches=5000),
-    init=InitTraining(LoopConfig(steps=2000, parts=64, save_every_s=1800)),
-    stage1=DistillTraining(LoopConfig(steps=500, parts=32, ema_decay=0.99, save_every_s=1800)),
-    stage2=Stage2Training(LoopConfig(steps=1000, parts=32, ema_decay=0.99, save_every_s=1800)),
+    init=InitTraining(LoopConfig(steps=2000, micro_batches=64, save_every_s=1800)),
+    stage1=DistillTraining(LoopConfig(steps=500, micro_batches=32, ema_decay=0.99, save_every_s=1800)),
+    stage2=Stage2Training(LoopConfig(steps=1000, micro_batches=32, ema_decay=0.99, save_every_s=1800)),
 )
 """The paper's recipe on Wan2.1-T2V-1.3B, with the published figures (reference, section 7)."""
 

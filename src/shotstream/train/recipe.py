@@ -1,4 +1,4 @@
-"""A run: one directory, one preset, and the stages in it, each of which reads what those before it have made."""
+"""A training run: builds the stages of a preset in one directory, each from the results of earlier stages."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor
 from shotstream.core.atomic_files import make_directory, write_json
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
-from shotstream.data.latents import OMIT_DEFAULT, LatentPool, PoolConfig, claim, hash_tensors
+from shotstream.data.latents import LatentPool, PoolConfig, claim_directory, hash_tensors
 from shotstream.data.samples import ShotSource
 from shotstream.model.block_codec import BlockCodec
 from shotstream.model.codec import Codec
@@ -26,7 +26,7 @@ from shotstream.train.checkpoint import find_checkpoints, load_weights, read_wei
 from shotstream.train.config import LoopConfig, LoraConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
-from shotstream.train.lora import add_adapters, merge_adapters
+from shotstream.train.lora import add_adapters, merge_trained_adapters
 from shotstream.train.presets import Preset
 from shotstream.train.stages.base import BaseStage, initialise
 from shotstream.train.stages.causal_init import InitStage
@@ -43,53 +43,53 @@ from shotstream.weights.tokenizer import read_tokenizer
 
 STAGES = ("codec", "text", "base", "teacher", "trajectories", "init", "stage1", "stage2")
 PRETRAINED_STAGES = ("codec", "text", "base")
-"""What a pretrained model stands in for."""
+"""Stages that a pretrained model replaces."""
 MODEL_STAGES = ("stage2", "stage1", "init", "teacher", "base")
-"""Stages that leave a transformer, the best first; the teacher makes shots whole."""
-DRAWS_AS: Mapping[str, str] = MappingProxyType(
+"""Stages that produce a transformer, the latest first. The teacher is not causal."""
+SHOT_POOL_OF: Mapping[str, str] = MappingProxyType(
     {"base": "base", "teacher": "teacher", "trajectories": "teacher", "stage1": "stage1"}
 )
-"""Stages that draw on the pool of shots, each with the one whose parts its batches have."""
+"""Stages that read a pool of shots, and the stage whose number of micro-batches that pool has."""
 RECIPE_FILE, ADAPTERS_FILE = "recipe.json", "adapters.json"
-BATCHES_A_SEED, STORIES_A_SEED = 101, 10**6
-"""How far on in the pools, and in the stories of stage 2, the next seed begins."""
+BATCHES_PER_SEED, STORIES_PER_SEED = 101, 10**6
+"""How many batches of the pools, and stories of stage 2, lie between the starts of two seeds."""
 
 
 class Run:
-    """What the stages of one run read and write under one directory."""
+    """The stages of one preset in one directory."""
 
-    def __init__(self, directory: Path, preset: Preset, execution: DistributedContext) -> None:
-        """A run in `directory`; nothing is made or written yet."""
-        self.directory, self.preset, self.execution = directory, preset, execution
+    def __init__(self, directory: Path, preset: Preset, distributed: DistributedContext) -> None:
+        """Describe a run in `directory`; nothing is read or written yet."""
+        self.directory, self.preset, self.distributed = directory, preset, distributed
 
     def begin(self) -> None:
-        """Makes the directory where it is missing, and writes into it the preset by which stages are made from now on.
+        """Create the directory if it is missing, and write the preset into it.
 
         Raises:
-            InputError: it cannot be made.
+            InputError: it cannot be created.
         """
         make_directory(self.directory)
-        if self.execution.main:
+        if self.distributed.main:
             write_json(self.directory / RECIPE_FILE, to_dict(self.preset))
 
     def stages(self) -> tuple[str, ...]:
-        """The stages of this run in order."""
+        """List the stages of this run in order; those that a pretrained model replaces are left out."""
         return tuple(name for name in STAGES if not (self.preset.pretrained and name in PRETRAINED_STAGES))
 
     def loop(self, stage: str) -> LoopConfig:
-        """How long a stage runs."""
+        """Return the loop settings of a stage."""
         return cast(LoopConfig, getattr(self.preset, stage).loop)
 
     def build(self, stage: str) -> Stage:
-        """A stage, freshly made from what those before it have left.
+        """Build a stage at step 0, from the results of the earlier stages that it needs.
 
         Raises:
-            InputError: one of them has left nothing yet, or the stage cannot run like this.
+            InputError: one of them has no checkpoint yet, or the stage cannot run with these processes.
         """
         if stage in PRETRAINED_STAGES and self.preset.pretrained:
             raise InputError(f"{stage} comes from {self.preset.pretrained}; set pretrained= to train it here")
-        if stage in ("codec", "text") and self.execution.processes > 1:
-            raise InputError(f"expected one process for {stage}, got {self.execution.processes}; run it alone first")
+        if stage in ("codec", "text") and self.distributed.processes > 1:
+            raise InputError(f"expected one process for {stage}, got {self.distributed.processes}; run it alone first")
         builders: dict[str, Callable[[], Stage]] = {
             "codec": self._codec_stage,
             "text": self._text_stage,
@@ -101,34 +101,36 @@ class Run:
         }
         return builders[stage]()
 
-    def make_trajectories(self, watch: Callable[[int], None], minutes: float | None = None) -> bool:
-        """The stage that trains nothing: the teacher's trajectories, those not made yet; returns whether all are.
+    def make_trajectories(self, on_progress: Callable[[int], None], minutes: float | None = None) -> bool:
+        """Generate the teacher's missing trajectories, and return whether all are there.
 
         Raises:
-            InputError: those that are there were made by another teacher, or from other shots.
+            InputError: those on disk are of another teacher, or of other shots.
         """
         weights, (shots,), store = self.weights("teacher"), self.pools("trajectories"), self._trajectories()
         made_from = {"teacher": hash_tensors(weights.values()), "shots": shots.identity}
-        claim(store.identity_file, {**store.identity, **made_from}, {"shots": OMIT_DEFAULT})
-        return store.make(self._frozen(weights), shots, self.execution, watch, minutes)
+        claim_directory(store.identity_file, {**store.identity, **made_from})
+        return store.make(self._frozen(weights), shots, self.distributed, on_progress, minutes)
 
     def pools(self, *stages: str) -> tuple[LatentPool, ...]:
-        """The pools that these stages draw on, each once: pictures, if the base is one of them, then shots."""
-        parts = dict.fromkeys(self.loop(DRAWS_AS[stage]).parts for stage in stages if stage in DRAWS_AS)
+        """Return the pools that these stages read, each once: pictures, if the base is one of them, then shots."""
+        micro_batches = dict.fromkeys(
+            self.loop(SHOT_POOL_OF[stage]).micro_batches for stage in stages if stage in SHOT_POOL_OF
+        )
         pictures = [self.pictures()] if "base" in stages else []
-        return (*pictures, *(self.shots(count) for count in parts))
+        return (*pictures, *(self.shots(count) for count in micro_batches))
 
-    def shots(self, parts: int) -> LatentPool:
-        """The pool of shots for batches in that many parts."""
-        return self._pool("shots", self.preset.shots, parts)
+    def shots(self, micro_batches: int) -> LatentPool:
+        """Return the pool of shots whose batches have that many micro-batches."""
+        return self._pool("shots", self.preset.shots, micro_batches)
 
     def pictures(self) -> LatentPool:
-        """The pool of pictures that the base begins with."""
-        return self._pool("pictures", self.preset.base.pictures, self.preset.base.loop.parts)
+        """Return the pool of pictures that the base stage begins with."""
+        return self._pool("pictures", self.preset.base.pictures, self.preset.base.loop.micro_batches)
 
     @cached_property
     def source(self) -> ShotSource:
-        """Where shots come from.
+        """The source of training shots: StoryWorld or a manifest.
 
         Raises:
             InputError: the manifest cannot be read.
@@ -146,29 +148,29 @@ class Run:
 
     @cached_property
     def codec(self) -> Codec:
-        """The codec, on the device, frozen."""
+        """The codec on the device, frozen: of the pretrained model, or of this run."""
         if self._pretrained is not None:
             return self._pretrained.codec
         codec = _block_codec(self.preset.model)
         load_weights(codec, read_weights(self.directory / "codec", NETWORK), f"the codec of {self.directory}")
-        return codec.eval().requires_grad_(False).to(self.execution.device)
+        return codec.eval().requires_grad_(False).to(self.distributed.device)
 
     @cached_property
     def encoder(self) -> TextEncoder:
-        """The text encoder with its tokenizer, on the device, frozen."""
+        """The text encoder with its tokenizer on the device, frozen: of the pretrained model, or of this run."""
         if self._pretrained is not None:
             return self._pretrained.text_encoder
         state = read_weights(self.directory / "text", NETWORK)
         encoder = TextEncoder(self.preset.model.text_encoder, read_tokenizer(self.directory / "text"))
         own = {name.removeprefix(ENCODER): value for name, value in state.items() if name.startswith(ENCODER)}
         load_weights(encoder, own, f"the text encoder of {self.directory}")
-        return encoder.eval().requires_grad_(False).to(self.execution.device)
+        return encoder.eval().requires_grad_(False).to(self.distributed.device)
 
     def weights(self, stage: str) -> dict[str, Tensor]:
-        """The transformer's weights that a stage has made so far, averaged where an average is kept, adapters merged.
+        """Read a stage's newest transformer weights: the average if there is one, with adapters merged.
 
         Raises:
-            InputError: it has made none yet.
+            InputError: it has no checkpoint yet.
         """
         if stage == "base" and self._pretrained is not None:
             return self._pretrained.transformer.state_dict()
@@ -176,10 +178,10 @@ class Run:
         return self._merged(stage, read_weights(self.directory / stage, name))
 
     def latest(self) -> str:
-        """The stage whose transformer is the run's model so far: the last one made, the teacher aside.
+        """Return the latest stage with a checkpoint; the teacher does not count, because it is not causal.
 
         Raises:
-            InputError: there is none yet.
+            InputError: no stage has one yet.
         """
         for stage in MODEL_STAGES:
             if stage != "teacher" and find_checkpoints(self.directory / stage):
@@ -187,7 +189,7 @@ class Run:
         raise InputError(f"{self.directory} has no base yet; run 'shotstream train base' first")
 
     def sampler(self, stage: str) -> SamplerConfig:
-        """How what a stage has made is sampled."""
+        """Return the sampler settings for a stage's model."""
         preset = self.preset
         if stage == "teacher":
             steps, guidance = preset.trajectories.num_steps, preset.trajectories.guidance
@@ -196,7 +198,7 @@ class Run:
         return preset.model.sampler if stage == "base" else preset.student
 
     def network(self, weights: dict[str, Tensor]) -> Transformer:
-        """A transformer to train, in float32, from weights of one that may have another indicator or no channels.
+        """Build a transformer to train, in float32, from weights that may lack its indicator or context channels.
 
         Raises:
             InputError: they have another shape.
@@ -214,27 +216,27 @@ class Run:
         return network
 
     def model(self, stage: str, weights: dict[str, Tensor] | None = None) -> ModelComponents:
-        """A model ready to run, with the transformer that a stage has made, or with other `weights` for it."""
+        """Build a model that is ready to generate, from a stage's newest weights or from `weights`."""
         config = replace(self.preset.model, sampler=self.sampler(stage))
         if self._pretrained is not None:
             config = replace(self._pretrained.config, transformer=config.transformer, sampler=config.sampler)
         transformer = Transformer(config.transformer)
         load_weights(transformer, weights or self.weights(stage), f"the {stage} of {self.directory}")
-        transformer.to(self.execution.device).eval()
+        transformer.to(self.distributed.device).eval()
         return ModelComponents(config, transformer, self.codec, self.encoder, str(self.directory), "")
 
     def current(self, stage: str, built: Stage) -> dict[str, Tensor]:
-        """The weights that `weights` would give if the state of a running stage were saved now; all processes ask."""
+        """Return the weights that `weights` would read if a running stage were saved now; all processes call it."""
         state = built.state
         own = state.ema or state.trained[state.averaged].network.state_dict()
         whole = {name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in own.items()}
         return self._merged(stage, whole)
 
     def export(self, stage: str, directory: Path) -> None:
-        """Writes the model that a stage has made, in bfloat16, as a directory of ours; the run stays as it is.
+        """Write a stage's model in bfloat16 to a directory that `shotstream.open` reads.
 
         Raises:
-            InputError: the stage leaves no model, one is missing or of another shape, or the directory is not empty.
+            InputError: the stage has no model or no checkpoint, its shape differs, or the directory is not empty.
         """
         if stage not in MODEL_STAGES:
             raise InputError(f"expected a stage of {', '.join(MODEL_STAGES)} to export, got '{stage}'")
@@ -246,17 +248,26 @@ class Run:
             return None
         from shotstream.weights.hub import open_components
 
-        dtype = torch.bfloat16 if self.execution.bfloat16 else torch.float32
-        parts = open_components(self.preset.pretrained, self.execution.device, dtype)
-        for network in (parts.codec, parts.text_encoder, parts.transformer):
+        dtype = torch.bfloat16 if self.distributed.bfloat16 else torch.float32
+        components = open_components(self.preset.pretrained, self.distributed.device, dtype)
+        for network in (components.codec, components.text_encoder, components.transformer):
             cast(nn.Module, network).requires_grad_(False)
-        return parts
+        return components
 
-    def _pool(self, name: str, config: PoolConfig, parts: int) -> LatentPool:
-        directory = make_directory(self.directory / "latents") / (name if parts == 1 else f"{name}-{parts}")
-        begin, device = self._begin, self.execution.device
+    def _pool(self, name: str, config: PoolConfig, micro_batches: int) -> LatentPool:
+        directory = make_directory(self.directory / "latents") / (
+            name if micro_batches == 1 else f"{name}-{micro_batches}"
+        )
+        begin, device = self._begin, self.distributed.device
         return LatentPool(
-            directory, config, self.source, self.codec, self.encoder, parts=parts, begin=begin, device=device
+            directory,
+            config,
+            self.source,
+            self.codec,
+            self.encoder,
+            micro_batches=micro_batches,
+            begin=begin,
+            device=device,
         )
 
     def _trajectories(self) -> TrajectoryStore:
@@ -267,14 +278,14 @@ class Run:
 
     @property
     def _begin(self) -> int:
-        return self.preset.seed * BATCHES_A_SEED
+        return self.preset.seed * BATCHES_PER_SEED
 
     def _codec_stage(self) -> Stage:
         torch.manual_seed(self.preset.seed)
         codec = _block_codec(self.preset.model)
         if not find_checkpoints(self.directory / "codec"):
             fit_linear(codec, self.preset.codec.fit_clips)
-        return CodecStage(codec, self.preset.codec, self.execution.device)
+        return CodecStage(codec, self.preset.codec, self.distributed.device)
 
     def _text_stage(self) -> Stage:
         tokenizer = learn_tokenizer(self.directory / "text", self.preset.model.text_encoder, self.preset.text)
@@ -285,30 +296,30 @@ class Run:
         torch.manual_seed(self.preset.seed)
         network = Transformer(self.preset.model.transformer)
         initialise(network)
-        self.execution.place(network)
+        self.distributed.place(network)
         pictures, shots = self.pools("base")
-        return BaseStage(network, pictures, shots, self.preset.model.sampler, self.preset.base, self.execution)
+        return BaseStage(network, pictures, shots, self.preset.model.sampler, self.preset.base, self.distributed)
 
     def _teacher_stage(self) -> Stage:
         network = self.network(self.weights("base"))
         choose_trained(network, self.preset.teacher.trained)
-        self.execution.place(network)
+        self.distributed.place(network)
         (shots,) = self.pools("teacher")
-        return TeacherStage(network, shots, self.preset.teacher, self.execution)
+        return TeacherStage(network, shots, self.preset.teacher, self.distributed)
 
     def _init_stage(self) -> Stage:
         network = self.network(self.weights(self.preset.init.start))
-        self.execution.place(network)
-        return InitStage(network, self._trajectories(), self.preset.init, self.execution)
+        self.distributed.place(network)
+        return InitStage(network, self._trajectories(), self.preset.init, self.distributed)
 
     def _stage1(self) -> Stage:
         teacher = self.weights("teacher")
         generator, critic = self.network(self.weights("init")), self.network(teacher)
         for network in (generator, critic):
-            self.execution.place(network)
+            self.distributed.place(network)
         networks = Networks(generator, critic, self._frozen(teacher))
         (shots,) = self.pools("stage1")
-        return Stage1(networks, shots, self.preset.student, self.preset.stage1, self.execution)
+        return Stage1(networks, shots, self.preset.student, self.preset.stage1, self.distributed)
 
     def _stage2(self) -> Stage:
         preset, settings = self.preset, self.preset.stage2
@@ -318,23 +329,23 @@ class Run:
         for network in (generator, critic):
             if settings.lora.rank:
                 add_adapters(network, settings.lora)
-            self.execution.place(network)
+            self.distributed.place(network)
         networks = Networks(generator, critic, self._frozen(teacher))
-        claim(make_directory(self.directory / "stage2") / ADAPTERS_FILE, to_dict(settings.lora))
+        claim_directory(make_directory(self.directory / "stage2") / ADAPTERS_FILE, to_dict(settings.lora))
         source, codec, encoder = self.source, self.codec, self.encoder
-        first = preset.seed * STORIES_A_SEED
-        return Stage2(networks, source, codec, encoder, preset.model, preset.student, settings, self.execution, first)
+        first = preset.seed * STORIES_PER_SEED
+        return Stage2(networks, source, codec, encoder, preset.model, preset.student, settings, self.distributed, first)
 
     def _merged(self, stage: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if stage != "stage2":
             return weights
         path = self.directory / stage / ADAPTERS_FILE
-        lora = from_dict(LoraConfig, read_json(path), str(path)) if path.exists() else self.preset.stage2.lora
-        return merge_adapters(weights, lora) if lora.rank else weights
+        lora = from_dict(LoraConfig, read_json(path), str(path))
+        return merge_trained_adapters(weights, lora, self.directory / stage) if lora.rank else weights
 
     def _frozen(self, weights: dict[str, Tensor]) -> Transformer:
         network = self.network(weights)
-        self.execution.place_frozen(network)
+        self.distributed.place_frozen(network)
         return network
 
 

@@ -1,6 +1,6 @@
-"""Random numbers of training, as functions of where they are used: the same on any number of processes.
+"""Random numbers of training, seeded by where they are used: equal for any number of processes and after a resume.
 
-What is small is drawn on the CPU. Noise is drawn where it is needed, so that another kind of device has other noise.
+Small draws are made on the CPU. Noise is drawn on its device, so it differs between CPU and CUDA.
 """
 
 import torch
@@ -10,23 +10,23 @@ from torch import Tensor
 from shotstream.core.rng import derive_seed
 
 
-def generator(*where: str | int) -> torch.Generator:
-    """A generator on the CPU that depends on `where` and on nothing else."""
+def make_generator(*where: str | int) -> torch.Generator:
+    """Return a CPU generator whose seed depends on `where` alone."""
     return torch.Generator().manual_seed(derive_seed("train", *where))
 
 
 def normal(like: Tensor, *where: str | int) -> Float[Tensor, "..."]:
-    """Standard normal noise of the shape, and on the device, of `like`; float32."""
+    """Draw standard normal noise of the shape of `like`, on its device, in float32."""
     draw = torch.Generator(like.device).manual_seed(derive_seed("train", *where))
     return torch.randn(like.shape, generator=draw, device=like.device)
 
 
-def chosen(count: int, *where: str | int) -> int:
-    """A number below `count`."""
-    return int(torch.randint(count, (), generator=generator(*where)))
+def random_index(count: int, *where: str | int) -> int:
+    """Draw a whole number from 0 to `count` - 1."""
+    return int(torch.randint(count, (), generator=make_generator(*where)))
 
 
 def drop_text(text: Float[Tensor, "b s l e"], share: float, *where: str | int) -> Float[Tensor, "b s l e"]:
-    """Zeros for all captions of a share of the samples."""
-    dropped = torch.rand(len(text), generator=generator(*where)) < share
+    """Replace all captions of a random share of the samples by zeros."""
+    dropped = torch.rand(len(text), generator=make_generator(*where)) < share
     return text.masked_fill(dropped.to(text.device)[:, None, None, None], 0)

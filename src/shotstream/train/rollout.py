@@ -1,4 +1,4 @@
-"""What a network that is trained makes of a shot over a cache of its own: the rollout of inference, in training."""
+"""Self-forced rollouts in training: the engine's rollout of a shot, over a new KV cache."""
 
 from dataclasses import replace
 
@@ -15,11 +15,11 @@ from shotstream.model.schedule import add_noise
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import ShotLayout
 from shotstream.train.distributed import DistributedContext
-from shotstream.train.rng import chosen, normal
+from shotstream.train.rng import normal, random_index
 
 
 def shot_inputs(batch: Batch) -> ShotInputs:
-    """What the shots of a batch are made from; what an unguided branch would read is left open."""
+    """Return the inputs of a rollout for the shots of a batch, without negative text."""
     before = batch.context.shape[1]
     return ShotInputs(batch.context, batch.text, ShotLayout(batch.layout[:before], batch.layout[before:], ()))
 
@@ -29,19 +29,19 @@ def roll_out(
     inputs: ShotInputs,
     noise: ChunkNoise,
     sampler: Sampler,
-    execution: DistributedContext,
+    distributed: DistributedContext,
     stop: int | None = None,
     *,
     straight_through: bool = True,
 ) -> Float[Tensor, "b f c h w"]:
-    """The shot that a network makes: the clean estimate of step `stop` of every chunk, or of the last step.
+    """Roll out a batch of shots, and return every chunk's clean estimate at step `stop`, or at the last step.
 
     Args:
-        network: where gradient is recorded, it flows into this (`engine.causal_rollout.ShotRollout`).
-        inputs: what the shot is made from; its layout has every sample's own places.
-        noise: of (chunk, step).
-        sampler: how a chunk is denoised.
-        execution: the precision of the cache.
+        network: receives the gradient, where gradient is recorded (`engine.causal_rollout.ShotRollout`).
+        inputs: context, captions and layout of every sample.
+        noise: returns the noise of (chunk, step).
+        sampler: denoises each chunk.
+        distributed: the precision of the cache.
         stop: as in `ShotRollout`.
         straight_through: as in `model.kv_cache.KVCache`.
     """
@@ -54,7 +54,7 @@ def roll_out(
         pinned + inputs.layout.target.latents,
         pinned,
         straight_through=straight_through,
-        dtype=torch.bfloat16 if execution.bfloat16 else None,
+        dtype=torch.bfloat16 if distributed.bfloat16 else None,
     )
     return torch.cat(list(ShotRollout(network, cache, inputs, noise, sampler, stop=stop)), 1)
 
@@ -65,34 +65,35 @@ def resample_history(
     batch: Batch,
     sampler: Sampler,
     highest: float,
-    execution: DistributedContext,
+    distributed: DistributedContext,
     step: int,
-    part: int = 0,
+    micro_batch: int = 0,
 ) -> Float[Tensor, "b f c h w"]:
-    """All chunks of a batch's shots but the last as the network would remember them: near the truth, with its mistakes.
+    """Remake all chunks of a batch but the last with the network, so that they are near the truth but have its errors.
 
-    One after the other they are noised to one of the sampler's levels, the same for all, and denoised from there on
-    after what was made of those before. From too high a level other chunks come out, after which the true ones do not
-    follow. Source: Resampling Forcing (arXiv 2512.15702).
+    One after another, each is noised to one of the sampler's levels, the same for all, and denoised again after the
+    remade chunks before it. From too high a level other chunks result, which the true last chunk does not follow.
+    Source: Resampling Forcing (arXiv 2512.15702).
 
     Args:
-        network: of now; no gradient is recorded.
-        batch: one part of a batch, of two chunks or more, on the network's device.
-        sampler: how the model is sampled.
-        highest: the highest level that chunks are noised to; where the sampler has none as low, its last.
-        execution: the precision of the cache.
-        step: decides the level, and with `part` the noise.
+        network: with its current weights; no gradient is recorded.
+        batch: one micro-batch of two chunks or more, on the network's device.
+        sampler: the model's.
+        highest: the highest sigma that chunks are noised to; if the sampler's are all higher, its last.
+        distributed: the precision of the cache.
+        step: seeds the level, and with `micro_batch` the noise.
+        micro_batch: number of the micro-batch.
     """
     history = batch.target[:, :-CHUNK_LATENTS]
     earlier = replace(batch, target=history, layout=batch.layout[: batch.layout.latents - CHUNK_LATENTS])
     inputs = replace(shot_inputs(earlier), negative=torch.zeros_like(batch.text[:, :1]))
     last = sampler.forwards - 1
     first = next((place for place, sigma in enumerate(sampler.sigmas[:last]) if sigma <= highest), last)
-    way = sampler.rest(first + chosen(last + 1 - first, "resampled-level", step))
+    remaining = sampler.rest(first + random_index(last + 1 - first, "resampled-level", step))
 
     def noise(chunk: int, later: int) -> Tensor:
         true = history[:, chunk * CHUNK_LATENTS : (chunk + 1) * CHUNK_LATENTS]
-        fresh = normal(true, "resampled-noise", step, part, chunk, later)
-        return add_noise(true, fresh, way.sigmas[0]) if later == 0 else fresh
+        fresh = normal(true, "resampled-noise", step, micro_batch, chunk, later)
+        return add_noise(true, fresh, remaining.sigmas[0]) if later == 0 else fresh
 
-    return roll_out(network, inputs, noise, way, execution)
+    return roll_out(network, inputs, noise, remaining, distributed)

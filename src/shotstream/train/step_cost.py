@@ -50,17 +50,19 @@ class RandomSamples:
         self._preset, self._model = preset, preset.model
         self._latents = latents_of_chunks(preset.shots.chunks[0])
 
-    def __call__(self, step: int, part: int) -> Batch:
+    def __call__(self, step: int, micro_batch: int) -> Batch:
         """One part's batch."""
         shape, size = self._model.transformer, self._model.video
         pool, placed = self._preset.shots, CONTEXT_LATENTS + self._latents
-        count = max(1, pool.latents // pool.steps_a_batch // placed)
+        count = max(1, pool.latents // pool.steps_per_batch // placed)
         layout = shot_layout(SHOT, CONTEXT_SHOTS, CONTEXT_LATENTS, self._latents, self._model.captions)
         latents = torch.empty(count, placed, shape.in_dim, size.latent_height, size.latent_width)
-        drawn = normal(latents, "probe", step, part)
+        drawn = normal(latents, "probe", step, micro_batch)
         text = torch.empty(count, len(layout.context_captions) + 1, shape.text_len, shape.text_dim)
         every = stack_layouts([layout.context + layout.target] * count)
-        return Batch(drawn[:, :CONTEXT_LATENTS], drawn[:, CONTEXT_LATENTS:], normal(text, "text", step, part), every)
+        return Batch(
+            drawn[:, :CONTEXT_LATENTS], drawn[:, CONTEXT_LATENTS:], normal(text, "text", step, micro_batch), every
+        )
 
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
         """A batch and its trajectories."""
@@ -82,22 +84,22 @@ class ProbeRun(Run):
     """A run whose earlier stages have left random weights and random samples."""
 
     def weights(self, stage: str) -> dict[str, Tensor]:  # noqa: ARG002
-        with self.execution.device:
+        with self.distributed.device:
             network = Transformer(self.preset.model.transformer)
         initialise(network)
         return network.state_dict()
 
-    def shots(self, parts: int) -> RandomSamples:  # type: ignore[override] # noqa: ARG002
+    def shots(self, micro_batches: int) -> RandomSamples:  # type: ignore[override] # noqa: ARG002
         return RandomSamples(self.preset)
 
     def _trajectories(self) -> RandomSamples:  # type: ignore[override]
         return RandomSamples(self.preset)
 
     @cached_property
-    def _parts(self) -> ModelComponents:
+    def _components(self) -> ModelComponents:
         small = replace(self.preset.model, transformer=replace(self.preset.model.transformer, num_layers=1))
-        dtype = torch.bfloat16 if self.execution.bfloat16 else torch.float32
-        return random_components(small, device=self.execution.device, dtype=dtype)
+        dtype = torch.bfloat16 if self.distributed.bfloat16 else torch.float32
+        return random_components(small, device=self.distributed.device, dtype=dtype)
 
     @property
     def source(self) -> "RandomScripts":  # type: ignore[override]
@@ -105,14 +107,14 @@ class ProbeRun(Run):
 
     @property
     def codec(self) -> Codec:
-        return self._parts.codec
+        return self._components.codec
 
     @property
     def encoder(self) -> TextEncoder:
-        return self._parts.text_encoder
+        return self._components.text_encoder
 
 
-def probe(preset: Preset, execution: DistributedContext, directory: Path, watch: Callable[[Probe], None]) -> None:
+def probe(preset: Preset, distributed: DistributedContext, directory: Path, watch: Callable[[Probe], None]) -> None:
     """Two steps of one part of every stage, the second of which counts; `watch` is told each as it is done.
 
     Args:
@@ -123,32 +125,32 @@ def probe(preset: Preset, execution: DistributedContext, directory: Path, watch:
     """
     changed = replace(preset, pretrained="", stage2=replace(preset.stage2, start="init"))
     for name in PROBED:
-        run = ProbeRun(directory, changed, execution)
-        if execution.device.type == "cuda":
+        run = ProbeRun(directory, changed, distributed)
+        if distributed.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         stage = run.build(name)
-        times = [_time_step(stage, step, execution) for step in (0, 0)]
-        peak = torch.cuda.max_memory_allocated() / 2**30 if execution.device.type == "cuda" else 0.0
+        times = [_time_step(stage, step, distributed) for step in (0, 0)]
+        peak = torch.cuda.max_memory_allocated() / 2**30 if distributed.device.type == "cuda" else 0.0
         watch(Probe(name, times[-1], peak))
         del stage, run
 
 
-def _time_step(stage: Stage, step: int, execution: DistributedContext) -> float:
+def _time_step(stage: Stage, step: int, distributed: DistributedContext) -> float:
     """One step of part 0 with every update it can have."""
-    _wait(execution)
+    _wait(distributed)
     started = time.monotonic()
     for name in stage.updates(step):
-        with execution.arithmetic():
+        with distributed.autocast():
             loss = stage.loss(name, step, 0)
         loss.backward()
         stage.state.trained[name].update(step)
-    stage.remember(step, 0)
-    stage.state.average()
-    _wait(execution)
+    stage.finish_step(step, 0)
+    stage.state.update_average()
+    _wait(distributed)
     return time.monotonic() - started
 
 
-def _wait(execution: DistributedContext) -> None:
-    if execution.device.type == "cuda":
+def _wait(distributed: DistributedContext) -> None:
+    if distributed.device.type == "cuda":
         torch.cuda.synchronize()

@@ -10,7 +10,7 @@ from torch import nn
 from shotstream.core.atomic_files import make_directory
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.data.latents import claim, hash_tensors
+from shotstream.data.latents import claim_directory, hash_tensors
 from shotstream.model.block_codec import BlockCodec
 from shotstream.train.checkpoint import find_checkpoints
 from shotstream.train.loop import Stage
@@ -36,23 +36,25 @@ def warm_start(run: Run, source: str, stages: Sequence[str] = PRETRAINED_STAGES)
     Raises:
         InputError: there is no such model, it has another shape, or the run has such a stage from elsewhere.
     """
-    parts = open_components(source, "cpu", torch.float32)
+    components = open_components(source, "cpu", torch.float32)
     for stage in stages:
-        check_shape(run, stage, parts, source)
+        check_shape(run, stage, components, source)
         if find_checkpoints(run.directory / stage) and not (run.directory / stage / ADOPTED_FILE).exists():
             raise InputError(f"{run.directory} has a {stage} of its own already; name another run, or adopt nothing")
     for stage in stages:
         directory = make_directory(run.directory / stage)
-        network = {"codec": parts.codec, "text": parts.text_encoder, "base": parts.transformer}[stage]
-        claim(directory / ADOPTED_FILE, {"model": hash_tensors(cast(nn.Module, network).state_dict().values())})
+        network = {"codec": components.codec, "text": components.text_encoder, "base": components.transformer}[stage]
+        claim_directory(
+            directory / ADOPTED_FILE, {"model": hash_tensors(cast(nn.Module, network).state_dict().values())}
+        )
         if not find_checkpoints(directory):
-            _begin(run, stage, parts).state.save(directory, run.execution, 1)
+            _begin(run, stage, components).state.save(directory, run.distributed, 1)
 
 
-def check_shape(run: Run, stage: str, parts: ModelComponents, source: str) -> None:
+def check_shape(run: Run, stage: str, components: ModelComponents, source: str) -> None:
     """Raises InputError where a stage of the run cannot begin with that part of a model."""
     what = _SHAPES[stage]
-    shapes = getattr(parts.config, what), getattr(run.preset.model, what)
+    shapes = getattr(components.config, what), getattr(run.preset.model, what)
     if None in shapes:
         whose = source if shapes[0] is None else run.directory
         raise InputError(f"{whose} is of Wan's VAE and has no {what}; take other stages than {stage}")
@@ -64,22 +66,22 @@ def check_shape(run: Run, stage: str, parts: ModelComponents, source: str) -> No
         raise InputError(f"{source} has another {what}; set {other}, or take other stages than {stage}")
 
 
-def _begin(run: Run, stage: str, parts: ModelComponents) -> Stage:
+def _begin(run: Run, stage: str, components: ModelComponents) -> Stage:
     """A stage with the model's weights: the base at its first step, the others at their last."""
     begins: Mapping[str, Callable[[], Stage]] = {
-        "codec": lambda: CodecStage(cast(BlockCodec, parts.codec), run.preset.codec, torch.device("cpu")),
-        "text": lambda: _text_stage(run, parts),
+        "codec": lambda: CodecStage(cast(BlockCodec, components.codec), run.preset.codec, torch.device("cpu")),
+        "text": lambda: _text_stage(run, components),
         "base": lambda: run.build("base"),
     }
     built = begins[stage]()
     if stage == "base":
-        built.state.begin(run.network(parts.transformer.state_dict()).state_dict())
+        built.state.load_weights(run.network(components.transformer.state_dict()).state_dict())
     else:
         built.state.step = run.loop(stage).steps
     return built
 
 
-def _text_stage(run: Run, parts: ModelComponents) -> Stage:
-    assert parts.text_encoder.tokenizer is not None, "a model that is opened reads captions"
-    parts.text_encoder.tokenizer.save(str(run.directory / "text" / TOKENIZER_FILE))
-    return TextStage(parts.text_encoder, run.preset.text)
+def _text_stage(run: Run, components: ModelComponents) -> Stage:
+    assert components.text_encoder.tokenizer is not None, "a model that is opened reads captions"
+    components.text_encoder.tokenizer.save(str(run.directory / "text" / TOKENIZER_FILE))
+    return TextStage(components.text_encoder, run.preset.text)

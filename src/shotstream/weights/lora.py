@@ -13,7 +13,7 @@ X is a module's name in Wan's or in diffusers' layout, behind any of `model.name
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from shotstream.core.errors import InputError
 from shotstream.model.names import transformer_to_diffusers, unwrap
 from shotstream.weights.finite import check_finite
 from shotstream.weights.lora_scale import ScaleRule, ScaleSettings, header_settings, peft_settings
-from shotstream.weights.tensors import Checkpoint, read_checkpoint, read_json
+from shotstream.weights.tensors import read_checkpoint, read_json
 
 ADAPTER_FILE = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -80,8 +80,7 @@ def merge_adapter(
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     settings += [peft_settings(read_json(config), str(config)) for config in configs]
-    merged = dict(state)
-    notes = _merge(merged, checkpoint, file, settings, alpha)
+    merged, notes = merge_tensors(state, checkpoint.tensors, file, settings, alpha)
     return merged, (*checkpoint.notes, *notes)
 
 
@@ -94,30 +93,50 @@ def adapter_files(path: Path | None) -> tuple[Path, ...]:
     return (file, config) if config.is_file() else (file,)
 
 
-def _merge(
-    merged: dict[str, Tensor], checkpoint: Checkpoint, file: Path, settings: list[ScaleSettings], alpha: float | None
-) -> tuple[str, ...]:
+def merge_tensors(
+    state: Mapping[str, Tensor],
+    adapter: Mapping[str, Tensor],
+    source: Path,
+    settings: Sequence[ScaleSettings] = (),
+    alpha: float | None = None,
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Merge the tensors of a LoRA, in any published naming, into a transformer's.
+
+    Args:
+        state: the transformer, original names.
+        adapter: low-rank halves, alphas and differences.
+        source: of the adapter, for messages.
+        settings: what its files say about its scale.
+        alpha: outweighs all other statements; None: theirs, and the rank (scale 1) where there is none.
+
+    Returns:
+        The merged tensors, and notes for the user on what was assumed.
+
+    Raises:
+        InputError: as for `merge_adapter`.
+    """
+    merged = dict(state)
     names = _known_names(merged)
     pairs: dict[str, LowRank] = {}
     alphas: dict[str, float] = {}
-    for name, value in checkpoint.tensors.items():
+    for name, value in adapter.items():
         module, _, suffix = name.rpartition(".")
         if half := _HALF.fullmatch(name):
-            _add_half(pairs, half, value, names, file)
+            _add_half(pairs, half, value, names, source)
         elif match := _ALPHA.fullmatch(name):
-            alphas[match["module"]] = _alpha_value(value, name, file)
+            alphas[match["module"]] = _alpha_value(value, name, source)
         elif suffix in _DIFFERENCES:
-            _add_difference(merged, names, module, _DIFFERENCES[suffix], value, file)
+            _add_difference(merged, names, module, _DIFFERENCES[suffix], value, source)
         else:
-            raise InputError(f"{file}: expected only a plain LoRA's tensors, got '{name}'; merge it with its trainer")
-    rule = ScaleRule(file, settings, alphas, alpha)
+            raise InputError(f"{source}: expected only a plain LoRA's tensors, got '{name}'; merge it with its trainer")
+    rule = ScaleRule(source, settings, alphas, alpha)
     for module, pair in pairs.items():
         target = f"{module}.weight"
-        down, up = _complete(pair, merged[target], target, file)
+        down, up = _complete(pair, merged[target], target, source)
         merged[target] = merge_low_rank(merged[target], down, up, rule.scale(pair.name, down.shape[0]))
-    if len(checkpoint.tensors) == len(alphas):
-        raise InputError(f"{file}: expected the halves of a LoRA, found none; fetch the file anew")
-    return rule.notes
+    if len(adapter) == len(alphas):
+        raise InputError(f"{source}: expected the halves of a LoRA, found none; fetch the file anew")
+    return merged, rule.notes
 
 
 def _add_half(

@@ -21,12 +21,13 @@ from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import MIN_SIGMA, add_noise, shift_sigma
 from shotstream.model.transformer import Transformer
 from shotstream.model.velocity import predict_teacher_forced_velocity
-from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import BaseTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
-from shotstream.train.rng import drop_text, generator, normal
+from shotstream.train.rng import drop_text, make_generator, normal
 from shotstream.train.rollout import resample_history
+from shotstream.train.state import TrainState
+from shotstream.train.trained_network import TrainedNetwork
 
 
 class BaseStage(Stage):
@@ -39,32 +40,32 @@ class BaseStage(Stage):
         shots: LatentPool,
         sampler: SamplerConfig,
         config: BaseTraining,
-        execution: DistributedContext,
+        distributed: DistributedContext,
     ) -> None:
         self._network, self._pictures, self._shots, self._config = network, pictures, shots, config
-        self._sampler, self._execution = Sampler.from_config(sampler), execution
-        self._device, self._batch = execution.device, execution.ahead(self._read)
-        trained = Trained(network, config.optimizer, config.loop.steps, bfloat16=execution.bfloat16)
+        self._sampler, self._distributed = Sampler.from_config(sampler), distributed
+        self._device, self._batch = distributed.device, distributed.prefetch(self._read)
+        trained = TrainedNetwork(network, config.optimizer, config.loop.steps, bfloat16=distributed.bfloat16)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
-    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        batch, history = self._batch(step, part), None
+    def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
+        batch, history = self._batch(step, micro_batch), None
         if batch.target.shape[1] > CHUNK_LATENTS and self._has_own_past(step):
             level = self._config.resampled_level
-            history = resample_history(self._network, batch, self._sampler, level, self._execution, step, part)
-        return teacher_forced_loss(self._network, batch, history, self._config, step, part)
+            history = resample_history(self._network, batch, self._sampler, level, self._distributed, step, micro_batch)
+        return teacher_forced_loss(self._network, batch, history, self._config, step, micro_batch)
 
-    def _read(self, step: int, part: int) -> Batch:
-        return (self._pictures if self._on_pictures(step) else self._shots)(step, part).to(self._device)
+    def _read(self, step: int, micro_batch: int) -> Batch:
+        return (self._pictures if self._on_pictures(step) else self._shots)(step, micro_batch).to(self._device)
 
     def _on_pictures(self, step: int) -> bool:
         """Whether a step is on pictures: the same for all its parts."""
-        drawn = float(torch.rand((), generator=generator("base-kind", step)))
+        drawn = float(torch.rand((), generator=make_generator("base-kind", step)))
         return step < self._config.picture_steps or drawn < self._config.picture_share
 
     def _has_own_past(self, step: int) -> bool:
         """Whether chunks see a past that the network made: the same for all parts of a step."""
-        return float(torch.rand((), generator=generator("base-past", step))) < self._config.resampled_share
+        return float(torch.rand((), generator=make_generator("base-past", step))) < self._config.resampled_share
 
 
 def teacher_forced_loss(
@@ -73,7 +74,7 @@ def teacher_forced_loss(
     history: Float[Tensor, "b f c h w"] | None,
     config: BaseTraining,
     step: int,
-    part: int = 0,
+    micro_batch: int = 0,
 ) -> Float[Tensor, ""]:
     """Mean squared error of the velocity over the noisy latents, weighted by noise level.
 
@@ -86,15 +87,15 @@ def teacher_forced_loss(
     """
     count, latents = batch.target.shape[:2]
     chunks, each = math.ceil(latents / CHUNK_LATENTS), min(CHUNK_LATENTS, latents)
-    draw = generator("base-levels", step, part)
+    draw = make_generator("base-levels", step, micro_batch)
     sigmas = shift_sigma(torch.rand(count, chunks, generator=draw), config.shift).clamp(min=MIN_SIGMA)
     sigmas = sigmas.repeat_interleave(each, 1).to(batch.target.device)
     if history is None:
         past = batch.target[:, : latents - each]
         levels = config.history_noise * torch.rand(count, chunks - 1, generator=draw).repeat_interleave(each, 1)
-        history = add_noise(past, normal(past, "base-history", step, part), levels.to(past.device))
-    noise = normal(batch.target, "base-noise", step, part)
-    text = drop_text(batch.text, config.no_text_share, "base-text", step, part)
+        history = add_noise(past, normal(past, "base-history", step, micro_batch), levels.to(past.device))
+    noise = normal(batch.target, "base-noise", step, micro_batch)
+    text = drop_text(batch.text, config.no_text_share, "base-text", step, micro_batch)
     noisy, context = add_noise(batch.target, noise, sigmas), batch.context
     velocity = predict_teacher_forced_velocity(network, noisy, sigmas, history, context, text, batch.layout)
     error = (velocity.float() - (noise - batch.target)).square().mean(2)

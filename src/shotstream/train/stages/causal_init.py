@@ -6,34 +6,35 @@ from torch import Tensor
 from shotstream.data.latents import Batch
 from shotstream.model.device import send
 from shotstream.model.transformer import Transformer
-from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import InitTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.losses import Conditions, trajectory_loss
-from shotstream.train.rng import generator
+from shotstream.train.rng import make_generator
 from shotstream.train.stages.trajectories import TrajectoryStore
+from shotstream.train.state import TrainState
+from shotstream.train.trained_network import TrainedNetwork
 
 
 class InitStage(Stage):
     """Regression on trajectories under the block-causal plan; a state is drawn for every chunk."""
 
     def __init__(
-        self, network: Transformer, trajectories: TrajectoryStore, config: InitTraining, execution: DistributedContext
+        self, network: Transformer, trajectories: TrajectoryStore, config: InitTraining, distributed: DistributedContext
     ) -> None:
         self._network, self._trajectories = network, trajectories
-        self._device, self._parts = execution.device, config.loop.parts
-        self._batch = execution.ahead(self._read)
-        trained = Trained(network, config.optimizer, config.loop.steps, bfloat16=execution.bfloat16)
+        self._device, self._micro_batches = distributed.device, config.loop.micro_batches
+        self._batch = distributed.prefetch(self._read)
+        trained = TrainedNetwork(network, config.optimizer, config.loop.steps, bfloat16=distributed.bfloat16)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
-    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        batch, states, timesteps = self._batch(step, part)
-        draw = generator("init-states", step, part)
+    def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
+        batch, states, timesteps = self._batch(step, micro_batch)
+        draw = make_generator("init-states", step, micro_batch)
         index = torch.randint(len(timesteps), batch.target.shape[:2], generator=draw).to(self._device)
         given = Conditions.of(self._network, batch.context, batch.text, batch.layout)
         return trajectory_loss(self._network, states, timesteps, index, given)
 
-    def _read(self, step: int, part: int) -> tuple[Batch, Tensor, Tensor]:
-        batch, states, timesteps = self._trajectories.read(step * self._parts + part)
+    def _read(self, step: int, micro_batch: int) -> tuple[Batch, Tensor, Tensor]:
+        batch, states, timesteps = self._trajectories.read(step * self._micro_batches + micro_batch)
         return batch.to(self._device), send(states, self._device).float(), timesteps.to(self._device)

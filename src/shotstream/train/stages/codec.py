@@ -15,14 +15,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from shotstream.core.rng import derive_seed
-from shotstream.data.latents import JOBS_A_WORKER
+from shotstream.data.latents import JOBS_PER_WORKER
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.block_codec import BLOCK_FRAMES, FIRST, LATER, BlockCodec, to_blocks
-from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import CodecTraining
 from shotstream.train.loop import NETWORK, Stage
-from shotstream.train.rng import generator, normal
+from shotstream.train.rng import make_generator, normal
+from shotstream.train.state import TrainState
+from shotstream.train.trained_network import TrainedNetwork
 from shotstream.world.render import render_frames
 from shotstream.world.stories import sample_story
 
@@ -39,13 +40,13 @@ class CodecStage(Stage):
     def __init__(self, codec: BlockCodec, config: CodecTraining, device: torch.device) -> None:
         for linear in (codec.analysis, codec.synthesis):
             linear.requires_grad_(False)
-        self._codec, self._device, self._parts = codec.to(device), device, config.loop.parts
+        self._codec, self._device, self._micro_batches = codec.to(device), device, config.loop.micro_batches
         self._rendered = RenderedClips(config.batch, config.workers)
-        trained = Trained(codec, config.optimizer, config.loop.steps)
+        trained = TrainedNetwork(codec, config.optimizer, config.loop.steps)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
-    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        number = step * self._parts + part
+    def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
+        number = step * self._micro_batches + micro_batch
         return refinement_loss(self._codec, as_pixels(self._rendered(number), self._device), number)
 
 
@@ -53,7 +54,7 @@ class RenderedClips:
     """Batches of clips by number, the following ones rendered ahead on other processes where there are any."""
 
     def __init__(self, batch: int, workers: int) -> None:
-        self._batch, self._ahead = batch, JOBS_A_WORKER * workers
+        self._batch, self._ahead = batch, JOBS_PER_WORKER * workers
         self._processes = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers else None
         self._coming: dict[int, Future[list[np.ndarray]]] = {}
 
@@ -115,7 +116,7 @@ def refinement_loss(codec: BlockCodec, pixels: Float[Tensor, "b f c h w"], seed:
     """Mean squared error of decoded clips, with noise on the latents; only the refinement gets gradient."""
     with torch.no_grad():
         latents = codec.encode(pixels)
-    strength = LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, 1, generator=generator("codec-noise", seed))
+    strength = LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, 1, generator=make_generator("codec-noise", seed))
     decoded = codec.decode(latents + strength.to(pixels.device) * normal(latents, "codec-noise", seed))
     return (decoded - pixels).square().mean()
 

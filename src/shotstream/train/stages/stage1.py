@@ -19,7 +19,6 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import TRAIN_TIMESTEPS, shift_sigma
 from shotstream.model.transformer import Transformer
-from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import DistillTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import Stage
@@ -31,8 +30,10 @@ from shotstream.train.losses import (
     distribution_matching_loss,
     flow_matching_loss,
 )
-from shotstream.train.rng import chosen, generator, normal
+from shotstream.train.rng import make_generator, normal, random_index
 from shotstream.train.rollout import roll_out, shot_inputs
+from shotstream.train.state import TrainState
+from shotstream.train.trained_network import TrainedNetwork
 
 GENERATOR, CRITIC = "generator", "critic"
 
@@ -52,15 +53,15 @@ class DistillStage(Stage):
     name: str
 
     def __init__(
-        self, networks: Networks, student: SamplerConfig, config: DistillTraining, execution: DistributedContext
+        self, networks: Networks, student: SamplerConfig, config: DistillTraining, distributed: DistributedContext
     ) -> None:
-        self._networks, self._config, self._execution = networks, config, execution
+        self._networks, self._config, self._distributed = networks, config, distributed
         self._sampler = Sampler.from_config(student)
         steps = config.loop.steps
         self.state = TrainState(
             {
-                GENERATOR: Trained(networks.generator, config.generator, steps, bfloat16=execution.bfloat16),
-                CRITIC: Trained(networks.critic, config.critic, steps, bfloat16=execution.bfloat16),
+                GENERATOR: TrainedNetwork(networks.generator, config.generator, steps, bfloat16=distributed.bfloat16),
+                CRITIC: TrainedNetwork(networks.critic, config.critic, steps, bfloat16=distributed.bfloat16),
             },
             config.loop.ema_decay,
         )
@@ -70,14 +71,14 @@ class DistillStage(Stage):
         return (GENERATOR, CRITIC) if step % self._config.critic_updates == 0 else (CRITIC,)
 
     @abstractmethod
-    def inputs(self, step: int, part: int) -> ShotInputs:
+    def inputs(self, step: int, micro_batch: int) -> ShotInputs:
         """What the shot of a step's part is made from; its layout has every sample's own places."""
 
-    def loss(self, network: str, step: int, part: int) -> Tensor:
-        inputs = self.inputs(step, part)
+    def loss(self, network: str, step: int, micro_batch: int) -> Tensor:
+        inputs = self.inputs(step, micro_batch)
         if network == GENERATOR:
-            return self._generator_loss(inputs, step, part)
-        return self._critic_loss(inputs, step, part)
+            return self._generator_loss(inputs, step, micro_batch)
+        return self._critic_loss(inputs, step, micro_batch)
 
     def roll_out(self, inputs: ShotInputs, stop: int | None, *where: str | int) -> Float[Tensor, "b f c h w"]:
         """The shot that the generator makes: the clean estimate of step `stop` of every chunk, or of the last step."""
@@ -87,17 +88,17 @@ class DistillStage(Stage):
             return normal(chunk_like, self.name, *where, chunk, step)
 
         generator, through = self._networks.generator, self._config.straight_through
-        return roll_out(generator, inputs, noise, self._sampler, self._execution, stop, straight_through=through)
+        return roll_out(generator, inputs, noise, self._sampler, self._distributed, stop, straight_through=through)
 
-    def _generator_loss(self, inputs: ShotInputs, step: int, part: int) -> Float[Tensor, ""]:
+    def _generator_loss(self, inputs: ShotInputs, step: int, micro_batch: int) -> Float[Tensor, ""]:
         config, networks = self._config, self._networks
-        made = self.roll_out(inputs, self._stop(GENERATOR, step), GENERATOR, step, part).float()
+        made = self.roll_out(inputs, self._stop(GENERATOR, step), GENERATOR, step, micro_batch).float()
         gradient = distribution_matching_gradient(
             networks.teacher,
             networks.critic,
             made.detach(),
-            normal(made, self.name, "score-noise", step, part),
-            self._timesteps(made, "score", step, part),
+            normal(made, self.name, "score-noise", step, micro_batch),
+            self._timesteps(made, "score", step, micro_batch),
             self._conditions(networks.teacher, inputs, inputs.text),
             self._conditions(networks.teacher, inputs, torch.zeros_like(inputs.text)),
             config.guidance,
@@ -105,25 +106,25 @@ class DistillStage(Stage):
         )
         return distribution_matching_loss(made, gradient)
 
-    def _critic_loss(self, inputs: ShotInputs, step: int, part: int) -> Float[Tensor, ""]:
+    def _critic_loss(self, inputs: ShotInputs, step: int, micro_batch: int) -> Float[Tensor, ""]:
         with torch.no_grad():
-            made = self.roll_out(inputs, self._stop(CRITIC, step), CRITIC, step, part).float()
+            made = self.roll_out(inputs, self._stop(CRITIC, step), CRITIC, step, micro_batch).float()
         critic = self._networks.critic
         return flow_matching_loss(
             critic,
             made,
-            normal(made, self.name, "critic-noise", step, part),
-            self._timesteps(made, "critic", step, part),
+            normal(made, self.name, "critic-noise", step, micro_batch),
+            self._timesteps(made, "critic", step, micro_batch),
             self._conditions(critic, inputs, inputs.text),
             context_timestep=self._config.context_timestep,
         )
 
     def _stop(self, network: str, step: int) -> int:
         """The step at which all chunks of a rollout stop: the same for all parts."""
-        return chosen(len(self._sampler.sigmas), self.name, "stop", network, step)
+        return random_index(len(self._sampler.sigmas), self.name, "stop", network, step)
 
     def _timesteps(self, made: Tensor, *where: str | int) -> Float[Tensor, "b"]:
-        drawn = torch.rand(len(made), generator=generator(self.name, "levels", *where))
+        drawn = torch.rand(len(made), generator=make_generator(self.name, "levels", *where))
         timesteps = shift_sigma(drawn, self._config.score_shift) * TRAIN_TIMESTEPS
         return timesteps.clamp(MIN_SCORE_TIMESTEP, MAX_SCORE_TIMESTEP).to(made.device)
 
@@ -142,10 +143,10 @@ class Stage1(DistillStage):
         shots: LatentPool,
         student: SamplerConfig,
         config: DistillTraining,
-        execution: DistributedContext,
+        distributed: DistributedContext,
     ) -> None:
-        super().__init__(networks, student, config, execution)
-        self._batch = execution.ahead(lambda step, part: shots(step, part).to(execution.device))
+        super().__init__(networks, student, config, distributed)
+        self._batch = distributed.prefetch(lambda step, micro_batch: shots(step, micro_batch).to(distributed.device))
 
-    def inputs(self, step: int, part: int) -> ShotInputs:
-        return shot_inputs(self._batch(step, part))
+    def inputs(self, step: int, micro_batch: int) -> ShotInputs:
+        return shot_inputs(self._batch(step, micro_batch))

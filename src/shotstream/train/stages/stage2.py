@@ -1,8 +1,8 @@
 """Stage 2: distribution matching on whole self-forced stories, whose history is what the generator made.
 
 A step is one shot: it is rolled out after the generator's own past, the loss is on it alone, and the next step goes on
-with the next shot (paper, section 3.3). What is remembered of a story is part of the training state, so a run can stop
-between two shots of it. The shot that joins the history is denoised with all steps, as at inference.
+with the next shot (paper, section 3.3). The frames of a story's earlier shots are part of the training state, so a run
+can stop between two shots. The shot that joins the history is denoised with all steps, as at inference.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ from shotstream.story.script import Script
 from shotstream.story.selectors import FrameRef, PastShot, get_selector, key_frames
 from shotstream.train.config import Stage2Training
 from shotstream.train.distributed import DistributedContext
-from shotstream.train.rng import chosen
+from shotstream.train.rng import random_index
 from shotstream.train.stages.stage1 import DistillStage, Networks
 
 
 class Stage2(DistillStage):
-    """Inter-shot self-forcing. All stories of a part are at the same shot, of the same length."""
+    """Inter-shot self-forcing. All stories of a micro-batch are at the same shot, of the same length."""
 
     name = "stage2"
 
@@ -44,66 +44,70 @@ class Stage2(DistillStage):
         model: ModelConfig,
         student: SamplerConfig,
         config: Stage2Training,
-        execution: DistributedContext,
+        distributed: DistributedContext,
         first: int = 0,
     ) -> None:
-        """Stage 2 over stories from number `first` on."""
-        super().__init__(networks, student, config, execution)
+        """Train on stories from number `first` on."""
+        super().__init__(networks, student, config, distributed)
         self._source, self._codec, self._encoder = source, codec, encoder
         self._model, self._settings, self._first = model, config, first
         self._select = get_selector(model.context)
 
-    def inputs(self, step: int, part: int) -> ShotInputs:
+    def inputs(self, step: int, micro_batch: int) -> ShotInputs:
         settings, (story, shot) = self._settings, divmod(step, self._settings.shots)
         lengths = [self._frames(story, past) for past in range(shot)]
         past = [PastShot(index, frames, "") for index, frames in enumerate(lengths)]
         references = self._select(past, "", CONTEXT_LATENTS)
         latents = latents_of_chunks(self._chunks(story, shot))
         layout = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents, self._model.captions)
-        scripts, captions = self._scripts(story, part), (*layout.context_captions, shot)
+        scripts, captions = self._scripts(story, micro_batch), (*layout.context_captions, shot)
         needed = [
             [compose_caption(script.global_caption, index, script.shots[index].text) for index in captions]
             for script in scripts
         ]
-        text = encode_captions(needed, self._encoder).to(self._execution.device).float()
+        text = encode_captions(needed, self._encoder).to(self._distributed.device).float()
         every = ShotLayout(layout.context.expand(settings.stories), layout.target.expand(settings.stories), ())
-        return ShotInputs(self._context(part, references, lengths), text, every)
+        return ShotInputs(self._context(micro_batch, references, lengths), text, every)
 
     @torch.no_grad()
-    def remember(self, step: int, part: int) -> None:
-        """Makes the step's shot with the weights of now, and keeps the frames that a later shot may remember."""
+    def finish_step(self, step: int, micro_batch: int) -> None:
+        """Generate the step's shot with the current weights, and keep the frames that later contexts may use."""
         story, shot = divmod(step, self._settings.shots)
         if shot == self._settings.shots - 1:
-            self.state.memory[part] = {}
+            self.state.buffers[micro_batch] = {}
             return
-        with self._execution.arithmetic():
-            latents = self.roll_out(self.inputs(step, part), None, "history", step, part)
+        with self._distributed.autocast():
+            latents = self.roll_out(self.inputs(step, micro_batch), None, "history", step, micro_batch)
         pixels = self._codec.decode(latents.float()).clamp(-1, 1)
         kept = pixels[:, key_frames(self._frames(story, shot), CONTEXT_LATENTS)]
-        self.state.memory.setdefault(part, {})[f"shot{shot}"] = kept.float().cpu().contiguous()
+        self.state.buffers.setdefault(micro_batch, {})[f"shot{shot}"] = kept.float().cpu().contiguous()
 
-    def _context(self, part: int, references: Sequence[FrameRef], lengths: Sequence[int]) -> Float[Tensor, "b f c h w"]:
+    def _context(
+        self, micro_batch: int, references: Sequence[FrameRef], lengths: Sequence[int]
+    ) -> Float[Tensor, "b f c h w"]:
         """Latents of the remembered frames, each encoded alone; zeros before the first shot."""
-        device, stories = self._execution.device, self._settings.stories
+        device, stories = self._distributed.device, self._settings.stories
         if not references:
             size = self._model.video
             shape = (self._codec.latent_channels, size.latent_height, size.latent_width)
             return torch.zeros(stories, CONTEXT_LATENTS, *shape, device=device)
-        memory = self.state.memory[part]
+        history = self.state.buffers[micro_batch]
         frames = [
-            memory[f"shot{one.shot}"][:, key_frames(lengths[one.shot], CONTEXT_LATENTS).index(one.frame)]
+            history[f"shot{one.shot}"][:, key_frames(lengths[one.shot], CONTEXT_LATENTS).index(one.frame)]
             for one in references
         ]
         with torch.no_grad():
             return self._codec.encode_frames(torch.stack(frames, 1).to(device)).float()
 
-    def _scripts(self, story: int, part: int) -> list[Script]:
-        draws = [derive_seed("script", self._first + story, part, index) for index in range(self._settings.stories)]
+    def _scripts(self, story: int, micro_batch: int) -> list[Script]:
+        draws = [
+            derive_seed("script", self._first + story, micro_batch, index) for index in range(self._settings.stories)
+        ]
         return [self._source.draw_script(np.random.default_rng(seed), self._settings.shots) for seed in draws]
 
     def _chunks(self, story: int, shot: int) -> int:
         choice = self._settings.chunks
-        return choice[chosen(len(choice), "story-chunks", story, shot)]
+        return choice[random_index(len(choice), "story-chunks", story, shot)]
 
     def _frames(self, story: int, shot: int) -> int:
         return frames_of_chunks(self._chunks(story, shot))

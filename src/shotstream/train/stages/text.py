@@ -16,12 +16,13 @@ from torch import Tensor, nn
 
 from shotstream.core.atomic_files import make_directory
 from shotstream.core.rng import derive_seed
-from shotstream.data.storyworld import TRAINING_SEEDS, caption_of
+from shotstream.data.storyworld import TRAINING_SEEDS, compose_shot_caption
 from shotstream.model.config import TextEncoderConfig
 from shotstream.model.text_encoder import TextEncoder, trim_padding
-from shotstream.train.checkpoint import Trained, TrainState
 from shotstream.train.config import TextTraining
 from shotstream.train.loop import NETWORK, Stage
+from shotstream.train.state import TrainState
+from shotstream.train.trained_network import TrainedNetwork
 from shotstream.weights.tokenizer import read_tokenizer, train_tokenizer
 from shotstream.world.scene import WorldStory
 from shotstream.world.stories import sample_story
@@ -85,12 +86,13 @@ class TextStage(Stage):
     """A text encoder that learns to be read; the average of its weights is kept with the readers'."""
 
     def __init__(self, encoder: TextEncoder, config: TextTraining) -> None:
-        self._reader, self._batch, self._parts = TraitClassifier(encoder).train(), config.batch, config.loop.parts
-        trained = Trained(self._reader, config.optimizer, config.loop.steps)
+        self._reader, self._config = TraitClassifier(encoder).train(), config
+        trained = TrainedNetwork(self._reader, config.optimizer, config.loop.steps)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
-    def loss(self, network: str, step: int, part: int) -> Tensor:  # noqa: ARG002
-        return reading_loss(self._reader, step * self._parts + part, self._batch)
+    def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
+        number = step * self._config.loop.micro_batches + micro_batch
+        return reading_loss(self._reader, number, self._config.batch)
 
 
 def sample_captions(seed: int, count: int, first_story: int = 0) -> tuple[list[str], Int[Tensor, "s t"]]:
@@ -100,7 +102,7 @@ def sample_captions(seed: int, count: int, first_story: int = 0) -> tuple[list[s
     for _ in range(count):
         story = sample_story(first_story + int(rng.integers(TRAINING_SEEDS)))
         shot = int(rng.integers(len(story.shots)))
-        captions.append(caption_of(story, shot, rng))
+        captions.append(compose_shot_caption(story, shot, rng))
         targets.append(trait_targets(story, shot))
     return captions, torch.tensor(targets)
 

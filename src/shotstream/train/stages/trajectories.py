@@ -56,7 +56,7 @@ class TrajectoryStore:
         self,
         teacher: Transformer,
         shots: LatentPool,
-        execution: DistributedContext,
+        distributed: DistributedContext,
         watch: Callable[[int], None],
         minutes: float | None = None,
     ) -> bool:
@@ -71,20 +71,20 @@ class TrajectoryStore:
         """
         missing = [number for number in range(self._config.batches) if not self._path(number).exists()]
         there = self._config.batches - len(missing)
-        execution.wait()  # all have seen the same before anyone writes
+        distributed.wait()  # all have seen the same before anyone writes
         with StopRequest(minutes) as stop:
-            for start in range(0, len(missing), execution.processes):
-                if execution.any(stop.asked):
+            for start in range(0, len(missing), distributed.processes):
+                if distributed.any(stop.asked):
                     return False
-                turn = start + execution.rank
+                turn = start + distributed.rank
                 number = missing[min(turn, len(missing) - 1)]  # a sharded network runs in all processes or in none
-                batch = shots.whole(number).to(execution.device)
-                with execution.arithmetic():
+                batch = shots.read_file(number).to(distributed.device)
+                with distributed.autocast():
                     states = self._states(teacher, batch, number)
                 if turn < len(missing):
                     save_batch(self._path(number), batch, **{STATES: states.bfloat16()})
-                watch(min(there + start + execution.processes, self._config.batches))
-        execution.wait()
+                watch(min(there + start + distributed.processes, self._config.batches))
+        distributed.wait()
         return True
 
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
