@@ -15,7 +15,7 @@ from shotstream.core.spec import VideoSize
 from shotstream.model.config import BlockCodecConfig, ModelConfig, SamplerConfig, TextEncoderConfig, TransformerConfig
 from shotstream.serve.http.app import make_app
 from shotstream.serve.limits import Limits, Settings
-from shotstream.serve.protocol import FrameKey, FramePacket
+from shotstream.serve.packets import FrameKey, FramePacket
 from shotstream.weights.build import random_components
 
 HOME = "http://127.0.0.1"

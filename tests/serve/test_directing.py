@@ -10,9 +10,11 @@ import pytest
 from shotstream.api import Model
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS, frames_of_chunks
+from shotstream.serve.commands import MakeShot, NewShot, QueueShots, RetryShot, Rewind, SteerShot
 from shotstream.serve.limits import Limits
-from shotstream.serve.protocol import Flush, MakeShot, Retract, RetryShot, Rewind, State, SteerShot
-from shotstream.serve.session import Chunk, Session
+from shotstream.serve.messages import Flush, State
+from shotstream.serve.news import Chunk, Retract
+from shotstream.serve.session import Session
 from shotstream.serve.store import Store, begin_row
 from shotstream.serve.views import shot_view
 
@@ -30,6 +32,10 @@ class Direct:
         return [names.get(type(item)) or item.type for item in self.published]
 
 
+def queue_shot(text: str, chunks: int, seed: int | None = None) -> QueueShots:
+    return QueueShots(type="queue", shots=(NewShot(text=text, chunks=chunks, seed=seed),))
+
+
 @pytest.fixture
 def store(tmp_path: Any) -> Any:
     store = Store(tmp_path / "data")
@@ -40,7 +46,7 @@ def store(tmp_path: Any) -> Any:
 def test_a_new_shot_takes_the_place_of_the_one_in_the_making(model: Model, store: Store) -> None:
     direct = Direct(model, store)
     direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=5))
-    direct.session.apply(MakeShot(type="shot", text="It eats.", chunks=2, queue=True))
+    direct.session.apply(queue_shot("It eats.", 2))
     direct.session.step()
     direct.published.clear()
     direct.session.apply(MakeShot(type="shot", text="It jumps.", chunks=1))
@@ -90,7 +96,7 @@ def test_a_steer_changes_all_that_has_not_been_shown(model: Model, store: Store,
 def test_a_steer_at_the_end_of_a_shot_becomes_the_next_one(model: Model, store: Store) -> None:
     direct = Direct(model, store)
     direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
-    direct.session.apply(MakeShot(type="shot", text="It eats.", chunks=1, queue=True))
+    direct.session.apply(queue_shot("It eats.", 1))
     for _ in range(4):
         direct.session.step()
     assert direct.session.story.history.branch == (0,), "the second shot is made, and the first still plays"
@@ -145,7 +151,7 @@ def test_a_shot_is_tried_again_with_its_steers(model: Model, store: Store) -> No
 def test_what_followed_a_shot_is_made_again_after_another_take_of_it(model: Model, store: Store) -> None:
     direct = Direct(model, store)
     for text, seed in (("It walks.", 1), ("It jumps.", 2), ("It eats.", None)):
-        direct.session.apply(MakeShot(type="shot", text=text, chunks=1, seed=seed, queue=True))
+        direct.session.apply(queue_shot(text, 1, seed))
     finish(direct)
     before = direct.session.story.history.records
     direct.session.apply(RetryShot(type="retry", shot=1, seed=9, rest=True))
@@ -174,7 +180,7 @@ def finish(direct: Direct) -> None:
 
 def test_no_more_is_made_than_is_shown_soon(model: Model, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 1000.0
-    monkeypatch.setattr("shotstream.serve.session.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("shotstream.serve.production.time.monotonic", lambda: now_s)
     direct = Direct(model, store, ahead_chunks=1)
     direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
     assert direct.session.due_s == 0.0
@@ -291,6 +297,6 @@ def test_who_comes_too_many_waits_in_line(serve: Any) -> None:
             watcher.until(type="hello")
             assert studio.command(second, type="cut").json()["code"] == "busy"
             with studio.watch(second) as waiting:
-                assert waiting.read() == {"type": "queued", "position": 1}
+                assert waiting.read() == {"type": "waiting", "position": 1}
                 watcher.socket.close()
                 waiting.until(type="hello", story=second)

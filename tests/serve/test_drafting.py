@@ -11,8 +11,8 @@ from shotstream.api import Model
 from shotstream.core.spec import frames_of_chunks
 from shotstream.serve.frames import pack_chunk
 from shotstream.serve.http.stories import record_of
-from shotstream.serve.protocol import FrameKey
-from shotstream.serve.session import Chunk
+from shotstream.serve.news import Chunk
+from shotstream.serve.packets import FrameKey
 
 CAPTION = "A red fox."
 
@@ -151,7 +151,7 @@ def test_what_has_been_said_is_no_draft_any_more(serve: Any, encoded: list[str])
         assert studio.command(name, type="shot", text="It walks.", chunks=1).status_code == 200
         assert studio.command(name, type="draft", text="It jumps.").status_code == 200
         held.let_go()
-        assert studio.command(name, type="shot", text="It jumps.", chunks=1, queue=True).status_code == 200
+        assert studio.command(name, type="queue", shots=[{"text": "It jumps.", "chunks": 1}]).status_code == 200
         studio.wait(name)
         until(lambda: "ahead" in held.order)
         assert encoded.count(f"{CAPTION}shot1:It jumps.") == 1
@@ -185,7 +185,7 @@ def test_a_draft_is_refused_like_any_command_and_opens_nothing(serve: Any) -> No
                 watcher.say(type="draft", text=wrong)
                 assert watcher.until(type="error")["code"] == code
             with studio.watch(other) as waiting:
-                waiting.until(type="queued")
+                waiting.until(type="waiting")
                 waiting.say(type="draft", text="It jumps.", id=1)
                 assert waiting.until(type="error", id=1)["code"] == "conflict"
                 assert list(studio.client.app.state.server.house.channels) == [name]

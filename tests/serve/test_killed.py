@@ -14,8 +14,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from shotstream.api import Model
 from shotstream.serve.frames import pack_chunk
-from shotstream.serve.protocol import FrameKey, FramePacket
-from shotstream.serve.session import Chunk
+from shotstream.serve.news import Chunk
+from shotstream.serve.packets import FrameKey, FramePacket
 
 CHUNKS = 5
 
@@ -67,7 +67,7 @@ def test_a_kill_in_the_middle_of_a_steered_shot_changes_nothing(tmp_path: Path, 
             socket.send(json.dumps({"type": "shot", "text": "It walks.", "chunks": CHUNKS}))
             before = read_until(socket, FrameKey(0, 0, 8))
             socket.send(json.dumps({"type": "steer", "text": "It jumps."}))
-            socket.send(json.dumps({"type": "shot", "text": "It sleeps.", "chunks": 1, "queue": True, "id": 5}))
+            socket.send(json.dumps({"type": "queue", "shots": [{"text": "It sleeps.", "chunks": 1}], "id": 5}))
             before = {key: picture for key, picture in before.items() if key.frame < 9}
             before |= read_until(socket, FrameKey(0, 0, 20), done=5)
             process.kill()  # while the viewer is there: leaving takes time, in which the story would go on

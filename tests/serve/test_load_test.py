@@ -7,7 +7,7 @@ import pytest
 
 from shotstream.cli import main
 from shotstream.serve.load_test import play
-from shotstream.serve.protocol import FrameKey
+from shotstream.serve.packets import FrameKey
 
 
 def arrivals(*chunks: tuple[float, int]) -> list[tuple[float, FrameKey]]:

@@ -8,7 +8,7 @@ import threading
 import time
 import tracemalloc
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from starlette.websockets import WebSocketDisconnect
 
 from shotstream.core.errors import InputError
+from shotstream.serve.commands import SocketCommand
 from shotstream.serve.http.middleware import POLICY_VIOLATION
 from shotstream.serve.limits import Limits, Settings
 
@@ -24,9 +25,11 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
+COMMANDS = [get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(SocketCommand)]
+FIELDS = {name for kind in get_args(SocketCommand) for name in kind.model_fields if name != "type"} | {"more"}
 NEARLY = st.fixed_dictionaries(
-    {"type": st.sampled_from(["shot", "retry", "steer", "cut", "rewind", "switch", "draft", "x"])},
-    optional=dict.fromkeys(("id", "text", "chunks", "extend", "seed", "queue", "shot", "takes", "more"), JSON),
+    {"type": st.sampled_from([*COMMANDS, "x"])},
+    optional=dict.fromkeys(FIELDS, JSON),
 )
 
 

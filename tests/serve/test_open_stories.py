@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from shotstream.serve.broadcast import Viewer
+from shotstream.serve.commands import CutShot
 from shotstream.serve.errors import RequestError
 from shotstream.serve.limits import Limits
+from shotstream.serve.messages import Hello
 from shotstream.serve.open_stories import OpenStories
-from shotstream.serve.protocol import CutShot, Hello
 
 CUT = CutShot(type="cut")
 
@@ -73,7 +74,7 @@ def test_done_is_said_after_what_the_command_has_changed(serve: Any, monkeypatch
         watcher.until(type="done", id=1)
         told = [message["type"] for message in watcher.messages]
         assert told[:2] == ["flush", "state"]
-        assert watcher.messages[1]["queue"] == ["The fox jumps."]
+        assert [shot["text"] for shot in watcher.messages[1]["queue"]] == ["The fox jumps."]
         watcher.rest()
         assert watcher.frames
 

@@ -93,7 +93,7 @@ def test_what_was_to_be_made_is_made_after_a_restart_though_nobody_comes(serve: 
         stories = [studio.begin(seed=seed) for seed in range(3)]
         for story in stories:
             for text in ("The fox walks.", "The fox sleeps."):
-                assert studio.command(story, type="shot", text=text, chunks=2, queue=True).status_code == 200
+                assert studio.command(story, type="queue", shots=[{"text": text, "chunks": 2}]).status_code == 200
         assert studio.client.get(f"/api/stories/{story}").json()["unfinished"]
     with serve(sessions=1) as studio:
         for story in stories:

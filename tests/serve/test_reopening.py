@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from shotstream.api import Model
+from shotstream.serve.commands import AddCast, MakeShot, NewShot, QueueShots, SteerShot
+from shotstream.serve.doing import Doing
 from shotstream.serve.limits import Limits
-from shotstream.serve.protocol import FrameKey, MakeShot, SteerShot
-from shotstream.serve.session import AddCast, Chunk, Session
-from shotstream.serve.store import Doing, Store, begin_row
+from shotstream.serve.news import Chunk
+from shotstream.serve.packets import FrameKey
+from shotstream.serve.session import Session
+from shotstream.serve.store import Store, begin_row
 
 LIMITS = Limits(ahead_chunks=10**6)
 
@@ -36,7 +39,7 @@ def tell(model: Model, store: Store, drop_after: int | None) -> dict[FrameKey, A
 
     session = Session(model, store, row, LIMITS, publish)
     session.apply(MakeShot(type="shot", text="It walks.", chunks=3))
-    session.apply(MakeShot(type="shot", text="It sleeps.", chunks=2, seed=9, queue=True))
+    session.apply(QueueShots(type="queue", shots=(NewShot(text="It sleeps.", chunks=2, seed=9),)))
     step = 0
     while session.working:
         session.step()

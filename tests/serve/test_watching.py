@@ -12,8 +12,8 @@ from shotstream.api import Model
 from shotstream.core.spec import frames_of_chunks
 from shotstream.serve.broadcast import LAG_FRAMES, Viewer
 from shotstream.serve.frames import pack_chunk
-from shotstream.serve.protocol import FrameKey, FramePacket
-from shotstream.serve.session import Chunk
+from shotstream.serve.news import Chunk
+from shotstream.serve.packets import FrameKey, FramePacket
 
 CAPTION = "A red fox in a forest."
 

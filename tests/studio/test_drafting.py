@@ -9,8 +9,8 @@ from playwright.sync_api import Page, WebSocket, expect
 
 from shotstream.api import Model
 from shotstream.serve.frames import pack_chunk
-from shotstream.serve.protocol import FrameKey, FramePacket
-from shotstream.serve.session import Chunk
+from shotstream.serve.news import Chunk
+from shotstream.serve.packets import FrameKey, FramePacket
 
 CAPTION = "A red fox in a forest by day."
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shotstream.serve.protocol import FrameKey, FramePacket
+from shotstream.serve.packets import FrameKey, FramePacket
 
 PLAYOUT = """async () => {
   const { Playout } = await import("/web/playout.js");

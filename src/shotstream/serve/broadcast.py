@@ -4,7 +4,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 
-from shotstream.serve.protocol import Flush, FrameKey, FramePacket, Message, Retract, State
+from shotstream.serve.messages import Flush, Message, State
+from shotstream.serve.news import Retract
+from shotstream.serve.packets import FrameKey, FramePacket
 
 LAG_FRAMES = 36
 """Frames that may wait for a slow viewer; older ones are dropped."""
@@ -129,7 +131,7 @@ class Channel:
             self._recent = deque((frame for frame in self._recent if not item.covers(frame.key)), RECENT_FRAMES)
             return
         if isinstance(item, State):
-            self.state, self.working = item, item.work is not None or bool(item.queue)
+            self.state, self.working = item, item.working
         elif isinstance(item, list):
             known = {frame.key for frame in item}
             kept = [frame for frame in self._recent if frame.key not in known]

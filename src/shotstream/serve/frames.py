@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from shotstream.core.spec import FPS
 from shotstream.core.video import read_video
+from shotstream.serve.news import Chunk, FinishedTake
+from shotstream.serve.packets import FrameKey, FramePacket
 from shotstream.serve.pictures import JpegEncoder
-from shotstream.serve.protocol import FrameKey, FramePacket
-from shotstream.serve.session import Chunk, FinishedTake
 
 
 def pack_chunk(story: str, chunk: Chunk) -> list[FramePacket]:

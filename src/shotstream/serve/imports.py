@@ -23,7 +23,7 @@ from shotstream.core.video import probe_video
 from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import story_files
 from shotstream.serve.limits import Limits
-from shotstream.serve.protocol import MOST
+from shotstream.serve.messages import MOST
 from shotstream.serve.store import StoryRow, begin_row
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.relevance import check_selector

@@ -1,10 +1,13 @@
-"""What a server is told when it starts: where it listens, where it keeps stories, and how much it lets people do."""
+"""Settings of a server: where it listens, where it keeps stories, and how much it lets people do."""
 
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import MAX_CHUNKS
+from shotstream.serve.errors import RequestError
+from shotstream.story.shot_spec import ShotSpec, check_text
 
 DEFAULT_PORT = 7860
 
@@ -71,3 +74,25 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def check_spec(spec: ShotSpec, limits: Limits) -> None:
+    """Raise InputError for a shot that cannot be made here: it is too long, or its caption is."""
+    check_caption(spec.text, limits)
+    longest = limits.chunks if spec.extend else MAX_CHUNKS
+    if spec.chunks > longest:
+        raise RequestError("too_large", f"expected at most {longest} chunks, got {spec.chunks}; make another shot")
+
+
+def check_queue(shots: int, limits: Limits) -> None:
+    """Raise RequestError where so many shots may not wait to be made."""
+    most = min(limits.queued_shots, limits.shots)
+    if shots > most:
+        raise RequestError("full", f"expected at most {most} shots in the queue; wait for some")
+
+
+def check_caption(text: str, limits: Limits) -> None:
+    """Raise InputError for what can be no caption here: it is empty, or too long."""
+    if len(text) > limits.text:
+        raise RequestError("too_large", f"expected at most {limits.text} characters, got {len(text)}; shorten it")
+    check_text(text, "a caption")

@@ -19,7 +19,7 @@ from websockets.exceptions import WebSocketException
 from shotstream.bench.timing import Spread
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS, MAX_CHUNKS, frames_of_chunks
-from shotstream.serve.protocol import FrameKey, FramePacket
+from shotstream.serve.packets import FrameKey, FramePacket
 from shotstream.world.captions import story_captions
 from shotstream.world.stories import sample_story
 
@@ -140,9 +140,10 @@ class _Viewer:
 
     async def _play(self, socket: ClientConnection, texts: Sequence[str]) -> Playback:
         """Has a story made in one go, and lets it play to its end."""
-        for number, text in enumerate(texts):
-            shot = {"type": "shot", "text": text, "chunks": self._plan.chunks, "queue": number > 0}
-            await socket.send(json.dumps(shot))
+        first, *others = ({"text": text, "chunks": self._plan.chunks} for text in texts)
+        await socket.send(json.dumps({"type": "shot", **first}))
+        if others:
+            await socket.send(json.dumps({"type": "queue", "shots": others}))
         await _until(socket, "flush")
         arrivals: list[tuple[float, FrameKey]] = []
         state: dict[str, Any] = {"work": True}

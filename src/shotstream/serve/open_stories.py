@@ -9,11 +9,13 @@ from functools import partial
 
 from shotstream.core.errors import InputError
 from shotstream.serve.broadcast import RECENT_FRAMES, Channel, Viewer
+from shotstream.serve.commands import AnyCommand
 from shotstream.serve.errors import RequestError
 from shotstream.serve.frames import pack_chunk, pack_takes
-from shotstream.serve.limits import Limits
-from shotstream.serve.protocol import FrameKey, FramePacket, Hello, Message, Note, Problem, Queued, Retract
-from shotstream.serve.session import AnyCommand, Chunk, News, Publish, check_caption
+from shotstream.serve.limits import Limits, check_caption
+from shotstream.serve.messages import Hello, Message, Note, Problem, Waiting
+from shotstream.serve.news import Chunk, News, Publish, Retract
+from shotstream.serve.packets import FrameKey, FramePacket
 from shotstream.serve.worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -136,7 +138,7 @@ class OpenStories:
                 if position == 1 and await self._make_room():
                     break
                 if position != told:
-                    viewer.send(Queued(position=position))
+                    viewer.send(Waiting(position=position))
                 told = position
                 await change.wait()
         finally:

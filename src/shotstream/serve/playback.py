@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from shotstream.core.spec import FPS
-from shotstream.serve.protocol import FrameKey
+from shotstream.serve.packets import FrameKey
 
 KEPT = 64
 """Chunks that are remembered: more than any viewer is behind."""

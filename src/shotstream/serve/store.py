@@ -1,8 +1,9 @@
 """Which stories there are, and what each was doing: an SQLite database beside the directories of their shots.
 
 Finished shots lie in the story's own directory (`story.history`). A shot in the making lies in no file: it is a pure
-function of what made it, so the database keeps just that (`Work`), written before each chunk's frames leave, and makes
-it again after a crash. WAL with full synchronisation: what was committed is there after a power cut too.
+function of its spec and place, so the database keeps just those (`doing.ShotInWork`), written before each chunk's
+frames leave, and it is made again after a crash. WAL with full synchronisation: what was committed is there after a
+power cut, too.
 """
 
 import fcntl
@@ -21,8 +22,8 @@ from typing import IO, Any
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
+from shotstream.serve.doing import Doing
 from shotstream.serve.errors import RequestError
-from shotstream.story.shot_spec import Steer
 
 DATABASE = "stories.sqlite3"
 CLAIM = "server.lock"
@@ -44,42 +45,6 @@ CREATE TABLE IF NOT EXISTS stories (
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A shot to be made: the arguments of `Story.shot`, and what it is to be steered to."""
-
-    text: str
-    chunks: int
-    extend: bool = False
-    seed: int | None = None
-    steers: tuple[Steer, ...] = ()
-
-
-@dataclass(frozen=True)
-class Work:
-    """The shot in the making: all that makes it, and how many chunks were made.
-
-    `steers` are those that were given and, until another one is, those that were planned. `branch` and `take` say where
-    it stands: if the story stands elsewhere, the shot has been finished or left. The cast had `cast` members when it
-    began.
-    """
-
-    plan: Plan
-    branch: tuple[int, ...]
-    take: int
-    cast: int = 0
-    made: int = 0
-    steers: tuple[Steer, ...] = ()
-
-
-@dataclass(frozen=True)
-class Doing:
-    """What a story is doing: the shot in the making, and those that come after it."""
-
-    work: Work | None = None
-    queue: tuple[Plan, ...] = ()
-
-
-@dataclass(frozen=True)
 class StoryRow:
     """A story as the database knows it; `shots` and `frames` are those of its current branch."""
 
@@ -96,8 +61,8 @@ class StoryRow:
 
     @property
     def unfinished(self) -> bool:
-        """Whether there is something to make still."""
-        return self.doing.work is not None or bool(self.doing.queue)
+        """Whether there is something to make now."""
+        return self.doing.unfinished
 
 
 def new_id() -> str:

@@ -2,24 +2,47 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
-from shotstream.serve.protocol import BranchView, Message, NewShot, Seed, ShotView, SteerView, Text
+from shotstream.serve.commands import NewShot
+from shotstream.serve.messages import Message, Seed, SteerView, Text
 from shotstream.serve.store import StoryRow
 from shotstream.story.record import StoryRecord
 from shotstream.story.take_tree import Take
 
 
-class NewStory(Message):
-    """A story to begin, and its first shots, which are made once it is open.
+class ShotView(Message):
+    """A finished take as a viewer sees it."""
 
-    `context` says which past frames are remembered (None: as the model does).
+    shot: int
+    take: int
+    parent: int | None
+    text: str
+    seed: int
+    chunks: int
+    frames: int
+    steers: list[SteerView]
+
+
+class BranchView(Message):
+    """A way through the story: the take of every shot."""
+
+    takes: list[int]
+    captions: list[str]
+    current: bool
+
+
+class NewStory(Message):
+    """A story to begin, and its first shots, which are made once it is open, or wait with `paused`.
+
+    `context` names the selector of context frames (None: the model's).
     """
 
     global_caption: Text
     seed: Seed = 0
     context: Annotated[str, Field(max_length=100)] | None = None
     shots: tuple[NewShot, ...] = ()
+    paused: StrictBool = False
 
 
 class StoryView(Message):
@@ -99,5 +122,5 @@ def shot_view(take: Take) -> ShotView:
         seed=take.seed,
         chunks=take.spec.chunks,
         frames=take.length_frames,
-        steers=[SteerView(at=steer.at, text=steer.text) for steer in take.spec.steers],
+        steers=SteerView.of(take.spec.steers),
     )

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from shotstream.api import Model
+from shotstream.serve.commands import AnyCommand, MakeShot, QueueShots, SteerShot
 from shotstream.serve.errors import RequestError, code_of, message_of
 from shotstream.serve.limits import Limits
-from shotstream.serve.protocol import FrameKey, MakeShot, Note, Problem, SteerShot
-from shotstream.serve.session import AnyCommand, FinishedTake, Publish, Session
+from shotstream.serve.messages import Note, Problem
+from shotstream.serve.news import FinishedTake, Publish
+from shotstream.serve.packets import FrameKey
+from shotstream.serve.session import Session
 from shotstream.serve.store import Store
 
 T = TypeVar("T")
@@ -84,7 +87,7 @@ class Worker:
 
         What it changes is published before the result is there.
         """
-        if isinstance(command, MakeShot | SteerShot):
+        if isinstance(command, MakeShot | QueueShots | SteerShot):
             self._drafts.pop(story, None)  # what was being written has been said
         return self._submit(lambda: self._session(story).apply(command))
 

@@ -26,7 +26,7 @@ from shotstream.serve.http import watch as socket
 from shotstream.serve.http.middleware import Guard
 from shotstream.serve.http.state import Server
 from shotstream.serve.limits import Settings
-from shotstream.serve.protocol import describe
+from shotstream.serve.messages import describe
 from shotstream.serve.store import Store
 from shotstream.serve.worker import Worker
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shotstream.serve.errors import STATUS, RequestError
 from shotstream.serve.limits import Settings, is_loopback
-from shotstream.serve.protocol import problem_of
+from shotstream.serve.messages import problem_of
 
 OPEN_PATHS = ("/", "/api/health")
 """What needs no token: the page, which holds no secret, and whether the server lives."""

@@ -8,16 +8,16 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from shotstream.api import Model
+from shotstream.serve.commands import AnyCommand, DraftCaption, MakeShot, QueueShots, RetryShot
 from shotstream.serve.disk import check_disk_space
 from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import clear
 from shotstream.serve.limits import Settings
 from shotstream.serve.llm import Director
+from shotstream.serve.messages import Note
 from shotstream.serve.model_match import ModelMatch
 from shotstream.serve.open_stories import OpenStories
-from shotstream.serve.protocol import DraftCaption, MakeShot, Note, RetryShot
 from shotstream.serve.replays import Replays
-from shotstream.serve.session import AnyCommand
 from shotstream.serve.store import Store, StoryRow
 from shotstream.serve.views import StoryView
 from shotstream.serve.worker import Worker
@@ -59,7 +59,7 @@ class Server:
             InputError: there is no such story, or it cannot be done.
         """
         await asyncio.to_thread(self.find, story)
-        if isinstance(command, MakeShot | RetryShot):
+        if isinstance(command, MakeShot | RetryShot | QueueShots):
             await asyncio.to_thread(check_disk_space, self.store.data, self.settings.limits)
         if isinstance(command, DraftCaption):
             self.house.draft(story, command.text)

@@ -10,12 +10,14 @@ from fastapi import APIRouter, Request, Response
 from shotstream import __version__
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS
+from shotstream.serve.commands import Command
 from shotstream.serve.disk import check_disk_space
+from shotstream.serve.doing import Doing, ShotQueue
 from shotstream.serve.errors import RequestError
 from shotstream.serve.http.state import Here, Server
-from shotstream.serve.protocol import Command, Done
-from shotstream.serve.session import check_plan, check_queue, plan_of
-from shotstream.serve.store import Doing, Store, begin_row
+from shotstream.serve.limits import check_queue, check_spec
+from shotstream.serve.messages import Done
+from shotstream.serve.store import Store, begin_row
 from shotstream.serve.views import Health, ModelView, NewStory, StoryView, TreeView
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.relevance import check_selector
@@ -62,12 +64,13 @@ def begin_story(story: NewStory, server: Here) -> StoryView:
     context = story.context or config.context
     check_selector(context)
     check_room(server, len(story.global_caption))
-    shots = tuple(plan_of(shot) for shot in story.shots)
-    check_queue(len(shots), server.settings.limits)
-    for shot in shots:
-        check_plan(shot, server.settings.limits)
+    specs = [shot.spec() for shot in story.shots]
+    check_queue(len(specs), server.settings.limits)
+    for spec in specs:
+        check_spec(spec, server.settings.limits)
     row = begin_row(story.global_caption, story.seed, context, config.video.height, config.video.width)
-    return server.view(server.store.add(replace(row, doing=Doing(queue=shots))))
+    doing = Doing(queue=ShotQueue(paused=story.paused).insert(specs))
+    return server.view(server.store.add(replace(row, doing=doing)))
 
 
 @router.get("/stories/{story}")

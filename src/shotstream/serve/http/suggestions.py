@@ -11,7 +11,7 @@ from shotstream.serve.http.metrics import CONTENT_TYPE, metrics_text
 from shotstream.serve.http.state import Here
 from shotstream.serve.http.stories import record_of
 from shotstream.serve.llm import suggest
-from shotstream.serve.protocol import Message, Text
+from shotstream.serve.messages import Message, Text
 from shotstream.world.captions import unknown_words
 from shotstream.world.words import vocabulary
 

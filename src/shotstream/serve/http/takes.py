@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from shotstream.core.video import read_video
+from shotstream.serve.commands import AddCast
 from shotstream.serve.disk import check_disk_space
 from shotstream.serve.errors import RequestError
 from shotstream.serve.http.state import Here, Server
 from shotstream.serve.http.stories import record_of
+from shotstream.serve.messages import Done
 from shotstream.serve.pictures import JpegEncoder, read_picture
-from shotstream.serve.protocol import Done
-from shotstream.serve.session import AddCast
 from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import Take
 

@@ -8,8 +8,10 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from shotstream.core.spec import FPS
 from shotstream.serve.broadcast import Viewer
+from shotstream.serve.commands import read_command
 from shotstream.serve.http.state import server_of
-from shotstream.serve.protocol import Done, FrameKey, Hello, Problem, problem_of, read_command
+from shotstream.serve.messages import Done, Hello, Problem, problem_of
+from shotstream.serve.packets import FrameKey
 
 router = APIRouter()
 

@@ -46,9 +46,9 @@ export function makeDirecting(store, send, told) {
 
   return {
     /** Makes a shot at once. @param {string} text @param {{chunks: number, seed: number|null}} how */
-    next: (text, { chunks, seed }) => instruct(shotOf(text, chunks, seed)),
+    next: (text, { chunks, seed }) => instruct({ type: "shot", ...shotOf(text, chunks, seed) }),
     /** Makes a shot after all others. @param {string} text @param {{chunks: number, seed: number|null}} how */
-    queue: (text, { chunks, seed }) => command({ ...shotOf(text, chunks, seed), queue: true }),
+    queue: (text, { chunks, seed }) => command({ type: "queue", shots: [shotOf(text, chunks, seed)] }),
     /** Gives the shot that is shown another caption. @param {string} text */
     steer,
     /** A caption that is being written, to be read ahead; where it is not, nothing is lost. @param {string} text */
@@ -77,5 +77,5 @@ function anySeed() {
 }
 
 function shotOf(text, chunks, seed = null) {
-  return { type: "shot", text, chunks, extend: chunks > MAX_CHUNKS, ...(seed !== null && { seed }) };
+  return { text, chunks, extend: chunks > MAX_CHUNKS, ...(seed !== null && { seed }) };
 }

@@ -70,7 +70,7 @@ function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
     return [key, card];
   });
   const made = work ? [keep({ work }, () => workCard(work, hello.fps, live))] : [];
-  const waiting = queue.map((text, at) => keep({ text, at }, () => queueCard(text, branch.length + at + (work ? 2 : 1))));
+  const waiting = queue.map(({ text }, at) => keep({ text, at }, () => queueCard(text, branch.length + at + (work ? 2 : 1))));
   const ahead = work || queue.length ? [] : choices(takes, branch, branch.length);
   const ghost = ahead.length ? [keep({ branch, ahead }, () => aheadCard(ahead, actions))] : [];
   return [...finished, ...made, ...waiting, ...ghost];

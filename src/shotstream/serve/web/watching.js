@@ -51,7 +51,7 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
     poster(address(storyPath(story, "takes", shot, take, "picture"), { frame }), wanted, () => note({ shot, take, frame }));
   };
   const hear = {
-    queued: ({ position }) => says.wait(`Every seat is taken. You are number ${position} in line; the story opens by itself.`),
+    waiting: ({ position }) => says.wait(`Every seat is taken. You are number ${position} in line; the story opens by itself.`),
     hello(hello) {
       says.wait(null);
       if (!player) {

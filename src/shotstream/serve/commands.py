@@ -1,0 +1,173 @@
+"""Commands that viewers send, as JSON (`docs/protocol.md`)."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, StrictInt, TypeAdapter, ValidationError
+
+from shotstream.core.display import Frame
+from shotstream.serve.errors import RequestError
+from shotstream.serve.messages import MOST, Count, Message, Place, Seed, Text, describe
+from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec
+
+
+class _Command(Message):
+    id: Count | None = None
+    """Comes back in the answer."""
+
+
+class _Direction(_Command):
+    shown: Place | None = None
+    """The last frame that the viewer has shown; None: by the server's own clock."""
+
+
+class NewShot(Message):
+    """A shot to be made; more chunks than the model learnt need `extend`."""
+
+    text: Text
+    chunks: Annotated[StrictInt, Field(ge=1, le=MOST)] = DEFAULT_CHUNKS
+    extend: StrictBool = False
+    seed: Seed | None = None
+
+    def spec(self) -> ShotSpec:
+        """Return the shot that is asked for.
+
+        Raises:
+            InputError: its caption is empty, or it is longer than 7 chunks without `extend`.
+        """
+        return ShotSpec(self.text, self.chunks, self.extend, self.seed)
+
+
+class MakeShot(_Direction, NewShot):
+    """Make a shot at once, in place of the one being made and all that is queued."""
+
+    type: Literal["shot"]
+
+
+class QueueShots(_Command):
+    """Queue shots, at the end or from place `at` (from 0) on."""
+
+    type: Literal["queue"]
+    shots: Annotated[tuple[NewShot, ...], Field(min_length=1, max_length=1000)]
+    at: Count | None = None
+
+
+class EditQueued(_Command, NewShot):
+    """Replace what a queued shot is to be; `queued` is its id. It keeps the steers that fit its length."""
+
+    type: Literal["edit"]
+    queued: Count
+
+
+class MoveQueued(_Command):
+    """Move a queued shot to place `to` (from 0) of the queue."""
+
+    type: Literal["move"]
+    queued: Count
+    to: Count
+
+
+class DuplicateQueued(_Command):
+    """Queue a shot once more, right behind itself."""
+
+    type: Literal["duplicate"]
+    queued: Count
+
+
+class RemoveQueued(_Command):
+    """Remove a shot from the queue."""
+
+    type: Literal["remove"]
+    queued: Count
+
+
+class PauseQueue(_Command):
+    """Begin no more queued shots (the one being made is finished), or go on with them."""
+
+    type: Literal["pause"]
+    paused: StrictBool
+
+
+class Undo(_Command):
+    """Take back the latest command that changed the story or its queue, of those since the story was opened."""
+
+    type: Literal["undo"]
+
+
+class RetryShot(_Command):
+    """Make a shot of the branch (from 0) again with another seed, steers and all, in place of all that follows it.
+
+    With `rest`, the shots that followed it are queued again, each with its own captions and seed.
+    """
+
+    type: Literal["retry"]
+    shot: Count
+    seed: Seed
+    rest: StrictBool = False
+
+
+class SteerShot(_Direction):
+    """Give the shot another caption from the first chunk on of which nothing has been shown.
+
+    Chunks that were made and not shown are made again. Where nothing of the shot is left to change, the caption becomes
+    the next shot.
+    """
+
+    type: Literal["steer"]
+    text: Text
+
+
+class CutShot(_Direction):
+    """End the shot after the chunk that is shown, and forget what is queued."""
+
+    type: Literal["cut"]
+
+
+class Rewind(_Command):
+    """Go back to before a shot (from 0), of which the next one made is another take."""
+
+    type: Literal["rewind"]
+    shot: Count
+
+
+class Switch(_Command):
+    """Stand on another branch, given by the take of each of its shots."""
+
+    type: Literal["switch"]
+    takes: Annotated[list[Count], Field(max_length=10_000)]
+
+
+class DraftCaption(_Command):
+    """Encode a caption that is being written and may come, when nothing else is to be made."""
+
+    type: Literal["draft"]
+    text: Text
+
+
+@dataclass(frozen=True)
+class AddCast:
+    """Add a picture, uint8 `[h, w, 3]`, to the cast of later shots. Comes over HTTP alone."""
+
+    image: Frame
+    caption: str
+    type: str = "cast"
+
+
+QueueCommand = QueueShots | EditQueued | MoveQueued | DuplicateQueued | RemoveQueued | PauseQueue
+StoryCommand = MakeShot | RetryShot | SteerShot | CutShot | Rewind | Switch
+SocketCommand = StoryCommand | QueueCommand | Undo | DraftCaption
+Command = Annotated[SocketCommand, Field(discriminator="type")]
+AnyCommand = StoryCommand | QueueCommand | Undo | AddCast
+_COMMAND: TypeAdapter[SocketCommand] = TypeAdapter(Command)
+
+
+def read_command(text: str | bytes) -> SocketCommand:
+    """Return the command of a JSON text.
+
+    Raises:
+        RequestError: it is none; says where.
+    """
+    try:
+        return _COMMAND.validate_json(text)
+    except ValidationError as error:
+        raise RequestError("invalid", describe(error.errors(include_url=False, include_input=False))) from error

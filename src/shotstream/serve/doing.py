@@ -1,0 +1,133 @@
+"""What a story is doing: the shot in the making and the queue of those that wait. Pure data, kept in the database."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from shotstream.serve.errors import RequestError
+from shotstream.story.shot_spec import ShotSpec
+
+
+@dataclass(frozen=True)
+class ShotInWork:
+    """The shot in the making: all that makes it, and how many chunks were made.
+
+    Attributes:
+        spec: its steers are those that were given and, until another one is given, those that were planned; its cast is
+            a number.
+        branch: the takes before it; if the story stands elsewhere, the shot has been finished or left.
+        take: its number among the takes of its shot.
+        made: chunks that were made.
+    """
+
+    spec: ShotSpec
+    branch: tuple[int, ...]
+    take: int
+    made: int = 0
+
+
+@dataclass(frozen=True)
+class QueuedShot:
+    """A shot that waits to be made; its id is its own as long as the story lives."""
+
+    id: int
+    spec: ShotSpec
+
+
+@dataclass(frozen=True)
+class ShotQueue:
+    """The shots that wait, in order. While `paused`, none of them is begun."""
+
+    shots: tuple[QueuedShot, ...] = ()
+    next_id: int = 0
+    paused: bool = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether a shot of it is to be made now."""
+        return bool(self.shots) and not self.paused
+
+    def insert(self, specs: Iterable[ShotSpec], at: int | None = None) -> "ShotQueue":
+        """Return the queue with more shots, from place `at` on (None, or beyond the end: at the end)."""
+        new = tuple(QueuedShot(self.next_id + offset, spec) for offset, spec in enumerate(specs))
+        place = len(self.shots) if at is None else at
+        return replace(self, shots=(*self.shots[:place], *new, *self.shots[place:]), next_id=self.next_id + len(new))
+
+    def only(self, specs: Iterable[ShotSpec]) -> "ShotQueue":
+        """Return a queue of these shots alone, which is not paused."""
+        return replace(self, shots=(), paused=False).insert(specs)
+
+    def edit(self, id: int, spec: ShotSpec) -> "ShotQueue":
+        """Return the queue with another spec for a shot, which keeps the steers that fit its length.
+
+        Raises:
+            RequestError: no such shot waits; so for all that follow.
+        """
+        place = self._place(id)
+        steers = tuple(steer for steer in self.shots[place].spec.steers if steer.at < spec.chunks)
+        edited = QueuedShot(id, replace(spec, steers=steers))
+        return replace(self, shots=(*self.shots[:place], edited, *self.shots[place + 1 :]))
+
+    def move(self, id: int, to: int) -> "ShotQueue":
+        """Return the queue with a shot at another place (beyond the end: at the end)."""
+        shot, rest = self.shots[self._place(id)], self.remove(id).shots
+        return replace(self, shots=(*rest[:to], shot, *rest[to:]))
+
+    def duplicate(self, id: int) -> "ShotQueue":
+        """Return the queue with a shot once more, right behind itself."""
+        place = self._place(id)
+        return self.insert([self.shots[place].spec], place + 1)
+
+    def remove(self, id: int) -> "ShotQueue":
+        """Return the queue without a shot."""
+        place = self._place(id)
+        return replace(self, shots=(*self.shots[:place], *self.shots[place + 1 :]))
+
+    def _place(self, id: int) -> int:
+        for place, shot in enumerate(self.shots):
+            if shot.id == id:
+                return place
+        raise RequestError("conflict", "This shot does not wait any more: it is being made, or was removed.")
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What a story is doing: the shot in the making, and those that wait."""
+
+    work: ShotInWork | None = None
+    queue: ShotQueue = field(default_factory=ShotQueue)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something to make now."""
+        return self.work is not None or self.queue.ready
+
+
+@dataclass(frozen=True)
+class UndoPoint:
+    """A story as it was before a command.
+
+    Attributes:
+        command: the type of the command.
+        queue: the shots that were to be made: the one in the making first where `branch` is given.
+        branch: where the story stood; None: the command changed the queue alone, and undoing it does so, too.
+    """
+
+    command: str
+    queue: ShotQueue
+    branch: tuple[int, ...] | None = None
+
+    @classmethod
+    def before(cls, command: str, doing: Doing, branch: tuple[int, ...]) -> "UndoPoint":
+        """Return the point before a command that goes elsewhere or changes the shot in the making."""
+        work = () if doing.work is None else (replace(doing.work.spec, cast=None),)
+        return cls(command, doing.queue.insert(work, 0), branch)
+
+    def begun(self, id: int) -> "UndoPoint":
+        """Return the point where a shot has been begun since: undoing a change of the queue alone queues it no more."""
+        if self.branch is not None:
+            return self
+        return replace(self, queue=replace(self.queue, shots=tuple(one for one in self.queue.shots if one.id != id)))
+
+    def queue_now(self, now: ShotQueue) -> ShotQueue:
+        """Return the queue to go back to; ids that were given since are not given again."""
+        return replace(self.queue, next_id=max(self.queue.next_id, now.next_id))

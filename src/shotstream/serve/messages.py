@@ -1,0 +1,167 @@
+"""Messages that the server sends over the socket, as JSON (`docs/protocol.md`), and the field types they share."""
+
+import logging
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from shotstream.core.errors import InputError
+from shotstream.serve.doing import Doing, QueuedShot, ShotInWork
+from shotstream.serve.errors import Code, code_of, message_of
+from shotstream.serve.packets import PROTOCOL
+from shotstream.story.shot_spec import MAX_SEED, Steer
+
+_log = logging.getLogger(__name__)
+MOST = 2**31 - 1
+"""The largest number of a shot, a take, a frame or a length."""
+
+Text = Annotated[StrictStr, Field(min_length=1, max_length=100_000)]
+Count = Annotated[StrictInt, Field(ge=0, le=MOST)]
+Place = Annotated[StrictStr, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}$")]
+"""A frame as text, SHOT.TAKE.FRAME, each from 0."""
+Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
+
+
+class Message(BaseModel):
+    """Plain data; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SteerView(Message):
+    """Another caption for a shot, from its chunk `at` (from 0) on."""
+
+    at: int
+    text: str
+
+    @classmethod
+    def of(cls, steers: Sequence[Steer]) -> "list[SteerView]":
+        """Return the views of steers."""
+        return [cls(at=steer.at, text=steer.text) for steer in steers]
+
+
+class InWork(Message):
+    """The shot that is being made: `made` of `chunks` chunks, and the caption that holds now."""
+
+    shot: int
+    take: int
+    text: str
+    made: int
+    chunks: int
+
+    @classmethod
+    def of(cls, work: ShotInWork) -> "InWork":
+        """Return the view of a shot in the making."""
+        spec = work.spec
+        text = [spec.text, *(steer.text for steer in spec.steers if steer.at <= work.made)][-1]
+        return cls(shot=len(work.branch), take=work.take, text=text, made=work.made, chunks=spec.chunks)
+
+
+class QueuedView(Message):
+    """A shot that waits to be made; `id` names it in commands."""
+
+    id: int
+    text: str
+    chunks: int
+    extend: bool
+    seed: int | None
+    steers: list[SteerView]
+
+    @classmethod
+    def of(cls, queued: QueuedShot) -> "QueuedView":
+        """Return the view of a queued shot."""
+        spec, steers = queued.spec, SteerView.of(queued.spec.steers)
+        return cls(id=queued.id, text=spec.text, chunks=spec.chunks, extend=spec.extend, seed=spec.seed, steers=steers)
+
+
+class State(Message):
+    """Where the story stands; sent whenever that changes.
+
+    `undo` is the type of the latest command that can be undone.
+    """
+
+    type: Literal["state"] = "state"
+    branch: list[int]
+    frames: int
+    work: InWork | None
+    queue: list[QueuedView]
+    paused: bool
+    undo: str | None
+
+    @classmethod
+    def of(cls, doing: Doing, branch: Sequence[int], frames: int, undo: str | None) -> "State":
+        """Return the state of a story."""
+        work, queue = None if doing.work is None else InWork.of(doing.work), doing.queue
+        shots = [QueuedView.of(queued) for queued in queue.shots]
+        return cls(branch=list(branch), frames=frames, work=work, queue=shots, paused=queue.paused, undo=undo)
+
+    @property
+    def working(self) -> bool:
+        """Whether there is something to make now."""
+        return self.work is not None or (bool(self.queue) and not self.paused)
+
+
+class Hello(Message):
+    """The first message: the story is open, frames follow."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int = PROTOCOL
+    story: str
+    global_caption: str
+    width: int
+    height: int
+    fps: int
+    ahead_chunks: int
+
+
+class Waiting(Message):
+    """The server is full; the viewer's place in the line, from 1."""
+
+    type: Literal["waiting"] = "waiting"
+    position: int
+
+
+class Flush(Message):
+    """Drop the frames that wait to be shown: all of them, or those that came after frame `after`."""
+
+    type: Literal["flush"] = "flush"
+    after: Place | None = None
+
+
+class Note(Message):
+    """Something to know about a command that was carried out: a code for programs, a line for people."""
+
+    code: Literal["next_shot"]
+    message: str
+
+
+class Done(Message):
+    """The command with that id has been carried out."""
+
+    type: Literal["done"] = "done"
+    id: int | None
+    notes: list[Note] = []
+
+
+class Problem(Message):
+    """Something could not be done."""
+
+    type: Literal["error"] = "error"
+    code: Code
+    message: str
+    id: int | None = None
+
+
+def describe(errors: Sequence[Any]) -> str:
+    """Return the first of pydantic's errors as a line: where, and what is wrong."""
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"]) or "message"
+    return f"{where}: {first['msg']}; see docs/protocol.md"
+
+
+def problem_of(error: Exception, id: int | None = None) -> Problem:
+    """Return the message that tells a client of an error; one that nobody expected is logged."""
+    if not isinstance(error, InputError):
+        _log.error("something failed", exc_info=error)
+    return Problem(code=code_of(error), message=message_of(error), id=id)
