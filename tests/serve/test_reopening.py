@@ -10,7 +10,6 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.serve.commands import AddCast, MakeShot, NewShot, QueueShots, SteerShot
-from shotstream.serve.doing import Doing
 from shotstream.serve.limits import Limits
 from shotstream.serve.news import Chunk
 from shotstream.serve.packets import FrameKey
@@ -54,7 +53,8 @@ def tell(model: Model, store: Store, drop_after: int | None) -> dict[FrameKey, A
             steered = True
     assert [(take.spec.seed, take.spec.cast) for take in session.story.history.records] == [(1, 0), (9, 1)]
     session.close()
-    assert store.get(row.id).doing == Doing()
+    doing = store.get(row.id).doing
+    assert (doing.work, doing.queue.shots) == (None, ())
     return frames
 
 
