@@ -115,21 +115,27 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a gap in the shots": (drop_caption("shot2"), "missing key 'shot2'"),
     "an empty caption": (set_caption(shot2=" "), "shot2: expected the text of a shot, got an empty one"),
     "an empty global caption": (set_caption(global_caption=""), "expected the global caption, got an empty one"),
-    "video missing": (replace_file("story000001.mp4", None), "cannot read .*story000001.mp4: no such file"),
+    "video missing": (
+        replace_file("story000001.mp4", None),
+        "cannot read .*story000001.mp4': no such file beside stories.csv, nor",
+    ),
     "video unreadable": (replace_file("story000001.mp4", b"no video"), "it is no video"),
     "video cut off": (cut_video, "says 63 frames and holds .* cut off"),
     "beyond the end": (set_cell("frame_number", "[[0, 21], [21, 42], [42, 64]]"), r"within 0 to 63 .* \[42, 64\]"),
     "before the start": (set_cell("frame_number", "[[-1, 21], [21, 42], [42, 63]]"), r"within 0 to 63 .* \[-1, 21\]"),
     "an empty range": (
         set_cell("frame_number", "[[0, 21], [21, 21], [42, 63]]"),
-        r"at least one frame, got \[21, 21\]",
+        r"at least one frame in frame_number, got \[21, 21\]",
     ),
     "overlap": (set_cell("frame_number", "[[0, 21], [20, 42], [42, 63]]"), r"got \[20, 42\] after \[0, 21\]"),
     "out of order": (set_cell("frame_number", "[[21, 42], [0, 21], [42, 63]]"), "expected shots in order"),
     "no ranges": (set_cell("frame_number", "all"), "expected frame_number as"),
     "ranges of fractions": (set_cell("frame_number", "[[0, 20.5], [21, 42], [42, 63]]"), "expected whole numbers"),
-    "ranges too few": (set_cell("frame_number", "[[0, 21], [21, 42]]"), "got 3 in .*, 3 in .* and 2 in frame_number"),
-    "another count": (set_cell("shot_num_from_caption", "4"), "expected one number of shots, got 4 in"),
+    "too many ranges": (
+        set_cell("frame_number", "[[0, 21], [21, 42], [42, 50], [50, 63]]"),
+        "frame_number has 4 shots and story000001.json has 3",
+    ),
+    "a path of nothing": (set_cell("json_path", " "), "expected the path of a file, got an empty one"),
     "too many values": (add_value, "expected as many values as columns"),
 }
 
@@ -161,15 +167,40 @@ def test_a_bad_row_is_named_or_left_out_and_counted(case: str, copy: Path, caplo
     assert [record.getMessage() for record in caplog.records] == [f"{caught.value}; left out"]
 
 
+def test_the_layout_is_read_as_its_publisher_reads_it(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = read_manifest(copy)
+    rows = read_rows(copy)
+    for number, row in enumerate(rows):
+        row["json_path"] = f"copy/{row['json_path']}"
+        row["video_path"] = f"copy/{row['video_path']}"
+        row["frame_number"] = row["frame_number"].replace("[", "(").replace("]", ")")
+        row["colour"], row["shot_num_from_caption"] = "red", "9"
+        row[""] = str(number)
+    set_caption(video_path="copy/story000001.mp4", sample_id="3", shot4="One more.")(copy)
+    write_rows(copy, rows)
+    monkeypatch.chdir(copy.parent.parent)
+    read = read_manifest(copy)
+    assert [video.shots[0].caption for video in read.videos] == [video.shots[0].caption for video in plain.videos]
+    assert [[(clip.start, clip.end) for clip in video.shots] for video in read.videos] == [
+        [(clip.start, clip.end) for clip in video.shots] for video in plain.videos
+    ]
+    assert "stories.csv, line 3: story000001.json has 4 shots, of which the first 3 are taken" in caplog.text
+    assert "stories.csv, line 3: it counts 9 shots; 3 are taken" in caplog.text
+
+
 @pytest.mark.parametrize("skip_bad", [False, True])
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("shot_num_from_caption,json_path,video_path\n1,a,b\n", "line 1: missing column 'frame_number'"),
-        (",".join(INDEX_COLUMNS) + ",colour\n", "line 1: unknown key 'colour'"),
+        (",".join(INDEX_COLUMNS) + ",json_pth\n", r"line 1: unknown name 'json_pth' \(did you mean 'json_path'"),
+        (",".join(INDEX_COLUMNS) + ",json_path\n", "line 1: the column 'json_path' stands twice"),
+        (";".join(INDEX_COLUMNS) + "\n", "line 1: its columns are separated by semicolons; save it with commas"),
         (",".join(INDEX_COLUMNS) + "\n", "expected at least one row"),
         (",".join(INDEX_COLUMNS) + '\n1,"a\n', "no CSV"),
-        ("", "missing column 'shot_num_from_caption'"),
+        ("", "missing column 'json_path'"),
     ],
 )
 def test_a_table_that_is_none_is_refused(text: str, message: str, skip_bad: bool, tmp_path: Path) -> None:

@@ -66,10 +66,95 @@ def test_json_of_ten_shots_keeps_their_order(tmp_path):
 
 
 def test_csv_reads_a_story_a_row_and_takes_the_nearest_lengths(tmp_path):
-    rows = ['2,a.json,a.mp4,"[[0, 33], [33, 66]]"', '2,a.json,a.mp4,"[[0, 3], [3, 400]]"', "2,a.json,,"]
+    rows = ['2,a.json,a.mp4,"[[0, 33], [33, 66]]"', '2,a.json,a.mp4,"[(0, 3), (3, 84)]"', "2,a.json,,"]
     scripts = load_scripts(write_published(tmp_path, rows))
     assert [[shot.chunks for shot in script.shots] for script in scripts] == [[3, 3], [1, 7], [7, 7]]
     assert {script.global_caption for script in scripts} == {"A fox."}
+    assert not any(shot.extend for script in scripts for shot in script.shots)
+
+
+def test_a_shot_that_is_asked_longer_than_a_plain_one_is_extended_and_a_rounded_length_is_said(tmp_path, caplog):
+    (script,) = load_scripts(write_published(tmp_path, ['2,a.json,,"[[0, 133], [133, 238]]"']))
+    assert [(shot.chunks, shot.extend) for shot in script.shots] == [(11, True), (9, True)]
+    assert [record.getMessage() for record in caplog.records] == [
+        "stories.csv, line 2, shot 1: 129 frames instead of 133, because a shot has 9, 21, 33, ... frames"
+    ]
+
+
+def test_the_published_layout_is_read_as_its_publisher_reads_it(tmp_path, monkeypatch, caplog):
+    """Other keys and columns are passed over, paths count from the working directory, ranges decide how many shots."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    story = {"video_path": "a.mp4", "sample_id": "7", "fps": 24, "global_caption": "A fox.", "shot1": "a", "shot2": "b"}
+    write(folder, "a.json", json.dumps(story))
+    row = '0,data/a.json,"((0, 9),)"\n'
+    monkeypatch.chdir(tmp_path)
+    assert load_scripts(write(folder, "x.csv", ",json_path,frame_number\n" + row)) == [
+        Script("A fox.", (ShotSpec("a", 1),))
+    ]
+    assert "x.csv, line 2: a.json has 2 shots, of which the first 1 are taken" in caplog.text
+
+
+def test_json_says_how_many_frames_its_shots_have(tmp_path):
+    story = {"global_caption": "A fox.", "shot1": "a", "shot2": "b", "frames_per_shot": [9, 93]}
+    assert load_scripts(write(tmp_path, "a.json", json.dumps(story)))[0].shots == (
+        ShotSpec("a", 1),
+        ShotSpec("b", 8, extend=True),
+    )
+
+
+def test_a_text_file_has_a_prompt_a_line(tmp_path):
+    text = "A fox walks.\r\n\n  A fox sleeps.\nA wood. | A fox walks. | It sleeps.\n"
+    assert load_scripts(write(tmp_path, "a.txt", text)) == [
+        Script("", (ShotSpec("A fox walks.", 7),)),
+        Script("", (ShotSpec("A fox sleeps.", 7),)),
+        Script("A wood.", (ShotSpec("A fox walks.", 7), ShotSpec("It sleeps.", 7))),
+    ]
+    assert load_scripts(tmp_path / "a.txt", chunks=2)[0].shots[0].chunks == 2
+
+
+def test_a_json_a_line_has_prompts_that_follow_each_other(tmp_path, caplog):
+    lines = [
+        {"prompts": ["a", "b"]},
+        {"prompts": ["a", "b", "c"], "switch_frame_indices": [40, 60], "idx": 3},
+        {"prompts": ["a", "b"], "switch_frame_indices": "6", "global_caption": "A fox."},
+        {"prompt": "a"},
+        {"global_caption": "A fox.", "shot1": "a"},
+    ]
+    scripts = load_scripts(write(tmp_path, "a.jsonl", "\n\n".join(map(json.dumps, lines))))
+    assert [script.global_caption for script in scripts] == ["", "", "A fox.", "", "A fox."]
+    assert [[(shot.text, shot.chunks) for shot in script.shots] for script in scripts] == [
+        [("a", 7), ("b", 7)],
+        [("a", 14), ("b", 6), ("c", 6)],
+        [("a", 2), ("b", 2)],
+        [("a", 7)],
+        [("a", 7)],
+    ]
+    assert [shot.extend for shot in scripts[1].shots] == [True, False, False]
+    assert "a.jsonl, line 3: it does not say how long the last prompt lasts" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.txt", "\n \n", "a.txt: expected a prompt in each line, got an empty file"),
+        ("a.txt", FOX_YAML, "a.txt: expected a prompt in each line, got what looks like YAML; name it .yaml"),
+        ("a.jsonl", "", "a.jsonl: expected a prompt in each line, got an empty file"),
+        ("a.jsonl", "[]", 'a.jsonl, line 1: expected {"prompts": [...]}, got list'),
+        ("a.jsonl", '\n{"prompt', "a.jsonl, line 2, line 1, column 2: no JSON"),
+        ("a.jsonl", '{"promts": []}', "line 1: unknown name 'promts' (did you mean 'prompts'?)"),
+        ("a.jsonl", '{"text": "a"}', "line 1: missing key 'prompts'"),
+        ("a.jsonl", '{"prompts": "a"}', "expected 'prompts' to be a list of captions, got str"),
+        ("a.jsonl", '{"prompts": []}', "expected at least one shot, got none"),
+        ("a.jsonl", '{"prompts": ["a", 3]}', "line 1, prompt 2: expected the text of a shot to be text, got 3"),
+        ("a.jsonl", '{"prompts": ["a"], "prompt": "b"}', "expected 'prompts' or 'prompt', got both"),
+        ("a.jsonl", '{"prompts": ["a", "b"], "switch_frame_indices": [3, 6]}', "expected 1 switch_frame_indices"),
+        ("a.jsonl", '{"prompts": ["a", "b"], "switch_frame_indices": [0]}', "expected rising switch_frame_indices"),
+        ("a.jsonl", '{"prompts": ["a", "b"], "switch_frame_indices": "x"}', "to be a list of whole numbers, got ['x']"),
+    ],
+)
+def test_bad_prompt_files(tmp_path, name, text, message):
+    assert message in complaint(write(tmp_path, name, text))
 
 
 def test_a_line():
@@ -199,7 +284,7 @@ BAD_YAML = {
     "empty text": ('global: a\nshots:\n- text: " "\n', "line 3, shot 1: expected the text of a shot, got an empty one"),
     "no text": ("global: a\nshots:\n- text:\n", "line 3, shot 1: expected the text of a shot to be text, got None"),
     "missing text": ("global: a\nshots:\n- chunks: 2\n", "line 3, shot 1: missing key 'text'"),
-    "empty global": ('global: ""\nshots:\n- text: a\n', "expected the global caption, got an empty one"),
+    "no text as global": ("global:\nshots:\n- text: a\n", "expected the global caption to be text, got None"),
     "text is a number": ("global: a\nshots:\n- text: 12\n", "to be text, got 12; put it in quotes"),
     "text is a list": ("global: a\nshots:\n- text: [b]\n", "line 3: expected one value, got a list"),
     "length 0": ("global: a\nshots:\n- text: b\n  chunks: 0\n", "shot 1: expected a shot of 1 to 7 chunks, got 0"),
@@ -234,12 +319,17 @@ BAD_JSON = {
     "no global": ('{"shot1": "a", "shot2": "b"}', "missing key 'global_caption'"),
     "no shot": ('{"global_caption": "a"}', "missing key 'shot1'"),
     "a gap": ('{"global_caption": "a", "shot1": "b", "shot3": "c"}', "missing key 'shot2'"),
-    "unknown": ('{"global_captoin": "a", "shot1": "b"}', "(did you mean 'global_caption'?)"),
+    "misspelt": ('{"global_captoin": "a", "shot1": "b"}', "(did you mean 'global_caption'?)"),
+    "empty global": ('{"global_caption": " ", "shot1": "b"}', "expected the global caption, got an empty one"),
+    "one shot misspelt": ('{"global_caption": "a", "shot1": "b", "Shot 02": "c"}', "(did you mean 'shot2'?)"),
+    "counted from 0": ('{"global_caption": "a", "shot0": "b", "shot1": "c"}', "unknown name 'shot0'"),
+    "lengths": ('{"global_caption": "a", "shot1": "b", "frames_per_shot": [9, 9]}', "to be a list of 1 numbers"),
+    "length of nothing": ('{"global_caption": "a", "shot1": "b", "frames_per_shot": [0]}', "numbers from 1 on"),
     "twice": ('{"global_caption": "a", "shot1": "b", "shot1": "c"}', "the key 'shot1' stands twice"),
-    "empty shot": ('{"global_caption": "a", "shot1": ""}', "x.json, shot1: expected the text of a shot, got an empty"),
+    "empty shot": ('{"global_caption": "a", "shot1": ""}', "x.json: shot1: expected the text of a shot, got an empty"),
     "number": ('{"global_caption": "a", "shot1": 3}', "shot1: expected the text of a shot to be text, got 3"),
-    "huge number": ('{"global_caption": "a", "shot1": %s}' % ("9" * 5000), "x.json: no story"),
-    "too deep": ("[" * 100_000, "x.json: no story"),
+    "huge number": ('{"global_caption": "a", "shot1": %s}' % ("9" * 5000), "a number of thousands of digits"),
+    "too deep": ("[" * 100_000, "x.json: it is nested too deeply"),
 }
 
 
@@ -251,14 +341,14 @@ def test_bad_json(tmp_path, text, message):
 BAD_ROWS = {
     "no row": ([], "stories.csv: expected at least one story, got none"),
     "another count": (["3,a.json,a.mp4,"], "line 2: it counts 3 shots and a.json has 2"),
-    "no such JSON": (["2,b.json,a.mp4,"], "stories.csv, line 2: cannot read b.json: No such file"),
+    "no such JSON": (["2,b.json,a.mp4,"], "line 2: cannot read 'b.json': no such file beside stories.csv, nor from"),
     "too few values": (["2,a.json"], "line 2: expected as many values as columns"),
     "too many values": (["2,a.json,a.mp4,[[0,33],[33,66]]"], "line 2: expected as many values as columns"),
     "no ranges": (["2,a.json,a.mp4,7"], "line 2: expected frame_number as [[start, end], ...], got '7'"),
-    "ranges of one shot": (['2,a.json,a.mp4,"[[0,33]]"'], "expected a length for each of 2 shots, got 1"),
+    "ranges of three shots": (['2,a.json,,"[[0,9],[9,18],[18,27]]"'], "frame_number has 3 shots and a.json has 2"),
     "no frames": (['2,a.json,a.mp4,"[[0,0],[0,33]]"'], "at least one frame"),
-    "broken ranges": (['2,a.json,a.mp4,"[[0,"'], "line 2: frame_number, line 1, column"),
-    "open quote": (['2,"a.json,a.mp4,'], "stories.csv: no CSV"),
+    "broken ranges": (['2,a.json,a.mp4,"[[0,"'], "line 2: expected frame_number as [[start, end], ...], got '[[0,'"),
+    "open quote": (['2,"a.json,a.mp4,'], "stories.csv, after line 1: no CSV"),
 }
 
 
@@ -270,7 +360,7 @@ def test_bad_csv(tmp_path, rows, message):
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ("shot_num_from_caption,json_pth", "line 1: unknown key 'json_pth' (did you mean 'json_path'?)"),
+        ("shot_num_from_caption,json_pth", "line 1: unknown name 'json_pth' (did you mean 'json_path'?)"),
         ("shot_num_from_caption,video_path", "line 1: missing column 'json_path'"),
     ],
 )
@@ -281,7 +371,7 @@ def test_bad_columns(tmp_path, columns, message):
 def test_bad_files(tmp_path):
     assert "line 2: expected UTF-8 text" in complaint(write(tmp_path, "x.yaml", b"global: a\nshots: \xff\n"))
     assert "No such file or directory; check the path" in complaint(tmp_path / "nothing.yaml")
-    assert "which is neither" in complaint(write(tmp_path, "x.txt", FOX_YAML))
+    assert "which is neither" in complaint(write(tmp_path, "x.doc", FOX_YAML))
     assert "which is neither" in complaint("just words")
     assert "which is neither" in complaint("")
     (tmp_path / "directory.json").mkdir()

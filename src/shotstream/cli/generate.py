@@ -70,7 +70,10 @@ class StoryOptions:
 @flat_options
 def run(
     story: Annotated[
-        str, typer.Argument(metavar="STORY", help='A .yaml, .json or .csv file, or a line "global | shot | shot".')
+        str,
+        typer.Argument(
+            metavar="STORY", help='A .yaml, .json, .csv, .txt or .jsonl file, or a line "global | shot | shot".'
+        ),
     ],
     output: Annotated[
         Path,

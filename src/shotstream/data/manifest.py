@@ -1,26 +1,19 @@
 """Training videos in the published layout, and samples of their shots.
 
-A CSV has one row a video: `shot_num_from_caption` (how many shots), `json_path` and `video_path` (relative to the
-directory of the CSV), and `frame_number`, a list of `[start, end]` a shot. As `world.dataset` writes it, `end` is not
-part of the shot: frames `start` to `end - 1` of the video. Shots stand in order; there may be frames between them. The
-JSON holds `global_caption` and `shot1` .. `shotN`.
+A CSV has one row a video (`story.published_layout`). Shots stand in order; there may be frames between them.
 """
 
-import csv
 import hashlib
-import io
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from shotstream.core.config import check_keys
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize, check_chunks, frames_of_chunks
 from shotstream.core.video import Frames
@@ -28,12 +21,19 @@ from shotstream.data.clips import count_frames, read_frames, strided_frames
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
+from shotstream.story.published_layout import (
+    COLUMNS,
+    Row,
+    check_cells,
+    find_named_file,
+    parse_ranges,
+    read_row_captions,
+    read_table,
+)
 from shotstream.story.script import Script
-from shotstream.story.script_files import parse_json, read_text
 from shotstream.story.selectors import FrameRef, PastShot, get_selector
 from shotstream.story.shot_spec import ShotSpec
 
-COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
 _log = logging.getLogger(__name__)
 
 
@@ -87,9 +87,9 @@ def read_manifest(path: str | Path, *, skip_bad: bool = False) -> Manifest:
     path = Path(path)
     videos: list[MultiShotVideo] = []
     skipped = 0
-    for line, row in _rows(path):
+    for line, row in read_table(path, COLUMNS[1:]):
         try:
-            videos.append(_read_row(row, line, path.parent))
+            videos.append(_read_row(row, line, path))
         except InputError as error:
             if not skip_bad:
                 raise InputError(f"{path.name}, line {line}: {error}") from error
@@ -187,61 +187,19 @@ class _Filmed:
         return compose_caption(self.video.global_caption, shot, self.video.shots[shot].caption)
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str | None, Any]]]:
-    """The rows of the CSV with the line each ends on."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name}: expected UTF-8 text ({error}); save the file in that encoding") from error
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        _check_columns(reader.fieldnames or [], path.name)
-        yield from ((reader.line_num, row) for row in reader)
-    except csv.Error as error:
-        raise InputError(f"{path.name}, line {reader.line_num}: no CSV ({error}); check the quotes") from error
-
-
-def _check_columns(columns: Sequence[str], name: str) -> None:
-    check_keys(dict.fromkeys(columns), COLUMNS, f"{name}, line 1")
-    missing = [column for column in COLUMNS if column not in columns]
-    if missing:
-        raise InputError(f"{name}, line 1: missing column '{missing[0]}'; expected {', '.join(COLUMNS)}")
-
-
-def _read_row(row: Mapping[str | None, Any], line: int, directory: Path) -> MultiShotVideo:
-    if None in row or any(value is None for value in row.values()):
-        raise InputError("expected as many values as columns; quote values that hold a comma")
-    json_path, video = directory / row["json_path"], directory / row["video_path"]
-    script = parse_json(read_text(json_path), json_path.name)
-    ranges = _parse_ranges(row["frame_number"])
-    counts = (row["shot_num_from_caption"].strip(), str(len(script.shots)), str(len(ranges)))
-    if len(set(counts)) > 1:
-        raise InputError(
-            f"expected one number of shots, got {counts[0] or 'none'} in shot_num_from_caption, {counts[1]} in "
-            f"{json_path.name} and {counts[2]} in frame_number; make them agree"
-        )
+def _read_row(cells: Row, line: int, path: Path) -> MultiShotVideo:
+    row = check_cells(cells)
+    ranges = parse_ranges(row["frame_number"])
+    captions = read_row_captions(row, path, ranges, f"{path.name}, line {line}")
+    video = find_named_file(row["video_path"], path)
     _check_ranges(ranges, count_frames(video), video.name)
-    clips = (ShotClip(video, start, end, shot.text) for (start, end), shot in zip(ranges, script.shots, strict=True))
-    return MultiShotVideo(line, script.global_caption, tuple(clips))
-
-
-def _parse_ranges(text: str) -> list[tuple[int, int]]:
-    try:
-        ranges = [(start, end) for start, end in json.loads(text)]
-    except (RecursionError, TypeError, ValueError) as error:
-        raise InputError(f"expected frame_number as [[start, end], ...], got {text[:80]!r}; one pair a shot") from error
-    if any(type(number) is not int for pair in ranges for number in pair):
-        raise InputError(f"expected whole numbers in frame_number, got {text[:80]!r}; count frames from 0")
-    return ranges
+    clips = (ShotClip(video, start, end, text) for (start, end), text in zip(ranges, captions.shots, strict=True))
+    return MultiShotVideo(line, captions.global_caption, tuple(clips))
 
 
 def _check_ranges(ranges: Sequence[tuple[int, int]], frames: int, name: str) -> None:
-    """Raises InputError where a shot is empty, begins before the one in front of it ends, or leaves the video."""
+    """Raise InputError where a shot begins before the one in front of it ends, or leaves the video."""
     for start, end in ranges:
-        if start >= end:
-            raise InputError(f"expected shots of at least one frame, got [{start}, {end}]; the end is not part of it")
         if start < 0 or end > frames:
             raise InputError(f"expected frames within 0 to {frames} of {name}, got [{start}, {end}]; correct the range")
     for before, after in pairwise(ranges):

@@ -58,7 +58,7 @@ class Story:
 
         Args:
             parts: the model.
-            global_caption: what holds for every shot.
+            global_caption: what holds for every shot; it may be empty.
             seed: of all noise.
             directory: where finished shots are kept; None: a temporary directory.
             size: of the video, (width, height) in pixels; None: the model's own.
@@ -69,11 +69,11 @@ class Story:
             clock: told what the time is spent on.
 
         Raises:
-            InputError: the caption is empty, the seed or the selector is none, or the directory holds another story.
+            InputError: the caption is no text, the seed or the selector is none, or the directory holds another story.
         """
         sampler, context = sampler or parts.config.sampler, check_selector(context or parts.config.context)
         self._parts, self._seed, self._clock = parts, check_seed(seed), clock
-        self._global = check_text(global_caption, "the global caption")
+        self._global = check_text(global_caption, "the global caption", may_be_empty=True)
         self._size = as_video_size(size or parts.config.video)
         self._sampler = Sampler.from_config(sampler)
         self._reader = TextCache(parts.text_encoder, parts.transformer.patch_embedding.weight.device)

@@ -27,7 +27,7 @@ class Script:
     """A story to be made; `seed` None leaves the choice to whoever makes it, `cast` is there from the first shot on.
 
     Raises:
-        InputError: no shot, an empty caption, or a seed that is no whole number from 0 to 2^63 - 1.
+        InputError: no shot, an empty caption of a shot, or a seed that is no whole number from 0 to 2^63 - 1.
     """
 
     global_caption: str
@@ -36,7 +36,7 @@ class Script:
     cast: tuple[CastEntry, ...] = ()
 
     def __post_init__(self) -> None:
-        check_text(self.global_caption, "the global caption")
+        check_text(self.global_caption, "the global caption", may_be_empty=True)
         if not self.shots:
             raise InputError("expected at least one shot, got none; add a shot with a text")
         if self.seed is not None:
@@ -65,7 +65,7 @@ def script_from_dict(data: Mapping[str, Any]) -> Script:
 
 
 def format_script(script: Script) -> str:
-    """The script as YAML that `loading.load_scripts` reads back to an equal one."""
+    """The script as YAML that `script_files.load_scripts` reads back to an equal one."""
     return yaml.safe_dump(script_to_dict(script), sort_keys=False, allow_unicode=True, width=100)
 
 

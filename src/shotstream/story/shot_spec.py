@@ -62,15 +62,15 @@ class ShotSpec:
             )
 
 
-def check_text(text: Any, what: str) -> str:
+def check_text(text: Any, what: str, *, may_be_empty: bool = False) -> str:
     """Check a caption and return it.
 
     Raises:
-        InputError: it is no text, is empty, or holds half a surrogate pair, which no encoding can write.
+        InputError: it is no text, is empty and may not be, or holds half a surrogate pair, which no encoding can write.
     """
     if not isinstance(text, str):
         raise InputError(f"expected {what} to be text, got {text!r}; put it in quotes")
-    if not text.strip():
+    if not text.strip() and not may_be_empty:
         raise InputError(f"expected {what}, got an empty one; say what is seen")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise InputError(f"expected {what} to be Unicode text, got a lone surrogate in it; write the character itself")
