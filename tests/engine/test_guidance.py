@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shotstream.api import Model
-from shotstream.engine.engine import CachedTransformer
+from shotstream.engine.cached_transformer import CachedTransformer
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.train.presets import TINY

@@ -19,7 +19,7 @@ from torch import Tensor
 from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CHUNK_LATENTS
-from shotstream.engine.engine import CachedTransformer
+from shotstream.engine.cached_transformer import CachedTransformer
 from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import recommit_plan
 from shotstream.model.cuda_graphs import GraphedForward

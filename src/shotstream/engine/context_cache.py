@@ -9,8 +9,8 @@ from torch import Tensor
 
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS, VideoSize, latents_of_chunks
+from shotstream.engine.cached_transformer import CachedTransformer
 from shotstream.engine.context import SelectedContext, caption_vector, select_context_frames
-from shotstream.engine.engine import CachedTransformer
 from shotstream.engine.sampler import Sampler
 from shotstream.model.context_injection import latents_in_front
 from shotstream.model.cuda_graphs import CacheSize, GraphedForward

@@ -1,121 +1,208 @@
-"""Forwards over the memory of one shot, in both branches where its sampler is guided."""
+"""The engine as a policy sees it: text, noise, velocities, denoised chunks, and commits to the KV cache."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.types import FrameLayout
-from shotstream.model.attention import Group
-from shotstream.model.context_injection import carry_context, latents_in_front
-from shotstream.model.cuda_graphs import GraphedForward
+from shotstream.core.profiling import Clock, no_profiler
+from shotstream.engine.call import Call, Text, as_sigmas
+from shotstream.engine.sampler import Latents, Sampler
+from shotstream.model.context_injection import carry_context
 from shotstream.model.kv_cache import KVCache, Staged
-from shotstream.model.rotary import Rotary
+from shotstream.model.rotary import make_text_rotary, rotate
 from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import TextKeys, TokenPositions, Transformer
-from shotstream.story.layout import ShotLayout
 
-Captions = TextKeys | Tensor
-"""Captions as forwards read them: keys and values, or embeddings while gradient is recorded."""
+Encode = Callable[[Sequence[str]], Float[Tensor, "s l e"]]
+"""Returns the embeddings of prompts, with rows of zeros behind each."""
+FrameNoise = Callable[[range, int], Latents]
+"""Returns the noise of latents, by their numbers in the video, before a denoising step."""
 
 
-class CachedTransformer:
-    """A transformer over the cache of one shot: what it remembers, and the velocity of what comes next."""
+class Engine:
+    """Forwards of one video: what a policy calls. Guidance, noise levels and placement are worked out here.
+
+    `kv_cache` is the cache, where the policy has one; `sampler` is how chunks are denoised; `noise(frames, step)` gives
+    the noise of whole chunks.
+    """
 
     def __init__(
         self,
         transformer: Transformer,
-        cache: KVCache,
-        context: Float[Tensor, "b f c h w"],
-        guidance: float = 1.0,
-        negative: Float[Tensor, "b 1 l e"] | None = None,
-        run: GraphedForward | None = None,
+        encode: Encode,
+        sampler: Sampler,
+        noise: FrameNoise,
+        latent_size: tuple[int, int],
+        kv_cache: KVCache | None = None,
+        *,
+        negative_prompts: bool = True,
+        clock: Clock = no_profiler,
     ) -> None:
-        """Forwards over `cache`, whose batch is twice that of `context` where they are guided.
+        """Run a transformer for one video.
 
         Args:
             transformer: makes the forwards.
-            cache: of the shot alone.
-            context: latents of what the shot remembers.
-            guidance: of steps that are guided; 1 where none is, and then there is one branch.
-            negative: what the unguided branch reads in place of every caption.
-            run: makes the forwards in place of the transformer.
+            encode: embeds prompts.
+            sampler: how chunks are denoised; with guidance every cache has two rows.
+            noise: of latents by their numbers in the video.
+            latent_size: height and width of latents.
+            kv_cache: empty; None: without a cache.
+            negative_prompts: whether the branch without guidance reads a negative prompt; otherwise it reads zeros, as
+                models do that were trained with them.
+            clock: told what the time is spent on.
         """
-        self._transformer, self._run, self._cache = transformer, run or transformer, cache
-        self._context, self._branches, self._negative = context, 1 if guidance == 1 else 2, negative
-        self._injection, self._recording = transformer.config.injection, torch.is_grad_enabled()
-        self.in_front = latents_in_front(self._injection, context.shape[1])
+        self.kv_cache, self.sampler, self.noise = kv_cache, sampler, noise
+        self._transformer, self._encode, self._size, self._clock = transformer, encode, latent_size, clock
+        self._guided = sampler.guidance != 1
+        self._negative_prompts = negative_prompts
+        self._latest: tuple[tuple[str, ...], Text] | None = None
+        self._placed: tuple[Call | None, dict[tuple[int, bool], TokenPositions]] = (None, {})
 
-    def read(self, captions: Float[Tensor, "b s l e"]) -> Captions:
-        """Keys of captions, for a whole shot; where gradient is recorded, every forward reads embeddings itself."""
-        if self._branches == 2:
-            assert self._negative is not None, "guidance needs a negative embedding"
-            captions = torch.cat([captions, self._negative.expand_as(captions)])
-        return captions if self._recording else self._transformer.read_text(captions)
+    def text(self, prompts: Sequence[str], negative: str = "") -> Text:
+        """Return prompts that `FrameLayout.captions` counts, each of the encoder's full length, padding included.
 
-    def place(self, layout: FrameLayout) -> TokenPositions:
-        """Where latents sit, for every sample and branch."""
-        size = (self._context.shape[-2], self._context.shape[-1])
-        return self._transformer.place(layout.expand(self._cache.shape.batch), size)
+        The same prompts as at the last call cost nothing.
+        """
+        asked = (*prompts, negative)
+        if self._latest is None or self._latest[0] != asked:
+            rows = self._embed(prompts)
+            without = self._embed([negative] * len(prompts), negative=True) if self._guided else None
+            self._latest = asked, self._keys(rows[None], None if without is None else without[None])
+        return self._latest[1]
 
-    def velocity(
+    def joined_text(
         self,
-        x: Float[Tensor, "b f c h w"],
-        sigma: float,
-        captions: Captions,
-        placement: TokenPositions,
-        guidance: float = 1.0,
-    ) -> Float[Tensor, "b f c h w"]:
-        """The velocity of noisy latents: unguided + guidance (guided - unguided); 1 asks the guided branch alone."""
-        if guidance == 1 and self._branches == 2:
-            captions, placement = self._guided_branch(captions, placement)
-        velocity, _ = self._forward(x, sigma, captions, placement, branches=1 if guidance == 1 else 2)
-        if guidance == 1:
-            return velocity
-        guided, unguided = velocity.chunk(2)
-        return unguided + guidance * (guided - unguided)
+        prompts: Sequence[str],
+        negative: str = "",
+        *,
+        trim: bool = False,
+        total: int | None = None,
+        positions: Sequence[int] | None = None,
+        padding_position: int = 0,
+    ) -> Text:
+        """Return prompts joined to one sequence, whose `spans` and `padding` are the tokens that `Call.reads` names.
+
+        Args:
+            prompts: one behind the other.
+            negative: takes the place of each of them in the branch without guidance.
+            trim: leaves out the padding of each.
+            total: tokens of the whole, filled up with zeros; None: as many as there are.
+            positions: rotary position of each prompt's keys; None: they are not rotated.
+            padding_position: that of the padding, where the prompts have positions.
+        """
+        sequence, lengths = self._join(self._embed(prompts), trim, total)
+        without = None
+        if self._guided:
+            without, lengths_without = self._join(
+                self._embed([negative] * len(prompts), negative=True), trim, total or sequence.shape[1]
+            )
+        ends = torch.tensor([0, *lengths]).cumsum(0).tolist()
+        spans = tuple(slice(start, stop) for start, stop in pairwise(ends))
+        text = replace(self._keys(sequence[:, None], None if without is None else without[:, None]), spans=spans)
+        text = replace(text, padding=slice(ends[-1], sequence.shape[1]))
+        if positions is None:
+            return text
+        keys = self._turn(text.keys, lengths, positions, padding_position)
+        if text.negative is None:
+            return replace(text, keys=keys)
+        return replace(
+            text, keys=keys, negative=self._turn(text.negative, lengths_without, positions, padding_position)
+        )
+
+    def velocity(self, call: Call, x: Latents, sigma: float | Float[Tensor, "f"]) -> Latents:
+        """Return the velocity of noisy latents; `sigma` is one noise level or one a latent. The cache stays as it is.
+
+        A guided sampler's result is unguided + guidance (guided - unguided), at the noise levels that it guides.
+        """
+        sigmas = as_sigmas(sigma, len(call.frames))
+        scales = [self.sampler.guidance_at(level) for level in sigmas.tolist()]
+        if all(scale == 1 for scale in scales):
+            return self._forward(call, x, sigmas, call.text.keys)
+        guided, unguided = self._both(call, x, sigmas)
+        scale = torch.tensor(scales, dtype=x.dtype, device=x.device)[:, None, None, None]
+        return unguided + scale * (guided - unguided)
+
+    def denoise(self, call: Call) -> Latents:
+        """Return the clean latents of a call, from their noise, by the sampler."""
+        with self._clock("denoise"):
+            return self.sampler.denoise(
+                lambda x, sigma: self.velocity(call, x, sigma), lambda step: self.noise(call.frames, step)
+            )
 
     @torch.no_grad()
-    def remember(
-        self,
-        clean: Float[Tensor, "b f c h w"],
-        captions: Captions,
-        placement: TokenPositions,
-        plan: tuple[Group, ...] = (),
-    ) -> None:
-        """Commits clean latents to the cache."""
-        _, staged = self._forward(clean.detach(), 0.0, captions, placement, plan, branches=self._branches)
-        self._cache.commit(staged)
+    def commit(self, call: Call, clean: Latents) -> None:
+        """Write the keys and values of clean latents to the cache, by a forward at noise level 0."""
+        assert self.kv_cache is not None, "a policy that commits has a cache"
+        with self._clock("commit"):
+            staged = self.kv_cache.stage(clean.shape[1])
+            text = call.text.both if self._guided else call.text.keys
+            x = torch.cat([clean] * (2 if self._guided else 1))
+            self._run(call, x, as_sigmas(0.0, clean.shape[1]), text, staged)
+            self.kv_cache.commit(staged)
 
-    def remember_context(self, captions: Captions, layout: ShotLayout) -> None:
-        """Fills the context part of an empty cache (the paper's global cache), where the context has one.
+    def _both(self, call: Call, x: Latents, sigmas: Tensor) -> tuple[Latents, Latents]:
+        """Return the guided and the unguided velocity: one forward of two rows, or two where they read differently."""
+        if not call.guided_reads_only:
+            guided, unguided = self._forward(call, torch.cat([x, x]), sigmas, call.text.both).chunk(2)
+            return guided, unguided
+        assert self.kv_cache is None, "branches go alone only without a cache"
+        assert call.text.negative is not None, "guidance needs a negative prompt"
+        unguided = self._forward(call, x, sigmas, call.text.negative, reads=False)
+        return self._forward(call, x, sigmas, call.text.keys), unguided
 
-        `captions` are those that the context attends to; but for a story's first shot, nothing need be known of the
-        shot that is to come.
-        """
-        if self.in_front:
-            self.remember(self._context, captions, self.place(layout.context))
+    def _forward(self, call: Call, x: Tensor, sigmas: Tensor, text: TextKeys, *, reads: bool = True) -> Tensor:
+        staged = None if self.kv_cache is None else self.kv_cache.stage(x.shape[1])
+        return self._run(call, x, sigmas, text, staged, reads=reads)
 
-    def _forward(
-        self,
-        x: Tensor,
-        sigma: float,
-        captions: Captions,
-        placement: TokenPositions,
-        plan: tuple[Group, ...] = (),
-        *,
-        branches: int,
-    ) -> tuple[Tensor, Staged]:
-        x = torch.cat([carry_context(self._injection, self._context, x)] * branches)
-        timesteps = x.new_full(x.shape[:2], sigma * TRAIN_TIMESTEPS, dtype=torch.float32)
-        staged = self._cache.stage(x.shape[1])
-        return self._run(x, timesteps, captions, placement, staged, plan).to(x.dtype), staged
+    def _run(
+        self, call: Call, x: Tensor, sigmas: Tensor, text: TextKeys, staged: Staged | None, *, reads: bool = True
+    ) -> Tensor:
+        timesteps = (sigmas * TRAIN_TIMESTEPS).to(x.device, torch.float32).expand(len(x), -1)
+        latents = carry_context(self._transformer.config.injection, x[:, :0], x)
+        placement = self._place(call, len(x), reads)
+        return self._transformer(latents, timesteps, text, placement, staged, call.sees or ()).to(x.dtype)
 
-    def _guided_branch(self, captions: Captions, placement: TokenPositions) -> tuple[Captions, TokenPositions]:
-        """The half of both that belongs to the branch which reads the captions."""
-        own = slice(len(self._context))
-        rotary = Rotary(placement.rotary.cos[own], placement.rotary.sin[own])
-        shots = None if placement.shots is None else placement.shots[own]
-        read = captions[own] if isinstance(captions, Tensor) else [(k[own], v[own]) for k, v in captions]
-        return read, replace(placement, rotary=rotary, captions=placement.captions[own], shots=shots)
+    def _place(self, call: Call, batch: int, reads: bool) -> TokenPositions:
+        """Return the placement of a call, made once for all its steps."""
+        if self._placed[0] is not call:
+            self._placed = (call, {})
+        made = self._placed[1]
+        if (batch, reads) not in made:
+            placement = self._transformer.place(call.layout.expand(batch), self._size, call.diagonal or (0,))
+            rotary = None
+            if call.text_positions is not None:
+                tokens = placement.rotary.cos.shape[1] // len(call.text_positions)
+                every = [position for position in call.text_positions for _ in range(tokens)]
+                rotary = make_text_rotary(every, self._transformer.config.head_dim, placement.rotary.cos.device)
+            made[batch, reads] = replace(placement, reads=call.reads if reads else None, text_rotary=rotary)
+        return made[batch, reads]
+
+    def _embed(self, prompts: Sequence[str], *, negative: bool = False) -> Float[Tensor, "s l e"]:
+        with self._clock("text"):
+            if negative and not self._negative_prompts:
+                return torch.zeros_like(self._encode([""])).expand(len(prompts), -1, -1)
+            return self._encode(prompts)
+
+    def _keys(self, text: Float[Tensor, "1 s l e"], negative: Float[Tensor, "1 s l e"] | None) -> Text:
+        read = self._transformer.read_text
+        return Text(read(text), None if negative is None else read(negative))
+
+    def _join(self, rows: Float[Tensor, "s l e"], trim: bool, total: int | None) -> tuple[Tensor, list[int]]:
+        """Return prompts as one sequence `[1, l, e]`, and how many tokens each has in it."""
+        ends = rows.any(-1).long() * torch.arange(1, rows.shape[1] + 1, device=rows.device)
+        lengths = ends.amax(1).tolist() if trim else [rows.shape[1]] * len(rows)
+        sequence = torch.cat([row[:length] for row, length in zip(rows, lengths, strict=True)])
+        missing = max(0, (total or 0) - len(sequence))
+        return torch.nn.functional.pad(sequence, (0, 0, 0, missing))[None], lengths
+
+    def _turn(self, keys: TextKeys, lengths: Sequence[int], positions: Sequence[int], padding: int) -> TextKeys:
+        """Return the keys of joined prompts at their rotary positions."""
+        tokens = keys[0][0].shape[2]
+        every = [position for position, length in zip(positions, lengths, strict=True) for _ in range(length)]
+        every += [padding] * (tokens - len(every))
+        rotary = make_text_rotary(every, self._transformer.config.head_dim, keys[0][0].device)
+        return [(rotate(k[:, 0], rotary)[:, None], v) for k, v in keys]

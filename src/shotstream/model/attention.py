@@ -31,6 +31,11 @@ class Group:
     keys: tuple[slice, ...]
 
 
+Plan = tuple[Group, ...]
+LayerPlan = Callable[[int], Plan]
+"""Returns the plan of a layer; an empty plan lets everyone see everyone."""
+
+
 def block_causal_plan(context_latents: int, chunk_latents: Sequence[int]) -> tuple[Group, ...]:
     """The context sees itself; each chunk sees the context, the chunks before it, and itself."""
     groups = [Group(slice(0, context_latents), (slice(0, context_latents),))] if context_latents else []
@@ -96,16 +101,20 @@ def attend_by_plan(
     plan: Sequence[Group],
     tokens_per_latent: int,
     kernel: Attend = attend,
+    tokens_per_key: int | None = None,
 ) -> Float[Tensor, "b n heads d"]:
-    """Attention group by group; the groups' queries must follow each other and cover the sequence.
+    """Attend group by group; the groups' queries must follow each other and cover the sequence.
 
-    Keys may be more than queries: those of a memory come first.
+    Keys may be more than queries: those of a memory come first. Each key of a plan stands for `tokens_per_key` tokens;
+    None: as many as a latent has.
     """
+    per_key = tokens_per_latent if tokens_per_key is None else tokens_per_key
 
-    def tokens(latents: slice) -> slice:
-        return slice(latents.start * tokens_per_latent, latents.stop * tokens_per_latent)
+    def tokens(part: slice, each: int) -> slice:
+        return slice(part.start * each, part.stop * each)
 
-    queries, keys = [tokens(group.queries) for group in plan], [tokens(own) for group in plan for own in group.keys]
+    queries = [tokens(group.queries, tokens_per_latent) for group in plan]
+    keys = [tokens(own, per_key) for group in plan for own in group.keys]
 
     def seen(x: Tensor) -> list[Tensor]:
         parts = iter(pieces(x, keys))

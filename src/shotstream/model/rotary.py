@@ -5,6 +5,7 @@ angle of channel j at position p of shot k is p w_j + k theta: the shot adds a p
 frames at the same position of different shots differ (paper: RoPE discontinuity).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,8 @@ class Rotary:
     sin: Float[Tensor, "b n 1 c"]
 
 
-Axes = tuple[Float[Tensor, "b f 1 1 t"], Float[Tensor, "1 1 h 1 s"], Float[Tensor, "1 1 1 w s"]]
+Axes = tuple[Float[Tensor, "b f 1 1 t"], Float[Tensor, "1 g h 1 s"], Float[Tensor, "1 g 1 w s"]]
+"""Angles along time, rows and columns; g is 1, or the latents where rows and columns are shifted latent by latent."""
 
 
 def rotary_angles(
@@ -36,19 +38,24 @@ def rotary_angles(
     grid: tuple[int, int],
     head_dim: int,
     shot_phase: float = SHOT_PHASE,
+    diagonal: Sequence[int] = (0,),
 ) -> Axes:
-    """The angles that follow from a token's time, from its row and from its column, in float64."""
+    """The angles that follow from a token's time, from its row and from its column, in float64.
+
+    `diagonal` is added to the rows and columns of each latent, or of all of them.
+    """
     rows, columns = grid
     channels = head_dim // 2
     third = channels // 3
     time = positions.double()[..., None] * _frequencies(channels - 2 * third) + shots.double()[..., None] * shot_phase
-    height = torch.arange(rows, dtype=torch.float64)[:, None] * _frequencies(third)
-    width = torch.arange(columns, dtype=torch.float64)[:, None] * _frequencies(third)
-    return time[:, :, None, None], height[None, None, :, None], width[None, None, None]
+    shift = torch.tensor(diagonal, dtype=torch.float64)[:, None, None]
+    height = (torch.arange(rows, dtype=torch.float64)[:, None] + shift) * _frequencies(third)
+    width = (torch.arange(columns, dtype=torch.float64)[:, None] + shift) * _frequencies(third)
+    return time[:, :, None, None], height[None, :, :, None], width[None, :, None]
 
 
 def join_axes(
-    time: Float[Tensor, "b f 1 1 t"], height: Float[Tensor, "1 1 h 1 s"], width: Float[Tensor, "1 1 1 w s"]
+    time: Float[Tensor, "b f 1 1 t"], height: Float[Tensor, "1 g h 1 s"], width: Float[Tensor, "1 g 1 w s"]
 ) -> Float[Tensor, "b n c"]:
     """What each axis says of a token, side by side, for all tokens, frame by frame, row by row; c = head_dim / 2."""
     shape = (*time.shape[:2], height.shape[2], width.shape[3])
@@ -61,10 +68,18 @@ def make_rotary(
     head_dim: int,
     device: torch.device,
     shot_phase: float = SHOT_PHASE,
+    diagonal: Sequence[int] = (0,),
 ) -> Rotary:
     """The rotary tables of latents of that height and width, in float32 on `device`."""
     grid = (latent_size[0] // PATCH[1], latent_size[1] // PATCH[2])
-    return _tables(rotary_angles(layout.positions, layout.shots, grid, head_dim, shot_phase), device)
+    return _tables(rotary_angles(layout.positions, layout.shots, grid, head_dim, shot_phase, diagonal), device)
+
+
+def make_text_rotary(positions: Sequence[int], head_dim: int, device: torch.device) -> Rotary:
+    """Return rotary tables over all channels of a head, for tokens of cross-attention at these positions."""
+    angles = torch.tensor(positions, dtype=torch.float64)[:, None] * _frequencies(head_dim // 2)
+    cos, sin = (send(of(angles).float(), device)[None, :, None] for of in (torch.cos, torch.sin))
+    return Rotary(cos, sin)
 
 
 def time_rotation(positions: int, head_dim: int, device: torch.device) -> Rotary:

@@ -5,7 +5,7 @@ original names. Source: Wan2.1 (the network), ShotStream section 3 (captions by 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from shotstream.core.spec import tokens_per_latent
 from shotstream.core.types import FrameLayout
 from shotstream.model.activation import TanhGELU
-from shotstream.model.attention import Attend, Group, attend, attend_by_plan, pieces
+from shotstream.model.attention import Attend, LayerPlan, Plan, attend, attend_by_plan, pieces
 from shotstream.model.attention_kernels import TORCH, Kernel
 from shotstream.model.config import EMBEDDED_SHOTS, TransformerConfig
 from shotstream.model.device import send
@@ -36,7 +36,8 @@ class TokenPositions:
 
     `caption` is the one all latents attend to, or None where they differ and `captions` says which: the first `alone`
     latents each have their own, all after them share the last one's. `shots` is every latent's row of the shot
-    embedding, None for a network without one.
+    embedding, None for a network without one. With `reads` there is one sequence of text, and that is its
+    cross-attention plan: queries in latents, keys in tokens. `text_rotary` turns the queries of cross-attention.
     """
 
     rotary: Rotary
@@ -44,6 +45,8 @@ class TokenPositions:
     captions: Int[Tensor, "b f"]
     alone: int
     shots: Int[Tensor, "b f"] | None
+    reads: LayerPlan | None = None
+    text_rotary: Rotary | None = None
 
 
 class RMSNorm(nn.Module):
@@ -85,7 +88,7 @@ class SelfAttention(Attention):
         return rotate(self.queries(x), rotary), rotate(k, rotary), v
 
     def forward(
-        self, q: Tensor, k: Tensor, v: Tensor, layer: int, staged: Staged | None, plan: tuple[Group, ...]
+        self, q: Tensor, k: Tensor, v: Tensor, layer: int, staged: Staged | None, plan: Plan
     ) -> Float[Tensor, "b n dim"]:
         """What the tokens see, before the output projection."""
         if staged is not None:
@@ -99,10 +102,15 @@ class CrossAttention(Attention):
     """Attention of every latent's tokens to the one caption that the latent belongs to."""
 
     def forward(
-        self, q: Float[Tensor, "b n heads d"], text: tuple[Tensor, Tensor], placement: TokenPositions
+        self, q: Float[Tensor, "b n heads d"], text: tuple[Tensor, Tensor], placement: TokenPositions, layer: int
     ) -> Float[Tensor, "b n dim"]:
         """What the tokens read, before the output projection."""
         k, v = text
+        if placement.text_rotary is not None:
+            q = rotate(q, placement.text_rotary)
+        if placement.reads is not None and (plan := placement.reads(layer)):
+            tokens = q.shape[1] // placement.captions.shape[1]
+            return attend_by_plan(q, k[:, 0], v[:, 0], plan, tokens, self.attend, tokens_per_key=1).flatten(2)
         if placement.caption is not None:
             return self.attend(q, k[:, placement.caption], v[:, placement.caption]).flatten(2)
         (batch, latents), alone = placement.captions.shape, placement.alone
@@ -148,7 +156,7 @@ class Block(nn.Module):
         placement: TokenPositions,
         layer: int,
         staged: Staged | None,
-        plan: tuple[Group, ...],
+        plan: Plan,
     ) -> Float[Tensor, "b n dim"]:
         shift1, scale1, gate1, shift2, scale2, gate2 = (self.modulation + modulation).unbind(2)
         q, k, v = self.enter(x, shift1, scale1, placement.rotary)
@@ -156,7 +164,7 @@ class Block(nn.Module):
         x, q = self.turn(x, seen, gate1)
         if isinstance(text, Tensor):
             text = self.cross_attn.keys_values(text)
-        read = self.cross_attn(q, text, placement)
+        read = self.cross_attn(q, text, placement, layer)
         return self.leave(x, read, shift2, scale2, gate2)
 
     def enter(self, x: Tensor, shift: Tensor, scale: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
@@ -215,10 +223,15 @@ class Transformer(nn.Module):
         for block in cast("Iterable[Block]", self.blocks):
             block.self_attn.attend = block.cross_attn.attend = kernel.attend
 
-    def place(self, layout: FrameLayout, latent_size: tuple[int, int]) -> TokenPositions:
-        """Everything that follows from where latents of (height, width) sit: made once a chunk, used at every step."""
+    def place(
+        self, layout: FrameLayout, latent_size: tuple[int, int], diagonal: Sequence[int] = (0,)
+    ) -> TokenPositions:
+        """Everything that follows from where latents of (height, width) sit: made once a chunk, used at every step.
+
+        `diagonal` is added to the row and column positions of each latent, or of all.
+        """
         device = self.patch_embedding.weight.device
-        rotary = make_rotary(layout, latent_size, self.config.head_dim, device, self.shot_phase)
+        rotary = make_rotary(layout, latent_size, self.config.head_dim, device, self.shot_phase, diagonal)
         first = int(layout.captions[0, 0])
         caption = first if bool((layout.captions == first).all()) else None
         shots = None if self.shot_embedding is None else send(layout.shots.clamp(max=EMBEDDED_SHOTS - 1), device)
@@ -260,7 +273,7 @@ class Transformer(nn.Module):
         text: TextKeys | Float[Tensor, "b s l e"],
         placement: TokenPositions,
         staged: Staged | None = None,
-        plan: tuple[Group, ...] = (),
+        plan: Plan | LayerPlan = (),
     ) -> Float[Tensor, "b f c h w"]:
         """The velocity (noise - clean) of each latent.
 
@@ -271,7 +284,8 @@ class Transformer(nn.Module):
             text: embeddings of s captions (zero rows are padding and are attended), or their keys from `read_text`.
             placement: from `place`, for exactly these latents.
             staged: room in a cache; the latents see what it remembers, and each other. None: no memory.
-            plan: who sees whom, with a cache's latents before the new ones; empty means everyone sees everyone.
+            plan: who sees whom, with a cache's latents before the new ones; empty means everyone sees everyone. A
+                function gives the plan of a layer.
         """
         dtype = self.patch_embedding.weight.dtype
         x = self._indicate(self._patchify(latents.to(dtype)), placement)
@@ -281,7 +295,8 @@ class Transformer(nn.Module):
         with self.kernel.scope():
             for layer, block in enumerate(self.blocks):
                 captions = text[layer] if embedded is None else embedded
-                x = block(x, modulation, captions, placement, layer, staged, plan)
+                seen = plan(layer) if callable(plan) else plan
+                x = block(x, modulation, captions, placement, layer, staged, seen)
         predicted = self._unpatchify(self.head(x, time), latents.shape)
         if self.config.prediction == "velocity":
             return predicted

@@ -1,0 +1,53 @@
+"""Self Forcing: one causal video, chunk by chunk, whose caption changes at a cut.
+
+Every chunk sees the last 21 latents, itself included, at their own positions in the video. A new caption simply takes
+the place of the old one: what is in the cache stays as it was committed. The released code makes one prompt of at most
+21 latents; rolling on, and changing the caption between chunks, is how it is used for several shots.
+
+Source: Self Forcing (arXiv 2506.08009).
+"""
+
+from collections.abc import Iterator, Sequence
+
+from shotstream.engine.call import Call
+from shotstream.engine.engine import Engine
+from shotstream.engine.policy import PolicySpec
+from shotstream.engine.sampler import Latents
+from shotstream.engine.video_plan import Video
+from shotstream.model.config import SamplerConfig
+from shotstream.story.captions import join_captions
+from shotstream.story.layout import frame_layout
+
+
+class SelfForcing:
+    """A rolling window over the latest 21 latents, without a sink."""
+
+    spec = PolicySpec(
+        name="self_forcing",
+        summary="A causal model with a rolling window; the caption changes at a cut, the cache stays.",
+        source="arXiv 2506.08009",
+        weights="gdhe17/Self-Forcing, checkpoints/self_forcing_dmd.pt",
+        licence="Apache-2.0",
+        live=True,
+        streams=True,
+        steers=True,
+        resumable=True,
+        keys="rotated",
+        capacity=21,
+        sampler=SamplerConfig(steps=(1000.0, 750.0, 500.0, 250.0), shift=5.0),
+    )
+
+    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
+        """Return one self-contained prompt a shot."""
+        return [join_captions(global_caption, shot) for shot in shots]
+
+    def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
+        """Make the chunks of one shot after another over the same cache."""
+        for shot in video.shots:
+            for frames in shot.chunks():
+                text = run.text(self.prompts(video.global_caption, [shot.text]))
+                count = len(frames)
+                call = Call(frames, frame_layout(frames, [0] * count, [0] * count), text)
+                clean = run.denoise(call)
+                yield clean
+                run.commit(call, clean)

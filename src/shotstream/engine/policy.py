@@ -1,0 +1,100 @@
+"""The interface of a policy: one published way of making multi-shot video, over the common engine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from shotstream.core.errors import InputError
+from shotstream.core.spec import CHUNK_LATENTS, latents_of_chunks
+from shotstream.engine.engine import Engine
+from shotstream.engine.sampler import Latents
+from shotstream.engine.video_plan import Video
+from shotstream.model.config import SamplerConfig
+from shotstream.story.script import Script
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a policy is and what it can do.
+
+    Attributes:
+        name: as `--policy` takes it.
+        summary: one sentence.
+        source: the paper.
+        weights: published weights that were trained for it, in words.
+        licence: of these weights and their code, in words.
+        live: whether shots may be asked for one by one; otherwise the whole script must be known first.
+        streams: whether frames come before the whole video is made.
+        steers: whether a shot may get another caption between two chunks.
+        resumable: whether a story can go on after it was closed, go back, and have several takes of a shot.
+        shots: the fewest and the most shots; None: any number.
+        longest: the most latents of a whole video; None: any length.
+        keys: how the KV cache holds keys: "rotated" by their position when they are committed, or by "frame", so that
+            every forward chooses what it sees and where; None: there is no cache.
+        capacity: latents in the cache.
+        sink: of these, first ones that are never evicted.
+        decode: whether the decoder begins anew with every "shot", or runs through the whole "video".
+        sampler: the published one; None: the model's own.
+    """
+
+    name: str
+    summary: str
+    source: str
+    weights: str
+    licence: str
+    live: bool = False
+    streams: bool = False
+    steers: bool = False
+    resumable: bool = False
+    shots: tuple[int, int | None] = (1, None)
+    longest: int | None = None
+    keys: Literal["rotated", "frame"] | None = None
+    capacity: int = 0
+    sink: int = 0
+    decode: Literal["shot", "video"] = "video"
+    sampler: SamplerConfig | None = None
+
+    def check_script(self, script: Script) -> None:
+        """Check that the policy can make a story.
+
+        Raises:
+            InputError: it has too few or too many shots or steers, or is too long.
+        """
+        fewest, most = self.shots
+        count, latents = len(script.shots), sum(latents_of_chunks(shot.chunks) for shot in script.shots)
+        if count < fewest or (most is not None and count > most):
+            limits = f"{fewest} to {most}" if most is not None else f"at least {fewest}"
+            raise InputError(f"policy {self.name} makes {limits} shots, the script has {count}; use another policy")
+        if self.longest is not None and latents > self.longest:
+            raise InputError(
+                f"policy {self.name} makes at most {self.longest // CHUNK_LATENTS} chunks, the script has "
+                f"{latents // CHUNK_LATENTS}; shorten it or use another policy"
+            )
+        if not self.steers and any(shot.steers for shot in script.shots):
+            raise InputError(f"policy {self.name} cannot steer a shot while it is made; remove the steers")
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A way of making multi-shot video: which latents are denoised when, and what each of them sees."""
+
+    @property
+    def spec(self) -> PolicySpec:
+        """Return what the policy is and can do."""
+        ...
+
+    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
+        """Return the texts that the text encoder is given for a story of shots with these captions.
+
+        For a live policy, one a shot, each of which depends on no later shot.
+        """
+        ...
+
+    def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
+        """Make a video: yield clean latents in order, any whole number of chunks of one shot at a time.
+
+        What stands after a `yield` runs when the next latents are asked for. A live policy takes one shot of
+        `video.shots` after another, and iterates over `VideoShot.chunks`, so that shots can be cut; a shot that was
+        steered has another `VideoShot.text` at its next chunk.
+        """
+        ...
