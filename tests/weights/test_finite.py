@@ -49,10 +49,10 @@ def test_a_model_with_such_weights_does_not_open(tiny: Any, tmp_path: Path, comp
 
 def test_a_conversion_out_of_range_is_refused_and_writes_nothing(tiny: Any, tmp_path: Path) -> None:
     directory = tiny.write_original(tmp_path / "wan")
-    tensors = tiny.transformer | {"head.head.bias": torch.full_like(tiny.transformer["head.head.bias"], 1e6)}
+    tensors = tiny.transformer | {"blocks.0.ffn.0.bias": torch.full_like(tiny.transformer["blocks.0.ffn.0.bias"], 1e6)}
     save_file(tensors, directory / "diffusion_pytorch_model.safetensors")
     components = open_components(directory)
-    said = r"transformer.: 1 tensors have values beyond the range of float16 .head\.head\.bias.; use bfloat16"
+    said = r"transformer.: 1 tensors have values beyond the range of float16 .blocks\.0\.ffn\.0\.bias.; use bfloat16"
     with pytest.raises(InputError, match=said):
         write_directory(components, tmp_path / "ours", torch.float16)
     with pytest.raises(InputError, match=said):
@@ -62,15 +62,15 @@ def test_a_conversion_out_of_range_is_refused_and_writes_nothing(tiny: Any, tmp_
 
 
 def test_a_report_has_the_range_and_the_names(tiny: Any, tmp_path: Path) -> None:
-    tensors = tiny.transformer | {"head.head.bias": torch.full_like(tiny.transformer["head.head.bias"], 7.5)}
+    tensors = tiny.transformer | {"blocks.0.ffn.0.bias": torch.full_like(tiny.transformer["blocks.0.ffn.0.bias"], 7.5)}
     save_file(tensors, tmp_path / "x.safetensors")
     report = inspect(tmp_path / "x.safetensors").files[0]
     assert report.problem == ""
     assert report.span is not None
     assert report.span[1] == 7.5
     assert report.span[0] == min(value.min().item() for value in tensors.values())
-    tensors["head.head.bias"] = torch.full_like(tensors["head.head.bias"], torch.nan)
+    tensors["blocks.0.ffn.0.bias"] = torch.full_like(tensors["blocks.0.ffn.0.bias"], torch.nan)
     save_file(tensors, tmp_path / "x.safetensors")
     report = inspect(tmp_path / "x.safetensors").files[0]
-    assert report.problem == "1 tensors hold NaN or infinity (head.head.bias)"
+    assert report.problem == "1 tensors hold NaN or infinity (blocks.0.ffn.0.bias)"
     assert report.span is not None

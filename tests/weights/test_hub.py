@@ -49,7 +49,10 @@ def refusal(source: Any, match: str, **options: Any) -> None:
 
 def test_the_original_layout_opens(tiny: Any, same: Same, tmp_path: Path) -> None:
     parts = open_components(tiny.write_original(tmp_path / "wan"))
-    expected = dataclasses.replace(tiny.parts.config, name="wan", video=SIZE, sampler=SAMPLERS["base"])
+    shape = dataclasses.replace(tiny.parts.config.transformer, modulation="float32")
+    expected = dataclasses.replace(
+        tiny.parts.config, name="wan", video=SIZE, transformer=shape, sampler=SAMPLERS["base"]
+    )
     assert parts.config == expected
     assert same(parts, tiny.parts)
     assert torch.equal(parts.text_encoder.encode(CAPTION), tiny.parts.text_encoder.encode(CAPTION))
@@ -59,7 +62,9 @@ def test_the_original_layout_opens(tiny: Any, same: Same, tmp_path: Path) -> Non
 def test_the_diffusers_layout_opens(tiny: Any, same: Same, tmp_path: Path) -> None:
     parts = open_components(tiny.write_diffusers(tmp_path / "wan"))
     assert same(parts, tiny.parts)
-    assert parts.config.transformer == dataclasses.replace(tiny.parts.config.transformer, text_len=512)
+    assert parts.config.transformer == dataclasses.replace(
+        tiny.parts.config.transformer, text_len=512, modulation="float32"
+    )
 
 
 def test_the_statistics_of_a_vae_are_taken_from_its_config(tiny: Any, tmp_path: Path) -> None:
@@ -236,7 +241,7 @@ def test_a_checkpoint_alone_says_what_to_fetch(tiny: Any, tmp_path: Path) -> Non
 
 def test_an_adapter_in_place_of_a_checkpoint_is_recognised(tiny: Any, tmp_path: Path) -> None:
     directory = tiny.write_original(tmp_path / "wan")
-    torch.save({"generator_lora": {"blocks.0.ffn.0.lora_A.weight": torch.ones(2, 24)}}, directory / "lora.pt")
+    torch.save({"generator_lora": {"blocks.0.ffn.0.lora_A.weight": torch.ones(2, 24)}}, directory / "adapter.pt")
     refusal(directory, "expected a transformer, got LoRA adapter")
 
 
@@ -387,7 +392,7 @@ def test_the_text_encoder_is_loaded_where_it_stays(
     """The rest of the model is on the meta device, from which nothing could be fetched back."""
     loaded: dict[str, torch.device | str] = {}
     monkeypatch.setattr(
-        "shotstream.weights.build.load_into", lambda _, __, part, device, ___: loaded.update({part: device})
+        "shotstream.weights.build.load_into", lambda _, __, part, device, *___: loaded.update({part: device})
     )
     write_directory(tiny.parts, tmp_path / "ours")
     open_components(tmp_path / "ours", "meta", text_device=text_device)

@@ -12,7 +12,7 @@ Indicator = Literal["phase", "none", "learned"]
 Injection = Literal["frame", "channel"]
 DESIGN_CHOICES = ("context", "captions", "indicator", "injection")
 """Fields that hold a choice the paper ablates; their defaults are the paper's."""
-OMIT_DEFAULT = (*DESIGN_CHOICES, "tiny_decoder", "guided")
+OMIT_DEFAULT = (*DESIGN_CHOICES, "tiny_decoder", "guided", "modulation", "expert_boundary")
 """Fields that a config.json need not have: at its default, such a field leaves a model's fingerprint as it is."""
 EMBEDDED_SHOTS = 16
 """Shots that a learned indicator tells apart; later ones take the embedding of the last."""
@@ -29,6 +29,9 @@ class TransformerConfig:
     `indicator` is what tells shots apart: a rotary phase, nothing, or (instead of the phase) an embedding by shot index
     that is added to the tokens. `injection` is how the context enters: as latents in front of the target, or as further
     channels of every target latent (`model.context_injection`).
+
+    `modulation` is the dtype of what modulates tokens and of their sums between layers: that of all weights, as models
+    of the Self Forcing family run, or float32, as Wan2.1 runs and what is trained from it in both directions.
     """
 
     dim: int = 1536
@@ -45,6 +48,7 @@ class TransformerConfig:
     prediction: Literal["velocity", "clean"] = "velocity"
     indicator: Indicator = "phase"
     injection: Injection = "frame"
+    modulation: Literal["weights", "float32"] = "weights"
 
     def __post_init__(self) -> None:
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
@@ -159,6 +163,8 @@ class ModelConfig:
     `context` is the selector of what its stories remember unless told otherwise (`story.selectors`). `captions` is what
     the context attends to: each latent the caption of its own shot, or all of them that of the new one, which is then
     the only one handed over. `tiny_decoder` is what decodes in the place of Wan's VAE, which goes on encoding; lossy.
+    `expert_boundary`: the noise level below which a second transformer predicts (Wan2.2's 14B models); None: there is
+    one transformer.
     """
 
     name: str
@@ -171,6 +177,7 @@ class ModelConfig:
     context: ContextChoice = "dynamic"
     captions: CaptionChoice = "per_shot"
     tiny_decoder: TinyDecoderConfig | None = None
+    expert_boundary: float | None = None
 
     def __post_init__(self) -> None:
         if (self.wan_vae is None) == (self.block_codec is None):

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, TypeVar
 
 T = TypeVar("T")
-Component = Literal["transformer", "codec", "text_encoder", "lora", "tiny_decoder"]
+Component = Literal["transformer", "codec", "text_encoder", "lora", "tiny_decoder", "other"]
+"""Networks that are told apart by their names; `other` ones are known and not read."""
 
 WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
 """What FSDP, activation checkpointing, compilation and DDP put into names, anywhere."""
@@ -91,6 +92,7 @@ _SHARED = {"shared.weight": "encoder.embed_tokens.weight"}
 
 _SIGNATURES: tuple[tuple[str, Component, str], ...] = (
     (r"[._]lora_(?:[AB]|up|down)\b|\.lora\.(?:up|down)\.", "lora", "LoRA adapter"),
+    (r"^transformer_blocks\.\d+\.attn1\.", "other", "CogVideoX transformer (Mask2DiT's, another network)"),
     (r"^blocks\.\d+\.self_attn\.", "transformer", "Wan transformer (original names)"),
     (r"^blocks\.\d+\.attn1\.", "transformer", "Wan transformer (diffusers names)"),
     (r"^(encoder\.downsamples|decoder\.upsamples)\.", "codec", "Wan VAE (original names)"),

@@ -169,17 +169,22 @@ class Block(nn.Module):
 
     def enter(self, x: Tensor, shift: Tensor, scale: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
         """From tokens to the queries, keys and values of self-attention."""
-        return self.self_attn.project(modulate(self.norm1(x), shift, scale), rotary)
+        return self.self_attn.project(modulate(self.norm1(x), shift, scale).to(self.matrix_dtype), rotary)
 
     def turn(self, x: Tensor, seen: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """From what self-attention saw to tokens, and to their queries of the captions."""
         x = gated_add(x, self.self_attn.o(seen), gate)
-        return x, self.cross_attn.queries(self.norm3(x))
+        return x, self.cross_attn.queries(self.norm3(x).to(self.matrix_dtype))
 
     def leave(self, x: Tensor, read: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
         """From what was read in the captions to the tokens of the next block."""
         x = x + self.cross_attn.o(read)
-        return gated_add(x, self.ffn(modulate(self.norm2(x), shift, scale)), gate)
+        return gated_add(x, self.ffn(modulate(self.norm2(x), shift, scale).to(self.matrix_dtype)), gate)
+
+    @property
+    def matrix_dtype(self) -> torch.dtype:
+        """The dtype of the inputs of attention and feed-forward; tokens may be more precise between them."""
+        return self.self_attn.norm_q.weight.dtype
 
     def read_text(self, embedded: Float[Tensor, "b s l dim"]) -> tuple[Tensor, Tensor]:
         """Keys and values of embedded captions, [b, s, l, heads, d] each."""
@@ -289,7 +294,7 @@ class Transformer(nn.Module):
         """
         dtype = self.patch_embedding.weight.dtype
         x = self._indicate(self._patchify(latents.to(dtype)), placement)
-        time = self.time_embedding(timestep_features(timesteps, self.config.freq_dim).to(dtype))
+        time = self.time_embedding(timestep_features(timesteps, self.config.freq_dim).to(self.head.modulation.dtype))
         modulation = self.time_projection(time).unflatten(-1, (6, -1))
         embedded = self.text_embedding(text.to(dtype)) if isinstance(text, Tensor) else None
         with self.kernel.scope():
@@ -323,6 +328,14 @@ class Transformer(nn.Module):
         _, ph, pw = self.config.patch_size
         grid = patches.reshape(b, f, h // ph, w // pw, ph, pw, -1).permute(0, 1, 6, 2, 4, 3, 5)
         return grid.reshape(b, f, -1, h, w)
+
+
+def is_modulation(name: str) -> bool:
+    """Whether a parameter of that name makes shifts, scales and gates of tokens, or reads their sums between layers.
+
+    Where these alone are in float32, so are all sums of tokens and their norms: the precision that Wan was trained in.
+    """
+    return name.startswith(("time_", "head.")) or name.endswith(".modulation") or ".norm3." in name
 
 
 def timestep_features(timesteps: Float[Tensor, "b f"], dim: int) -> Float[Tensor, "b f dim"]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from shotstream.model.config import OMIT_DEFAULT, BlockCodecConfig, ModelConfig,
 from shotstream.model.cuda_graphs import CudaGraphPool
 from shotstream.model.device import has_little_memory
 from shotstream.model.text_encoder import TextEncoder
-from shotstream.model.transformer import Transformer
+from shotstream.model.transformer import Transformer, is_modulation
 from shotstream.weights.load import load_into
 from shotstream.weights.tokenizer import byte_tokenizer
 
@@ -30,7 +30,8 @@ SAMPLES, SAMPLE_BYTES = 16, 4096
 class ModelStates:
     """Tensors of a model, read but not yet in networks.
 
-    `files` are those they came from, in a fixed order; `notes` are sentences for the user on what was assumed.
+    `low_noise` are those of a second transformer, of a model that has one (`ModelConfig.expert_boundary`). `files` are
+    those they came from, in a fixed order; `notes` are sentences for the user on what was assumed.
     """
 
     config: ModelConfig
@@ -41,6 +42,7 @@ class ModelStates:
     files: tuple[Path, ...]
     source: str
     notes: tuple[str, ...] = ()
+    low_noise: dict[str, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class ModelComponents:
         lossy: for people, why its results differ from those of the full model; empty where they do not.
         trained: whether its weights are not random.
         graphs: lends stories recorded forwards; None: nothing is recorded.
+        low_noise: a second transformer that predicts below `config.expert_boundary`; None: there is one.
     """
 
     config: ModelConfig
@@ -64,6 +67,12 @@ class ModelComponents:
     lossy: tuple[str, ...] = ()
     trained: bool = True
     graphs: CudaGraphPool | None = None
+    low_noise: Transformer | None = None
+
+    def expert(self, sigma: float) -> Transformer:
+        """Return the transformer that predicts at a noise level from 0 to 1."""
+        boundary = self.config.expert_boundary
+        return self.transformer if self.low_noise is None or boundary is None or sigma >= boundary else self.low_noise
 
 
 def build(
@@ -83,13 +92,19 @@ def build(
     check_fit(states.config, states.source)
     with torch.device("meta"):
         transformer, codec, text_encoder = networks(states.config, states.tokenizer)
-    for network, state, component, where in (
-        (transformer, states.transformer, "transformer", device),
+        low_noise = None if states.low_noise is None else Transformer(states.config.transformer)
+    for network, state, component in (
+        (transformer, states.transformer, "transformer"),
+        *([(low_noise, states.low_noise or {}, "transformer of low noise")] if low_noise else []),
+    ):
+        load_into(network, state, f"{states.source} ({component})", device, dtype, exact_names(states.config))
+        network.eval()
+    for other, state, component, where in (
         (codec, states.codec, "codec", device),
         (text_encoder, states.text_encoder, "text encoder", text_device or device),
     ):
-        load_into(network, state, f"{states.source} ({component})", where, dtype)
-        network.eval()
+        load_into(other, state, f"{states.source} ({component})", where, dtype)
+        other.eval()
     optimise_layout(codec, torch.device(device))
     return ModelComponents(
         states.config,
@@ -99,6 +114,7 @@ def build(
         states.source,
         fingerprint(states.config, states.files),
         _lossy(states.config),
+        low_noise=low_noise,
     )
 
 
@@ -128,6 +144,7 @@ def random_components(
     ):
         torch.manual_seed(seed)
         transformer, codec, text_encoder = networks(config, tokenizer, text_device)
+        low_noise = None if config.expert_boundary is None else Transformer(config.transformer).to(device, dtype).eval()
         for network, where in ((transformer, device), (codec, device), (text_encoder, text_device or device)):
             network.to(device=where, dtype=dtype).eval()
     optimise_layout(codec, device)
@@ -141,7 +158,13 @@ def random_components(
         identity,
         _lossy(config),
         trained=False,
+        low_noise=low_noise,
     )
+
+
+def exact_names(config: ModelConfig) -> Callable[[str], bool]:
+    """Return which of the transformer's parameters, by name, stay in float32 whatever the dtype of the others."""
+    return is_modulation if config.transformer.modulation == "float32" else lambda _: False
 
 
 @contextmanager

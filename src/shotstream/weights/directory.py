@@ -1,4 +1,4 @@
-"""Read and write a model as a directory of ours: `config.json`, three `.safetensors` and `tokenizer.json`."""
+"""Read and write a model as a directory of ours: `config.json`, `tokenizer.json`, and a `.safetensors` a network."""
 
 import secrets
 import shutil
@@ -14,7 +14,8 @@ from shotstream.core.atomic_files import PARTIAL_SUFFIX, make_directory, write_j
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.config import ModelConfig
-from shotstream.weights.build import ModelComponents, ModelStates
+from shotstream.model.transformer import Transformer
+from shotstream.weights.build import ModelComponents, ModelStates, exact_names
 from shotstream.weights.finite import check_conversion
 from shotstream.weights.tensors import read_json, read_tensors
 from shotstream.weights.tokenizer import read_tokenizer
@@ -25,6 +26,9 @@ WEIGHT_FILES = {
     "codec": "codec.safetensors",
     "text_encoder": "text_encoder.safetensors",
 }
+
+LOW_NOISE_FILE = "transformer_low_noise.safetensors"
+"""The second transformer of a model that has one."""
 
 
 def is_ours(directory: Path) -> bool:
@@ -42,8 +46,19 @@ def read_directory(directory: Path) -> ModelStates:
     config = from_dict(ModelConfig, read_json(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
     files = tuple(directory / name for name in (CONFIG_FILE, *WEIGHT_FILES.values(), TOKENIZER_FILE))
     transformer, codec, text_encoder = (read_tensors(directory / name) for name in WEIGHT_FILES.values())
+    low_noise = None
+    if config.expert_boundary is not None:
+        files = (*files, directory / LOW_NOISE_FILE)
+        low_noise = read_tensors(directory / LOW_NOISE_FILE)
     return ModelStates(
-        config, transformer, codec, text_encoder, read_tokenizer(directory), files=files, source=str(directory)
+        config,
+        transformer,
+        codec,
+        text_encoder,
+        read_tokenizer(directory),
+        files=files,
+        source=str(directory),
+        low_noise=low_noise,
     )
 
 
@@ -87,15 +102,19 @@ def write_directory(components: ModelComponents, directory: Path, dtype: torch.d
 
 def _write_weights(components: ModelComponents, directory: Path, dtype: torch.dtype | None) -> None:
     networks = {
-        "transformer": components.transformer,
-        "codec": cast(nn.Module, components.codec),
-        "text_encoder": components.text_encoder,
+        WEIGHT_FILES["transformer"]: components.transformer,
+        WEIGHT_FILES["codec"]: cast(nn.Module, components.codec),
+        WEIGHT_FILES["text_encoder"]: components.text_encoder,
     }
-    for component, network in networks.items():
-        state = network.state_dict()
+    if components.low_noise is not None:
+        networks[LOW_NOISE_FILE] = components.low_noise
+    exact = exact_names(components.config)
+    for file, network in networks.items():
+        component, state = file.removesuffix(".safetensors"), network.state_dict()
+        cast_to = {name: torch.float32 if isinstance(network, Transformer) and exact(name) else dtype for name in state}
         written = {
-            name: value.to(device="cpu", dtype=dtype if value.is_floating_point() else None).contiguous()
+            name: value.to(device="cpu", dtype=cast_to[name] if value.is_floating_point() else None).contiguous()
             for name, value in state.items()
         }
         check_conversion(state, written, f"{components.source} ({component.replace('_', ' ')})")
-        save_file(written, directory / WEIGHT_FILES[component], metadata={"format": "pt", "component": component})
+        save_file(written, directory / file, metadata={"format": "pt", "component": component})

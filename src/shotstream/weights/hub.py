@@ -18,6 +18,8 @@ from shotstream.weights.tiny_vae import PUBLISHED_FILES, read_tiny_decoder
 from shotstream.weights.wan_layouts import (
     CHECKPOINT_SUFFIXES,
     CODEC_FILES,
+    HIGH_NOISE,
+    LOW_NOISE,
     TEXT_FILES,
     TOKENIZER_FILES,
     TRANSFORMER_FILES,
@@ -30,13 +32,15 @@ _log = logging.getLogger(__name__)
 EMBEDDED = Path(__file__).parent / "embedded"
 WAN_BASE = "Wan-AI/Wan2.1-T2V-1.3B"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+DIRECTORIES = ("transformer", f"{HIGH_NOISE}_model", f"{LOW_NOISE}_model", "vae")
 BASE_PATTERNS = [*CODEC_FILES, *TEXT_FILES, *TOKENIZER_FILES, "text_encoder/model-*.safetensors", CONFIG_FILE]
 """Files of Wan2.1 without its transformer, which a ShotStream checkpoint replaces."""
 DOWNLOADED = [
     *BASE_PATTERNS,
     *TRANSFORMER_FILES,
-    *(f"{directory}diffusion_pytorch_model-*.safetensors" for directory in ("", "transformer/", "vae/")),
-    *(f"{directory}/{CONFIG_FILE}" for directory in ("transformer", "vae")),
+    *(name.replace(HIGH_NOISE, LOW_NOISE) for name in TRANSFORMER_FILES),
+    *(f"{directory}diffusion_pytorch_model-*.safetensors" for directory in ("", *(f"{name}/" for name in DIRECTORIES))),
+    *(f"{directory}/{CONFIG_FILE}" for directory in DIRECTORIES),
     *WEIGHT_FILES.values(),
     ADAPTER_FILE,
     ADAPTER_CONFIG,

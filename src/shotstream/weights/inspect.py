@@ -121,6 +121,8 @@ def _identify(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:
     kind, layout = found
     if kind == "lora":
         return layout, ""
+    if kind == "other":
+        return layout, "a network that is not read here; expected one of Wan2.1 or of its kind"
     if kind == "tiny_decoder":
         return layout, _error_of(lambda: read_tiny_decoder(path))
     original = to_original(kind, state)

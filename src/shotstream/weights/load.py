@@ -1,6 +1,6 @@
 """Load tensors into networks, all or nothing, and say how they differ where they do not fit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -99,11 +99,13 @@ def load_into(
     where: str,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    exact: Callable[[str], bool] = lambda _: False,
 ) -> None:
     """Load tensors into a module, or leave it as it was.
 
     A module on the meta device takes the tensors themselves, moved to `device` and floating ones cast to `dtype`
-    (None: as they are), so that nothing is held twice. Any other module keeps its device and dtype and is copied into.
+    (None: as they are; those that `exact` picks by name: float32), so that nothing is held twice. Any other module
+    keeps its device and dtype and is copied into.
 
     Raises:
         InputError: a tensor is missing, unexpected, misshapen or no floating one, or is not finite (in `dtype`).
@@ -115,10 +117,13 @@ def load_into(
         check_finite(state, where)
         module.load_state_dict(dict(state))
         return
-    placed = {
-        name: value.to(device=device, dtype=dtype if value.is_floating_point() else None)
-        for name, value in state.items()
-    }
+
+    def dtype_of(name: str, value: Tensor) -> torch.dtype | None:
+        if not value.is_floating_point():
+            return None
+        return torch.float32 if exact(name) else dtype
+
+    placed = {name: value.to(device=device, dtype=dtype_of(name, value)) for name, value in state.items()}
     check_conversion(state, placed, where)
     module.load_state_dict(placed, assign=True)
     if device is not None:

@@ -5,7 +5,7 @@
 | PEFT, diffusers | `X.lora_A.weight`, `X.lora_B.weight`, with or without `.default` | |
 | kohya, musubi-tuner | `lora_unet_X_with_underscores.lora_down.weight`, `.lora_up.weight` | `.alpha` |
 | ComfyUI, LightX2V | `diffusion_model.X.lora_down.weight` or `lora_A` | `.alpha`, `.diff`, `.diff_b` |
-| CineTrans | `X.lora_down.weight`, `X.lora_up.weight` | |
+| CineTrans | `X.lora_down.weight`, `X.lora_up.weight` | `X.orig.weight`: the weight that it changes |
 | older diffusers | `X.lora.down.weight`, `X.lora.up.weight` | |
 
 X is a module's name in Wan's or in diffusers' layout, behind any of `model.names.PREFIXES`.
@@ -36,6 +36,8 @@ _DIFFERENCES = {"diff": "weight", "diff_b": "bias", "diff_m": "modulation"}
 """Suffixes of tensors that are added as they are, and what they are added to."""
 _FLAT_PREFIX = re.compile(r"lora_(?:unet|transformer|dit)_+")
 _PEFT_PREFIX = "base_model."
+_ADAPTED = ".orig."
+"""What stands in the name of a weight that a CineTrans adapter changes."""
 _HALVES = {"A": "down", "B": "up", "down": "down", "up": "up"}
 
 
@@ -119,6 +121,7 @@ def merge_tensors(
     names = _known_names(merged)
     pairs: dict[str, LowRank] = {}
     alphas: dict[str, float] = {}
+    replaced = 0
     for name, value in adapter.items():
         module, _, suffix = name.rpartition(".")
         if half := _HALF.fullmatch(name):
@@ -127,6 +130,8 @@ def merge_tensors(
             alphas[match["module"]] = _alpha_value(value, name, source)
         elif suffix in _DIFFERENCES:
             _add_difference(merged, names, module, _DIFFERENCES[suffix], value, source)
+        elif _replace(merged, name, value):
+            replaced += 1
         else:
             raise InputError(f"{source}: expected only a plain LoRA's tensors, got '{name}'; merge it with its trainer")
     rule = ScaleRule(source, settings, alphas, alpha)
@@ -134,7 +139,7 @@ def merge_tensors(
         target = f"{module}.weight"
         down, up = _complete(pair, merged[target], target, source)
         merged[target] = merge_low_rank(merged[target], down, up, rule.scale(pair.name, down.shape[0]))
-    if len(adapter) == len(alphas):
+    if len(adapter) == len(alphas) + replaced:
         raise InputError(f"{source}: expected the halves of a LoRA, found none; fetch the file anew")
     return merged, rule.notes
 
@@ -148,6 +153,15 @@ def _add_half(
     if getattr(pair, side) is not None or (pair.name, pair.adapter) != (half["module"], half["adapter"]):
         raise InputError(f"{file}: holds several adapters of '{module}' ('{half[0]}'); expected one, export them apart")
     setattr(pair, side, value)
+
+
+def _replace(merged: dict[str, Tensor], name: str, value: Tensor) -> bool:
+    """Put a whole weight that lies beside the halves in the place of the transformer's, where it has one like it."""
+    target = unwrap(name).replace(_ADAPTED, ".")
+    if target not in merged or merged[target].shape != value.shape:
+        return False
+    merged[target] = value.to(merged[target].dtype)
+    return True
 
 
 def _complete(pair: LowRank, weight: Tensor, target: str, file: Path) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Find and read published files: Wan2.1 in its original or diffusers layout, and a checkpoint of its transformer."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from shotstream.weights.load import read_component
 from shotstream.weights.lora import ADAPTER_FILE, adapter_files, merge_adapter
 from shotstream.weights.role import SAMPLERS, assume_role, check_role
 from shotstream.weights.tensors import files_of, read_json
+from shotstream.weights.tiny_vae import PUBLISHED_FILES as TINY_DECODER_FILES
 from shotstream.weights.tokenizer import read_tokenizer
 
 SIZE = VideoSize(height=480, width=832)
@@ -21,9 +22,17 @@ WAN_1_3B = ModelConfig("wan-1.3b", SIZE, wan_vae=WanVAEConfig(), sampler=SAMPLER
 """Shape of the published ShotStream, known without its weights."""
 
 CONFIG_FILE = "config.json"
-CHECKPOINT_SUFFIXES = (".pt", ".ckpt")
+CHECKPOINT_SUFFIXES = (".pt", ".ckpt", ".pth")
 _DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json")
-TRANSFORMER_FILES = (*_DIFFUSERS, *(f"transformer/{name}" for name in _DIFFUSERS))
+HIGH_NOISE, LOW_NOISE = "high_noise", "low_noise"
+"""What the names of Wan2.2's two transformers (or of their directories) differ in."""
+TRANSFORMER_FILES = tuple(
+    f"{directory}{name}" for directory in ("", "transformer/", f"{HIGH_NOISE}_model/") for name in _DIFFUSERS
+)
+EXPERT_BOUNDARY = 0.875
+"""The noise level below which the low-noise transformer of Wan2.2-T2V-A14B predicts (and of HoloCine)."""
+ADAPTER_FILES = (ADAPTER_FILE, "lora.pt")
+"""Adapters that are merged where they lie beside a transformer; the second is LongLive's."""
 CODEC_FILES = ("Wan2.1_VAE.pth", "Wan2.1_VAE.safetensors", *(f"vae/{name}" for name in _DIFFUSERS))
 TEXT_FILES = (
     "models_t5_umt5-xxl-enc-bf16.pth",
@@ -61,9 +70,14 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class PublishedFiles:
-    """Paths of the components of a published model. `hints` is the transformer's `config.json`, where there is one."""
+    """Paths of the components of a published model.
+
+    `low_noise` is the second of two transformers, None where there is one. `hints` is the transformer's `config.json`,
+    where it has one.
+    """
 
     transformer: Path
+    low_noise: Path | None
     hints: Path | None
     codec: Path
     text_encoder: Path
@@ -71,7 +85,8 @@ class PublishedFiles:
 
     def all(self) -> tuple[Path, ...]:
         """List every file that makes the model what it is, shards included."""
-        weights = (file for path in (self.transformer, self.codec, self.text_encoder) for file in files_of(path))
+        components = (self.transformer, self.low_noise, self.codec, self.text_encoder)
+        weights = (file for path in components if path is not None for file in files_of(path))
         return (*weights, self.tokenizer, *([self.hints] if self.hints else []))
 
 
@@ -115,7 +130,7 @@ def read_published(path: Path, base: Path | None = None, options: ReadOptions = 
     notes: list[str] = []
     if files.transformer not in (path, _first(path, TRANSFORMER_FILES)) and path.is_dir():
         notes.append(f"{path}: took the transformer from {files.transformer}; pass the path of a file to take that one")
-    lora = path if options.lora is None and (path / ADAPTER_FILE).is_file() else options.lora
+    lora = options.lora or _first(path, ADAPTER_FILES)
     checkpoint = read_component(files.transformer, "transformer", options.checkpoint_key)
     role, transformer = options.role, checkpoint.tensors
     notes += checkpoint.notes
@@ -123,11 +138,16 @@ def read_published(path: Path, base: Path | None = None, options: ReadOptions = 
         role, note = assume_role(files.transformer, checkpoint.key)
         notes.append(note)
     if lora is not None:
+        if files.low_noise is not None:
+            raise InputError(f"{lora}: expected a model with one transformer for a LoRA, got two; leave out --lora")
         transformer, lora_notes = merge_adapter(transformer, lora, options.lora_alpha)
         notes += lora_notes
+    low_noise = None if files.low_noise is None else read_component(files.low_noise, "transformer")
     codec = read_component(files.codec, "codec")
     text_encoder = read_component(files.text_encoder, "text_encoder")
     shape = shapes.transformer_config(transformer, _hints(files.hints), str(files.transformer))
+    if role == "base" and low_noise is None:
+        shape = replace(shape, modulation="float32")
     config = ModelConfig(
         name=path.stem,
         video=SIZE,
@@ -135,6 +155,7 @@ def read_published(path: Path, base: Path | None = None, options: ReadOptions = 
         wan_vae=shapes.vae_config(codec.tensors, _hints(_config_beside(files.codec)), str(files.codec)),
         text_encoder=shapes.text_encoder_config(text_encoder.tensors, shape.text_len, str(files.text_encoder)),
         sampler=SAMPLERS[role],
+        expert_boundary=None if low_noise is None else EXPERT_BOUNDARY,
     )
     return ModelStates(
         config,
@@ -145,6 +166,7 @@ def read_published(path: Path, base: Path | None = None, options: ReadOptions = 
         files=(*files.all(), *adapter_files(lora)),
         source=str(path),
         notes=(*notes, *codec.notes, *text_encoder.notes),
+        low_noise=None if low_noise is None else low_noise.tensors,
     )
 
 
@@ -164,7 +186,20 @@ def _collect(base: Path, checkpoint: Path | None) -> PublishedFiles:
         )
     transformer, codec, text_encoder, tokenizer = (file for file, _ in found.values() if file)
     hints = _config_beside(own or base / CONFIG_FILE)
-    return PublishedFiles(transformer, hints, codec, text_encoder, tokenizer)
+    return PublishedFiles(transformer, _low_noise_of(transformer), hints, codec, text_encoder, tokenizer)
+
+
+def _low_noise_of(transformer: Path) -> Path | None:
+    """Find the low-noise transformer that belongs to a high-noise one, by their names; None for any other."""
+    where = f"{transformer.parent.name}/{transformer.name}"
+    if LOW_NOISE in where:
+        raise InputError(f"{transformer}: expected the file of {HIGH_NOISE}, which brings that of {LOW_NOISE}; pass it")
+    if HIGH_NOISE not in where:
+        return None
+    partner = transformer.parents[1] / where.replace(HIGH_NOISE, LOW_NOISE)
+    if not partner.is_file():
+        raise InputError(f"{transformer}: expected the transformer of {LOW_NOISE} at {partner}, found none; fetch both")
+    return partner
 
 
 def _base_near(checkpoint: Path) -> Path:
@@ -183,7 +218,16 @@ def _base_near(checkpoint: Path) -> Path:
 
 
 def _checkpoints(files: Iterable[Path]) -> Iterator[Path]:
-    return (file for file in files if file.suffix in CHECKPOINT_SUFFIXES and file.is_file())
+    """Pick the files that are transformers: not those of Wan2.1's other components, nor adapters."""
+    others = {Path(name).name for name in (*CODEC_FILES, *TEXT_FILES, *ADAPTER_FILES, *TINY_DECODER_FILES)}
+    high = f"{HIGH_NOISE}.safetensors"
+    return (
+        file
+        for file in files
+        if file.is_file()
+        and file.name not in others
+        and (file.suffix in CHECKPOINT_SUFFIXES or file.name.endswith(high))
+    )
 
 
 def _only(paths: Iterable[Path], expected: str) -> Path | None:
