@@ -135,7 +135,15 @@ def test_whatever_is_said_over_the_socket_is_answered(serve: Any, messages: list
 
 def test_hostile_messages_leave_the_socket_open(studio: Any) -> None:
     name = studio.begin()
-    bad = ["", "[" * 10_000, '{"type":"shot"}', '{"type":"shot","text":"\\ud800"}', '{"type":"rewind","shot":-1}', "\0"]
+    bad = [
+        "",
+        "[" * 10_000,
+        '{"type":"shot"}',
+        '{"type":"shot","text":"\\ud800"}',
+        '{"type":"shot","text":"a\\u0000b"}',
+        '{"type":"rewind","shot":-1}',
+        "\0",
+    ]
     with studio.watch(name) as watcher:
         for text in bad:
             watcher.socket.send_text(text)

@@ -12,14 +12,14 @@ from typing import Any, Literal
 import av
 import numpy as np
 
-from shotstream.core.atomic_files import replacing, write_bytes, writing
+from shotstream.core.atomic_files import make_directory, replacing, write_bytes, writing
 from shotstream.core.config import to_dict
 from shotstream.core.images import write_gif
 from shotstream.core.spec import FPS, MAX_CHUNKS
 from shotstream.core.video import Frames, VideoWriter
 from shotstream.serve.errors import RequestError
 from shotstream.story.history import History
-from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, read_record
+from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, read_record, write_record
 from shotstream.story.script import CastEntry, Script, format_script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import StoryFiles
@@ -134,6 +134,22 @@ def story_files(directory: Path, record: StoryRecord) -> list[Path]:
     files = StoryFiles(directory)
     takes = [file(take.shot, take.take) for take in record.tree.takes for file in (files.video, files.key_frames)]
     return takes + _cast_files(directory, len(record.cast))
+
+
+def copy_story(directory: Path, target: Path) -> None:
+    """Copy a story with all its branches and its cast into a new directory; nothing where nothing has been made.
+
+    Raises:
+        InputError: its record or a file cannot be read, or the disk is full.
+    """
+    if not (directory / RECORD_FILE).exists():
+        return
+    record = read_record(directory / RECORD_FILE)
+    make_directory(target)
+    for path in story_files(directory, record):
+        with writing(target / path.name):
+            shutil.copyfile(path, target / path.name)
+    write_record(target / RECORD_FILE, record)
 
 
 def _cast_files(directory: Path, members: int) -> list[Path]:

@@ -26,12 +26,15 @@ from shotstream.serve.doing import Doing
 from shotstream.serve.errors import RequestError
 
 DATABASE = "stories.sqlite3"
+VERSION = 1
+"""Of the database's layout."""
 CLAIM = "server.lock"
 _ID = re.compile(r"[0-9a-f]{16}")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS stories (
     id TEXT PRIMARY KEY,
     created_s REAL NOT NULL,
+    title TEXT NOT NULL,
     global_caption TEXT NOT NULL,
     seed INTEGER NOT NULL,
     context TEXT NOT NULL,
@@ -46,10 +49,14 @@ CREATE TABLE IF NOT EXISTS stories (
 
 @dataclass(frozen=True)
 class StoryRow:
-    """A story as the database knows it; `shots` and `frames` are those of its current branch."""
+    """A story as the database knows it; `shots` and `frames` are those of its current branch.
+
+    An empty `title` means that the global caption stands for it.
+    """
 
     id: str
     created_s: float
+    title: str
     global_caption: str
     seed: int
     context: str
@@ -85,11 +92,14 @@ class Store:
         with writing(data):
             try:
                 self._database = sqlite3.connect(data / DATABASE, check_same_thread=False, isolation_level=None)
-                for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", _SCHEMA):
-                    self._database.execute(statement)
+                _prepare(self._database, data)
             except sqlite3.Error as error:
                 self._claim.close()
                 raise OSError(str(error)) from error
+            except InputError:
+                self._database.close()
+                self._claim.close()
+                raise
 
     def close(self) -> None:
         """Ends the use of the stories; another server may have them."""
@@ -104,13 +114,13 @@ class Store:
 
     def add(self, row: StoryRow) -> StoryRow:
         """Adds a story."""
-        values = (row.id, row.created_s, row.global_caption, row.seed, row.context, row.height, row.width)
+        values = (row.id, row.created_s, row.title, row.global_caption, row.seed, row.context, row.height, row.width)
         doing = json.dumps(to_dict(row.doing))
         with self._writing():
             self._database.execute(
                 "INSERT INTO stories "
-                "(id, created_s, global_caption, seed, context, height, width, shots, frames, doing) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "(id, created_s, title, global_caption, seed, context, height, width, shots, frames, doing) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*values, row.shots, row.frames, doing),
             )
         return row
@@ -149,6 +159,12 @@ class Store:
                 (json.dumps(to_dict(doing)), shots, frames, story),
             )
 
+    def rename(self, story: str, title: str) -> StoryRow:
+        """Give a story another title, and return it."""
+        with self._writing():
+            self._database.execute("UPDATE stories SET title = ? WHERE id = ?", (title, story))
+        return self.get(story)
+
     def remove(self, story: str) -> None:
         """Forgets a story; its directory is another matter."""
         with self._writing():
@@ -178,12 +194,30 @@ def _claim(data: Path) -> IO[bytes]:
     return file
 
 
+def _prepare(database: sqlite3.Connection, data: Path) -> None:
+    """Make the table where it is missing.
+
+    Raises:
+        InputError: the database has another layout.
+    """
+    (found,) = database.execute("PRAGMA user_version").fetchone()
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'stories'").fetchone() and found != VERSION:
+        raise InputError(f"{data} holds stories of another version of the server; give another --data")
+    for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", _SCHEMA, f"PRAGMA user_version={VERSION}"):
+        database.execute(statement)
+
+
 def _row(values: tuple[Any, ...]) -> StoryRow:
     *plain, doing = values
     row = StoryRow(*plain)
     return replace(row, doing=from_dict(Doing, json.loads(doing), "the database"))
 
 
-def begin_row(global_caption: str, seed: int, context: str, height: int, width: int) -> StoryRow:
-    """A story that begins now."""
-    return StoryRow(new_id(), time.time(), global_caption, seed, context, height, width)
+def begin_row(global_caption: str, seed: int, context: str, height: int, width: int, title: str = "") -> StoryRow:
+    """Return a story that begins now."""
+    return StoryRow(new_id(), time.time(), title, global_caption, seed, context, height, width)
+
+
+def copy_row(row: StoryRow, title: str) -> StoryRow:
+    """Return a story like another one that begins now, with nothing to make."""
+    return replace(row, id=new_id(), created_s=time.time(), title=title, doing=Doing())

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, StrictStr
 
 from shotstream.serve.commands import NewShot
 from shotstream.serve.messages import Message, Seed, SteerView, Text
@@ -32,6 +32,17 @@ class BranchView(Message):
     current: bool
 
 
+MAX_TITLE = 200
+Title = Annotated[StrictStr, Field(max_length=MAX_TITLE)]
+"""The name of a story; empty: its global caption stands for it."""
+
+
+class StoryTitle(Message):
+    """Another title of a story."""
+
+    title: Title
+
+
 class NewStory(Message):
     """A story to begin, and its first shots, which are made once it is open, or wait with `paused`.
 
@@ -39,6 +50,7 @@ class NewStory(Message):
     """
 
     global_caption: Text
+    title: Title = ""
     seed: Seed = 0
     context: Annotated[str, Field(max_length=100)] | None = None
     shots: tuple[NewShot, ...] = ()
@@ -46,10 +58,14 @@ class NewStory(Message):
 
 
 class StoryView(Message):
-    """A story in a list; one that is `foreign` was made by another model, and can be shown but not gone on with."""
+    """A story in a list; one that is `foreign` was made by another model, and can be shown but not gone on with.
+
+    An empty `title` means that the global caption stands for it.
+    """
 
     id: str
     created_s: float
+    title: str
     global_caption: str
     seed: int
     context: str

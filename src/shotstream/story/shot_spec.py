@@ -1,5 +1,6 @@
 """One shot to be made: its text, length, seed and steers. Every record of a shot holds one `ShotSpec`."""
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ def check_text(text: Any, what: str, *, may_be_empty: bool = False) -> str:
     """Check a caption and return it.
 
     Raises:
-        InputError: it is no text, is empty and may not be, or holds half a surrogate pair, which no encoding can write.
+        InputError: it is no text, is empty and may not be, or holds a control character or half a surrogate pair.
     """
     if not isinstance(text, str):
         raise InputError(f"expected {what} to be text, got {text!r}; put it in quotes")
@@ -74,6 +75,9 @@ def check_text(text: Any, what: str, *, may_be_empty: bool = False) -> str:
         raise InputError(f"expected {what}, got an empty one; say what is seen")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise InputError(f"expected {what} to be Unicode text, got a lone surrogate in it; write the character itself")
+    control = next((letter for letter in text if unicodedata.category(letter) == "Cc" and letter not in "\t\n\r"), None)
+    if control is not None:
+        raise InputError(f"expected {what} to be plain text, got the control character {control!r} in it; remove it")
     return text
 
 

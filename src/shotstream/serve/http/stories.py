@@ -18,7 +18,7 @@ from shotstream.serve.http.state import Here, Server
 from shotstream.serve.limits import check_queue, check_spec
 from shotstream.serve.messages import Done
 from shotstream.serve.store import Store, begin_row
-from shotstream.serve.views import Health, ModelView, NewStory, StoryView, TreeView
+from shotstream.serve.views import Health, ModelView, NewStory, StoryTitle, StoryView, TreeView
 from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
 from shotstream.story.relevance import check_selector
 from shotstream.story.shot_spec import check_text
@@ -68,7 +68,8 @@ def begin_story(story: NewStory, server: Here) -> StoryView:
     check_queue(len(specs), server.settings.limits)
     for spec in specs:
         check_spec(spec, server.settings.limits)
-    row = begin_row(story.global_caption, story.seed, context, config.video.height, config.video.width)
+    size = config.video
+    row = begin_row(story.global_caption, story.seed, context, size.height, size.width, check_title(story.title))
     doing = Doing(queue=ShotQueue(paused=story.paused).insert(specs))
     return server.view(server.store.add(replace(row, doing=doing)))
 
@@ -77,6 +78,13 @@ def begin_story(story: NewStory, server: Here) -> StoryView:
 def one_story(story: str, server: Here) -> StoryView:
     """One story."""
     return server.view(server.store.get(story))
+
+
+@router.patch("/stories/{story}")
+def rename_story(story: str, new: StoryTitle, server: Here) -> StoryView:
+    """Give a story another title."""
+    server.store.get(story)
+    return server.view(server.store.rename(story, check_title(new.title)))
 
 
 @router.get("/stories/{story}/tree")
@@ -100,6 +108,15 @@ async def remove_story(story: str, server: Here) -> Response:
     await server.house.shut(story)
     await asyncio.to_thread(_remove_files, server, story)
     return Response(status_code=204)
+
+
+def check_title(title: str) -> str:
+    """Return a title without space around it; an empty one is none.
+
+    Raises:
+        InputError: it holds a control character or half a surrogate pair.
+    """
+    return check_text(title, "a title").strip() if title.strip() else ""
 
 
 def check_room(server: Server, text: int) -> None:

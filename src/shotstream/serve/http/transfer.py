@@ -3,6 +3,9 @@
 import asyncio
 import secrets
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from fastapi import APIRouter, Request
@@ -10,12 +13,13 @@ from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from shotstream.core.atomic_files import writing
-from shotstream.serve.disk import check_disk_space
 from shotstream.serve.errors import RequestError
-from shotstream.serve.exports import Kind, export
+from shotstream.serve.exports import Kind, copy_story, export
 from shotstream.serve.http.state import Here, Server
+from shotstream.serve.http.stories import check_room, check_title
 from shotstream.serve.imports import unpack
-from shotstream.serve.views import StoryView
+from shotstream.serve.store import StoryRow, copy_row
+from shotstream.serve.views import MAX_TITLE, StoryTitle, StoryView
 
 router = APIRouter(prefix="/api")
 _TYPES = {
@@ -42,13 +46,9 @@ class PassingFile(FileResponse):
 def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
     """The story as a file: its current branch, or with zip everything. A yaml with a cast is a zip of both."""
     row = server.store.get(story)
-    if not server.copying.acquire(blocking=False):
-        raise RequestError("busy", "other stories are being exported; try again in a moment")
     target = _temporary(server).with_suffix(f".{kind}")
-    try:
+    with _copying(server):
         written = export(server.store.directory(row.id), kind, target)
-    finally:
-        server.copying.release()
     name = f"story-{row.id}.{kind}" if written == kind else f"story-{row.id}-{kind}.{written}"
     return PassingFile(target, media_type=_TYPES[written], filename=name)
 
@@ -56,36 +56,68 @@ def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
 @router.post("/import", status_code=201, openapi_extra={"requestBody": {"content": {"application/zip": {}}}})
 async def import_story(request: Request, server: Here) -> StoryView:
     """A story from the zip of an export, under a new id."""
-    await asyncio.to_thread(check_disk_space, server.store.data, server.settings.limits)
-    if not server.copying.acquire(blocking=False):
-        raise RequestError("busy", "other stories are being copied; try again in a moment")
+    await asyncio.to_thread(check_room, server, 0)
     target = _temporary(server)
-    try:
-        with writing(target), target.open("xb") as file:
-            async for piece in request.stream():
-                await asyncio.to_thread(file.write, piece)
-        return await asyncio.to_thread(_take_in, server, target)
-    finally:
-        server.copying.release()
-        target.unlink(missing_ok=True)
+    unpacked = target.with_suffix(".d")
+    with _copying(server):
+        try:
+            with writing(target), target.open("xb") as file:
+                async for piece in request.stream():
+                    await asyncio.to_thread(file.write, piece)
+            make = partial(unpack, target, unpacked, server.settings.limits)
+            return await asyncio.to_thread(_add, server, unpacked, make)
+        finally:
+            target.unlink(missing_ok=True)
 
 
-def _take_in(server: Server, archive: Path) -> StoryView:
-    """Unpacks an archive beside the stories, and moves it among them once it has been checked."""
-    limits, unpacked = server.settings.limits, archive.with_suffix(".d")
-    if server.store.count() >= limits.stories:
-        raise RequestError("full", f"the server keeps {limits.stories} stories; remove one first")
-    left = unpacked
+@router.post("/stories/{story}/duplicate", status_code=201)
+def duplicate_story(story: str, server: Here, new: StoryTitle | None = None) -> StoryView:
+    """Begin a story that has all that another one has made so far, branches and cast included.
+
+    Without a title it is named after the other one.
+    """
+    row = server.store.get(story)
+    title = check_title(new.title) if new else f"{(row.title or row.global_caption)[: MAX_TITLE - 7]} (copy)"
+    check_room(server, 0)
+    copied = _temporary(server).with_suffix(".d")
+
+    def copy() -> StoryRow:
+        copy_story(server.store.directory(row.id), copied)
+        return copy_row(row, title)
+
+    with _copying(server):
+        return _add(server, copied, copy)
+
+
+def _add(server: Server, made: Path, make: Callable[[], StoryRow]) -> StoryView:
+    """Have a story's directory made beside the stories, and move it among them once it is whole."""
+    left = made
     try:
-        row = unpack(archive, unpacked, limits)
+        row = make()
         place = server.store.directory(row.id)
-        with writing(place):
-            place.parent.mkdir(exist_ok=True)
-            left = unpacked.rename(place)
+        if made.exists():
+            with writing(place):
+                place.parent.mkdir(exist_ok=True)
+                left = made.rename(place)
         return server.view(server.store.add(row))
     except BaseException:
         shutil.rmtree(left, ignore_errors=True)
         raise
+
+
+@contextmanager
+def _copying(server: Server) -> Iterator[None]:
+    """Take one of the few places for those who copy stories.
+
+    Raises:
+        RequestError: all are taken.
+    """
+    if not server.copying.acquire(blocking=False):
+        raise RequestError("busy", "other stories are being copied; try again in a moment")
+    try:
+        yield
+    finally:
+        server.copying.release()
 
 
 def _temporary(server: Server) -> Path:
