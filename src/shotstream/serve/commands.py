@@ -7,8 +7,8 @@ from pydantic import Field, StrictBool, StrictInt, TypeAdapter, ValidationError
 
 from shotstream.core.display import Frame
 from shotstream.serve.errors import RequestError
-from shotstream.serve.messages import MOST, Count, Message, Place, Seed, Text, describe
-from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec
+from shotstream.serve.messages import MOST, Count, Message, Place, Seed, SteerView, Text, describe
+from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, Steer
 
 
 class _Command(Message):
@@ -22,20 +22,22 @@ class _Direction(_Command):
 
 
 class NewShot(Message):
-    """A shot to be made; more chunks than the model learnt need `extend`."""
+    """A shot to be made; more chunks than the model learnt need `extend`. Its steers are at chunks that rise."""
 
     text: Text
     chunks: Annotated[StrictInt, Field(ge=1, le=MOST)] = DEFAULT_CHUNKS
     extend: StrictBool = False
     seed: Seed | None = None
+    steers: tuple[SteerView, ...] = ()
 
     def spec(self) -> ShotSpec:
         """Return the shot that is asked for.
 
         Raises:
-            InputError: its caption is empty, or it is longer than 7 chunks without `extend`.
+            InputError: its caption is empty, it is longer than 7 chunks without `extend`, or a steer is not within it.
         """
-        return ShotSpec(self.text, self.chunks, self.extend, self.seed)
+        steers = tuple(Steer(steer.at, steer.text) for steer in self.steers)
+        return ShotSpec(self.text, self.chunks, self.extend, self.seed, steers=steers)
 
 
 class MakeShot(_Direction, NewShot):
@@ -53,7 +55,7 @@ class QueueShots(_Command):
 
 
 class EditQueued(_Command, NewShot):
-    """Replace what a queued shot is to be; `queued` is its id. It keeps the steers that fit its length."""
+    """Replace what a queued shot is to be; `queued` is its id. Without steers it keeps those that fit its length."""
 
     type: Literal["edit"]
     queued: Count

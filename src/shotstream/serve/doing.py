@@ -57,14 +57,14 @@ class ShotQueue:
         return replace(self, shots=(), paused=False).insert(specs)
 
     def edit(self, id: int, spec: ShotSpec) -> "ShotQueue":
-        """Return the queue with another spec for a shot, which keeps the steers that fit its length.
+        """Return the queue with another spec for a shot; one without steers keeps those that fit its length.
 
         Raises:
             RequestError: no such shot waits; so for all that follow.
         """
         place = self._place(id)
         steers = tuple(steer for steer in self.shots[place].spec.steers if steer.at < spec.chunks)
-        edited = QueuedShot(id, replace(spec, steers=steers))
+        edited = QueuedShot(id, replace(spec, steers=spec.steers or steers))
         return replace(self, shots=(*self.shots[:place], edited, *self.shots[place + 1 :]))
 
     def move(self, id: int, to: int) -> "ShotQueue":

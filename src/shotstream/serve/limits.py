@@ -77,8 +77,9 @@ def is_loopback(host: str) -> bool:
 
 
 def check_spec(spec: ShotSpec, limits: Limits) -> None:
-    """Raise InputError for a shot that cannot be made here: it is too long, or its caption is."""
-    check_caption(spec.text, limits)
+    """Raise InputError for a shot that cannot be made here: it is too long, or its captions are."""
+    for text in (spec.text, *(steer.text for steer in spec.steers)):
+        check_caption(text, limits)
     longest = limits.chunks if spec.extend else MAX_CHUNKS
     if spec.chunks > longest:
         raise RequestError("too_large", f"expected at most {longest} chunks, got {spec.chunks}; make another shot")

@@ -62,3 +62,21 @@ def _beside(path: Path, script: Script) -> Script:
         if not os.path.isfile(entry.image):
             raise InputError(f"{path.name}, cast {number}: cannot read {entry.image}: no such file; check the path")
     return replace(script, cast=cast)
+
+
+def parse_script(text: str, name: str) -> Script:
+    """Return the story of a text that is no file: the published JSON, one line "global | shot | shot", or YAML.
+
+    Args:
+        text: the script.
+        name: what errors call it.
+
+    Raises:
+        InputError: it is no story, with line and shot.
+    """
+    plain = text.strip()
+    if plain.startswith("{"):
+        return parse_json(plain, name)
+    if "|" in plain and "\n" not in plain:
+        return parse_line(plain)
+    return parse_yaml(text, name)

@@ -6,12 +6,15 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
+from shotstream.serve.commands import NewShot
 from shotstream.serve.errors import RequestError
 from shotstream.serve.http.metrics import CONTENT_TYPE, metrics_text
 from shotstream.serve.http.state import Here
 from shotstream.serve.http.stories import record_of
 from shotstream.serve.llm import suggest
-from shotstream.serve.messages import Message, Text
+from shotstream.serve.messages import Message, SteerView, Text
+from shotstream.story.script_files import parse_script
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.world.captions import unknown_words
 from shotstream.world.words import vocabulary
 
@@ -32,6 +35,20 @@ class Outline(Message):
 
     global_caption: str
     shots: list[str]
+
+
+class ScriptText(Message):
+    """A story as a person writes it down: YAML, the published JSON, or "global | shot | shot"."""
+
+    text: Annotated[Text, Field(max_length=100_000)]
+
+
+class ScriptView(Message):
+    """What a script says; begin a story with it, or queue its shots."""
+
+    global_caption: str
+    seed: int | None
+    shots: list[NewShot]
 
 
 class Suggestions(Message):
@@ -80,6 +97,20 @@ def outline(idea: Idea, server: Here) -> Outline:
         raise RequestError("unavailable", "this server has no director; write the global caption and shots yourself")
     script = server.director.write(idea.idea)
     return Outline(global_caption=script.global_caption, shots=[shot.text for shot in script.shots])
+
+
+@router.post("/api/script")
+def read_script(script: ScriptText) -> ScriptView:
+    """Read a script into shots; the images of a cast are not read, because they lie with the person who wrote it."""
+    read = parse_script(script.text, "the script")
+    return ScriptView(
+        global_caption=read.global_caption, seed=read.seed, shots=[_new_shot(shot) for shot in read.shots]
+    )
+
+
+def _new_shot(shot: ShotSpec) -> NewShot:
+    steers = tuple(SteerView.of(shot.steers))
+    return NewShot(text=shot.text, chunks=shot.chunks, extend=shot.extend, seed=shot.seed, steers=steers)
 
 
 @router.get("/api/stories/{story}/suggestions")
