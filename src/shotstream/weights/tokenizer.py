@@ -1,4 +1,4 @@
-"""Tokenizers: the published one from its files, and small ones of our own (pad 0, end 1, unknown 2, as UMT5 has)."""
+"""Read published tokenizers, and train small ones (pad 0, end 1, unknown 2, as in UMT5)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from shotstream.core.errors import InputError
-from shotstream.weights.sentencepiece import END_TOKEN, read_sentencepiece
+from shotstream.weights.sentencepiece_files import END_TOKEN, read_sentencepiece
 
 SPECIAL_TOKENS = ("<pad>", END_TOKEN, "<unk>")
 
 
 def read_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer in a directory: its `tokenizer.json`, or else its `spiece.model`.
+    """Read the tokenizer of a directory: its `tokenizer.json`, or else its `spiece.model`.
 
     Raises:
         InputError: neither is there, or it cannot be read.
@@ -22,6 +22,8 @@ def read_tokenizer(directory: Path) -> Tokenizer:
         if path.is_file():
             try:
                 return read(path)
+            except InputError:
+                raise
             except Exception as error:  # tokenizers raises bare Exception
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 raise InputError(f"{path}: expected a tokenizer, got '{reason}'; fetch the file anew") from error
@@ -29,12 +31,12 @@ def read_tokenizer(directory: Path) -> Tokenizer:
 
 
 def train_tokenizer(captions: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE tokenizer learnt from captions: common words are one token, and any other text has tokens too.
+    """Train a byte-level BPE tokenizer on captions: common words become one token, and any text can be encoded.
 
-    The vocabulary may come out smaller than `vocab_size` where the captions give no more merges.
+    The vocabulary is smaller than `vocab_size` if the captions give no more merges.
 
     Raises:
-        InputError: `vocab_size` does not hold the 256 bytes and the special tokens.
+        InputError: `vocab_size` is too small for the 256 bytes and the special tokens.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     if vocab_size < len(alphabet) + len(SPECIAL_TOKENS):
@@ -53,7 +55,7 @@ def train_tokenizer(captions: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def byte_tokenizer() -> Tokenizer:
-    """A tokenizer of single bytes, 259 tokens: reads any text without having been trained."""
+    """Return a tokenizer of single bytes (259 tokens), which encodes any text without training."""
     return train_tokenizer((), len(SPECIAL_TOKENS) + len(pre_tokenizers.ByteLevel.alphabet()))
 
 
