@@ -4,7 +4,7 @@
 # same steps, in every seed. Writes a run a model and seed, scores, and tables and a chart a group, into OUT.
 # Can be stopped and run again. Arguments are changes of the preset for all of them: FIELD=VALUE.
 #   WHAT which of "context indicator stages" (all)    SEEDS "0 1"    BASE_STEPS, DISTILL_STEPS steps of a model
-#   ADOPT a model of this shape whose weights the bases train on from, instead of beginning afresh with pictures
+#   WARM_START a model of this shape whose weights the bases train on from, instead of beginning afresh with pictures
 #   STORIES, SHOTS what the trait reader scores (0 stories: nothing)    ERROR_STORIES where bases predict from noise (50)
 #   PRESET, DEVICE
 # To see that it works, in minutes: PRESET=tiny RUN=runs/tiny BASE_STEPS=3 DISTILL_STEPS=2 STORIES=1 SHOTS=2
@@ -12,7 +12,7 @@ set -euo pipefail
 run=$(realpath "${RUN:-runs/storyworld}") out=${OUT:-runs/ablations} seeds=${SEEDS:-0 1}
 base_steps=${BASE_STEPS:-6000} distill_steps=${DISTILL_STEPS:-2000} device=${DEVICE:-auto} stories=${STORIES:-50}
 picture_steps=$((base_steps / 3))
-[[ -n ${ADOPT:-} ]] && picture_steps=0
+[[ -n ${WARM_START:-} ]] && picture_steps=0
 every=(--preset "${PRESET:-storyworld}" --device "$device")
 for change in "$@"; do every+=(--set "$change"); done
 mkdir -p "$out/scores" "$run/latents"
@@ -46,7 +46,7 @@ base() { # NAME CONTEXT INDICATOR
             mkdir -p "$out/latents-$2"
             ln -sfn "$out/latents-$2" "$dir/latents"
         fi
-        [[ -z ${ADOPT:-} ]] || train adopt "$dir" "${choice[@]}" base --model "$ADOPT"
+        [[ -z ${WARM_START:-} ]] || train warm-start "$dir" "${choice[@]}" base --model "$WARM_START"
         train base "$dir" "${choice[@]}" --steps "$base_steps" --set base.picture_steps="$picture_steps"
         score "$1" "$seed" "${choice[@]}"
     done

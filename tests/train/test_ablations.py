@@ -130,11 +130,11 @@ def test_the_script_begins_with_a_run_that_has_no_samples_yet(commands: list[lis
 
 
 def test_the_script_trains_a_models_bases_on_and_leaves_the_judge_out(say: Callable[..., list[list[str]]]) -> None:
-    said = say(WHAT="indicator", ADOPT="storyworld", STORIES="0")
+    said = say(WHAT="indicator", WARM_START="storyworld", STORIES="0")
     given = [read_command(words) for words in said if words[0] == "train"]
     order = [words[1] for words in said if words[0] == "train" and any("learned-0" in word for word in words)]
-    assert order == ["adopt", "base", "export"]
-    assert {one.values["model"] for one in given if one.names[1] == "adopt"} == {"storyworld"}
+    assert order == ["warm-start", "base", "export"]
+    assert {one.values["model"] for one in given if one.names[1] == "warm-start"} == {"storyworld"}
     trained = {
         get_preset(one.values["preset"], one.values["changes"]).base.picture_steps
         for one in given

@@ -28,7 +28,7 @@ SCRIPT = Path(__file__).parents[2] / "recipes" / "storyworld" / "card.sh"
 
 @pytest.fixture(scope="module")
 def model(finished: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("adopted") / "model"
+    directory = tmp_path_factory.mktemp("warm") / "model"
     assert main([*command("export", finished), "-o", str(directory), "--stage", "base"]) == 0
     return directory
 
@@ -37,7 +37,7 @@ def test_the_base_trains_on_from_the_models_weights(
     model: Path, command: Command, lively: Callable[..., Preset], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    assert main([*command("adopt", run), "--model", str(model)]) == 0
+    assert main([*command("warm-start", run), "--model", str(model)]) == 0
     opened = Run(run, lively(), DistributedContext(torch.device("cpu")))
     theirs = opened.weights("base")
     components = open_components(str(model), "cpu", torch.float32)
@@ -51,17 +51,17 @@ def test_the_base_trains_on_from_the_models_weights(
 def test_what_tells_shots_apart_may_be_another_when_a_base_trains_on(
     model: Path, command: Command, lively: Callable[..., Preset], tmp_path: Path
 ) -> None:
-    def adopted(run: Path, source: Path, indicator: str) -> tuple[dict[str, torch.Tensor], Path]:
+    def warm_started(run: Path, source: Path, indicator: str) -> tuple[dict[str, torch.Tensor], Path]:
         changes, out = (f"model.transformer.indicator={indicator}",), run / "model"
-        assert main([*command("adopt", run, changes=changes), "--model", str(source)]) == 0
+        assert main([*command("warm-start", run, changes=changes), "--model", str(source)]) == 0
         assert main(command("base", run, changes=changes)) == 0
         assert main([*command("export", run, changes=changes), "-o", str(out), "--stage", "base"]) == 0
         return Run(run, lively(*changes), DistributedContext(torch.device("cpu"))).weights("base"), out
 
-    learned, exported = adopted(tmp_path / "learned", model, "learned")
+    learned, exported = warm_started(tmp_path / "learned", model, "learned")
     assert "shot_embedding" in learned
     assert open_components(str(exported), "cpu", torch.float32).config.transformer.indicator == "learned"
-    back, _ = adopted(tmp_path / "back", exported, "none")
+    back, _ = warm_started(tmp_path / "back", exported, "none")
     assert learned.keys() - back.keys() == {"shot_embedding"}
 
 
@@ -70,15 +70,15 @@ def test_stages_can_be_taken_alone_and_no_stage_twice(
 ) -> None:
     run = tmp_path / "run"
     wider = ("model.transformer.ffn_dim=64",)
-    assert main([*command("adopt", run, changes=wider), "--model", str(model)]) == 2
+    assert main([*command("warm-start", run, changes=wider), "--model", str(model)]) == 2
     assert "has another transformer; set model.transformer.ffn_dim=48" in capsys.readouterr().err
-    assert main([*command("adopt", run, "codec", "text", changes=wider), "--model", str(model)]) == 0
+    assert main([*command("warm-start", run, "codec", "text", changes=wider), "--model", str(model)]) == 0
     assert [stage for stage in PRETRAINED_STAGES if find_checkpoints(run / stage)] == ["codec", "text"]
     shutil.rmtree(run / "text")
     assert main(command("text", run, changes=wider)) == 0
-    assert main([*command("adopt", run, "text"), "--model", str(model)]) == 2
+    assert main([*command("warm-start", run, "text"), "--model", str(model)]) == 2
     assert "has a text of its own already" in capsys.readouterr().err
-    assert main([*command("adopt", run, "teacher"), "--model", str(model)]) == 2
+    assert main([*command("warm-start", run, "teacher"), "--model", str(model)]) == 2
     assert "expected stages of codec, text, base" in capsys.readouterr().err
 
 
@@ -86,16 +86,16 @@ def test_what_was_interrupted_goes_on_and_what_is_done_stays(
     model: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], finished: Path
 ) -> None:
     run = tmp_path / "run"
-    assert main([*command("adopt", run, "codec"), "--model", str(model)]) == 0
-    assert main([*command("adopt", run), "--model", str(model)]) == 0
+    assert main([*command("warm-start", run, "codec"), "--model", str(model)]) == 0
+    assert main([*command("warm-start", run), "--model", str(model)]) == 0
     assert [stage for stage in PRETRAINED_STAGES if find_checkpoints(run / stage)] == list(PRETRAINED_STAGES)
     assert main(command("base", run)) == 0
     before = {path: path.read_bytes() for path in run.rglob("*.distcp")}
-    assert main([*command("adopt", run), "--model", str(model)]) == 0
+    assert main([*command("warm-start", run), "--model", str(model)]) == 0
     assert {path: path.read_bytes() for path in run.rglob("*.distcp")} == before
     other = tmp_path / "other"
     assert main([*command("export", finished), "-o", str(other), "--stage", "stage2"]) == 0
-    assert main([*command("adopt", run), "--model", str(other)]) == 2
+    assert main([*command("warm-start", run), "--model", str(other)]) == 2
     assert "base was made with another model; remove it first" in capsys.readouterr().err
 
 

@@ -132,9 +132,9 @@ def run_samples(options: RunOptions, workers: Workers = None) -> None:
         run.distributed.close()
 
 
-@app.command("adopt", epilog=examples("shotstream train adopt codec text --model storyworld --run runs/mine"))
+@app.command("warm-start", epilog=examples("shotstream train warm-start codec text --model storyworld --run runs/mine"))
 @flat_options
-def run_adopt(
+def run_warm_start(
     options: RunOptions,
     stages: Annotated[
         list[str] | None,
@@ -142,36 +142,36 @@ def run_adopt(
     ] = None,
     model: Annotated[str, typer.Option(metavar="M", help="As for generate.")] = "storyworld",
 ) -> None:
-    """Begin a run with the stages that a model stands for."""
+    """Begin a run with codec, text encoder or base of another model."""
     from shotstream.train.recipe import PRETRAINED_STAGES
     from shotstream.train.warm_start import warm_start
 
     for name in stages or ():
         if name not in PRETRAINED_STAGES:
             raise InputError(f"expected stages of {', '.join(PRETRAINED_STAGES)}, got '{name}'")
-    run = options.open("adopt")
+    run = options.open("warm-start")
     run.begin()
     warm_start(run, model, [name for name in PRETRAINED_STAGES if name in (stages or PRETRAINED_STAGES)])
 
 
-@app.command("probe", epilog=examples("shotstream train probe --preset wan-1.3b --device cuda"))
+@app.command("step-cost", epilog=examples("shotstream train step-cost --preset wan-1.3b --device cuda"))
 @flat_options
-def run_probe(options: RunOptions) -> None:
+def run_step_cost(options: RunOptions) -> None:
     """Time one step of every stage with random weights, and print its cost: a line of JSON for each."""
     import json
     import sys
     from dataclasses import asdict, replace
     from tempfile import TemporaryDirectory
 
-    from shotstream.train.step_cost import Probe, probe
+    from shotstream.train.step_cost import StepCost, measure_steps
 
-    def tell(cost: Probe) -> None:
+    def tell(cost: StepCost) -> None:
         sys.stdout.write(json.dumps(asdict(cost)) + "\n")
         sys.stdout.flush()
 
     with TemporaryDirectory() as place:
-        run = replace(options, directory=Path(place)).open("probe")
-        probe(run.preset, run.distributed, run.directory, tell)
+        run = replace(options, directory=Path(place)).open("step-cost")
+        measure_steps(run.preset, run.distributed, run.directory, tell)
 
 
 @app.command(

@@ -1,4 +1,4 @@
-"""How each stage is trained: every figure that may be changed without changing the code."""
+"""Settings of every training stage: dataclasses whose fields `--set` changes."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,10 +10,10 @@ from shotstream.model.config import ContextTimestep
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW, and its rate over the run; `matrices` inside the blocks of a transformer may be left to Muon.
+    """AdamW and its learning rate over the run; the matrices inside a transformer's blocks may use Muon instead.
 
-    The rate rises over `warmup_steps`, stays, and falls to `final_lr_ratio` of itself over the last `decay_share` of
-    the run. Gradients are clipped to a total norm of `clip_norm`.
+    The learning rate rises linearly to `lr` over `warmup_steps`, stays, and falls along a cosine to `final_lr_ratio` of
+    `lr` over the last `decay_share` of the run. Gradients are clipped to a total norm of `clip_norm`.
     """
 
     lr: float = 1e-3
@@ -28,10 +28,10 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How long a stage runs and what it leaves behind.
+    """Length of a stage, its micro-batches, and what it writes.
 
-    The batch of a step comes in `parts` equal parts, shared out among the processes; each part is one forward and
-    backward. `ema_decay` 0 keeps no average. `sample_every_steps` 0 makes no samples.
+    The batch of a step is computed in `micro_batches` equal micro-batches, which are spread over the processes; each is
+    one forward and backward pass. `ema_decay` 0 keeps no average. `sample_every_steps` 0 makes no samples.
     """
 
     steps: int
@@ -50,11 +50,11 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class DistributedConfig:
-    """What the arithmetic runs in.
+    """Precision, activation checkpointing and compilation.
 
-    `precision` auto is bfloat16 on CUDA and on CPUs that multiply fast in it (`model.device.has_fast_bfloat16`), else
-    float32; weights and optimisers are in float32 in either case. `checkpoint_activations` computes each block again in
-    the backward pass instead of keeping what it made. `compile` compiles blocks as inference does (`runtime.compile`).
+    `precision` "auto" is bfloat16 on CUDA and on CPUs that multiply fast in it (`model.device.has_fast_bfloat16`), else
+    float32; weights and optimisers are float32 in either case. `checkpoint_activations` recomputes each block in the
+    backward pass instead of storing its activations. `compile` compiles blocks as inference does (`runtime.compile`).
     """
 
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -64,11 +64,10 @@ class DistributedConfig:
 
 @dataclass(frozen=True)
 class SourceConfig:
-    """Where shots come from: StoryWorld, or the CSV of a manifest in the published layout.
+    """Source of the training shots: StoryWorld, or a manifest (a CSV in the published layout).
 
-    `pair_share` of StoryWorld's samples are of shots that show two characters, `moving_share` of shots whose action
-    moves the whole body, the others of any. `skip_bad` leaves out rows of a manifest that cannot be used, and counts
-    them.
+    Of StoryWorld's samples, `pair_share` are sure to show two characters, and `moving_share` an action that moves the
+    whole body. `skip_bad` leaves out rows of a manifest that cannot be used, and counts them.
     """
 
     kind: Literal["storyworld", "manifest"] = "storyworld"
@@ -84,9 +83,9 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class CodecTraining:
-    """The codec: clips for the closed-form fit, then clips a part of the refinement.
+    """The codec: `fit_clips` clips for the closed-form fit, then `batch` clips in each micro-batch of the refinement.
 
-    They are rendered by `workers` processes ahead of the steps; 0: by the one that trains.
+    Clips are rendered by `workers` processes ahead of the steps; 0: by the training process.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, ema_decay=0.998))
@@ -98,7 +97,7 @@ class CodecTraining:
 
 @dataclass(frozen=True)
 class TextTraining:
-    """The text encoder: captions its tokenizer is learnt from, and captions a part."""
+    """The text encoder: how many captions train its tokenizer, and how many are in a micro-batch."""
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1000, ema_decay=0.99))
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=2e-3))
@@ -108,16 +107,22 @@ class TextTraining:
 
 @dataclass(frozen=True)
 class BaseTraining:
-    """The causal base model: `picture_steps` on single pictures first, which are cheap, then shots with their context.
+    """The causal base model, trained by flow matching with teacher forcing.
 
-    Of the steps after that, a share of `picture_share` is on pictures still.
-
-    `shift` moves noise levels towards noise. Levels below `full_weight_sigma` weigh less, as their square: an error of
-    the clean estimate counts there as it does at that level. In a share of `resampled_share` of the steps a chunk sees
-    those before it as the model itself makes them from noisy ones, of a level of its sampler up to `resampled_level`;
-    in the others the true ones with unsaid noise of a level up to `history_noise`: what was made before need not be
-    perfect. `no_text_share` of the samples lose their captions. Places where latents change in time weigh up to
-    `motion_weight` times as much as in a plain mean, and others down to its inverse.
+    Attributes:
+        picture_steps: first steps, on single pictures, which are cheap.
+        picture_share: share of the later steps that are on pictures too.
+        pictures: the pool of pictures.
+        shift: shifts the noise levels towards noise.
+        full_weight_sigma: below this sigma the loss is weighted by (sigma / it) squared, so that an error of the clean
+            estimate counts the same at all lower levels.
+        resampled_share: share of the steps whose earlier chunks are remade by the model from noisy ones. In the other
+            steps they are ground truth plus noise that the timestep does not report.
+        resampled_level: highest sigma that earlier chunks are remade from.
+        history_noise: highest sigma of the unreported noise on ground-truth history.
+        motion_weight: positions whose latents change over time weigh up to this factor more, others down to its
+            inverse.
+        no_text_share: share of the samples whose captions are dropped, for guidance.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=15000, ema_decay=0.999))
@@ -140,9 +145,9 @@ class BaseTraining:
 class TeacherTraining:
     """The bidirectional next-shot teacher (paper, section 3.1; reference, section 7).
 
-    `trained` are the self-attention layers only, or all. `context_timestep` is the label of the clean context: the
-    target's (published) or that of clean latents. `no_text_share` of the samples lose their captions; a share of them
-    loses its context in the source. Training timesteps are shifted by `shift`.
+    `trained`: the self-attention layers only, or all weights. `context_timestep`: the timestep of the clean context is
+    the target's (published) or that of clean latents. `no_text_share` of the samples lose their captions; the source
+    drops the context of a share. Training timesteps are shifted by `shift`.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=10000))
@@ -157,9 +162,10 @@ class TeacherTraining:
 
 @dataclass(frozen=True)
 class Trajectories:
-    """The teacher's trajectories that causal init learns from: `batches` batches of the shots' pool.
+    """The teacher's trajectories for causal init: of the first `batches` files of the pool of shots.
 
-    Euler steps from noise to clean with guidance; the states at the student's own noise levels are kept, and the end.
+    They are `num_steps` guided Euler steps from noise to clean; the states at the student's noise levels and the end
+    are kept.
     """
 
     batches: int = 5000
@@ -182,8 +188,8 @@ class InitTraining:
 class DistillTraining:
     """Distribution matching on self-forced rollouts (reference, section 7).
 
-    Every step updates the critic, every `critic_updates`-th the generator too. `guidance` is of the real score:
-    conditional + guidance (conditional - unconditional). `score_shift` moves the noise levels at which scores are
+    Every step updates the critic, every `critic_updates`-th the generator too. `guidance` applies to the real score:
+    conditional + guidance (conditional - unconditional). `score_shift` shifts the noise levels at which scores are
     compared. `straight_through` lets gradient reach the keys and values of earlier chunks (published).
     """
 
@@ -211,10 +217,11 @@ class LoraConfig:
 
 @dataclass(frozen=True)
 class Stage2Training(DistillTraining):
-    """Inter-shot self-forcing: whole stories of `shots` shots, whose history is what the generator made.
+    """Inter-shot self-forcing: whole stories of `shots` shots, whose context frames the generator made.
 
-    One step is one shot. `stories` are rolled out together in a part; a shot has one of `chunks` chunks. `start` is
-    the student it begins with: `stage1`, or `init` (the paper's ablation of stage 2 alone).
+    One step is one shot. Each micro-batch rolls out `stories` stories together; the length of a shot is drawn from
+    `chunks`. `start` is the stage whose student it begins with: `stage1`, or `init` (the paper's ablation of stage 2
+    alone).
     """
 
     shots: int = 5

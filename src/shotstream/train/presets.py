@@ -1,4 +1,4 @@
-"""Named recipes: the shape of a model, and how each of its stages is trained."""
+"""Named presets: the shape of a model, and the settings of each of its training stages."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,10 +38,10 @@ from shotstream.weights.wan_layouts import WAN_1_3B
 class Preset:
     """A model's shape and every stage of its training.
 
-    `pretrained` says where codec, text encoder and base come from (as `shotstream.open` reads it); empty, they are
-    trained here. `shots` is the pool that base, teacher, trajectories and stage 1 draw on, `student` how the distilled
-    model is sampled. `seed` decides fresh weights, with which batch of a pool a stage begins, and which stories stage 2
-    tells: runs of other seeds can share codec, text encoder and pools.
+    `pretrained` names the model whose codec, text encoder and base are used (as for `shotstream.open`); if empty, they
+    are trained in this run. `shots` is the pool that base, teacher, trajectories and stage 1 read, `student` the
+    sampler of the distilled model. `seed` decides initial weights, the first batch that a stage reads from a pool,
+    and the stories of stage 2: runs with other seeds can share codec, text encoder and pools.
     """
 
     model: ModelConfig
@@ -62,7 +62,7 @@ class Preset:
 
 
 def _fast(lr: float) -> OptimizerConfig:
-    """A small network learns at a hundred times a large one's rate."""
+    """Return the optimiser of a small network, whose learning rate is about 100 times the published one."""
     return OptimizerConfig(lr, (0.0, 0.99), warmup_steps=50)
 
 
@@ -123,7 +123,7 @@ STORYWORLD = Preset(
         lora=LoraConfig(rank=32, alpha=32),
     ),
 )
-"""What a laptop runs in real time, and trains in days."""
+"""A model that a laptop runs in real time, and trains in days."""
 
 _CARD_EMA = 0.998
 
@@ -164,7 +164,7 @@ STORYWORLD_CARD = replace(
     stage1=replace(STORYWORLD.stage1, **_card_distillation(400)),
     stage2=replace(STORYWORLD.stage2, **_card_distillation(150), stories=48, lora=LoraConfig(rank=0)),
 )
-"""The same model on one large card: large batches, samples made on the host's cores beside it."""
+"""The same model trained on one large GPU: large batches, samples drawn on the host's cores at the same time."""
 
 _FEW = LoopConfig(steps=2, log_every_steps=1, ema_decay=0.9)
 _PICTURES = PoolConfig(latents=4, batches=1, pictures=True)
@@ -193,7 +193,7 @@ TINY = Preset(
     stage1=DistillTraining(_FEW),
     stage2=Stage2Training(_FEW, shots=2, chunks=(1, 2), lora=LoraConfig(rank=2, alpha=2)),
 )
-"""Every stage in seconds, for tests."""
+"""Every stage in seconds on a CPU."""
 
 WAN = Preset(
     WAN_1_3B,
@@ -215,7 +215,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def get_preset(name: str, changes: Sequence[str] = ()) -> Preset:
-    """The preset of that name, with changes of the form `teacher.optimizer.lr=1e-5`.
+    """Return a preset by name, with changes of the form `teacher.optimizer.lr=1e-5`.
 
     Raises:
         InputError: there is no such preset or field, or a value does not fit its field.

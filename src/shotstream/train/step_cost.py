@@ -1,4 +1,4 @@
-"""Does a preset fit this machine, and how long is a step? Every stage with random weights and random samples."""
+"""Measure time and memory of a training step of every stage, with random weights and random samples."""
 
 import time
 from collections.abc import Callable
@@ -29,14 +29,14 @@ from shotstream.train.stages.base import initialise
 from shotstream.train.stages.trajectories import kept_steps
 from shotstream.weights.build import ModelComponents, random_components
 
-PROBED = ("teacher", "init", "stage1", "stage2")
+MEASURED = ("teacher", "init", "stage1", "stage2")
 SHOT, CONTEXT_SHOTS = 2, (0, 0, 0, 1, 1, 1)
-"""The shot that is made, and the shots that its context comes from."""
+"""Number of the target shot, and the shots of its context latents."""
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What one step of one part costs. `peak_gib` is of the device's memory, 0 where that is not counted."""
+class StepCost:
+    """Time of one step with one micro-batch; `peak_gib` is the peak memory of a CUDA device, 0 elsewhere."""
 
     stage: str
     seconds: float
@@ -44,20 +44,20 @@ class Probe:
 
 
 class RandomSamples:
-    """Stands in for a pool of latents and for trajectories: samples of the preset's first length, made of noise."""
+    """Replacement for a pool and for trajectories: noise in the shape of samples of the preset's first length."""
 
     def __init__(self, preset: Preset) -> None:
         self._preset, self._model = preset, preset.model
         self._latents = latents_of_chunks(preset.shots.chunks[0])
 
     def __call__(self, step: int, micro_batch: int) -> Batch:
-        """One part's batch."""
+        """Return the batch of one micro-batch."""
         shape, size = self._model.transformer, self._model.video
         pool, placed = self._preset.shots, CONTEXT_LATENTS + self._latents
         count = max(1, pool.latents // pool.steps_per_batch // placed)
         layout = shot_layout(SHOT, CONTEXT_SHOTS, CONTEXT_LATENTS, self._latents, self._model.captions)
         latents = torch.empty(count, placed, shape.in_dim, size.latent_height, size.latent_width)
-        drawn = normal(latents, "probe", step, micro_batch)
+        drawn = normal(latents, "latents", step, micro_batch)
         text = torch.empty(count, len(layout.context_captions) + 1, shape.text_len, shape.text_dim)
         every = stack_layouts([layout.context + layout.target] * count)
         return Batch(
@@ -65,23 +65,23 @@ class RandomSamples:
         )
 
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
-        """A batch and its trajectories."""
+        """Return a batch, trajectories and their timesteps."""
         batch, kept = self(number, 0), kept_steps(self._preset.trajectories.num_steps, self._preset.student.steps)
         states = batch.target[:, None].expand(-1, len(kept), -1, -1, -1, -1)
         return batch, states, torch.linspace(1000, 0, len(kept))
 
 
 class RandomScripts:
-    """Stands in for a source of stories to tell."""
+    """Replacement for a source of scripts."""
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
-        """A script whose words are numbers."""
+        """Return a script whose words are numbers."""
         texts = (" ".join(map(str, rng.integers(100, size=20))) for _ in range(shots))
         return Script("A story of numbers.", tuple(ShotSpec(text) for text in texts))
 
 
-class ProbeRun(Run):
-    """A run whose earlier stages have left random weights and random samples."""
+class RandomRun(Run):
+    """Run whose earlier stages are replaced by random weights and random samples."""
 
     def weights(self, stage: str) -> dict[str, Tensor]:  # noqa: ARG002
         with self.distributed.device:
@@ -114,30 +114,32 @@ class ProbeRun(Run):
         return self._components.text_encoder
 
 
-def probe(preset: Preset, distributed: DistributedContext, directory: Path, watch: Callable[[Probe], None]) -> None:
-    """Two steps of one part of every stage, the second of which counts; `watch` is told each as it is done.
+def measure_steps(
+    preset: Preset, distributed: DistributedContext, directory: Path, report: Callable[[StepCost], None]
+) -> None:
+    """Run two steps of one micro-batch of every stage, and report the cost of the second.
 
     Args:
-        preset: what is probed; its stages start from random weights.
-        execution: where.
-        directory: an empty place for what a stage keeps beside its checkpoints.
-        watch: told each stage's cost.
+        preset: its stages start from random weights.
+        distributed: device and precision.
+        directory: an empty directory for files that stages write.
+        report: called with each stage's cost.
     """
     changed = replace(preset, pretrained="", stage2=replace(preset.stage2, start="init"))
-    for name in PROBED:
-        run = ProbeRun(directory, changed, distributed)
+    for name in MEASURED:
+        run = RandomRun(directory, changed, distributed)
         if distributed.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         stage = run.build(name)
         times = [_time_step(stage, step, distributed) for step in (0, 0)]
         peak = torch.cuda.max_memory_allocated() / 2**30 if distributed.device.type == "cuda" else 0.0
-        watch(Probe(name, times[-1], peak))
+        report(StepCost(name, times[-1], peak))
         del stage, run
 
 
 def _time_step(stage: Stage, step: int, distributed: DistributedContext) -> float:
-    """One step of part 0 with every update it can have."""
+    """Return the seconds of one step of micro-batch 0 with every update that it can have."""
     _wait(distributed)
     started = time.monotonic()
     for name in stage.updates(step):

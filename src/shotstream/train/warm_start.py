@@ -1,4 +1,4 @@
-"""A run that begins with another model: its codec and text encoder are done, the base trains on from its weights."""
+"""Begin a run with another model: its codec and text encoder are taken as they are, its base is trained on."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -20,39 +20,39 @@ from shotstream.train.stages.text import TOKENIZER_FILE, TextStage
 from shotstream.weights.build import ModelComponents
 from shotstream.weights.hub import open_components
 
-ADOPTED_FILE = "adopted.json"
+WARM_START_FILE = "warm_start.json"
 _SHAPES: Mapping[str, str] = MappingProxyType({"codec": "block_codec", "text": "text_encoder", "base": "transformer"})
-"""For every stage, the field of a model's configuration that holds its shape."""
+"""The field of a model's configuration that holds the shape of each stage."""
 
 
 def warm_start(run: Run, source: str, stages: Sequence[str] = PRETRAINED_STAGES) -> None:
-    """Begins a run with another model; done again after it was interrupted, it does what is left.
+    """Begin a run with stages of another model; a second call after an interruption does the rest.
 
     Args:
-        run: whose stages are begun.
-        source: of a model of this shape, as `shotstream.open` reads it; what tells shots apart may be another.
-        stages: those of codec, text and base that are taken from it.
+        run: a run in which these stages have no checkpoint yet.
+        source: the model, as for `shotstream.open`. Its shape must be the preset's; only the indicator may differ.
+        stages: of codec, text and base.
 
     Raises:
-        InputError: there is no such model, it has another shape, or the run has such a stage from elsewhere.
+        InputError: there is no such model, it has another shape, or the run has the stage already.
     """
     components = open_components(source, "cpu", torch.float32)
     for stage in stages:
         check_shape(run, stage, components, source)
-        if find_checkpoints(run.directory / stage) and not (run.directory / stage / ADOPTED_FILE).exists():
-            raise InputError(f"{run.directory} has a {stage} of its own already; name another run, or adopt nothing")
+        if find_checkpoints(run.directory / stage) and not (run.directory / stage / WARM_START_FILE).exists():
+            raise InputError(f"{run.directory} has a {stage} of its own already; name another run, or other stages")
     for stage in stages:
         directory = make_directory(run.directory / stage)
         network = {"codec": components.codec, "text": components.text_encoder, "base": components.transformer}[stage]
         claim_directory(
-            directory / ADOPTED_FILE, {"model": hash_tensors(cast(nn.Module, network).state_dict().values())}
+            directory / WARM_START_FILE, {"model": hash_tensors(cast(nn.Module, network).state_dict().values())}
         )
         if not find_checkpoints(directory):
-            _begin(run, stage, components).state.save(directory, run.distributed, 1)
+            _build_stage(run, stage, components).state.save(directory, run.distributed, 1)
 
 
 def check_shape(run: Run, stage: str, components: ModelComponents, source: str) -> None:
-    """Raises InputError where a stage of the run cannot begin with that part of a model."""
+    """Raise InputError if a stage of the run cannot begin with the model."""
     what = _SHAPES[stage]
     shapes = getattr(components.config, what), getattr(run.preset.model, what)
     if None in shapes:
@@ -66,14 +66,14 @@ def check_shape(run: Run, stage: str, components: ModelComponents, source: str) 
         raise InputError(f"{source} has another {what}; set {other}, or take other stages than {stage}")
 
 
-def _begin(run: Run, stage: str, components: ModelComponents) -> Stage:
-    """A stage with the model's weights: the base at its first step, the others at their last."""
-    begins: Mapping[str, Callable[[], Stage]] = {
+def _build_stage(run: Run, stage: str, components: ModelComponents) -> Stage:
+    """Build a stage with the model's weights: the base at its first step, the others at their last."""
+    builders: Mapping[str, Callable[[], Stage]] = {
         "codec": lambda: CodecStage(cast(BlockCodec, components.codec), run.preset.codec, torch.device("cpu")),
         "text": lambda: _text_stage(run, components),
         "base": lambda: run.build("base"),
     }
-    built = begins[stage]()
+    built = builders[stage]()
     if stage == "base":
         built.state.load_weights(run.network(components.transformer.state_dict()).state_dict())
     else:

@@ -1,10 +1,9 @@
-"""The first causal model: flow matching on pictures, then on the next shot, block-causal, with its context.
+"""Stage `base`: a causal model by flow matching, on pictures first, then on shots with their context.
 
-Single pictures come first: a picture costs a sixteenth of a shot, and what a word looks like can be learnt from it.
-Then pictures and shots are mixed, and every chunk of a shot gets a noise level of its own. It sees the context and the
-chunks before it, which are said to be clean, as at inference (teacher forcing); but a model that has only ever seen a
-true past copies its own mistakes from chunk to chunk. So the past is noised a little, or made by the model itself
-(`train.rollout.resampled_history`). The result is sampled with guidance; distillation makes a student of it.
+A picture costs a sixteenth of a shot, and teaches what words look like. Then pictures and shots are mixed, and every
+chunk of a shot gets a noise level of its own. It attends to the context and the chunks before it, labelled as clean, as
+at inference (teacher forcing). A model that has only seen a true past copies its own errors from chunk to chunk, so the
+past is noised a little, or remade by the model itself (`train.rollout.resample_history`).
 """
 
 import math
@@ -31,7 +30,7 @@ from shotstream.train.trained_network import TrainedNetwork
 
 
 class BaseStage(Stage):
-    """Flow matching under the plan of teacher forcing, after a past that is true, or the network's own."""
+    """Teacher forcing: earlier chunks are ground truth with a little noise, or remade by the network."""
 
     def __init__(
         self,
@@ -50,7 +49,7 @@ class BaseStage(Stage):
 
     def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
         batch, history = self._batch(step, micro_batch), None
-        if batch.target.shape[1] > CHUNK_LATENTS and self._has_own_past(step):
+        if batch.target.shape[1] > CHUNK_LATENTS and self._remakes_history(step):
             level = self._config.resampled_level
             history = resample_history(self._network, batch, self._sampler, level, self._distributed, step, micro_batch)
         return teacher_forced_loss(self._network, batch, history, self._config, step, micro_batch)
@@ -59,12 +58,12 @@ class BaseStage(Stage):
         return (self._pictures if self._on_pictures(step) else self._shots)(step, micro_batch).to(self._device)
 
     def _on_pictures(self, step: int) -> bool:
-        """Whether a step is on pictures: the same for all its parts."""
+        """Whether a step is on pictures; the same for all its micro-batches."""
         drawn = float(torch.rand((), generator=make_generator("base-kind", step)))
         return step < self._config.picture_steps or drawn < self._config.picture_share
 
-    def _has_own_past(self, step: int) -> bool:
-        """Whether chunks see a past that the network made: the same for all parts of a step."""
+    def _remakes_history(self, step: int) -> bool:
+        """Whether a step's earlier chunks are remade by the network; the same for all its micro-batches."""
         return float(torch.rand((), generator=make_generator("base-past", step))) < self._config.resampled_share
 
 
@@ -76,14 +75,15 @@ def teacher_forced_loss(
     step: int,
     micro_batch: int = 0,
 ) -> Float[Tensor, ""]:
-    """Mean squared error of the velocity over the noisy latents, weighted by noise level.
+    """Compute the mean squared error of the velocity over the noisy latents, weighted by noise level and motion.
 
     Args:
-        network: the one that is trained.
-        batch: one part of a batch, on the network's device.
-        history: all chunks but the last as they are remembered; None: the true ones, with a little noise.
-        config: the noise.
-        step: decides, with `part`, which captions are dropped, the noise and its levels.
+        network: in training.
+        batch: one micro-batch, on the network's device.
+        history: all chunks but the last, as the network remade them; None: the true ones with a little noise.
+        config: noise levels and weights.
+        step: seeds, with `micro_batch`, which captions are dropped, the noise and its levels.
+        micro_batch: number of the micro-batch.
     """
     count, latents = batch.target.shape[:2]
     chunks, each = math.ceil(latents / CHUNK_LATENTS), min(CHUNK_LATENTS, latents)
@@ -105,11 +105,11 @@ def teacher_forced_loss(
 
 
 def motion_weights(target: Float[Tensor, "b f c h w"], most: float) -> Float[Tensor, "b f h w"]:
-    """Weights of places in latents, 1 in the mean of a sample: more where latents change in time, up to `most` before.
+    """Compute loss weights by position: larger where latents change over time; their mean over a sample is 1.
 
-    The best prediction of a place does not depend on its weight; how soon it is learnt does. Whoever walks covers a few
-    hundredths of a picture, and a plain mean hardly sees it. Places weigh as the root of their change over the
-    sample's mean change, between 1 / `most` and `most`; `most` 1, and single latents, weigh all places alike.
+    The weight is the root of the position's change over the sample's mean change, clamped to 1 / `most` .. `most`
+    before it is normalised. `most` 1, and single latents, give equal weights. The best prediction does not depend on
+    the weights, but how soon it is learnt does: a walking figure covers a few hundredths of a picture.
     """
     if most == 1 or target.shape[1] == 1:
         return target.new_ones(*target.shape[:2], *target.shape[3:])
@@ -121,7 +121,7 @@ def motion_weights(target: Float[Tensor, "b f c h w"], most: float) -> Float[Ten
 
 
 def initialise(transformer: Transformer) -> None:
-    """Fresh weights: Xavier for linear maps, zero biases, and a head that begins by predicting nothing."""
+    """Initialise a transformer: Xavier for linear maps, zero biases, and a head that predicts zero."""
     for name, parameter in transformer.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)

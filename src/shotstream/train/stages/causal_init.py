@@ -1,4 +1,4 @@
-"""Causal init: the student learns to end a teacher's trajectory from any of its kept states (reference, section 7)."""
+"""Stage `init`: the causal student learns to predict a trajectory's end from any kept state (reference, section 7)."""
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from shotstream.train.trained_network import TrainedNetwork
 
 
 class InitStage(Stage):
-    """Regression on trajectories under the block-causal plan; a state is drawn for every chunk."""
+    """Regression on trajectories with block-causal attention; a state is drawn for every chunk."""
 
     def __init__(
         self, network: Transformer, trajectories: TrajectoryStore, config: InitTraining, distributed: DistributedContext

@@ -1,7 +1,6 @@
-"""The embedded codec: its linear maps in closed form, then its refinement by gradient descent.
+"""Stage `codec`: fit the linear maps of the embedded codec in closed form, then train its decoder's refinement.
 
-The linear part is final once fitted, so the transformer can learn over its latents while the refinement, which only
-the decoder has, is still being trained.
+The linear maps alone decide the latents, so a transformer can be trained on them before the refinement is done.
 """
 
 import math
@@ -29,13 +28,13 @@ from shotstream.world.stories import sample_story
 
 CLIP_FRAMES = 9
 WHITENING = 0.5
-"""Latent deviation goes with the component's deviation to the power 1 - this: 0 keeps PCA's scale, 1 whitens."""
+"""Exponent of the scaling: latents have each component's standard deviation to the power 1 - WHITENING."""
 LATENT_NOISE = 0.1
-"""Deviation of the noise on latents while the refinement learns, so that it forgives imperfect ones."""
+"""Largest standard deviation of the noise on latents in training, so that the decoder tolerates imperfect ones."""
 
 
 class CodecStage(Stage):
-    """The refinement of a codec whose linear maps are fitted and stay as they are."""
+    """Train the refinement of a codec whose linear maps are fitted and fixed."""
 
     def __init__(self, codec: BlockCodec, config: CodecTraining, device: torch.device) -> None:
         for linear in (codec.analysis, codec.synthesis):
@@ -51,7 +50,7 @@ class CodecStage(Stage):
 
 
 class RenderedClips:
-    """Batches of clips by number, the following ones rendered ahead on other processes where there are any."""
+    """Batches of rendered clips by number; worker processes, if any, render the following ones ahead."""
 
     def __init__(self, batch: int, workers: int) -> None:
         self._batch, self._ahead = batch, JOBS_PER_WORKER * workers
@@ -68,12 +67,12 @@ class RenderedClips:
 
 
 def sample_clips(number: int, batch: int) -> list[np.ndarray]:
-    """The clips of a batch."""
+    """Render the clips of a batch."""
     return [sample_clip(seed) for seed in range(number * batch, (number + 1) * batch)]
 
 
 def sample_clip(seed: int, frames: int = CLIP_FRAMES) -> np.ndarray:
-    """A piece of a random training shot, uint8 [frames, h, w, 3]; it may begin anywhere in the shot."""
+    """Render a piece of a random training shot, from any of its frames on, uint8 [frames, h, w, 3]."""
     rng = np.random.default_rng(derive_seed("clip", seed))
     story = sample_story(int(rng.integers(TRAINING_SEEDS)))
     shot = int(rng.integers(len(story.shots)))
@@ -82,16 +81,16 @@ def sample_clip(seed: int, frames: int = CLIP_FRAMES) -> np.ndarray:
 
 
 def clips(seeds: Iterable[int]) -> Float[Tensor, "b f c h w"]:
-    """Clips of those seeds as one batch of pixels."""
+    """Render clips by seed as one batch of pixels in [-1, 1]."""
     return as_pixels([sample_clip(seed) for seed in seeds])
 
 
 @torch.no_grad()
 def fit_linear(codec: BlockCodec, clip_count: int) -> None:
-    """Sets the codec's linear maps to the (scaled) principal components of blocks, and its refinement to nothing.
+    """Set the codec's linear maps to the scaled principal components of `clip_count` clips, and its refinement to zero.
 
-    First frames get their own components, turned by the rotation that brings the code of a still picture nearest to
-    the code of four equal frames (orthogonal Procrustes), so that both kinds of latent speak one language.
+    First frames have components of their own, rotated so that the latent of a still picture is nearest to that of four
+    equal frames (orthogonal Procrustes).
     """
     channels = codec.latent_channels
     seen = torch.cat([clips(range(start, start + 100)) for start in range(0, clip_count, 100)])
@@ -113,24 +112,12 @@ def fit_linear(codec: BlockCodec, clip_count: int) -> None:
 
 
 def refinement_loss(codec: BlockCodec, pixels: Float[Tensor, "b f c h w"], seed: int) -> Float[Tensor, ""]:
-    """Mean squared error of decoded clips, with noise on the latents; only the refinement gets gradient."""
+    """Compute the mean squared error of clips decoded from noisy latents; only the refinement gets gradient."""
     with torch.no_grad():
         latents = codec.encode(pixels)
     strength = LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, 1, generator=make_generator("codec-noise", seed))
     decoded = codec.decode(latents + strength.to(pixels.device) * normal(latents, "codec-noise", seed))
     return (decoded - pixels).square().mean()
-
-
-@torch.no_grad()
-def psnr(codec: BlockCodec, first_seed: int = TRAINING_SEEDS, stories: int = 64) -> float:
-    """Peak signal-to-noise ratio in dB over the whole first shots of held-out stories."""
-    errors = []
-    for seed in range(first_seed, first_seed + stories):
-        story = sample_story(seed)
-        pixels = as_pixels([render_frames(story, 0, range(story.shots[0].frames))])
-        decoded = codec.decode(codec.encode(pixels)).clamp(-1, 1)
-        errors.append(float((decoded - pixels).square().mean()) / 4)
-    return -10 * math.log10(sum(errors) / len(errors))
 
 
 def _columns(blocks: Float[Tensor, "n v y x"]) -> Float[Tensor, "m v"]:

@@ -1,7 +1,7 @@
-"""Stage 1: distribution matching on self-forced shots, after a ground-truth history (paper, section 3.3).
+"""Stage `stage1`: distribution matching on self-forced shots, after ground-truth context (paper, section 3.3).
 
-The generator makes a shot with the caches it has at inference; a critic follows its distribution, and the difference
-between the critic's score and the teacher's says where to go. Rollout, caches and losses are the engine's own.
+The generator rolls a shot out with the KV caches of inference. A critic learns the score of the generator's shots, and
+the generator's gradient is the difference between the critic's score and the teacher's.
 """
 
 from abc import abstractmethod
@@ -40,7 +40,7 @@ GENERATOR, CRITIC = "generator", "critic"
 
 @dataclass(frozen=True)
 class Networks:
-    """The three networks of distribution matching: the student, the fake score that follows it, and the teacher."""
+    """The networks of distribution matching: the student, its fake score (critic), and the real score (teacher)."""
 
     generator: Transformer
     critic: Transformer
@@ -48,7 +48,7 @@ class Networks:
 
 
 class DistillStage(Stage):
-    """What both stages of distillation share: the rollout and the two losses on it."""
+    """Common base of both distillation stages: the rollout, and the losses of generator and critic."""
 
     name: str
 
@@ -67,12 +67,12 @@ class DistillStage(Stage):
         )
 
     def updates(self, step: int) -> Sequence[str]:
-        """The critic at every step, the generator before it at every `critic_updates`-th."""
+        """Return the critic at every step, and before it the generator at every `critic_updates`-th."""
         return (GENERATOR, CRITIC) if step % self._config.critic_updates == 0 else (CRITIC,)
 
     @abstractmethod
     def inputs(self, step: int, micro_batch: int) -> ShotInputs:
-        """What the shot of a step's part is made from; its layout has every sample's own places."""
+        """Return context, captions and layout of the shots of a micro-batch."""
 
     def loss(self, network: str, step: int, micro_batch: int) -> Tensor:
         inputs = self.inputs(step, micro_batch)
@@ -81,7 +81,7 @@ class DistillStage(Stage):
         return self._critic_loss(inputs, step, micro_batch)
 
     def roll_out(self, inputs: ShotInputs, stop: int | None, *where: str | int) -> Float[Tensor, "b f c h w"]:
-        """The shot that the generator makes: the clean estimate of step `stop` of every chunk, or of the last step."""
+        """Roll out the generator's shots, and return the clean estimates of step `stop` (None: the last)."""
         chunk_like = inputs.context[:, :1].expand(-1, CHUNK_LATENTS, -1, -1, -1)
 
         def noise(chunk: int, step: int) -> Tensor:
@@ -120,7 +120,7 @@ class DistillStage(Stage):
         )
 
     def _stop(self, network: str, step: int) -> int:
-        """The step at which all chunks of a rollout stop: the same for all parts."""
+        """Draw the sampler's step at which all chunks of a rollout stop; the same for all micro-batches."""
         return random_index(len(self._sampler.sigmas), self.name, "stop", network, step)
 
     def _timesteps(self, made: Tensor, *where: str | int) -> Float[Tensor, "b"]:
@@ -133,7 +133,7 @@ class DistillStage(Stage):
 
 
 class Stage1(DistillStage):
-    """Intra-shot self-forcing: contexts, captions and lengths come from the shots' pool."""
+    """Intra-shot self-forcing: contexts, captions and lengths come from the pool of shots."""
 
     name = "stage1"
 

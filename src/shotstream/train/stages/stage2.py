@@ -1,6 +1,6 @@
-"""Stage 2: distribution matching on whole self-forced stories, whose history is what the generator made.
+"""Stage `stage2`: distribution matching on self-forced stories, whose context frames the generator made.
 
-A step is one shot: it is rolled out after the generator's own past, the loss is on it alone, and the next step goes on
+A step is one shot: it is rolled out after the generator's own shots, the loss is on it alone, and the next step goes on
 with the next shot (paper, section 3.3). The frames of a story's earlier shots are part of the training state, so a run
 can stop between two shots. The shot that joins the history is denoised with all steps, as at inference.
 """

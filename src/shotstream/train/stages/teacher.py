@@ -1,4 +1,4 @@
-"""The bidirectional next-shot teacher: every latent of context and target sees every other (paper, section 3.1)."""
+"""Stage `teacher`: the bidirectional next-shot teacher, with full attention over context and target (section 3.1)."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from shotstream.train.trained_network import TrainedNetwork
 
 
 class TeacherStage(Stage):
-    """Flow matching on the next shot, all of it at one noise level, with the context clean beside it."""
+    """Flow matching on the next shot at one noise level, with clean context."""
 
     def __init__(
         self, network: Transformer, shots: LatentPool, config: TeacherTraining, distributed: DistributedContext
@@ -46,9 +46,9 @@ class TeacherStage(Stage):
 
 
 def choose_trained(network: Transformer, trained: str) -> None:
-    """Lets gradient into the self-attention layers only (`attention`, the paper's choice), or into all weights.
+    """Choose the weights that are trained: "attention" (the paper's), the self-attention layers only, or "all".
 
-    What the context enters by is trained in either case: new channels, and a learned indicator.
+    The layers through which the context enters (new channels, a learned indicator) are trained in either case.
     """
     injected = {"patch_embedding"} if network.config.injection == "channel" else set()
     for name, parameter in network.named_parameters():

@@ -1,8 +1,9 @@
-"""The embedded text encoder: it learns to read StoryWorld's traits out of captions, and is frozen after that.
+"""Stage `text`: train the embedded text encoder to classify StoryWorld's traits from captions.
 
-Reading is asked of small attention heads over the encoder's rows, which are thrown away: what remains in the rows is
-what a transformer's cross-attention can find. A transformer does not know beforehand whom a caption names, so two of
-the heads ask for the first and the second one in the shot, whoever that is, and read species and colour in one place.
+Small attention heads over the encoder's output classify the traits, and are discarded afterwards: the information that
+they found is what the transformer's cross-attention can find. The transformer does not know beforehand which characters
+a caption names, so two heads attend to the first and to the second character of the shot, and classify its species and
+colour together.
 """
 
 from pathlib import Path
@@ -30,16 +31,18 @@ from shotstream.world.traits import ACTIONS, CAMERAS, COLOURS, FRAMINGS, PLACES,
 
 TOKENIZER_FILE = "tokenizer.json"
 ENCODER = "encoder."
-"""What the names of the encoder's weights begin with in the reader's."""
+"""Prefix of the encoder's weights in the classifier's state."""
 ABSENT = 0
-"""Target of who is not there; species and colours of those who are count from 1."""
+"""Class of an absent character; species and colours count from 1."""
 MOST_IN_A_SHOT = 2
 
 
 def trait_targets(story: WorldStory, shot: int) -> list[int]:
-    """What a caption says, as class numbers, in the order of `QUERY_CLASSES`: place, time, framing, camera, action; for
-    every species its colour in the story; for every species whether it is in the shot; then species and colour of the
-    first in the shot, and of the second."""
+    """Return the traits of a shot as class numbers, in the order of `QUERY_CLASSES`.
+
+    They are place, time, framing, camera and action; for every species its colour in the story; for every species
+    whether it is in the shot; then species and colour of the first character in the shot, and of the second.
+    """
     scene = story.shots[shot]
     targets = [PLACES.index(story.place), TIMES.index(story.time), FRAMINGS.index(scene.framing)]
     targets += [CAMERAS.index(scene.camera), ACTIONS.index(scene.action)]
@@ -59,12 +62,11 @@ QUERY_CLASSES = (
     *((2,),) * len(SPECIES),
     *((len(SPECIES) + 1, len(COLOURS) + 1),) * MOST_IN_A_SHOT,
 )
-"""For every query how many classes the traits have that are read with it."""
-TRAIT_SIZES = tuple(size for sizes in QUERY_CLASSES for size in sizes)
+"""For every attention query, the number of classes of each trait that it classifies."""
 
 
 class TraitClassifier(nn.Module):
-    """Attention queries over the rows of a caption, and a classifier for each trait that one of them reads."""
+    """Text encoder with attention queries over its output, and a linear classifier for each trait."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         super().__init__()
@@ -74,7 +76,7 @@ class TraitClassifier(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(dim, sum(sizes)) for sizes in QUERY_CLASSES)
 
     def forward(self, ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> list[Float[Tensor, "s classes"]]:
-        """Scores of every trait's classes."""
+        """Return the logits of every trait."""
         rows = self.encoder(ids, mask)
         weights = (rows @ self.queries.T).masked_fill(mask[:, :, None] == 0, -torch.inf).softmax(1)
         read = torch.einsum("slq,sld->qsd", weights, rows)
@@ -83,47 +85,39 @@ class TraitClassifier(nn.Module):
 
 
 class TextStage(Stage):
-    """A text encoder that learns to be read; the average of its weights is kept with the readers'."""
+    """Train a text encoder and its classifiers; the average covers both."""
 
     def __init__(self, encoder: TextEncoder, config: TextTraining) -> None:
-        self._reader, self._config = TraitClassifier(encoder).train(), config
-        trained = TrainedNetwork(self._reader, config.optimizer, config.loop.steps)
+        self._classifier, self._config = TraitClassifier(encoder).train(), config
+        trained = TrainedNetwork(self._classifier, config.optimizer, config.loop.steps)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
         number = step * self._config.loop.micro_batches + micro_batch
-        return reading_loss(self._reader, number, self._config.batch)
+        return classification_loss(self._classifier, number, self._config.batch)
 
 
-def sample_captions(seed: int, count: int, first_story: int = 0) -> tuple[list[str], Int[Tensor, "s t"]]:
-    """Captions of random shots as the transformer gets them, and what they say."""
+def sample_captions(seed: int, count: int) -> tuple[list[str], Int[Tensor, "s t"]]:
+    """Draw composed captions of random shots, and their traits as class numbers."""
     rng = np.random.default_rng(derive_seed("captions", seed))
     captions, targets = [], []
     for _ in range(count):
-        story = sample_story(first_story + int(rng.integers(TRAINING_SEEDS)))
+        story = sample_story(int(rng.integers(TRAINING_SEEDS)))
         shot = int(rng.integers(len(story.shots)))
         captions.append(compose_shot_caption(story, shot, rng))
         targets.append(trait_targets(story, shot))
     return captions, torch.tensor(targets)
 
 
-def reading_loss(reader: TraitClassifier, seed: int, batch: int) -> Float[Tensor, ""]:
-    """Mean cross-entropy over all traits of a batch of captions."""
+def classification_loss(classifier: TraitClassifier, seed: int, batch: int) -> Float[Tensor, ""]:
+    """Compute the mean cross-entropy over all traits of a batch of captions."""
     captions, targets = sample_captions(seed, batch)
-    scores = reader(*trim_padding(*reader.encoder.tokenize(captions)))
+    scores = classifier(*trim_padding(*classifier.encoder.tokenize(captions)))
     return torch.stack([F.cross_entropy(one, targets[:, i]) for i, one in enumerate(scores)]).mean()
 
 
-@torch.no_grad()
-def reading_accuracy(reader: TraitClassifier, count: int = 500) -> Float[Tensor, "t"]:
-    """The share of held-out captions of which each trait is read rightly."""
-    captions, targets = sample_captions(0, count, first_story=TRAINING_SEEDS)
-    scores = reader(*trim_padding(*reader.encoder.tokenize(captions)))
-    return torch.stack([(one.argmax(-1) == targets[:, i]).float().mean() for i, one in enumerate(scores)])
-
-
 def learn_tokenizer(directory: Path, shape: TextEncoderConfig, config: TextTraining) -> Tokenizer:
-    """The tokenizer in `directory`, learnt from captions where there is none yet."""
+    """Read the tokenizer in `directory`, after training it on captions if there is none yet."""
     path = make_directory(directory) / TOKENIZER_FILE
     if not path.exists():
         train_tokenizer(sample_captions(0, config.tokenizer_captions)[0], shape.vocab_size).save(str(path))

@@ -1,4 +1,4 @@
-"""The teacher's trajectories from noise to a shot, kept at the student's noise levels (reference, section 7)."""
+"""Stage `trajectories`: the teacher's sampling trajectories, stored at the student's noise levels (section 7)."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +25,12 @@ STATES, IDENTITY_FILE = "states", "trajectories.json"
 
 
 def kept_steps(num_steps: int, nominal: tuple[float, ...]) -> tuple[int, ...]:
-    """After how many of `num_steps` Euler steps the nominal timesteps are reached, and the end: 0, 13, 25, 37, 50."""
+    """Return the Euler steps at which the nominal timesteps are reached, and the last; published: 0, 13, 25, 37, 50."""
     return (*(round(num_steps * (1 - timestep / TRAIN_TIMESTEPS)) for timestep in nominal), num_steps)
 
 
 class TrajectoryStore:
-    """Trajectories on disk: one file for each file of the shots' pool that they were made from."""
+    """Trajectories on disk: one file for each file of the pool of shots."""
 
     def __init__(
         self,
@@ -40,9 +40,14 @@ class TrajectoryStore:
         context_timestep: ContextTimestep,
         begin: int = 0,
     ) -> None:
-        """Trajectories in `directory`, over the student's noise levels.
+        """Open the trajectories in `directory`.
 
-        `context_timestep` is the teacher's; `begin` is the batch that is read as the first.
+        Args:
+            directory: made if it is missing.
+            config: number of files, Euler steps and guidance.
+            student: whose noise levels are stored.
+            context_timestep: the teacher's.
+            begin: the file that `read(0)` returns.
         """
         self._directory, self._config, self._begin = make_directory(directory), config, begin
         self._kept = kept_steps(config.num_steps, student.steps)
@@ -57,16 +62,16 @@ class TrajectoryStore:
         teacher: Transformer,
         shots: LatentPool,
         distributed: DistributedContext,
-        watch: Callable[[int], None],
+        on_progress: Callable[[int], None],
         minutes: float | None = None,
     ) -> bool:
-        """Makes what is not there yet, each process its share; returns whether all is done. SIGTERM ends it early.
+        """Generate the missing files, spread over the processes, and return whether all are done. SIGTERM stops it.
 
         Args:
-            teacher: placed on the device of `execution`.
-            shots: whose contexts, captions and lengths the trajectories have.
-            execution: the processes.
-            watch: told how many of all are done.
+            teacher: on the device of `distributed`.
+            shots: the pool whose contexts, captions and lengths are used.
+            distributed: the processes.
+            on_progress: called with the number of files done.
             minutes: stop after that long, to be continued later. None: no limit.
         """
         missing = [number for number in range(self._config.batches) if not self._path(number).exists()]
@@ -83,15 +88,15 @@ class TrajectoryStore:
                     states = self._states(teacher, batch, number)
                 if turn < len(missing):
                     save_batch(self._path(number), batch, **{STATES: states.bfloat16()})
-                watch(min(there + start + distributed.processes, self._config.batches))
+                on_progress(min(there + start + distributed.processes, self._config.batches))
         distributed.wait()
         return True
 
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
-        """A batch, the kept states of its trajectories, and the timesteps of the states. After the last, the first.
+        """Read a batch, the stored states of its trajectories, and their timesteps. The first file follows the last.
 
         Raises:
-            InputError: it has not been made.
+            InputError: the file is missing.
         """
         path = self._path((number + self._begin) % self._config.batches)
         if not path.exists():
