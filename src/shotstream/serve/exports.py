@@ -1,23 +1,19 @@
-"""A story as files to take away: videos, its script, and a zip of everything that `imports` reads back."""
+"""Export a story as files: videos and stills, its script, and a zip of everything that `imports` reads back."""
 
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
-
-import av
-import numpy as np
+from typing import Literal
 
 from shotstream.core.atomic_files import make_directory, replacing, write_bytes, writing
 from shotstream.core.config import to_dict
-from shotstream.core.images import write_gif
-from shotstream.core.spec import FPS, MAX_CHUNKS
-from shotstream.core.video import Frames, VideoWriter
+from shotstream.core.spec import MAX_CHUNKS
+from shotstream.serve.edit import Edit, ExportOptions
 from shotstream.serve.errors import RequestError
+from shotstream.serve.films import add_soundtrack, write_animation, write_mp4, write_still, write_webm
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, read_record, write_record
 from shotstream.story.script import CastEntry, Script, format_script
@@ -25,36 +21,68 @@ from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import Take
 
-Kind = Literal["mp4", "webm", "gif", "yaml", "zip"]
+FilmKind = Literal["mp4", "webm"]
+Kind = FilmKind | Literal["gif", "png", "yaml", "zip"]
 SCRIPT_FILE, VIDEO_FILE = "script.yaml", "story.mp4"
-GIF_FRAMES = 2000
-"""A GIF's palette needs all its frames in memory."""
-_VP9_OPTIONS = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6"}
+_FILMS: Mapping[str, Callable[[Edit, Path], None]] = {
+    "mp4": write_mp4,
+    "webm": write_webm,
+    "gif": write_animation,
+    "png": write_still,
+}
 
 
-def export(directory: Path, kind: Kind, target: Path) -> Kind:
-    """Writes the current branch of a story as a file (a zip has all branches).
+def export(directory: Path, kind: Kind, target: Path, options: ExportOptions) -> Kind:
+    """Write the current branch of a story, or a part of it, as a file (a zip has all branches).
 
-    Returns what it is: the script of a story with a cast is a zip, in which the pictures that it names lie beside it.
+    Returns the kind of the file: the script of a story with a cast is a zip, in which the pictures that it names lie
+    beside it.
 
     Args:
         directory: the story's.
-        kind: mp4 is H.264, webm VP9.
+        kind: mp4 is H.264, webm VP9, png a still.
         target: ends in `kind`.
+        options: which part, and how it looks; a script or zip has none.
 
     Raises:
-        InputError: the story has no shot, or the file cannot be written.
+        InputError: the story has no such shot, an option does not fit, or the file cannot be written.
     """
-    if not (directory / RECORD_FILE).exists():
-        raise RequestError("conflict", "expected a story with at least one shot, got none; make a shot first")
-    history = History(directory, read_record(directory / RECORD_FILE))
+    history = _open(directory)
+    if kind in _FILMS:
+        if options.frame is not None and kind != "png":
+            raise RequestError("invalid", "expected a frame for a still alone; take png, or leave frame out")
+        _FILMS[kind](Edit(history, options), target)
+        return kind
     if not len(history):
         raise RequestError("conflict", "expected a branch with at least one shot, got none; make a shot first")
+    if options != ExportOptions():
+        raise RequestError("invalid", f"expected no shot, scale or fade for a {kind}, which has all; leave them out")
     if kind == "yaml" and history.cast:
         _write_script_with_cast(history, target)
         return "zip"
-    _WRITERS[kind](history, target)
+    (_write_script if kind == "yaml" else _write_zip)(history, target)
     return kind
+
+
+def export_with_sound(directory: Path, target: Path, options: ExportOptions, audio: Path) -> None:
+    """Write a video like `export`, with a soundtrack under it; `target` ends in its kind.
+
+    Raises:
+        InputError: as for `export`, or the audio cannot be read.
+    """
+    kind: FilmKind = "mp4" if target.suffix == ".mp4" else "webm"
+    silent = target.with_name(f"{target.stem}-silent.{kind}")
+    try:
+        export(directory, kind, silent, options)
+        add_soundtrack(silent, audio, target)
+    finally:
+        silent.unlink(missing_ok=True)
+
+
+def _open(directory: Path) -> History:
+    if not (directory / RECORD_FILE).exists():
+        raise RequestError("conflict", "expected a story with at least one shot, got none; make a shot first")
+    return History(directory, read_record(directory / RECORD_FILE))
 
 
 def script_of(history: History) -> Script:
@@ -76,29 +104,6 @@ def _script_shot(take: Take, history: History) -> ShotSpec:
     )
 
 
-def _write_mp4(history: History, target: Path) -> None:
-    with VideoWriter(target, FPS) as writer:
-        for frames in history.all_frames():
-            writer.add(frames)
-
-
-def _write_webm(history: History, target: Path) -> None:
-    identity = history.identity
-    with replacing(target) as partial, writing(target), av.open(f"file:{partial}", "w", format="webm") as output:
-        stream: Any = output.add_stream("libvpx-vp9", rate=Fraction(FPS), options=_VP9_OPTIONS)
-        stream.width, stream.height, stream.pix_fmt = identity.width, identity.height, "yuv420p"
-        for frame in _each(history.all_frames()):
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-        output.mux(stream.encode(None))
-
-
-def _write_gif(history: History, target: Path) -> None:
-    frames = sum(history.lengths)
-    if frames > GIF_FRAMES:
-        raise RequestError("too_large", f"expected at most {GIF_FRAMES} frames for a GIF, got {frames}; take the mp4")
-    write_gif(target, history.all_frames(), FPS)
-
-
 def _write_script(history: History, target: Path) -> None:
     write_bytes(target, format_script(script_of(history)).encode())
 
@@ -114,7 +119,7 @@ def _write_zip(history: History, target: Path) -> None:
     """Everything: the record and its files, and for people the script and a video."""
     video = target.with_name(f"{target.stem}-video.mp4")
     try:
-        _write_mp4(history, video)
+        write_mp4(Edit(history, ExportOptions()), video)
         with replacing(target) as partial, writing(target), zipfile.ZipFile(partial, "w") as archive:
             archive.writestr(RECORD_FILE, json.dumps(to_dict(_record(history)), ensure_ascii=False))
             archive.writestr(SCRIPT_FILE, format_script(script_of(history)))
@@ -154,19 +159,6 @@ def copy_story(directory: Path, target: Path) -> None:
 
 def _cast_files(directory: Path, members: int) -> list[Path]:
     return [StoryFiles(directory).cast(number) for number in range(members)]
-
-
-def _each(shots: Iterable[Frames]) -> Iterable[Any]:
-    return (frame for frames in shots for frame in frames)
-
-
-_WRITERS: Mapping[Kind, Callable[[History, Path], None]] = {
-    "mp4": _write_mp4,
-    "webm": _write_webm,
-    "gif": _write_gif,
-    "yaml": _write_script,
-    "zip": _write_zip,
-}
 
 
 def clear(directory: Path) -> Path:

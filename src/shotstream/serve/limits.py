@@ -31,6 +31,7 @@ class Limits:
     pending_commands: int = 64
     body_bytes: int = 2**20
     picture_bytes: int = 2**23
+    audio_bytes: int = 2**26
     import_bytes: int = 2**30
     disk_bytes: int = 20 * 2**30
     ahead_chunks: int = 1

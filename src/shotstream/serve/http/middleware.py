@@ -15,6 +15,7 @@ from shotstream.serve.messages import problem_of
 OPEN_PATHS = ("/", "/api/health")
 """What needs no token: the page, which holds no secret, and whether the server lives."""
 IMPORT_PATH = "/api/import"
+EXPORT_PATH = re.compile(r"/api/stories/[^/]+/export/[^/]+")
 CAST_PATH = re.compile(r"/api/stories/[^/]+/cast")
 WEB_PATH = "/web/"
 POLICY_VIOLATION = 1008
@@ -46,6 +47,8 @@ class Guard:
         limits = self._settings.limits
         if path == IMPORT_PATH:
             return limits.import_bytes
+        if EXPORT_PATH.fullmatch(path):
+            return limits.audio_bytes
         return limits.picture_bytes if CAST_PATH.fullmatch(path) else limits.body_bytes
 
     def _check(self, scope: Scope) -> None:

@@ -116,7 +116,7 @@ def check_title(title: str) -> str:
     Raises:
         InputError: it holds a control character or half a surrogate pair.
     """
-    return check_text(title, "a title").strip() if title.strip() else ""
+    return check_text(title.strip(), "a title", may_be_empty=True)
 
 
 def check_room(server: Server, text: int) -> None:

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
 from starlette.types import Receive, Scope, Send
 
 from shotstream.core.atomic_files import writing
+from shotstream.serve.edit import ExportOptions
 from shotstream.serve.errors import RequestError
-from shotstream.serve.exports import Kind, copy_story, export
+from shotstream.serve.exports import FilmKind, Kind, copy_story, export, export_with_sound
 from shotstream.serve.http.state import Here, Server
 from shotstream.serve.http.stories import check_room, check_title
 from shotstream.serve.imports import unpack
@@ -26,9 +28,11 @@ _TYPES = {
     "mp4": "video/mp4",
     "webm": "video/webm",
     "gif": "image/gif",
+    "png": "image/png",
     "yaml": "application/yaml",
     "zip": "application/zip",
 }
+_AUDIO = {"requestBody": {"content": {"audio/*": {}}, "required": True}}
 
 
 class PassingFile(FileResponse):
@@ -42,15 +46,47 @@ class PassingFile(FileResponse):
             Path(self.path).unlink()
 
 
+class ExportQuery(ExportOptions):
+    """The options of an export, in its address; browsers put the token there, too."""
+
+    token: str | None = None
+
+    @property
+    def options(self) -> ExportOptions:
+        """Return the options alone."""
+        return ExportOptions(**self.model_dump(exclude={"token"}))
+
+
 @router.get("/stories/{story}/export/{kind}", response_class=FileResponse)
-def export_story(story: str, kind: Kind, server: Here) -> FileResponse:
-    """The story as a file: its current branch, or with zip everything. A yaml with a cast is a zip of both."""
+def export_story(story: str, kind: Kind, query: Annotated[ExportQuery, Query()], server: Here) -> FileResponse:
+    """Return the story as a file: its current branch or one shot, or with zip everything.
+
+    A yaml with a cast is a zip of both. A png is a still.
+    """
     row = server.store.get(story)
     target = _temporary(server).with_suffix(f".{kind}")
     with _copying(server):
-        written = export(server.store.directory(row.id), kind, target)
+        written = export(server.store.directory(row.id), kind, target, query.options)
     name = f"story-{row.id}.{kind}" if written == kind else f"story-{row.id}-{kind}.{written}"
     return PassingFile(target, media_type=_TYPES[written], filename=name)
+
+
+@router.post("/stories/{story}/export/{kind}", response_class=FileResponse, openapi_extra=_AUDIO)
+async def export_with_soundtrack(
+    story: str, kind: FilmKind, query: Annotated[ExportQuery, Query()], request: Request, server: Here
+) -> FileResponse:
+    """Return the story as a video with a soundtrack, the audio file in the body, laid under it."""
+    row = await asyncio.to_thread(server.store.get, story)
+    target = _temporary(server).with_suffix(f".{kind}")
+    audio = target.with_suffix(".audio")
+    with _copying(server):
+        try:
+            await _receive(request, audio)
+            directory = server.store.directory(row.id)
+            await asyncio.to_thread(export_with_sound, directory, target, query.options, audio)
+        finally:
+            audio.unlink(missing_ok=True)
+    return PassingFile(target, media_type=_TYPES[kind], filename=f"story-{row.id}.{kind}")
 
 
 @router.post("/import", status_code=201, openapi_extra={"requestBody": {"content": {"application/zip": {}}}})
@@ -61,9 +97,7 @@ async def import_story(request: Request, server: Here) -> StoryView:
     unpacked = target.with_suffix(".d")
     with _copying(server):
         try:
-            with writing(target), target.open("xb") as file:
-                async for piece in request.stream():
-                    await asyncio.to_thread(file.write, piece)
+            await _receive(request, target)
             make = partial(unpack, target, unpacked, server.settings.limits)
             return await asyncio.to_thread(_add, server, unpacked, make)
         finally:
@@ -87,6 +121,13 @@ def duplicate_story(story: str, server: Here, new: StoryTitle | None = None) -> 
 
     with _copying(server):
         return _add(server, copied, copy)
+
+
+async def _receive(request: Request, target: Path) -> None:
+    """Write the body of a request into a new file."""
+    with writing(target), target.open("xb") as file:
+        async for piece in request.stream():
+            await asyncio.to_thread(file.write, piece)
 
 
 def _add(server: Server, made: Path, make: Callable[[], StoryRow]) -> StoryView:
