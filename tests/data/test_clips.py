@@ -11,7 +11,7 @@ import pytest
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize
 from shotstream.core.video import Frames, read_video, write_video
-from shotstream.data.clips import count_frames, read_frames, strided_frames
+from shotstream.data.clips import read_frames, read_times, resample_frames, strided_frames
 
 SIZE = VideoSize(32, 48)
 LENGTH, GROUP = 60, 12
@@ -74,7 +74,7 @@ def test_frames_are_those_of_the_video_played_through(kind: str, tmp_path: Path)
     path = KINDS[kind](tmp_path)
     with av.open(str(path)) as container:
         played = np.stack([picture.to_ndarray(format="rgb24") for picture in container.decode(video=0)])
-    assert count_frames(path) == len(played) == LENGTH - 5 * (kind == "edited")
+    assert len(read_times(path)) - 1 == len(played) == LENGTH - 5 * (kind == "edited")
     for index in range(0, len(played), 5):
         assert np.array_equal(read_frames(path, [index], SIZE)[0], played[index])
     indices = [40, 3, *range(10, 50, 3), 3]
@@ -98,25 +98,25 @@ def test_what_lies_before_the_key_frame_is_not_decoded(tmp_path: Path) -> None:
 def test_a_video_that_is_cut_off_has_no_length(part: float, tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     write_video(path, noise(), 16)
-    assert count_frames(path) == LENGTH
+    assert len(read_times(path)) - 1 == LENGTH
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
     with pytest.raises(InputError, match="cut off or damaged"):
-        count_frames(path)
+        read_times(path)
 
 
 def test_frames_are_counted_where_the_container_does_not_say(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     write_video(path, noise(), 16, lossless=True)
-    assert count_frames(path) == LENGTH
+    assert len(read_times(path)) - 1 == LENGTH
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert 0 < count_frames(path) < LENGTH
+    assert 0 < len(read_times(path)) - 1 < LENGTH
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("no video")
     for name, message in (("text.mp4", "it is no video"), ("nothing.mp4", "no such file"), ("x" * 300, "cannot read")):
         with pytest.raises(InputError, match=message):
-            count_frames(tmp_path / name)
+            read_times(tmp_path / name)
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 192), (128, 96), (64, 80), (16, 32)])
@@ -150,3 +150,41 @@ def test_a_long_shot_is_strided(length: int, stride: int, shown: int) -> None:
     frames = strided_frames(length)
     assert (frames.start, frames.step, len(frames)) == (0, stride, shown)
     assert frames[-1] < length
+
+
+def test_the_times_of_frames_are_those_that_the_file_says(tmp_path: Path) -> None:
+    even = encode(tmp_path / "even.mp4", "libx264", X264)
+    assert read_times(even) == pytest.approx(np.arange(LENGTH + 1) / 16)
+    uneven = read_times(encode(tmp_path / "uneven.mp4", "libx264", X264, uneven=True))
+    assert np.diff(uneven[:7]) * 16 == pytest.approx([1, 2, 3, 1, 2, 3])
+    avi = encode(tmp_path / "a.avi", "mpeg4", {"g": "12", "bf": "2"})
+    assert np.diff(read_times(avi)) == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize("fps", [8, 12, 16, 23.976, 24, 25, 29.97, 30, 50, 60, 64, 120])
+@pytest.mark.parametrize("rounding", [0, 1e-3])
+def test_a_shot_lasts_as_long_at_sixteen_frames_a_second(fps: float, rounding: float) -> None:
+    """Three seconds stay three seconds, and the frame shown at a time is one of that time; with times in ms too."""
+    times = np.arange(round(5 * fps) + 1) / fps
+    times = np.round(times / rounding) * rounding if rounding else times
+    first, last = round(fps), round(4 * fps)
+    frames = resample_frames(times, first, last)
+    assert len(frames) == pytest.approx(48, abs=1)
+    assert first == frames[0] <= frames[-1] < last
+    assert times[frames] - times[first] == pytest.approx(
+        np.arange(len(frames)) / 16, abs=max(0.5 / fps, 1 / fps - 1 / 32) + 1e-3
+    )
+    if fps == 16:
+        assert frames.tolist() == list(range(first, last))
+
+
+def test_frames_of_a_variable_rate_are_shown_by_their_times() -> None:
+    times = np.array([0, 1, 2, 3, 7, 11, 11.25, 11.5, 11.75, 12]) / 16
+    assert resample_frames(times, 0, 9).tolist() == [0, 1, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5]
+    assert resample_frames(times, 4, 5).tolist() == [4] * 4
+    assert resample_frames(times, 5, 7).tolist() == [5]
+
+
+def test_a_frame_that_lasts_for_hours_is_refused() -> None:
+    with pytest.raises(InputError, match=r"at most 600 s, got frames 0 to 1, which last 7200 s; .* as they are"):
+        resample_frames(np.array([0.0, 1.0, 7200.0]), 0, 2)

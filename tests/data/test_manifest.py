@@ -295,6 +295,25 @@ def test_a_long_shot_is_strided_then_cut(chunks: int, frames: int, long_shots: P
     assert made.context[:, 0, 0, 0].tolist() == [0, 2, 4, 5, 7, 9]
 
 
+@pytest.mark.parametrize("resample", [True, False])
+def test_motion_keeps_its_speed_whatever_the_rate_of_the_video(resample: bool, tmp_path: Path) -> None:
+    """Three times as many frames a second: every third is shown, and remembered, unless frames stay as they are."""
+    greys = np.arange(108, dtype=np.uint8)[:, None, None, None]
+    write_video(tmp_path / "a.mkv", np.broadcast_to(greys, (108, 32, 48, 3)), 48, lossless=True)
+    (tmp_path / "a.json").write_text(json.dumps({"global_caption": "Grey. ", "shot1": "dark", "shot2": "bright"}))
+    row = dict(zip(INDEX_COLUMNS, ("2", "a.json", "a.mkv", "[[0, 54], [54, 108]]"), strict=True))
+    write_rows(tmp_path / "a.csv", [row])
+    manifest = read_manifest(tmp_path / "a.csv", resample=resample)
+    step = 3 if resample else 1
+    assert [shot.length_frames for shot in manifest.videos[0].shots] == [54 // step] * 2
+    made = drawn(ManifestShots(manifest, VideoSize(32, 48), "first_last"), 1, "shot1:")
+    assert made.target[:, 0, 0, 0].tolist() == [54 + step * index for index in range(9)]
+    assert made.context is not None
+    assert made.context[:, 0, 0, 0].tolist() == [0] * 3 + [54 - step] * 3
+    other = read_manifest(tmp_path / "a.csv", resample=not resample)
+    assert manifest.digest != other.digest
+
+
 def test_frames_come_at_the_size_that_is_asked_for(written: Path) -> None:
     made = drawn(ManifestShots(read_manifest(written), VideoSize(48, 64)), 1, "shot1:")
     assert made.context is not None

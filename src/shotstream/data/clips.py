@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from shotstream.core.display import Frames, show_frame
 from shotstream.core.errors import InputError
-from shotstream.core.spec import MAX_SHOT_FRAMES, VideoSize
+from shotstream.core.spec import FPS, MAX_SHOT_FRAMES, VideoSize
 from shotstream.core.video import open_video
 
+MAX_SHOT_S = 600
+SAME_TIME_S = 1e-6
+"""Times that differ by less are one, whichever way they were rounded."""
 _SEEKS_BY = {"mov,mp4,m4a,3gp,3g2,mj2": "dts", "matroska,webm": "pts"}
 """Containers that keep an index of key frames, and by which of a packet's times they look one up."""
 
@@ -26,23 +30,58 @@ def strided_frames(length_frames: int) -> range:
     return range(0, length_frames, max(1, length_frames // MAX_SHOT_FRAMES))
 
 
-def count_frames(path: Path) -> int:
-    """How many frames a video has.
+def read_times(path: Path) -> Float64[np.ndarray, " times"]:
+    """Return the times in seconds at which the frames of a video are shown, and that at which the last one ends.
 
-    Where the container says it, the packets are checked against it and nothing is decoded; elsewhere all frames are.
+    There is one time more than there are frames.
+
+    Where the container says how many frames there are, the packets are checked against it and nothing is decoded;
+    elsewhere all frames are. Where it keeps no times of frames (AVI), they follow each other at its frame rate.
 
     Raises:
-        InputError: no such file, no video in it, or it is cut off or damaged.
+        InputError: no such file, no video in it, it is cut off or damaged, or it says neither times nor a rate.
     """
     with open_video(path) as (container, stream):
-        told = stream.frames
-        if not told:
-            return sum(1 for _ in container.decode(stream))
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        whole = sum(not packet.is_corrupt for packet in packets)
-    if whole < told:
-        raise InputError(f"cannot read {path}: it says {told} frames and holds {whole}; it is cut off or damaged")
-    return sum(not packet.is_discard for packet in packets)
+        told, base, rate = stream.frames, stream.time_base, stream.average_rate
+        if told:
+            units = [packet for packet in container.demux(stream) if packet.size]
+            whole = sum(not packet.is_corrupt for packet in units)
+            if whole < told:
+                raise InputError(
+                    f"cannot read {path}: it says {told} frames and holds {whole}; it is cut off or damaged"
+                )
+            shown = [(packet.pts, packet.duration) for packet in units if not packet.is_discard]
+        else:
+            shown = [(picture.pts, picture.duration) for picture in container.decode(stream)]
+    starts = sorted(start for start, _ in shown if start is not None)
+    if base and len(set(starts)) == len(shown):
+        last = max((start, length or 0) for start, length in shown)[1] if shown else 0
+        typical = float(np.median(np.diff(starts))) if len(starts) > 1 else float(1 / (rate or FPS) / base)
+        return np.array([*starts, starts[-1] + (last or typical)] if starts else [0.0]) * float(base)
+    if not rate:
+        raise InputError(f"cannot read {path}: it says neither the times of its frames nor a rate; encode it again")
+    return np.arange(len(shown) + 1) / float(rate)
+
+
+def resample_frames(times: Float64[np.ndarray, " times"], start: int, end: int) -> Int64[np.ndarray, " m"]:
+    """Return which of the frames `start` to `end - 1` are shown at 16 frames a second, so that motion keeps its speed.
+
+    For each sixteenth of a second from the first frame on, it is the frame that a player shows then, or one that comes
+    within half a sixteenth and is nearer; of a slower video frames are repeated.
+
+    Raises:
+        InputError: the shot lasts longer than `MAX_SHOT_S`.
+    """
+    seconds = float(times[end] - times[start])
+    if seconds > MAX_SHOT_S:
+        raise InputError(
+            f"expected a shot of at most {MAX_SHOT_S} s, got frames {start} to {end - 1}, which last {seconds:.0f} s; "
+            "encode the video again, or keep its frames as they are (source.resample=false)"
+        )
+    wanted = times[start] + np.arange(max(1, round(seconds * FPS))) / FPS
+    before, after = times[start : end - 1], times[start + 1 : end]
+    shown_from = np.maximum((before + after) / 2, after - 1 / (2 * FPS))
+    return start + np.searchsorted(shown_from, wanted - SAME_TIME_S)
 
 
 def read_frames(path: Path, indices: Sequence[int], size: VideoSize) -> Frames:

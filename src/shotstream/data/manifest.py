@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize, check_chunks, frames_of_chunks
 from shotstream.core.video import Frames
-from shotstream.data.clips import count_frames, read_frames, strided_frames
+from shotstream.data.clips import read_frames, read_times, resample_frames, strided_frames
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
@@ -39,16 +39,27 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ShotClip:
-    """One shot: frames `start` to `end - 1` of a video, and its own caption."""
+    """One shot: frames `start` to `end - 1` of a video, and its own caption.
+
+    `length_frames` is how many frames a model is shown: those of 16 a second where `resampled`, else all.
+    """
 
     video: Path
     start: int
     end: int
     caption: str
+    length_frames: int
+    resampled: bool
 
-    @property
-    def length_frames(self) -> int:
-        return self.end - self.start
+    def file_frames(self) -> Sequence[int]:
+        """Return the frame of the video for each frame that a model is shown.
+
+        Raises:
+            InputError: the video cannot be read.
+        """
+        if not self.resampled:
+            return range(self.start, self.end)
+        return resample_frames(_times(self.video), self.start, self.end).tolist()
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,8 @@ class MultiShotVideo:
 class Manifest:
     """All videos of a CSV that can be used; `skipped` rows could not.
 
-    `digest` changes with every caption and frame range, and with every video's name, size or time of writing.
+    `digest` changes with every caption, frame range and way to read them, and with every video's name, size or time of
+    writing.
     """
 
     path: Path
@@ -73,12 +85,13 @@ class Manifest:
     digest: str
 
 
-def read_manifest(path: str | Path, *, skip_bad: bool = False) -> Manifest:
-    """The videos of a CSV in the published layout, every row checked against its files.
+def read_manifest(path: str | Path, *, skip_bad: bool = False, resample: bool = True) -> Manifest:
+    """Return the videos of a CSV in the published layout, every row checked against its files.
 
     Args:
         path: the CSV.
         skip_bad: leave bad rows out, with a warning each, and count them.
+        resample: show the videos at 16 frames a second, by the times of their frames; else every frame counts as one.
 
     Raises:
         InputError: the CSV cannot be read, lacks a column, or has no row that can be used; without `skip_bad` also a
@@ -89,7 +102,7 @@ def read_manifest(path: str | Path, *, skip_bad: bool = False) -> Manifest:
     skipped = 0
     for line, row in read_table(path, COLUMNS[1:]):
         try:
-            videos.append(_read_row(row, line, path))
+            videos.append(_read_row(row, line, path, resample=resample))
         except InputError as error:
             if not skip_bad:
                 raise InputError(f"{path.name}, line {line}: {error}") from error
@@ -175,25 +188,34 @@ class _Filmed:
         return [PastShot(index, shot.length_frames, shot.caption) for index, shot in enumerate(self.video.shots)]
 
     def context_frames(self, references: Sequence[FrameRef]) -> Frames:
-        clips = self.video.shots
-        return read_frames(clips[0].video, [clips[one.shot].start + one.frame for one in references], self.size)
+        frames = {shot: self.video.shots[shot].file_frames() for shot in {one.shot for one in references}}
+        return read_frames(self.video.shots[0].video, [frames[one.shot][one.frame] for one in references], self.size)
 
     def shot_frames(self, shot: int, frames: int) -> Frames:
         clip = self.video.shots[shot]
         chosen = strided_frames(clip.length_frames)[:frames]
-        return read_frames(clip.video, [clip.start + frame for frame in chosen], self.size)
+        own = clip.file_frames()
+        return read_frames(clip.video, [own[frame] for frame in chosen], self.size)
 
     def caption(self, shot: int) -> str:
         return compose_caption(self.video.global_caption, shot, self.video.shots[shot].caption)
 
 
-def _read_row(cells: Row, line: int, path: Path) -> MultiShotVideo:
+_times = lru_cache(maxsize=256)(read_times)
+"""Times of the frames of the videos that were read last: a shot's frames are asked for several times."""
+
+
+def _read_row(cells: Row, line: int, path: Path, *, resample: bool) -> MultiShotVideo:
     row = check_cells(cells)
     ranges = parse_ranges(row["frame_number"])
     captions = read_row_captions(row, path, ranges, f"{path.name}, line {line}")
     video = find_named_file(row["video_path"], path)
-    _check_ranges(ranges, count_frames(video), video.name)
-    clips = (ShotClip(video, start, end, text) for (start, end), text in zip(ranges, captions.shots, strict=True))
+    times = _times(video)
+    _check_ranges(ranges, len(times) - 1, video.name)
+    clips = []
+    for (start, end), text in zip(ranges, captions.shots, strict=True):
+        length = len(resample_frames(times, start, end)) if resample else end - start
+        clips.append(ShotClip(video, start, end, text, length, resample))
     return MultiShotVideo(line, captions.global_caption, tuple(clips))
 
 
@@ -212,7 +234,7 @@ def _digest(videos: Sequence[MultiShotVideo]) -> str:
     for video in videos:
         path = video.shots[0].video
         stat = path.stat()
-        shots = [[shot.start, shot.end, shot.caption] for shot in video.shots]
+        shots = [[shot.start, shot.end, shot.caption, shot.resampled] for shot in video.shots]
         record = [video.line, video.global_caption, shots, path.name, stat.st_size, stat.st_mtime_ns]
         digest.update(json.dumps(record).encode())
     return digest.hexdigest()

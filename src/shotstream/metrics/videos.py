@@ -100,7 +100,7 @@ def find_videos(directory: Path) -> Iterator[ScoredVideo | UnreadableVideo]:
     if tables:
         return (
             _check(video.shots[0].video.stem, partial(_from_manifest, video))
-            for video in read_manifest(tables[0]).videos
+            for video in read_manifest(tables[0], resample=False).videos
         )
     paths = sorted(path for path in directory.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
     if not paths:

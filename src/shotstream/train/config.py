@@ -68,11 +68,14 @@ class SourceConfig:
 
     Of StoryWorld's samples, `pair_share` are sure to show two characters, and `moving_share` an action that moves the
     whole body. `skip_bad` leaves out rows of a manifest that cannot be used, and counts them.
+    `resample` shows its videos at 16 frames a second, by the times of their frames; without, each frame counts as one,
+    whatever the video's rate.
     """
 
     kind: Literal["storyworld", "manifest"] = "storyworld"
     manifest: str = ""
     skip_bad: bool = False
+    resample: bool = True
     pair_share: float = 0.0
     moving_share: float = 0.0
 

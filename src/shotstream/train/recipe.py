@@ -143,7 +143,7 @@ class Run:
             return StoryWorldShots(model.context, model.captions, **shares)
         from shotstream.data.manifest import ManifestShots, read_manifest
 
-        manifest = read_manifest(Path(source.manifest), skip_bad=source.skip_bad)
+        manifest = read_manifest(Path(source.manifest), skip_bad=source.skip_bad, resample=source.resample)
         return ManifestShots(manifest, model.video, model.context, model.captions)
 
     @cached_property
