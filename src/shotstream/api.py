@@ -1,8 +1,13 @@
-"""The Python face: open a model, begin a story, iterate over its shots."""
+"""The Python interface: open a model, begin a story, save and publish a model."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
 
+import torch
+
+from shotstream.core.errors import InputError
 from shotstream.core.rng import Noise
 from shotstream.core.spec import MAX_CHUNKS, VideoSize
 from shotstream.engine.story import Story
@@ -13,47 +18,116 @@ from shotstream.model.text_encoder import TruncationReport
 from shotstream.runtime.compile import stop_compiling
 from shotstream.runtime.options import RunOptions, apply_options
 from shotstream.weights.build import ModelComponents
+from shotstream.weights.directory import write_directory
 from shotstream.weights.hub import open_components
+from shotstream.weights.publish import upload_directory
 from shotstream.weights.wan_layouts import ReadOptions
 
 
 class Model:
-    """A model ready to tell stories."""
+    """A model that is ready to make stories. `shotstream.open` is `Model.from_pretrained`."""
 
     def __init__(self, parts: ModelComponents, running: RunOptions = RunOptions()) -> None:  # noqa: B008 (frozen)
-        """Makes the parts ready to run as they are asked to.
+        """Prepare networks to run as `running` asks.
 
         Raises:
-            InputError: something that is asked for cannot be had here.
+            InputError: an option is not available here.
         """
         self.parts, self._running = apply_options(parts, running), running
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path = "storyworld",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        text_device: str | None = None,
+        compiled: bool = False,
+        graphs: bool = False,
+        fp8: bool = False,
+        fp8_attention: bool = False,
+        steps: int | None = None,
+        decoder: str | Path | None = None,
+        lora: str | Path | None = None,
+        lora_alpha: float | None = None,
+        role: str | None = None,
+        checkpoint_key: str | None = None,
+    ) -> Self:
+        """Open a model by name, directory or hub id. Whatever had to be assumed is logged as a warning.
+
+        Args:
+            source: "storyworld" (embedded), a directory of weights, or a hub id.
+            device: auto, cpu, cuda, cuda:N or mps.
+            dtype: auto, float32 or bfloat16; auto is bfloat16 where the device is fast in it.
+            text_device: where the text encoder stays. It holds most of a full-size model's weights and works once a
+                caption; None: on `device`.
+            compiled: compiles the transformer in its first shot, and keeps the result on disk (`runtime.compile`).
+            graphs: records a chunk's forwards as CUDA graphs in the first shot (`model.cuda_graphs`).
+            fp8: computes linear maps in 8-bit floats; lossy (`runtime.fp8`).
+            fp8_attention: computes self-attention in 8-bit floats; lossy, and needs FlashAttention 3.
+            steps: fewer steps a chunk than the model was made for; lossy. None: its own.
+            decoder: the file or the hub id of a tiny VAE that decodes in place of Wan's: faster, and lossy
+                (`model.tiny_vae`); None: the model's own.
+            lora: a LoRA to merge into published weights, its file or directory.
+            lora_alpha: its alpha, in place of that in its files.
+            role: student, teacher or base: how published weights are sampled; None: assumed (`weights.role`).
+            checkpoint_key: container of published weights in a torch checkpoint, such as `generator_ema`; None: the
+                first known one.
+
+        Raises:
+            InputError: there is no such model or device, the weights cannot be used, or an option is not
+                available here.
+        """
+        where = pick_device(device)
+        texts = where if text_device is None else pick_device(text_device)
+        options = ReadOptions(None if lora is None else Path(lora), lora_alpha, role, checkpoint_key)
+        parts = open_components(
+            source, where, pick_dtype(where, dtype), options=options, text_device=texts, decoder=decoder
+        )
+        return cls(parts, RunOptions(compiled, graphs, fp8, fp8_attention, steps))
+
     @property
     def config(self) -> ModelConfig:
-        """What the model says about itself."""
+        """Return the model's configuration: its size, networks and sampler."""
         return self.parts.config
 
     @property
     def lossy(self) -> tuple[str, ...]:
-        """What makes its results others than those of the full model, in words for people; empty unless asked for."""
+        """Return why results differ from the full model's, in words for people; empty unless asked for."""
         return self.parts.lossy
 
     def story(
         self,
         global_caption: str,
         *,
-        seed: int = 0,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
         directory: str | Path | None = None,
         size: VideoSize | tuple[int, int] | None = None,
         sampler: SamplerConfig | None = None,
         context: str | None = None,
         noise: Noise | None = None,
     ) -> Story:
-        """Begins a story, or goes on with the one in `directory`; the arguments are those of `Story`."""
+        """Begin a story, or go on with the one in `directory`.
+
+        Args:
+            global_caption: what holds for every shot.
+            seed: of all noise; None: 0.
+            generator: draws the seed; give either. A story keeps its seed, so it can be resumed.
+            directory, size, sampler, context, noise: as in `Story`.
+
+        Raises:
+            InputError: both seed and generator are given, or an argument cannot be used (`Story`).
+        """
+        if generator is not None:
+            if seed is not None:
+                raise InputError("expected a seed or a generator, got both; leave one of them out")
+            seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
         return Story(
             self.parts,
             global_caption,
-            seed=seed,
+            seed=0 if seed is None else seed,
             directory=directory,
             size=size,
             sampler=sampler,
@@ -62,66 +136,56 @@ class Model:
         )
 
     def warm_up(self) -> None:
-        """Makes a shot of one chunk and forgets it, so that the first one that counts is as fast as those after it.
+        """Make a short shot and forget it, so that the first real shot is as fast as later ones.
 
-        What a compiled model has not compiled by then is run as it is, so that no live story waits for a compiler. With
-        graphs the shot has all windows, so that the first story finds them recorded.
+        A compiled model compiles nothing after this, so no live story waits for a compiler. With graphs, the shot has
+        full length, so that the first story finds all graphs recorded.
         """
         make_warmup_shot(self.parts, MAX_CHUNKS if self._running.graphs else 1)
         if self._running.compiled:
             stop_compiling()
 
     def truncation(self, captions: Sequence[str]) -> list[TruncationReport]:
-        """What of each caption the text encoder reads, and what is lost."""
+        """Return, for each caption, what the text encoder reads and what is cut off."""
         return self.parts.text_encoder.truncation(captions)
 
+    def save_pretrained(self, directory: str | Path, *, dtype: str | None = None, licence: str | None = None) -> None:
+        """Write the model as a directory that `from_pretrained` opens, with a model card.
 
-def open_model(
-    source: str | Path = "storyworld",
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    text_device: str | None = None,
-    compiled: bool = False,
-    graphs: bool = False,
-    fp8: bool = False,
-    fp8_attention: bool = False,
-    steps: int | None = None,
-    decoder: str | Path | None = None,
-    lora: str | Path | None = None,
-    lora_alpha: float | None = None,
-    role: str | None = None,
-    checkpoint_key: str | None = None,
-) -> Model:
-    """Open a model by name, directory or hub id (`weights.hub`). What had to be assumed is logged as a warning.
+        Args:
+            directory: must be empty, or not there.
+            dtype: float32 or bfloat16; None: as the weights are.
+            licence: for the card, an identifier of the hub such as "apache-2.0".
 
-    Args:
-        source: "storyworld" (embedded), a directory of weights, or a hub id.
-        device: auto, cpu, cuda, cuda:N or mps.
-        dtype: auto, float32 or bfloat16; auto is bfloat16 where the device is fast in it.
-        text_device: where the text encoder stays, which is most of a full-size model's weights and works once a
-            caption; None: on `device`.
-        compiled: compiles the transformer in its first shot, and keeps what is compiled on disk (`runtime.compile`).
-        graphs: records a chunk's forwards as CUDA graphs in the first shot (`model.cuda_graphs`).
-        fp8: makes linear maps of 8-bit floats, which is lossy (`runtime.fp8`).
-        fp8_attention: makes self-attention of 8-bit floats, which is lossy too; it needs FlashAttention 3.
-        steps: fewer steps a chunk than the model was made for, which is lossy; None: its own.
-        decoder: the file or the hub id of a tiny VAE that decodes in the place of Wan's: faster, and lossy
-            (`model.tiny_vae`); None: the model's own.
-        lora: a LoRA to merge into published weights, its file or directory.
-        lora_alpha: its alpha, which outweighs what its files say.
-        role: student, teacher or base: how published weights are sampled; None: assumed (`weights.role`).
-        checkpoint_key: container of published weights in a torch checkpoint, such as `generator_ema`; None: the first
-            known one.
+        Raises:
+            InputError: something is there already, the dtype is none, the model was opened with 8-bit floats or fewer
+                steps, or the file system refuses.
+        """
+        run = self._running
+        if run.fp8 or run.fp8_attention or run.steps is not None:
+            raise InputError("cannot save a model opened with fp8, fp8_attention or steps; open it without them")
+        write_directory(
+            self.parts, Path(directory), None if dtype is None else pick_dtype(torch.device("cpu"), dtype), licence
+        )
 
-    Raises:
-        InputError: there is no such model or device, the weights cannot be used, or something
-                that is asked for cannot be had here.
-    """
-    where = pick_device(device)
-    texts = where if text_device is None else pick_device(text_device)
-    options = ReadOptions(None if lora is None else Path(lora), lora_alpha, role, checkpoint_key)
-    parts = open_components(
-        source, where, pick_dtype(where, dtype), options=options, text_device=texts, decoder=decoder
-    )
-    return Model(parts, RunOptions(compiled, graphs, fp8, fp8_attention, steps))
+    def push_to_hub(
+        self, repository: str, *, private: bool = False, dtype: str | None = None, licence: str | None = None
+    ) -> str:
+        """Save the model and upload it to the hub, with a model card; return the repository's address.
+
+        Args:
+            repository: a hub id org/name; it is made if needed.
+            private: whether a new repository is hidden from others.
+            dtype: as in `save_pretrained`.
+            licence: as in `save_pretrained`.
+
+        Raises:
+            InputError: the model cannot be saved, nobody is logged in, or the hub refuses.
+        """
+        with TemporaryDirectory() as place:
+            directory = Path(place) / "model"
+            self.save_pretrained(directory, dtype=dtype, licence=licence)
+            return upload_directory(directory, repository, private=private)
+
+
+open_model = Model.from_pretrained

@@ -14,6 +14,7 @@ from shotstream.core.extras import EXTRAS, install_command, require_packages
 
 PROJECT = Path(__file__).parent.parent.parent
 OPTIONAL = [module for modules in EXTRAS.values() for module in modules]
+SERVERS = ("shotstream.serve.", "shotstream.study.app")
 ABSENT = f"import sys\nsys.modules.update(dict.fromkeys({OPTIONAL}))\n"
 """Makes Python behave as if no optional package was installed."""
 DISTRIBUTIONS = {
@@ -89,7 +90,7 @@ def test_a_story_is_made_without_any_extra(tmp_path: Path) -> None:
     assert video.stat().st_size > 0
 
 
-def test_only_the_server_needs_an_extra_to_be_imported() -> None:
+def test_only_servers_need_an_extra_to_be_imported() -> None:
     source = PROJECT / "src"
     names = [".".join(path.relative_to(source).with_suffix("").parts) for path in source.rglob("[!_]*.py")]
     code = (
@@ -99,5 +100,5 @@ def test_only_the_server_needs_an_extra_to_be_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=True)
     failed = dict(line.split() for line in done.stdout.splitlines())
-    assert {name for name in failed if not name.startswith("shotstream.serve.")} == set()
+    assert {name for name in failed if not name.startswith(SERVERS)} == set()
     assert set(failed.values()) <= set(OPTIONAL)

@@ -146,7 +146,7 @@ def test_conversion_goes_round(tiny: Any, same: Same, tmp_path: Path, source: st
     assert opened.config == parts.config
     assert same(opened, parts)
     assert torch.equal(opened.text_encoder.encode(CAPTION), parts.text_encoder.encode(CAPTION))
-    names = {*WEIGHT_FILES.values(), "config.json", "tokenizer.json"}
+    names = {*WEIGHT_FILES.values(), "config.json", "tokenizer.json", "README.md"}
     assert {path.name for path in (tmp_path / "ours").iterdir()} == names
     assert {path.name for path in tmp_path.iterdir()} == {"wan", "ours"}
 

@@ -1,7 +1,7 @@
 """From noise to one clean chunk: by clean estimates and fresh noise in turn, or by Euler integration."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -17,6 +17,8 @@ Predict = Callable[[Latents, float], Latents]
 """The velocity of noisy latents at noise level sigma."""
 StepNoise = Callable[[int], Latents]
 """The noise of a step: step 0 starts the chunk, later steps re-noise it."""
+StepDone = Callable[[int, float, Latents], None]
+"""Is told the step (from 0), the noise level that it started from, and its clean estimate."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Sampler:
 
     `few_step` visits `sigmas` and re-noises its clean estimate with fresh noise in between (reference: section 3).
     `euler` follows the velocity from each level to the next, the last of which is 0. `order`, `context_timestep` and
-    `guided` are as in `SamplerConfig`.
+    `guided` are as in `SamplerConfig`. `on_step` is called after every step; what it raises ends the denoising.
     """
 
     kind: Literal["few_step", "euler"]
@@ -34,6 +36,7 @@ class Sampler:
     order: Literal["chunks", "whole"] = "chunks"
     context_timestep: ContextTimestep = "target"
     guided: tuple[float, float] = (0.0, 1.0)
+    on_step: StepDone | None = field(default=None, compare=False)
 
     @classmethod
     def from_config(cls, config: SamplerConfig) -> "Sampler":
@@ -77,6 +80,8 @@ class Sampler:
         for step, sigma in enumerate(self.sigmas):
             with torch.set_grad_enabled(torch.is_grad_enabled() and stop in (None, step)):
                 clean = clean_from_velocity(x, predict(x, sigma), sigma)
+            if self.on_step is not None:
+                self.on_step(step, sigma, clean)
             if step == last:
                 break
             x = add_noise(clean, noise(step + 1), self.sigmas[step + 1])
@@ -85,6 +90,9 @@ class Sampler:
     def integrate(self, predict: Predict, x: Latents) -> Iterator[Latents]:
         """Euler's states one after another, from the noise `x` to the clean end."""
         yield x
-        for sigma, following in pairwise(self.sigmas):
-            x = x + (following - sigma) * predict(x, sigma)
+        for step, (sigma, following) in enumerate(pairwise(self.sigmas)):
+            velocity = predict(x, sigma)
+            if self.on_step is not None:
+                self.on_step(step, sigma, clean_from_velocity(x, velocity, sigma))
+            x = x + (following - sigma) * velocity
             yield x

@@ -14,6 +14,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.core.video import Frames
+from shotstream.engine.callbacks import ChunkInfo, OnChunk
 from shotstream.engine.causal_rollout import ShotRollout
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.frame_buffer import FrameBuffer
@@ -51,8 +52,9 @@ class Shot(Iterator[Frames]):
         read_caption: ReadCaption,
         clock: Clock = no_profiler,
         held: int = 0,
+        on_chunk: OnChunk | None = None,
     ) -> None:
-        """`held`: how many of its latest chunks can be dropped."""
+        """Begin a shot of which the `held` latest chunks can be dropped; `on_chunk` is told of every chunk."""
         self.index = len(history)
         self.chunks = 0
         self._spec, self._read_caption, self._clock = spec, read_caption, clock
@@ -61,6 +63,7 @@ class Shot(Iterator[Frames]):
         self._steers: dict[int, str] = {}
         self._film, self._pixels = history.film(), FrameBuffer()
         self._held: deque[HeldChunk] = deque()
+        self._on_chunk = on_chunk
         self._most_held = held if isinstance(rollout, ShotRollout) else 0
 
     @property
@@ -84,6 +87,8 @@ class Shot(Iterator[Frames]):
         self._held.append(HeldChunk(frames, pixels[0], state))
         self._keep_all_but(self._most_held)
         self.chunks += 1
+        if self._on_chunk is not None:
+            self._on_chunk(ChunkInfo(self.index, self.chunks - 1, self._spec.chunks, frames))
         return frames
 
     @property

@@ -1,6 +1,7 @@
 """A story as a stream: shots on request, frames as soon as their chunk is decoded, the past remembered."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ from shotstream.core.rng import Noise, SeededNoise
 from shotstream.core.spec import CHUNK_LATENTS, FPS, MAX_CHUNKS, VideoSize, as_video_size
 from shotstream.core.video import VideoWriter
 from shotstream.engine.bidirectional_rollout import WholeShotRollout
+from shotstream.engine.callbacks import OnChunk, OnStep, StepInfo
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.context_cache import ContextCache
 from shotstream.engine.decoder import FrameDecoder
@@ -95,6 +97,8 @@ class Story:
         seed: int | None = None,
         cast: int | None = None,
         held: int = 0,
+        on_step: OnStep | None = None,
+        on_chunk: OnChunk | None = None,
     ) -> Shot:
         """Begins the next shot: an iterator over the frames of its chunks, uint8 `[n, h, w, 3]`.
 
@@ -110,6 +114,9 @@ class Story:
                 before others joined.
             held: how many of its latest chunks `Shot.drop` can take back, at most `REVISABLE_CHUNKS`; each costs a copy
                 of the decoder's state, and is written to disk that much later.
+            on_step: called after every denoising step. If it raises, the chunk in work is forgotten; `next` makes it
+                again, and `cut` ends the shot after the chunks before it.
+            on_chunk: called with the frames of every chunk before they are handed out.
 
         Raises:
             InputError: the caption is empty, the length is not 1 to 7 and `extend` not given, the model makes a shot
@@ -124,7 +131,7 @@ class Story:
             raise InputError(f"expected at most the {len(self.history.cast)} members of the cast, got {known}")
         self._leave()
         decoder, index = FrameDecoder(self._parts.codec, self._clock), len(self.history)
-        rollout = self._begin(text, chunks, noise, known)
+        rollout = self._begin(text, chunks, noise, known, self._reporting(on_step, index))
         self._current = Shot(
             rollout,
             decoder,
@@ -133,6 +140,7 @@ class Story:
             lambda own: self._read([self._compose(index, own)]),
             self._clock,
             held,
+            on_chunk,
         )
         return self._current
 
@@ -249,7 +257,7 @@ class Story:
             self._current.cut()
 
     @torch.inference_mode()
-    def _begin(self, text: str, chunks: int, noise_of: Noise, cast: int) -> Iterator[Tensor]:
+    def _begin(self, text: str, chunks: int, noise_of: Noise, cast: int, sampler: Sampler) -> Iterator[Tensor]:
         index, (known, cache) = len(self.history), self._memory.remember(text, cast)
         layout = self._memory.layout(known, chunks)
         captions = [known.captions[number] for number in layout.context_captions]
@@ -260,10 +268,21 @@ class Story:
         def noise(chunk: int, step: int) -> Tensor:
             return send(noise_of(index, chunk, step, shape), device)
 
-        transformer, sampler, recorded = self._parts.transformer, self._sampler, self._memory.recorded
+        transformer, recorded = self._parts.transformer, self._memory.recorded
         if cache is None:
             return WholeShotRollout(transformer, inputs, noise, sampler, self._clock)
         return ShotRollout(transformer, cache, inputs, noise, sampler, self._clock, forward=recorded)
+
+    def _reporting(self, on_step: OnStep | None, shot: int) -> Sampler:
+        """Return the story's sampler, which tells `on_step` of each step of that shot."""
+        if on_step is None:
+            return self._sampler
+
+        def report(step: int, sigma: float, clean: Tensor) -> None:
+            chunk = 0 if self._current is None else self._current.chunks
+            on_step(StepInfo(shot, chunk, step, self._sampler.forwards, sigma, clean))
+
+        return replace(self._sampler, on_step=report)
 
     @property
     def _making(self) -> bool:

@@ -17,10 +17,11 @@ from shotstream.model.config import ModelConfig
 from shotstream.model.transformer import Transformer
 from shotstream.weights.build import ModelComponents, ModelStates, exact_names
 from shotstream.weights.finite import check_conversion
+from shotstream.weights.publish import model_card
 from shotstream.weights.tensors import read_json, read_tensors
 from shotstream.weights.tokenizer import read_tokenizer
 
-CONFIG_FILE, TOKENIZER_FILE = "config.json", "tokenizer.json"
+CONFIG_FILE, TOKENIZER_FILE, CARD_FILE = "config.json", "tokenizer.json", "README.md"
 WEIGHT_FILES = {
     "transformer": "transformer.safetensors",
     "codec": "codec.safetensors",
@@ -74,8 +75,16 @@ def check_target_directory(directory: Path) -> None:
         raise InputError(f"cannot write {directory}: it exists and is not empty; remove it or choose another name")
 
 
-def write_directory(components: ModelComponents, directory: Path, dtype: torch.dtype | None = None) -> None:
-    """Write a model as a directory of ours, whole or not at all; floating tensors become `dtype` (None: as they are).
+def write_directory(
+    components: ModelComponents, directory: Path, dtype: torch.dtype | None = None, licence: str | None = None
+) -> None:
+    """Write a model as a directory of ours, whole or not at all, with a model card.
+
+    Args:
+        components: the model.
+        directory: must be empty, or not there.
+        dtype: of floating tensors; None: as they are.
+        licence: for the card, an identifier of the hub such as "apache-2.0"; None leaves it open.
 
     Raises:
         InputError: something is there already, the model has no tokenizer, a tensor is not finite in `dtype`, or the
@@ -93,11 +102,19 @@ def write_directory(components: ModelComponents, directory: Path, dtype: torch.d
             write_json(partial / CONFIG_FILE, to_dict(components.config))
             _write_weights(components, partial, dtype)
             tokenizer.save(str(partial / TOKENIZER_FILE))
+            card = model_card(components.config, count_parameters(components), licence)
+            (partial / CARD_FILE).write_text(card, encoding="utf8")
             partial.replace(directory)
     except SafetensorError as error:  # what it makes of a full disk
         raise InputError(f"cannot write {directory}: {error}; free some space or write elsewhere") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def count_parameters(components: ModelComponents) -> int:
+    """Return the number of parameters of all networks of a model."""
+    networks = (components.transformer, components.low_noise, components.codec, components.text_encoder)
+    return sum(one.numel() for network in networks if isinstance(network, nn.Module) for one in network.parameters())
 
 
 def _write_weights(components: ModelComponents, directory: Path, dtype: torch.dtype | None) -> None:
