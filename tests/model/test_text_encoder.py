@@ -1,5 +1,6 @@
 """The text encoder against the reference, and what it does with captions."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -188,3 +189,14 @@ def test_a_sentencepiece_model_without_its_package_names_the_extra(
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
     with pytest.raises(InputError, match=r"needs the package 'sentencepiece'; run pip install 'shotstream\[sentencep"):
         read_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("text_len", [30, 29])
+def test_the_tokens_of_the_pieces_of_a_prompt_are_found_or_it_is_too_long(text_len: int) -> None:
+    encoder = TextEncoder(dataclasses.replace(SMALL, text_len=text_len), byte_tokenizer())
+    pieces = ["[all] a  fox. ", "[one] in", " a wood"]
+    if text_len == 30:  # a space in front, 28 bytes, and the end
+        assert encoder.token_spans(pieces) == [slice(0, 14), slice(14, 22), slice(22, 29)]
+    else:
+        with pytest.raises(InputError, match="expected a prompt of at most 29 tokens for all shots together; shorten"):
+            encoder.token_spans(pieces)

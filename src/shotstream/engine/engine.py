@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.engine.call import Call, Text, as_sigmas
 from shotstream.engine.sampler import Latents, Sampler
@@ -19,6 +20,8 @@ from shotstream.model.transformer import TextKeys, TokenPositions, Transformer
 
 Encode = Callable[[Sequence[str]], Float[Tensor, "s l e"]]
 """Returns the embeddings of prompts, with rows of zeros behind each."""
+TokenSpans = Callable[[Sequence[str]], list[slice]]
+"""Returns which tokens each piece of a prompt has (`TextEncoder.token_spans`)."""
 FrameNoise = Callable[[range, int], Latents]
 """Returns the noise of latents, by their numbers in the video, before a denoising step."""
 
@@ -40,6 +43,7 @@ class Engine:
         kv_cache: KVCache | None = None,
         *,
         negative_prompts: bool = True,
+        token_spans: TokenSpans | None = None,
         clock: Clock = no_profiler,
     ) -> None:
         """Run a transformer for one video.
@@ -53,14 +57,26 @@ class Engine:
             kv_cache: empty; None: without a cache.
             negative_prompts: whether the branch without guidance reads a negative prompt; otherwise it reads zeros, as
                 models do that were trained with them.
+            token_spans: finds the tokens of the pieces of a prompt, for policies that ask for them.
             clock: told what the time is spent on.
         """
+        self._token_spans = token_spans
         self.kv_cache, self.sampler, self.noise = kv_cache, sampler, noise
         self._transformer, self._encode, self._size, self._clock = transformer, encode, latent_size, clock
         self._guided = sampler.guidance != 1
         self._negative_prompts = negative_prompts
         self._latest: tuple[tuple[str, ...], Text] | None = None
         self._placed: tuple[Call | None, dict[tuple[int, bool], TokenPositions]] = (None, {})
+
+    @property
+    def layers(self) -> int:
+        """Return how many layers the network has, for plans that hold for some of them."""
+        return self._transformer.config.num_layers
+
+    @property
+    def text_length(self) -> int:
+        """Return how many tokens one prompt has, padding included."""
+        return self._transformer.config.text_len
 
     def text(self, prompts: Sequence[str], negative: str = "") -> Text:
         """Return prompts that `FrameLayout.captions` counts, each of the encoder's full length, padding included.
@@ -73,6 +89,16 @@ class Engine:
             without = self._embed([negative] * len(prompts), negative=True) if self._guided else None
             self._latest = asked, self._keys(rows[None], None if without is None else without[None])
         return self._latest[1]
+
+    def pieced_text(self, pieces: Sequence[str], negative: str = "") -> Text:
+        """Return the prompt that pieces make, encoded as one; its `spans` are their tokens.
+
+        Raises:
+            InputError: the prompt is longer than the network reads.
+        """
+        assert self._token_spans is not None, "a policy that asks for pieces is given what finds their tokens"
+        text, spans = self.text(["".join(pieces)], negative), self._token_spans(pieces)
+        return replace(text, spans=tuple(spans), padding=slice(spans[-1].stop, self.text_length))
 
     def joined_text(
         self,
@@ -93,6 +119,9 @@ class Engine:
             total: tokens of the whole, filled up with zeros; None: as many as there are.
             positions: rotary position of each prompt's keys; None: they are not rotated.
             padding_position: that of the padding, where the prompts have positions.
+
+        Raises:
+            InputError: the prompts have more tokens than `total`.
         """
         sequence, lengths = self._join(self._embed(prompts), trim, total)
         without = None
@@ -196,7 +225,9 @@ class Engine:
         ends = rows.any(-1).long() * torch.arange(1, rows.shape[1] + 1, device=rows.device)
         lengths = ends.amax(1).tolist() if trim else [rows.shape[1]] * len(rows)
         sequence = torch.cat([row[:length] for row, length in zip(rows, lengths, strict=True)])
-        missing = max(0, (total or 0) - len(sequence))
+        missing = 0 if total is None else total - len(sequence)
+        if missing < 0:
+            raise InputError(f"expected prompts of {total} tokens in all, got {len(sequence)}; shorten them")
         return torch.nn.functional.pad(sequence, (0, 0, 0, missing))[None], lengths
 
     def _turn(self, keys: TextKeys, lengths: Sequence[int], positions: Sequence[int], padding: int) -> TextKeys:

@@ -1,8 +1,10 @@
 """The text encoder: captions to the rows the transformer attends to (UMT5; reference section 5)."""
 
 import html
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -100,6 +102,24 @@ class TextEncoder(nn.Module):
             InputError: the encoder was built without a tokenizer.
         """
         return [self._truncation(clean(caption)) for caption in captions]
+
+    def token_spans(self, pieces: Sequence[str]) -> list[slice]:
+        """Return which tokens of the caption that these pieces make, joined, belong to each of them.
+
+        A token that reaches from one piece into the next belongs to the first of the two.
+
+        Raises:
+            InputError: the caption is longer than `text_len`, so that a piece is cut off.
+        """
+        ends = [len(clean("".join(pieces[:count]) + "|")) - 1 for count in range(1, len(pieces) + 1)]
+        encoding = self._encoding(clean("".join(pieces)))
+        owners = [bisect_right(ends, start) for start, stop in encoding.offsets if start < stop]
+        if encoding.overflowing or len(set(owners)) < len(pieces):
+            raise InputError(
+                f"expected a prompt of at most {self.config.text_len} tokens for all shots together; shorten captions"
+            )
+        starts = [*(owners.index(piece) for piece in range(len(pieces))), len(owners)]
+        return [slice(start, stop) for start, stop in pairwise(starts)]
 
     def _truncation(self, text: str) -> TruncationReport:
         encoding = self._encoding(text)

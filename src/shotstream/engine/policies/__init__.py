@@ -5,10 +5,25 @@ from types import MappingProxyType
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
+from shotstream.engine.policies.cinetrans import CineTrans
+from shotstream.engine.policies.echoshot import EchoShot
+from shotstream.engine.policies.full import Full
+from shotstream.engine.policies.holocine import HoloCine
+from shotstream.engine.policies.lct import LCT
+from shotstream.engine.policies.mask2dit import Mask2DiT
 from shotstream.engine.policies.self_forcing import SelfForcing
 from shotstream.engine.policy import Policy
 
-_ALL: tuple[Policy, ...] = (SelfForcing(),)
+_ALL: tuple[Policy, ...] = (
+    SelfForcing(),
+    EchoShot(),
+    CineTrans(),
+    HoloCine(sparse=True),
+    HoloCine(sparse=False),
+    Mask2DiT(),
+    LCT(),
+    Full(),
+)
 POLICIES: Mapping[str, Policy] = MappingProxyType({policy.spec.name: policy for policy in _ALL})
 """Every policy by its name."""
 
