@@ -2,7 +2,7 @@
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,8 @@ LIVELY = (
     *(f"{one}.{change}" for one in OPTIMIZERS for change in ("lr=1e-3", "warmup_steps=1", "decay_share=0.0")),
     "stage1.critic_updates=2",
     "stage2.critic_updates=2",
-    "distributed.precision=float32",
 )
-"""Rates at which a few steps change the weights visibly, in a precision that gives the same on every chip."""
+"""Learning rates at which a few steps change the weights visibly."""
 Contents = Callable[[Path], dict[str, Tensor]]
 Command = Callable[..., list[str]]
 Copy = Callable[..., Path]
@@ -55,14 +54,6 @@ def _command(stage: str, run: Path, *options: str, changes: Sequence[str] = ()) 
         *options,
         *given,
     ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def float32_by_default() -> Iterator[None]:
-    """Let "auto" mean float32 in this process, as on a chip that is slow in bfloat16."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shotstream.train.distributed.has_fast_bfloat16", lambda _: False)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from shotstream.train.checkpoint import find_checkpoints
-from shotstream.train.config import LoopConfig, OptimizerConfig
+from shotstream.train.config import DistributedConfig, LoopConfig, OptimizerConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage, train
 from shotstream.train.metrics_log import MetricsLog
@@ -24,7 +24,7 @@ from shotstream.train.state import TrainState
 from shotstream.train.trained_network import TrainedNetwork
 
 STEPS = 1000
-EXECUTION = DistributedContext(torch.device("cpu"))
+EXECUTION = DistributedContext(torch.device("cpu"), DistributedConfig(precision="float32"))
 
 
 class Line(Stage):

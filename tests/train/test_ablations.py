@@ -25,7 +25,7 @@ Opened = Callable[..., Run]
 def opened(copy: Callable[..., Path], lively: Callable[..., Preset]) -> Opened:
     """A copy of the finished run under a name, opened with changes of its preset."""
     return lambda name, *changes, without=(): Run(
-        copy(name, *without), lively(*changes), DistributedContext(torch.device("cpu"))
+        copy(name, *without), lively(*changes), DistributedContext(torch.device("cpu"), lively().distributed)
     )
 
 

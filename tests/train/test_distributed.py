@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 
+from shotstream.train.config import DistributedConfig
 from shotstream.train.distributed import DistributedContext, PrefetchingReader
 
 
@@ -42,6 +43,8 @@ def test_what_cannot_be_read_says_so_when_it_is_asked_for() -> None:
 
 def test_a_cpu_reads_when_it_is_asked() -> None:
     read: list[int] = []
-    ahead = DistributedContext(torch.device("cpu")).ahead(lambda step, micro_batch: read.append(step))  # noqa: ARG005
+    ahead = DistributedContext(torch.device("cpu"), DistributedConfig()).prefetch(
+        lambda step, micro_batch: read.append(step)
+    )
     ahead(0, 0)
     assert read == [0]

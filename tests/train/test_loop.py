@@ -409,7 +409,7 @@ def test_samples_are_made_every_few_steps_and_at_the_end(tmp_path: Path) -> None
 
 
 def test_parts_that_cannot_be_shared_out_are_refused(tmp_path: Path) -> None:
-    several = DistributedContext(torch.device("cpu"))
+    several = DistributedContext(torch.device("cpu"), DistributedConfig())
     several.processes = 3
     line = Line(LoopConfig(2, micro_batches=4))
     with pytest.raises(InputError, match=r"loop\.micro_batches to be a multiple of the 3 processes, got 4"):

@@ -89,8 +89,8 @@ def test_two_processes_go_on_as_they_were(runs: Path, contents: Contents) -> Non
 
 def test_one_process_goes_on_where_two_stopped(runs: Path, contents: Contents, command: Command) -> None:
     directory = runs / f"{STOPPED}-stage2"
-    memory = {name for name in contents(directory / "stage2") if name.startswith("memory.")}
-    assert memory == {"memory.0.shot0", "memory.1.shot0"}, "each process has kept its own story"
+    kept = {name for name in contents(directory / "stage2") if name.startswith("buffers.")}
+    assert kept == {"buffers.0.shot0", "buffers.1.shot0"}, "each process has kept its own story"
     assert main(command("stage2", directory, changes=changes("stage2"))) == 0
     assert_near(contents(runs / "two-stage2" / "stage2"), contents(directory / "stage2"))
 

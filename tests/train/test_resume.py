@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from shotstream.train.checkpoint import find_checkpoints
 Contents = Callable[[Path], dict[str, Tensor]]
 Command = Callable[..., list[str]]
 Copy = Callable[..., Path]
+BFLOAT16 = "distributed.precision=bfloat16"
 STAGES = ("codec", "text", "base", "teacher", "init", "stage1", "stage2")
 
 
@@ -29,7 +30,7 @@ def test_a_stage_that_went_on_equals_the_uninterrupted_one(
     assert main(command(stage, directory, "--minutes", "0")) == 0
     first, whole = contents(directory / stage), contents(finished / stage)
     assert int(first["step"]) == 1
-    assert (stage == "stage2") == any(name.startswith("memory.") for name in first), "it stopped within a story"
+    assert (stage == "stage2") == any(name.startswith("buffers.") for name in first), "it stopped within a story"
     assert main(command(stage, directory)) == 0
     there = contents(directory / stage)
     assert there.keys() == whole.keys()
@@ -38,12 +39,28 @@ def test_a_stage_that_went_on_equals_the_uninterrupted_one(
     assert moved, "the steps that were resumed train something"
 
 
-def test_trajectories_that_went_on_are_the_same(finished: Path, copy: Copy, command: Command) -> None:
-    directory = copy("pieces")
+@pytest.mark.parametrize("stage", ["base", "stage2"])
+def test_a_stage_in_bfloat16_that_went_on_equals_the_uninterrupted_one(
+    copy: Copy, command: Command, contents: Contents, stage: str
+) -> None:
+    whole, pieces = copy("whole", stage), copy("pieces", stage)
+    assert main(command(stage, whole, changes=(BFLOAT16,))) == 0
+    assert main(command(stage, pieces, "--minutes", "0", changes=(BFLOAT16,))) == 0
+    assert int(contents(pieces / stage)["step"]) == 1
+    assert main(command(stage, pieces, changes=(BFLOAT16,))) == 0
+    expected = contents(whole / stage)
+    assert all(value.equal(expected[name]) for name, value in contents(pieces / stage).items())
+
+
+@pytest.mark.parametrize("changes", [(), (BFLOAT16,)], ids=["float32", "bfloat16"])
+def test_trajectories_that_went_on_are_the_same(copy: Copy, command: Command, changes: Sequence[str]) -> None:
+    directory = copy("pieces", "trajectories")
+    assert main(command("trajectories", directory, changes=changes)) == 0
     last = directory / "trajectories" / "00001.safetensors"
+    made = last.read_bytes()
     last.unlink()
-    assert main(command("trajectories", directory)) == 0
-    assert last.read_bytes() == (finished / "trajectories" / last.name).read_bytes()
+    assert main(command("trajectories", directory, changes=changes)) == 0
+    assert last.read_bytes() == made
 
 
 def test_a_setting_that_makes_other_networks_does_not_go_on(

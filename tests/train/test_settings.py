@@ -11,7 +11,7 @@ import torch
 from shotstream.cli import main
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.train.config import LoopConfig, SourceConfig
+from shotstream.train.config import DistributedConfig, LoopConfig, SourceConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.presets import TINY, get_preset
 from shotstream.train.recipe import PRETRAINED_STAGES, RECIPE_FILE, Run
@@ -156,7 +156,7 @@ def test_another_preset_is_one_line(finished: Path, tmp_path: Path, capsys: pyte
 
 
 def test_some_stages_run_alone(tmp_path: Path) -> None:
-    several = DistributedContext(torch.device("cpu"))
+    several = DistributedContext(torch.device("cpu"), DistributedConfig())
     several.processes = 2
     for stage in ("codec", "text"):
         with pytest.raises(InputError, match=f"expected one process for {stage}, got 2"):

@@ -47,7 +47,7 @@ TRAINED = tuple(stage for stage in STAGES if stage != "trajectories")
 @pytest.fixture(scope="module")
 def run(finished: Path, lively: Lively) -> Run:
     """The finished run, opened as the stages open it."""
-    return Run(finished, lively(), DistributedContext(torch.device("cpu")))
+    return Run(finished, lively(), DistributedContext(torch.device("cpu"), lively().distributed))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_a_stage_without_a_model_is_not_exported(
 def test_adapters_are_merged_and_trained_on_as_they_were(
     copy: Copy, lively: Lively, command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, distributed = copy("run"), DistributedContext(torch.device("cpu"))
+    run, distributed = copy("run"), DistributedContext(torch.device("cpu"), lively().distributed)
     one, other = (Run(run, lively(*changes), distributed) for changes in ((), ("stage2.lora.alpha=64",)))
     assert all(torch.equal(value, other.weights("stage2")[name]) for name, value in one.weights("stage2").items())
     assert main(command("stage2", run, changes=("stage2.lora.alpha=64",))) == 2

@@ -32,7 +32,7 @@ def test_states_are_kept_where_the_student_is_asked() -> None:
 
 @torch.no_grad()
 def test_the_states_are_those_of_the_teacher_sampled_whole(finished: Path, lively: Callable[..., Preset]) -> None:
-    run = Run(finished, lively(), DistributedContext(torch.device("cpu")))
+    run = Run(finished, lively(), DistributedContext(torch.device("cpu"), lively().distributed))
     teacher = run.model("teacher").transformer
     batch, more = load_batch(finished / "trajectories" / "00001.safetensors")
     batch = batch.to(run.distributed.device)
@@ -62,11 +62,13 @@ def test_trajectories_of_another_teacher_are_not_mixed_in(
     copy: Callable[..., Path], lively: Callable[..., Preset]
 ) -> None:
     directory = copy("run")
-    run = Run(directory, lively(), DistributedContext(torch.device("cpu")))
+    run = Run(directory, lively(), DistributedContext(torch.device("cpu"), lively().distributed))
     assert run.make_trajectories(lambda _: None), "what is there is this teacher's"
     shutil.rmtree(directory / "teacher" / "checkpoints" / "step-00000002")
     with pytest.raises(InputError, match="was made with another teacher; remove it first"):
-        Run(directory, lively(), DistributedContext(torch.device("cpu"))).make_trajectories(lambda _: None)
+        Run(directory, lively(), DistributedContext(torch.device("cpu"), lively().distributed)).make_trajectories(
+            lambda _: None
+        )
 
 
 def test_making_them_can_stop_and_go_on(copy: Callable[..., Path], lively: Callable[..., Preset]) -> None:
@@ -75,7 +77,7 @@ def test_making_them_can_stop_and_go_on(copy: Callable[..., Path], lively: Calla
     before = {path.name: path.read_bytes() for path in made.glob("*.safetensors")}
     for name in before:
         (made / name).unlink()
-    run = Run(directory, lively(), DistributedContext(torch.device("cpu")))
+    run = Run(directory, lively(), DistributedContext(torch.device("cpu"), lively().distributed))
     assert not run.make_trajectories(lambda _: None, minutes=0)
     assert run.make_trajectories(lambda _: None)
     assert {path.name: path.read_bytes() for path in made.glob("*.safetensors")} == before

@@ -38,7 +38,7 @@ def test_the_base_trains_on_from_the_models_weights(
 ) -> None:
     run = tmp_path / "run"
     assert main([*command("warm-start", run), "--model", str(model)]) == 0
-    opened = Run(run, lively(), DistributedContext(torch.device("cpu")))
+    opened = Run(run, lively(), DistributedContext(torch.device("cpu"), lively().distributed))
     theirs = opened.weights("base")
     components = open_components(str(model), "cpu", torch.float32)
     assert all(torch.equal(theirs[name], value) for name, value in components.transformer.state_dict().items())
@@ -56,7 +56,9 @@ def test_what_tells_shots_apart_may_be_another_when_a_base_trains_on(
         assert main([*command("warm-start", run, changes=changes), "--model", str(source)]) == 0
         assert main(command("base", run, changes=changes)) == 0
         assert main([*command("export", run, changes=changes), "-o", str(out), "--stage", "base"]) == 0
-        return Run(run, lively(*changes), DistributedContext(torch.device("cpu"))).weights("base"), out
+        return Run(run, lively(*changes), DistributedContext(torch.device("cpu"), lively().distributed)).weights(
+            "base"
+        ), out
 
     learned, exported = warm_started(tmp_path / "learned", model, "learned")
     assert "shot_embedding" in learned
@@ -103,14 +105,15 @@ def test_the_guide_says_how_the_model_in_the_package_is_trained_on(tmp_path: Pat
     guide = (SCRIPT.parents[2] / "docs" / "training.md").read_text().splitlines()
     (line,) = (line for line in guide if line.startswith("ADOPT=storyworld BASE=1 "))
     changes = [after for word, after in pairwise(line.split()) if word == "--set"]
-    run = Run(tmp_path, get_preset("storyworld-card", changes), DistributedContext(torch.device("cpu")))
+    preset = get_preset("storyworld-card", changes)
+    run = Run(tmp_path, preset, DistributedContext(torch.device("cpu"), preset.distributed))
     components = open_components("storyworld", "cpu", torch.float32)
     for stage in PRETRAINED_STAGES:
         check_shape(run, stage, components, "storyworld")
 
 
 def test_a_codec_cannot_be_taken_from_a_model_of_wans_vae(lively: Callable[..., Preset], tmp_path: Path) -> None:
-    run = Run(tmp_path, lively(), DistributedContext(torch.device("cpu")))
+    run = Run(tmp_path, lively(), DistributedContext(torch.device("cpu"), lively().distributed))
     shape = replace(run.preset.model, block_codec=None, wan_vae=WanVAEConfig(dim=4))
     components = replace(open_components("storyworld", "cpu"), config=shape)
     with pytest.raises(InputError, match="wan is of Wan's VAE and has no block_codec; take other stages than codec"):

@@ -32,14 +32,15 @@ COMPILED_FORMS = 32
 class DistributedContext:
     """This process among those of a run: its `rank` of `processes`, its device, and its precision."""
 
-    def __init__(self, device: torch.device, config: DistributedConfig | None = None) -> None:
+    def __init__(self, device: torch.device, config: DistributedConfig) -> None:
         """Join the processes that `torchrun` has started; without it there is one.
 
         Args:
             device: cpu or cuda; of several GPUs each process takes its own.
-            config: precision, recomputation and compilation; None: the defaults.
+            config: precision, activation checkpointing and compilation, of the preset: a run that goes on in another
+                precision does not repeat the numbers of an uninterrupted one.
         """
-        self.config = config or DistributedConfig()
+        self.config = config
         self.rank, self.processes = 0, 1
         if "RANK" in os.environ and "WORLD_SIZE" in os.environ:
             self.rank, self.processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
