@@ -43,8 +43,6 @@ def test_what_cannot_be_read_says_so_when_it_is_asked_for() -> None:
 
 def test_a_cpu_reads_when_it_is_asked() -> None:
     read: list[int] = []
-    ahead = DistributedContext(torch.device("cpu"), DistributedConfig()).prefetch(
-        lambda step, micro_batch: read.append(step)
-    )
+    ahead = DistributedContext(torch.device("cpu"), DistributedConfig()).prefetch(lambda step, _: read.append(step))
     ahead(0, 0)
     assert read == [0]
