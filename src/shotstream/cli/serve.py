@@ -32,6 +32,21 @@ class ServerOptions:
             help="What clients must send; needed for any address but this machine's.",
         ),
     ] = None
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Its address behind a proxy, with the path below which it stands there (https://HOST/PATH).",
+        ),
+    ] = None
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="IP",
+            help="Address or network of a proxy whose X-Forwarded-Host is believed; may be repeated. Without it, "
+            "those of this machine.",
+        ),
+    ] = None
     sessions: Annotated[int, typer.Option(metavar="N", help="Stories open at once.")] = Limits.sessions
     viewers: Annotated[int, typer.Option(metavar="N", help="Viewers at once.")] = Limits.viewers
     shots: Annotated[int, typer.Option(metavar="N", help="Shots of a story.")] = Limits.shots
@@ -48,7 +63,8 @@ class ServerOptions:
         limits = Limits(
             sessions=self.sessions, viewers=self.viewers, shots=self.shots, disk_bytes=round(self.disk_gib * GIB)
         )
-        return Settings(self.data, self.host, self.port, self.token, limits)
+        proxies = tuple(self.trusted_proxy) if self.trusted_proxy else Settings.trusted_proxies
+        return Settings(self.data, self.host, self.port, self.token, limits, self.public_url, proxies)
 
 
 @app.command(

@@ -3,6 +3,7 @@
 import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from shotstream.core.errors import InputError
 from shotstream.core.spec import MAX_CHUNKS
@@ -44,10 +45,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a server listens, and where it keeps its stories. `token` None: whoever reaches it may use it.
+    """Where a server listens, how others reach it, and where it keeps its stories.
+
+    Attributes:
+        token: what clients must send; None: whoever reaches it may use it.
+        public_url: its address behind a proxy, with the path below which it stands there, if any.
+        trusted_proxies: addresses or networks of proxies whose `X-Forwarded-Host` is believed.
 
     Raises:
-        InputError: there is no such port, or other machines could reach a server without a token.
+        InputError: there is no such port, URL or network, or other machines could reach a server without a token.
     """
 
     data: Path
@@ -55,6 +61,8 @@ class Settings:
     port: int = DEFAULT_PORT
     token: str | None = None
     limits: Limits = field(default_factory=Limits)
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 2**16:
@@ -65,6 +73,53 @@ class Settings:
             raise InputError(
                 f"expected a token for a server that others can reach ({self.host}), got none; give one with --token"
             )
+        for proxy in self.trusted_proxies:
+            _check_network(proxy)
+        if self.public_url is not None:
+            self._check_public_url()
+
+    @property
+    def public_host(self) -> str | None:
+        """Return host and port of the public URL; None where there is none."""
+        return urlsplit(self.public_url).netloc.lower() if self.public_url else None
+
+    @property
+    def prefix(self) -> str:
+        """Return the path of the public URL below which the server stands, without a slash at its end."""
+        return urlsplit(self.public_url).path.rstrip("/") if self.public_url else ""
+
+    def trusts(self, address: str) -> bool:
+        """Return whether the headers of a proxy at this address are believed."""
+        try:
+            where = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(where in ipaddress.ip_network(proxy, strict=False) for proxy in self.trusted_proxies)
+
+    def _check_public_url(self) -> None:
+        try:
+            parts = urlsplit(self.public_url or "")
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host or parts.scheme not in ("http", "https") or parts.query or parts.fragment:
+            raise InputError(
+                f"expected the public address as https://HOST or https://HOST/PATH, got {self.public_url!r}"
+            )
+        if self.token is None and not is_loopback(host):
+            raise InputError(
+                f"expected a token for a server that others can reach ({self.public_url}), got none; give one with "
+                "--token"
+            )
+
+
+def _check_network(proxy: str) -> None:
+    try:
+        ipaddress.ip_network(proxy, strict=False)
+    except ValueError as error:
+        raise InputError(
+            f"expected a trusted proxy as an address or network (10.0.0.5, 10.0.0.0/8), got {proxy!r}"
+        ) from error
 
 
 def is_loopback(host: str) -> bool:

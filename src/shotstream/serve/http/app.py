@@ -23,7 +23,7 @@ from shotstream.serve.http import suggestions as ideas
 from shotstream.serve.http import takes
 from shotstream.serve.http import transfer as files
 from shotstream.serve.http import watch as socket
-from shotstream.serve.http.middleware import Guard
+from shotstream.serve.http.middleware import Guard, HeadRequests
 from shotstream.serve.http.state import Server
 from shotstream.serve.limits import Settings
 from shotstream.serve.messages import describe
@@ -40,7 +40,7 @@ PAGE_HEADERS = {
 }
 """The page runs its own scripts and nothing else, talks to this server alone, and stands in no other page."""
 PAGE = "index.html"
-_CODES: dict[int, Code] = {404: "not_found", 405: "not_found"}
+_CODES: dict[int, Code] = {404: "not_found", 405: "method_not_allowed"}
 _log = logging.getLogger(__name__)
 
 
@@ -84,6 +84,7 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
         version=__version__,
         lifespan=lifespan,
         openapi_url="/api/openapi.json",
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
     )
@@ -94,6 +95,7 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
     app.include_router(socket.router)
     app.mount("/web", PageParts(directory=WEB))
     app.add_api_route("/", lambda: FileResponse(WEB / PAGE, headers=PAGE_HEADERS), include_in_schema=False)
+    app.add_middleware(HeadRequests)
     app.add_middleware(Guard, settings=settings)
     _say_errors(app)
     return app

@@ -2,14 +2,15 @@
 
 import hmac
 import re
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shotstream.serve.errors import STATUS, RequestError
-from shotstream.serve.limits import Settings, is_loopback
+from shotstream.serve.http.site import Site
+from shotstream.serve.limits import Settings
 from shotstream.serve.messages import problem_of
 
 OPEN_PATHS = ("/", "/api/health")
@@ -29,14 +30,19 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
-        self._app, self._settings = app, settings
+        self._app, self._settings, self._site = app, settings, Site(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Lets a request through or answers it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        counted = _Counted(receive, self._most(scope["path"]))
+        path = self._site.local_path(scope["path"])
+        if path is None:
+            await RedirectResponse(f"{scope['path']}/")(scope, receive, send)
+            return
+        scope = {**scope, "path": path}
+        counted = _Counted(receive, self._most(path))
         try:
             self._check(scope)
             await self._app(scope, counted, send)
@@ -53,12 +59,7 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if self._settings.token is None and not is_loopback(_name(host)):
-            raise RequestError("forbidden", "expected a request to this machine by its own name; open it as 127.0.0.1")
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise RequestError("forbidden", "expected a request from the server's own page, got one from elsewhere")
+        self._site.check(scope, headers)
         if scope["path"] not in OPEN_PATHS and not scope["path"].startswith(WEB_PATH):
             self._check_token(headers, scope["query_string"])
         length = headers.get("content-length", "0")
@@ -69,10 +70,29 @@ class Guard:
         token = self._settings.token
         if token is None:
             return
-        given = headers.get("authorization", "").removeprefix("Bearer ")
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        given = credentials.strip() if scheme.lower() == "bearer" else ""
         given = given or parse_qs(query.decode("latin-1")).get("token", [""])[0]
         if not hmac.compare_digest(given.encode(), token.encode()):
             raise RequestError("unauthorized", "expected the server's token; send it as Bearer or as ?token=")
+
+
+class HeadRequests:
+    """Answers HEAD wherever there is GET: with its status and headers, and no body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a HEAD request carried out as GET, and send the answer without its body."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
 class _Counted:
@@ -88,14 +108,6 @@ class _Counted:
             if self._had > self._most:
                 raise _too_large(self._most)
         return message
-
-
-def _name(host: str) -> str:
-    """The name or address of a Host header, without its port."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
 
 
 def _too_large(most: int) -> RequestError:

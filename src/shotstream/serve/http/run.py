@@ -64,6 +64,7 @@ async def serve_model(
         ws_max_size=MESSAGE_BYTES,
         timeout_graceful_shutdown=LEAVE_S,
         server_header=False,
+        proxy_headers=False,
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listening]))

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
@@ -40,7 +41,7 @@ def models(server: Here) -> list[ModelView]:
     return [
         ModelView(
             name=parts.config.name,
-            source=parts.source,
+            source=Path(parts.source).name,
             fingerprint=parts.fingerprint,
             height=size.height,
             width=size.width,

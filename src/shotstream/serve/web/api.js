@@ -77,7 +77,7 @@ export async function post(path, json) {
   return (await ask("POST", path, { json })).json();
 }
 
-/** Where a story lies. @param {string} story @param {...(string|number)} parts @returns {string} */
+/** Where a story lies, from the page on: the server may stand below a path of another one. @param {string} story @param {...(string|number)} parts @returns {string} */
 export function storyPath(story, ...parts) {
-  return ["/api/stories", story, ...parts].map((part, at) => (at ? encodeURIComponent(part) : part)).join("/");
+  return ["api/stories", story, ...parts].map((part, at) => (at ? encodeURIComponent(part) : part)).join("/");
 }

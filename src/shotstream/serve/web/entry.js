@@ -16,7 +16,7 @@ export async function comeIn() {
   let problem = hasToken() ? KEPT_IS_WRONG : "";
   for (;;) {
     try {
-      const [[model], { traits }] = await Promise.all([get("/api/models"), get("/api/words")]);
+      const [[model], { traits }] = await Promise.all([get("api/models"), get("api/words")]);
       return { model, words: traits };
     } catch (error) {
       const token = error.code === "unauthorized" ? await askToken(problem) : "";

@@ -46,7 +46,7 @@ function route() {
 /** Waits while the server opens its model. */
 async function opened() {
   for (;;) {
-    const health = await get("/api/health").catch(() => null);
+    const health = await get("api/health").catch(() => null);
     if (health && health.status !== "opening") return says.wait(null);
     says.wait(health ? "The model is being opened; a moment." : "The server does not answer; trying again.");
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));

@@ -21,7 +21,7 @@ export function makeStart(store, open, ready, told) {
     for (const one of controls) one.disabled = true;
     try {
       await ready;
-      open((await post("/api/stories", { global_caption: caption, seed, shots })).id);
+      open((await post("api/stories", { global_caption: caption, seed, shots })).id);
     } finally {
       for (const one of controls) one.disabled = false;
     }
@@ -34,7 +34,7 @@ export function makeStart(store, open, ready, told) {
     label: "Or give only an idea", hint: "Two friends look for the sea.", action: "Write it", id: "idea",
     give: async (text) => {
       told.say("The director is writing.");
-      const outline = await post("/api/outline", { idea: text });
+      const outline = await post("api/outline", { idea: text });
       await begin(outline.global_caption, anySeed(), outline.shots.map((text) => ({ text, chunks: DEFAULT_CHUNKS })));
     },
     fail: told.fail,
@@ -75,7 +75,7 @@ function lineForm({ label, hint, action, id, give, fail }) {
 /** A card whose picture is the example's first shot, which plays while it is pointed at. */
 function exampleCard(example, begin) {
   const card = button("", begin, { className: "example" });
-  const [poster, src] = ["png", "mp4"].map((kind) => `/web/pictures/${example.name}.${kind}`);
+  const [poster, src] = ["png", "mp4"].map((kind) => `web/pictures/${example.name}.${kind}`);
   const video = element("video", { poster, src, muted: true, loop: true, playsInline: true, preload: "none", "aria-hidden": "true" });
   const play = () => matchMedia("(prefers-reduced-motion: reduce)").matches || video.play().catch(() => {});
   const stop = () => video.load(); // shows the poster again

@@ -23,7 +23,7 @@ export function makeStories(open, told) {
   });
   const bring = button("Import a zip", () => input.click(), { className: "quiet" });
   const refresh = async () => {
-    const stories = await get("/api/stories").catch(told.fail);
+    const stories = await get("api/stories").catch(told.fail);
     if (!stories) return;
     none.hidden = stories.length > 0;
     fill(list, ...stories.map((story) => row(story, () => remove(story), told)));
@@ -40,7 +40,7 @@ export function makeStories(open, told) {
     input.value = "";
     if (!file) return;
     told.say("The story is being brought in.");
-    const story = await ask("POST", "/api/import", { body: file }).then((reply) => reply.json()).catch(told.fail);
+    const story = await ask("POST", "api/import", { body: file }).then((reply) => reply.json()).catch(told.fail);
     if (!story) return;
     if (!story.foreign) {
       open(story.id);

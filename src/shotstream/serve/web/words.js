@@ -46,7 +46,7 @@ export function makeUnknown(store) {
     if (root.textContent !== line) root.textContent = line;
   };
   const ask = async (text) => {
-    const { unknown } = await get(`/api/words?${new URLSearchParams({ text })}`).catch(() => ({ unknown: [] }));
+    const { unknown } = await get(`api/words?${new URLSearchParams({ text })}`).catch(() => ({ unknown: [] }));
     if (text === latest) show(unknown);
   };
   return {
