@@ -1,7 +1,6 @@
 """A study's directory, its votes and its report; bad input is named."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.video import write_video
 from shotstream.study.app import make_app
 from shotstream.study.files import Study, read_study
-from shotstream.study.report import agreement, krippendorff_alpha, make_report, report_data, to_markdown
+from shotstream.study.report import make_report, report_data, to_markdown
 from shotstream.study.votes import VOTES_FILE, Vote, Votes, order_of
 from study.study_videos import FRAMES, STORIES, write_script, write_system, write_systems
 
@@ -172,18 +171,6 @@ def test_rates_agreement_and_ties_of_known_votes(study: Study) -> None:
     assert "| bright | " in table
     assert "50.0% (15.0 to 85.0)" in table
     assert "no two raters answered the same" in table, "nobody answered the other questions"
-
-
-def test_krippendorff_s_alpha_of_known_answers() -> None:
-    assert krippendorff_alpha([["a", "a"], ["b", "b", "b"]]) == 1
-    assert math.isnan(krippendorff_alpha([["a", "a"]])), "all answers are one"
-    assert math.isnan(krippendorff_alpha([["a"], ["b"]])), "no pair"
-    assert math.isnan(agreement([["a"]]))
-    # Krippendorff's own example of two observers and binary data: ten units, alpha 0.095.
-    first, second = "0100000001", "1110010000"
-    assert krippendorff_alpha([list(pair) for pair in zip(first, second, strict=True)]) == pytest.approx(
-        0.095, abs=5e-4
-    )
 
 
 def test_intervals_are_over_stories_where_there_are_enough(study: Study) -> None:

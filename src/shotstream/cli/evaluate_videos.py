@@ -1,5 +1,6 @@
 """`shotstream evaluate videos` and `evaluate model`: the paper's columns on any system's videos."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from shotstream.core.errors import InputError
 
 if TYPE_CHECKING:
     from shotstream.metrics.evaluation import Evaluation
+
+JUDGE_KEY_VARIABLE = "SHOTSTREAM_JUDGE_KEY"
 
 app = typer.Typer()
 
@@ -32,6 +35,14 @@ class MetricOptions:
         float | None,
         typer.Option(metavar="FRAMES", show_default="longest shot", help="Cost of a missed or an extra cut."),
     ] = None
+    judge: Annotated[
+        str | None,
+        typer.Option(metavar="URL", show_default="none", help="Ask a vision model too: an OpenAI-compatible base URL."),
+    ] = None
+    judge_model: Annotated[str, typer.Option(metavar="M", help="Model that the judge's endpoint is asked for.")] = (
+        "default"
+    )
+    judge_repeats: Annotated[int, typer.Option(metavar="N", help="How often the judge rates each story.")] = 3
     tolerance: Annotated[int, typer.Option(metavar="FRAMES", help="A cut this near counts as found, for F1.")] = 2
 
 
@@ -40,6 +51,7 @@ class MetricOptions:
     epilog=examples(
         "shotstream evaluate videos outputs/ -o results/",
         "shotstream evaluate videos outputs/ --backbone dino=./dino-vitb16 --penalty 81",
+        "SHOTSTREAM_JUDGE_KEY=secret shotstream evaluate videos outputs/ --judge http://localhost:8000/v1",
     ),
 )
 @flat_options
@@ -80,11 +92,15 @@ def _evaluate(directory: Path, options: MetricOptions, device: str, json_file: P
     from shotstream.metrics.backbones import BACKBONES, Backbones
     from shotstream.metrics.columns import CutSettings
     from shotstream.metrics.evaluation import evaluate_videos, load_story_features, to_data
+    from shotstream.metrics.judge import Judge
     from shotstream.metrics.tables import to_csv, to_html, to_markdown
     from shotstream.metrics.videos import find_videos
     from shotstream.model.device import pick_device
 
-    backbones = Backbones(pick_device(device), dict(_parse_backbones(options.backbone or [], list(BACKBONES))))
+    key = os.environ.get(JUDGE_KEY_VARIABLE, "")
+    judge = options.judge and Judge(options.judge, options.judge_model, options.judge_repeats, key)
+    ids = dict(_parse_backbones(options.backbone or [], list(BACKBONES)))
+    backbones = Backbones(pick_device(device), ids, judge or None)
     videos = list(find_videos(directory))
     settings = CutSettings(options.penalty, options.tolerance)
     evaluation = evaluate_videos(counted(videos, "video", len(videos)), options.output, backbones, settings, source)
@@ -108,12 +124,11 @@ def _parse_backbones(words: list[str], known: list[str]) -> Iterator[tuple[str, 
 def _show(evaluation: "Evaluation", json_file: Path | None) -> None:
     from rich.table import Table
 
-    from shotstream.metrics.columns import COLUMNS
     from shotstream.metrics.tables import format_mean
 
     console, means = make_console(json_file), evaluation.means
     table = Table("metric", "mean (95% interval)", "stories", title=f"{len(evaluation.stories)} stories")
-    for column in COLUMNS:
+    for column in evaluation.columns:
         mean = means.get(column.key)
         command = evaluation.missing.get(column.key)
         shown = f"not available: {command}" if command and mean is None else format_mean(mean)

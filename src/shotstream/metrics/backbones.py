@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from torch import Tensor
 
 from shotstream.core.extras import install_command, is_installed
 from shotstream.core.video import Frames
+
+if TYPE_CHECKING:
+    from shotstream.metrics.judge import Judge
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP_COLOURS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -102,11 +105,15 @@ def prepare(frames: Frames, side: int, colours: tuple[Any, Any]) -> Float[Tensor
 class Backbones:
     """The networks of one evaluation, each loaded once on first use.
 
-    `ids` replaces default model ids by others or by local directories.
+    `ids` replaces default model ids by others or by local directories; `judge` is a vision model that is asked over
+    HTTP, if any.
     """
 
-    def __init__(self, device: torch.device, ids: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self, device: torch.device, ids: Mapping[str, str] = MappingProxyType({}), judge: "Judge | None" = None
+    ) -> None:
         self.device = device
+        self.judge = judge
         self.ids = {name: ids.get(name, spec.model_id) for name, spec in BACKBONES.items()}
         self._loaded: dict[str, Any] = {}
 

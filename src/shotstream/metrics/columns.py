@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shotstream.metrics.cut_detection import cuts_of
-from shotstream.metrics.features import CUTS, StoryFeatures
+from shotstream.metrics.features import CUTS, JUDGE, StoryFeatures
 from shotstream.metrics.formulas import (
     aesthetic_quality,
     inter_shot_consistency,
@@ -15,6 +15,7 @@ from shotstream.metrics.formulas import (
     is_dynamic,
     text_alignment,
 )
+from shotstream.metrics.judge import QUESTIONS
 from shotstream.scores.cuts import TOLERANCE, CutScore, score_cut_frames
 
 
@@ -63,56 +64,64 @@ def _text(features: StoryFeatures) -> float:
     return text_alignment(*(np.concatenate(features.by_shot(name)) for name in ("video", "text")))
 
 
+def _aesthetic(features: StoryFeatures) -> float:
+    return aesthetic_quality(np.concatenate(features.by_shot("aesthetic")))
+
+
 def _dynamic(features: StoryFeatures) -> float:
     shots = [shot for shot in features.by_shot("flow") if len(shot)]
     moving = [is_dynamic(shot, features.height, features.width) for shot in shots]
     return 100 * float(np.mean(moving)) if moving else math.nan
 
 
+def _inter_column(key: str, title: str, group: str, name: str, *, same_character: bool = False) -> Column:
+    """Return the column of similarity between shots: over all pairs, or over pairs that show the same character."""
+    return Column(
+        f"inter_{key}_character" if same_character else f"inter_{key}",
+        f"Inter-shot {title}, same character" if same_character else f"Inter-shot {title}",
+        group,
+        lambda story, _: _inter(story, name, same_character=same_character),
+        in_paper=not same_character,
+    )
+
+
+def _cut_column(key: str, title: str, value: Callable[[CutScore], float], *, in_paper: bool = False) -> Column:
+    return Column(key, title, CUTS, lambda story, settings: value(story_cuts(story, settings)), in_paper)
+
+
+def _judge_column(question: str, title: str) -> Column:
+    index = QUESTIONS.index(question)
+    return Column(
+        f"judge_{question}",
+        f"Judge: {title}, 1 to 5",
+        JUDGE,
+        lambda story, _: float(np.mean(story.arrays[JUDGE][:, index])),
+        in_paper=False,
+    )
+
+
 COLUMNS = (
     Column("intra_subject", "Intra-shot subject", "dino", lambda story, _: _mean_intra(story, "dino")),
     Column("intra_background", "Intra-shot background", "clip", lambda story, _: _mean_intra(story, "clip")),
-    Column("inter_semantic", "Inter-shot semantic", "video", lambda story, _: _inter(story, "video")),
-    Column("inter_subject", "Inter-shot subject", "subjects", lambda story, _: _inter(story, "subject")),
-    Column("inter_background", "Inter-shot background", "subjects", lambda story, _: _inter(story, "background")),
-    Column("cut_accuracy", "Shot cut accuracy", CUTS, lambda story, settings: story_cuts(story, settings).accuracy),
+    _inter_column("semantic", "semantic", "video", "video"),
+    _inter_column("subject", "subject", "subjects", "subject"),
+    _inter_column("background", "background", "subjects", "background"),
+    _cut_column("cut_accuracy", "Shot cut accuracy", lambda score: score.accuracy, in_paper=True),
     Column("text_alignment", "Text alignment", "video", lambda story, _: _text(story)),
-    Column(
-        "aesthetic",
-        "Aesthetic",
-        "aesthetic",
-        lambda story, _: aesthetic_quality(np.concatenate(story.by_shot("aesthetic"))),
-    ),
+    Column("aesthetic", "Aesthetic", "aesthetic", lambda story, _: _aesthetic(story)),
     Column("dynamic_degree", "Dynamic degree, %", "flow", lambda story, _: _dynamic(story)),
-    Column(
-        "inter_semantic_character",
-        "Inter-shot semantic, same character",
-        "video",
-        lambda story, _: _inter(story, "video", same_character=True),
-        in_paper=False,
-    ),
-    Column(
-        "inter_subject_character",
-        "Inter-shot subject, same character",
-        "subjects",
-        lambda story, _: _inter(story, "subject", same_character=True),
-        in_paper=False,
-    ),
-    Column("cut_f1", "Cut F1", CUTS, lambda story, settings: story_cuts(story, settings).f1, in_paper=False),
-    Column(
-        "cut_offset",
-        "Cut offset, frames",
-        CUTS,
-        lambda story, settings: story_cuts(story, settings).offset_frames,
-        in_paper=False,
-    ),
+    _inter_column("semantic", "semantic", "video", "video", same_character=True),
+    _inter_column("subject", "subject", "subjects", "subject", same_character=True),
+    _cut_column("cut_f1", "Cut F1", lambda score: score.f1),
+    _cut_column("cut_offset", "Cut offset, frames", lambda score: score.offset_frames),
+    _judge_column("consistency", "visual consistency"),
+    _judge_column("prompt", "prompt adherence"),
+    _judge_column("quality", "visual quality"),
 )
-"""The paper's columns in its order, then those that it does not have."""
+"""The paper's columns in its order, then those that it does not have; the last three where a judge was asked."""
 
 
 def story_values(features: StoryFeatures, settings: CutSettings) -> dict[str, float | None]:
     """Return the value of every column whose features are there; None where the story has nothing to measure."""
-    values = {
-        column.key: column.value(features, settings) for column in COLUMNS if column.group not in features.missing
-    }
+    values = {column.key: column.value(features, settings) for column in COLUMNS if features.has(column.group)}
     return {key: None if math.isnan(value) else value for key, value in values.items()}

@@ -1,19 +1,21 @@
 """Evaluate a directory of videos: features, values of each story, means with bootstrap intervals; resumable."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shotstream.core.atomic_files import make_directory, write_json
 from shotstream.core.errors import InputError
 from shotstream.metrics.backbones import BACKBONES, Backbones
-from shotstream.metrics.columns import COLUMNS, CutSettings, story_cuts, story_values
+from shotstream.metrics.columns import COLUMNS, Column, CutSettings, story_cuts, story_values
 from shotstream.metrics.features import (
     CUTS,
+    JUDGE,
     StoryFeatures,
     extract_features,
     feature_key,
@@ -22,7 +24,9 @@ from shotstream.metrics.features import (
     read_features,
     save_features,
 )
+from shotstream.metrics.judge import QUESTIONS
 from shotstream.metrics.videos import ScoredVideo, UnreadableVideo
+from shotstream.scores.agreement import agreement, krippendorff_alpha
 from shotstream.scores.intervals import Estimate, bootstrap_mean
 
 RESULTS = "results.json"
@@ -47,8 +51,8 @@ class StoryResult:
 class Evaluation:
     """The results of a directory of videos.
 
-    `missing` has, for a column that no story has, the command that fetches what it needs; `failed` the videos that
-    could not be scored, and why.
+    `missing` has, for a column that some story lacks, the command that fetches what it needs; `failed` the videos that
+    could not be scored, and why; `judge` the judge, its rubric, and for each question how far its repeats agree.
     """
 
     source: str
@@ -57,6 +61,12 @@ class Evaluation:
     missing: Mapping[str, str]
     networks: Mapping[str, str]
     settings: CutSettings
+    judge: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[Column]:
+        """The columns of this evaluation's tables: all, but the judge's only where one was asked."""
+        return [column for column in COLUMNS if self.judge or column.group != JUDGE]
 
     def values(self, key: str) -> list[float]:
         """Return a column's values of all stories that have one."""
@@ -101,6 +111,7 @@ def evaluate_videos(
     stories: list[StoryResult] = []
     failed: list[UnreadableVideo] = []
     missing: dict[str, str] = {}
+    ratings: list[NDArray[Any]] = []
     for video in videos:
         try:
             if isinstance(video, UnreadableVideo):
@@ -108,6 +119,8 @@ def evaluate_videos(
             features = _features_of(video, output / FEATURES / f"{video.name}.npz", backbones)
             stories.append(_result(features, settings))
             missing |= features.missing
+            if backbones.judge and features.has(JUDGE):
+                ratings.append(features.arrays[JUDGE])
         except InputError as error:
             _log.warning("%s: %s; left out", video.name, error)
             failed.append(UnreadableVideo(video.name, str(error)))
@@ -117,7 +130,8 @@ def evaluate_videos(
         reasons = "; ".join(f"{video.name}: {video.reason}" for video in failed)
         raise InputError(f"expected at least one video that can be scored, got none of {len(failed)} ({reasons})")
     of_column = {column.key: missing[column.group] for column in COLUMNS if column.group in missing}
-    evaluation = Evaluation(source, tuple(stories), tuple(failed), of_column, backbones.describe(), settings)
+    judge = {} if backbones.judge is None else backbones.judge.description | {"agreement": _agreement(ratings)}
+    evaluation = Evaluation(source, tuple(stories), tuple(failed), of_column, backbones.describe(), settings, judge)
     write_json(output / RESULTS, to_data(evaluation))
     return evaluation
 
@@ -125,7 +139,9 @@ def evaluate_videos(
 def _features_of(video: ScoredVideo, path: Path, backbones: Backbones) -> StoryFeatures:
     key = feature_key(video, backbones)
     stored = load_features(path, video, key)
-    wanted = groups_to_compute(stored)
+    wanted = groups_to_compute(stored, backbones)
+    if stored is not None and (backbones.judge is None or JUDGE in wanted):
+        stored.arrays = {name: array for name, array in stored.arrays.items() if name != JUDGE}
     if stored is not None and not wanted:
         return stored
     features = extract_features(video, backbones, wanted)
@@ -135,10 +151,20 @@ def _features_of(video: ScoredVideo, path: Path, backbones: Backbones) -> StoryF
     return features
 
 
+def _agreement(ratings: Sequence[NDArray[Any]]) -> dict[str, dict[str, float | None]]:
+    """Return, for each question, how far the repeats of a story agree: equal pairs, and Krippendorff's alpha."""
+    found = {}
+    for index, question in enumerate(QUESTIONS):
+        answers = [story[:, index].tolist() for story in ratings]
+        values = {"equal_pairs": agreement(answers), "krippendorff_alpha": krippendorff_alpha(answers)}
+        found[question] = {name: None if np.isnan(value) else value for name, value in values.items()}
+    return found
+
+
 def _result(features: StoryFeatures, settings: CutSettings) -> StoryResult:
     video = features.video
     cuts: dict[str, Any] = {}
-    if CUTS not in features.missing:
+    if features.has(CUTS):
         cuts = asdict(story_cuts(features, settings))
         cuts["offset_frames"] = None if np.isnan(cuts["offset_frames"]) else cuts["offset_frames"]
     values = story_values(features, settings)
@@ -185,7 +211,7 @@ def from_data(data: Mapping[str, Any], where: str) -> Evaluation:
         )
         failed = tuple(UnreadableVideo(**one) for one in data["failed"])
         settings = CutSettings(**data["settings"])
-        return Evaluation(data["source"], stories, failed, data["missing"], data["networks"], settings)
+        return Evaluation(data["source"], stories, failed, data["missing"], data["networks"], settings, data["judge"])
     except (KeyError, TypeError) as error:
         raise InputError(
             f"{where}: expected results.json of 'shotstream evaluate videos', got something else"

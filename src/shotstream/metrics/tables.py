@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shotstream.core.html import render_html
 from shotstream.core.images import encode_png
 from shotstream.metrics.backbones import BACKBONES
-from shotstream.metrics.columns import COLUMNS, Column
+from shotstream.metrics.columns import Column
 from shotstream.metrics.evaluation import Evaluation
 from shotstream.metrics.features import StoryFeatures
 from shotstream.scores.intervals import Estimate
@@ -39,9 +39,9 @@ def to_csv(evaluation: Evaluation) -> str:
     """Return a row for each story, a column for each metric; empty where a story has no value."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerow(["story", *(column.key for column in COLUMNS), "notes"])
+    table.writerow(["story", *(column.key for column in evaluation.columns), "notes"])
     for story in evaluation.stories:
-        values = [story.values.get(column.key) for column in COLUMNS]
+        values = [story.values.get(column.key) for column in evaluation.columns]
         table.writerow([story.name, *("" if value is None else value for value in values), "; ".join(story.notes)])
     return out.getvalue()
 
@@ -50,7 +50,7 @@ def to_markdown(evaluation: Evaluation) -> str:
     """Return the means with their intervals, what was not available, and the videos that failed."""
     means = evaluation.means
     rows = [f"| metric | {evaluation.source} | stories |", "|---|---|---|"]
-    for column in COLUMNS:
+    for column in evaluation.columns:
         mean = means.get(column.key)
         rows.append(f"| {column.title} | {format_mean(mean)} | {mean.cases if mean else 0} |")
     for title, command in missing_columns(evaluation):
@@ -61,7 +61,11 @@ def to_markdown(evaluation: Evaluation) -> str:
 
 def missing_columns(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Return the title of every column that has no value, and the command that fetches what it needs."""
-    return [(column.title, evaluation.missing[column.key]) for column in COLUMNS if column.key in evaluation.missing]
+    return [
+        (column.title, evaluation.missing[column.key])
+        for column in evaluation.columns
+        if column.key in evaluation.missing
+    ]
 
 
 def to_html(evaluation: Evaluation, features: Mapping[str, StoryFeatures]) -> str:
@@ -75,10 +79,10 @@ def to_html(evaluation: Evaluation, features: Mapping[str, StoryFeatures]) -> st
     return render_html(
         "metrics/report.html.jinja",
         evaluation=evaluation,
-        columns=COLUMNS,
+        columns=evaluation.columns,
         means=evaluation.means,
         missing=missing_columns(evaluation),
-        plots={column.key: plot(column, evaluation) for column in COLUMNS if evaluation.values(column.key)},
+        plots={column.key: plot(column, evaluation) for column in evaluation.columns if evaluation.values(column.key)},
         strips=strips,
         replaced={name: spec.replaces for name, spec in BACKBONES.items() if spec.replaces},
         format_value=format_value,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shotstream.core.errors import InputError
+from shotstream.scores.agreement import agreement, krippendorff_alpha
 from shotstream.scores.intervals import FEW_STORIES, Estimate, Share, bootstrap_share
 from shotstream.study.files import Question, Study
 from shotstream.study.votes import Vote
@@ -73,31 +74,6 @@ def _result(study: Study, question: Question, votes: Sequence[Vote]) -> Question
 def _rate(stories: Sequence[Sequence[str | None]], choice: str | None) -> Estimate:
     shares = [Share(list(answers).count(choice), len(answers)) for answers in stories]
     return bootstrap_share(shares) if len(shares) >= FEW_STORIES else sum(shares, Share(0, 0)).estimate
-
-
-def agreement(stories: Sequence[Sequence[str | None]]) -> float:
-    """Return the share of pairs of answers to the same story that are equal; NaN without a pair."""
-    pairs = sum(len(answers) * (len(answers) - 1) for answers in stories)
-    same = sum(count * (count - 1) for answers in stories for count in Counter(answers).values())
-    return same / pairs if pairs else math.nan
-
-
-def krippendorff_alpha(stories: Sequence[Sequence[str | None]]) -> float:
-    """Return Krippendorff's alpha for nominal answers; NaN without a pair or where all answers are one.
-
-    Source: Krippendorff, Content Analysis, chapter on reliability (coincidence matrix; stories with one answer drop).
-    """
-    paired = [answers for answers in stories if len(answers) > 1]
-    totals = Counter(answer for answers in paired for answer in answers)
-    count = sum(totals.values())
-    expected = count * count - sum(number**2 for number in totals.values())
-    if not expected:
-        return math.nan
-    observed = sum(
-        (len(answers) ** 2 - sum(number**2 for number in Counter(answers).values())) / (len(answers) - 1)
-        for answers in paired
-    )
-    return 1 - (count - 1) * observed / expected
 
 
 def report_data(report: StudyReport) -> dict[str, object]:
