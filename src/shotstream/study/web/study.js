@@ -1,6 +1,7 @@
 // The page of a rater: stories in their own order, videos in step, three questions, votes stored as they are given.
+import * as step from "/web/in_step.js";
+
 const NO_DIFFERENCE = -1;
-const MAX_DRIFT_S = 0.12;
 const MAX_VIDEOS = 9;
 const find = (id) => document.getElementById(id);
 const letter = (slot) => String.fromCharCode(65 + slot);
@@ -73,43 +74,28 @@ function showVideos() {
   for (const video of videos) video.addEventListener("ended", showPlaying);
   const ready = videos.map((video) => new Promise((done) => video.addEventListener("canplay", done, { once: true })));
   const opened = videos;
-  Promise.all(ready).then(() => { if (opened === videos) play(); });
+  Promise.all(ready).then(() => { if (opened === videos) withVideos(step.play); });
 }
 
-// All videos follow the clock of the first; one that is shorter stays on its last frame.
 function keepInStep() {
-  const [first, ...others] = videos;
-  for (const video of others) {
-    const wanted = Math.min(first.currentTime, video.duration || 0);
-    if (Math.abs(video.currentTime - wanted) > MAX_DRIFT_S) video.currentTime = wanted;
-  }
+  step.follow(videos);
   const starts = study.stories[at].starts;
-  const shot = starts.filter((start) => start <= first.currentTime + 0.001).length - 1;
+  const shot = starts.filter((start) => start <= videos[0].currentTime + 0.001).length - 1;
   [...find("captions").children].forEach((item, index) => item.classList.toggle("now", index === shot));
   showPlaying();
 }
 
-const playing = () => videos.some((video) => !video.paused && !video.ended);
-
 function showPlaying() {
-  find("play").textContent = playing() ? "Pause" : "Play";
+  find("play").textContent = step.playing(videos) ? "Pause" : "Play";
 }
 
-function play() {
-  if (videos.every((video) => video.ended)) for (const video of videos) video.currentTime = 0;
-  for (const video of videos) if (!video.ended) video.play().catch(() => {});
+// Does something to all videos and says on the button what it does next.
+function withVideos(act) {
+  act(videos);
   showPlaying();
 }
 
-function pause() {
-  for (const video of videos) video.pause();
-  showPlaying();
-}
-
-function restart() {
-  for (const video of videos) video.currentTime = 0;
-  play();
-}
+const toggle = () => withVideos(step.playing(videos) ? step.pause : step.play);
 
 function showQuestions() {
   find("questions").replaceChildren();
@@ -178,7 +164,7 @@ function next() {
     const missing = study.stories.findIndex((story) => !answered(story));
     if (missing >= 0) open(missing);
     else {
-      pause();
+      withVideos(step.pause);
       show("end");
     }
   }
@@ -200,10 +186,8 @@ function onKey(event) {
     mark();
   } else if (key === "Enter" && !onButton) next();
   else if (key === "Backspace") back();
-  else if (key === " " && !onButton) {
-    if (playing()) pause();
-    else play();
-  } else if (key === "r" || key === "R") restart();
+  else if (key === " " && !onButton) toggle();
+  else if (key === "r" || key === "R") withVideos(step.restart);
   else return;
   event.preventDefault();
 }
@@ -224,8 +208,8 @@ find("begin").addEventListener("click", () => attempt(async () => {
   const made = await ask("/api/raters", { method: "POST" });
   location.assign(`/r/${made.rater}`);
 }));
-find("play").addEventListener("click", () => (playing() ? pause() : play()));
-find("restart").addEventListener("click", restart);
+find("play").addEventListener("click", toggle);
+find("restart").addEventListener("click", () => withVideos(step.restart));
 find("next").addEventListener("click", next);
 find("back").addEventListener("click", back);
 find("again").addEventListener("click", () => open(study.stories.length - 1));
