@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +19,9 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.extras import install_command, is_installed
 from shotstream.core.video import Frames
-
-if TYPE_CHECKING:
-    from shotstream.metrics.judge import Judge
+from shotstream.metrics.availability import NotAvailableError
+from shotstream.metrics.judge import Judge
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP_COLOURS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
@@ -32,10 +30,6 @@ MAX_SIDE = 224
 """DINOv2's own 518 pixels are for dense features; its class token is read at 224."""
 TEXT_TOKENS = 77
 """CLIP text models read no more; the rest of a caption is cut off."""
-
-
-class NotAvailableError(Exception):
-    """A network or package is missing; the message is the command that fetches it."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +68,6 @@ BACKBONES: Mapping[str, BackboneSpec] = MappingProxyType(
 """Every network of the hub, by the name that `--backbone NAME=ID` takes."""
 
 
-def require_package(module: str) -> None:
-    """Raise NotAvailableError with the install command unless an optional package is installed."""
-    if not is_installed(module):
-        raise NotAvailableError(install_command(module))
-
-
 def local_snapshot(model_id: str) -> Path | None:
     """Return the directory of a network: a local one, or the hub's cached snapshot; None if it is not here."""
     if Path(model_id).is_dir():
@@ -110,7 +98,7 @@ class Backbones:
     """
 
     def __init__(
-        self, device: torch.device, ids: Mapping[str, str] = MappingProxyType({}), judge: "Judge | None" = None
+        self, device: torch.device, ids: Mapping[str, str] = MappingProxyType({}), judge: Judge | None = None
     ) -> None:
         self.device = device
         self.judge = judge

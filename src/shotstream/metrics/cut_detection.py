@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
 from shotstream.core.video import Frames
-from shotstream.metrics.backbones import require_package
+from shotstream.metrics.availability import require_package
 
 HEIGHT, WIDTH = 27, 48
 THRESHOLD = 0.5

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from shotstream.core.atomic_files import hash_file, replacing
 from shotstream.core.video import Frames
-from shotstream.metrics.backbones import Backbones, NotAvailableError
+from shotstream.metrics.availability import NotAvailableError
+from shotstream.metrics.backbones import Backbones
 from shotstream.metrics.cut_detection import cut_probabilities, small_frames
 from shotstream.metrics.judge import pictures_of
 from shotstream.metrics.motion import flow_magnitudes

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shotstream.core.errors import InputError
 from shotstream.core.images import encode_png
 from shotstream.core.video import Frame, Frames
-from shotstream.metrics.backbones import NotAvailableError, require_package
+from shotstream.metrics.availability import NotAvailableError, require_package
 
 QUESTIONS = ("consistency", "prompt", "quality")
 LOWEST, HIGHEST = 1, 5

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from shotstream.core.video import Frames
-from shotstream.metrics.backbones import require_package
+from shotstream.metrics.availability import require_package
 from shotstream.metrics.formulas import FLOW_FPS, flow_magnitude
 
 
