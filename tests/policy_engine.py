@@ -15,7 +15,8 @@ from shotstream.engine.sampler import Sampler
 from shotstream.engine.video_plan import Video, VideoNoise, plan_shots
 from shotstream.model.attention_kernels import Kernel
 from shotstream.model.config import TransformerConfig
-from shotstream.model.kv_cache import KVCache, Staged
+from shotstream.model.frame_cache import FrameCache
+from shotstream.model.kv_cache import KVCache
 from shotstream.model.rotary import BASE
 from shotstream.model.transformer import Transformer
 from shotstream.story.shot_spec import ShotSpec
@@ -57,8 +58,7 @@ def make_engine(
     policy: Policy, transformer: Transformer, shots: Sequence[ShotSpec], sampler: Sampler = FEW
 ) -> tuple[Video, Engine]:
     """Return a video of these shots and the engine that makes it."""
-    spec, rows = policy.spec, 1 if sampler.guidance == 1 else 2
-    cache = transformer.new_cache(rows, SIZE, spec.capacity, spec.sink) if spec.keys else None
+    cache = new_cache(policy, transformer, 1 if sampler.guidance == 1 else 2)
     noise = VideoNoise((transformer.config.in_dim, *SIZE), torch.device("cpu"))
     video = Video("A fox.", noise.watch(plan_shots(shots, seeded_noise)))
     return video, Engine(transformer, encode, sampler, noise, SIZE, cache)
@@ -90,7 +90,7 @@ class TracingTransformer(Transformer):
         angles = torch.complex(placement.rotary.cos, placement.rotary.sin)
         k = torch.view_as_real(angles).flatten(-2).expand(1, -1, 1, -1)
         v = own.repeat_interleave(TOKENS)[None, :, None, None].expand_as(k)
-        if isinstance(staged, Staged):
+        if staged is not None:
             k, v = staged.extend(0, k, v.float())
         positions = {int(v[0, at, 0, 0]): self._position(k[0, at, 0]) for at in range(0, k.shape[1], TOKENS)}
         self.seen.append(Seen(float(timesteps[0, 0]) / 1000, tuple(own.tolist()), positions))
@@ -107,9 +107,7 @@ class TracingTransformer(Transformer):
 def trace(policy: Policy, *chunks: int, sampler: Sampler = FEW) -> list[Seen]:
     """Return what every forward saw, in order, while a policy made shots of these lengths."""
     transformer = TracingTransformer().eval()
-    cache = None
-    if policy.spec.keys:
-        cache = transformer.new_cache(1, SIZE, policy.spec.capacity, policy.spec.sink)
+    cache = new_cache(policy, transformer)
 
     def numbers(frames: range, step: int) -> Tensor:  # noqa: ARG001
         return torch.tensor(frames).float()[None, :, None, None, None].expand(1, -1, 1, *SIZE)
@@ -150,6 +148,9 @@ def dense_velocity(
         transformer.use(before)
 
 
-def new_cache(transformer: Transformer, policy: Policy) -> KVCache:
+def new_cache(policy: Policy, transformer: Transformer, rows: int = 1) -> KVCache | FrameCache | None:
     """Return an empty cache as the policy asks for it."""
-    return transformer.new_cache(1, SIZE, policy.spec.capacity, policy.spec.sink)
+    spec = policy.spec
+    if spec.keys == "frame":
+        return transformer.new_frame_cache(rows, SIZE, spec.capacity)
+    return transformer.new_cache(rows, SIZE, spec.capacity, spec.sink) if spec.keys else None

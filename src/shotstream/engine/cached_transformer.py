@@ -8,12 +8,13 @@ from torch import Tensor
 
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import Group
+from shotstream.model.blocks import TextKeys, TokenPositions
 from shotstream.model.context_injection import carry_context, latents_in_front
 from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import Rotary
 from shotstream.model.schedule import TRAIN_TIMESTEPS
-from shotstream.model.transformer import TextKeys, TokenPositions, Transformer
+from shotstream.model.transformer import Transformer
 from shotstream.story.layout import ShotLayout
 
 Captions = TextKeys | Tensor

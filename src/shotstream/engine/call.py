@@ -2,24 +2,14 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import LayerPlan
-from shotstream.model.transformer import TextKeys
-
-
-class Key(NamedTuple):
-    """A latent in the KV cache as one forward sees it: its number in the video, and the position to see it at.
-
-    `position` None: as it was committed.
-    """
-
-    frame: int
-    position: int | None = None
+from shotstream.model.blocks import TextKeys
+from shotstream.model.frame_cache import Key
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,10 +22,11 @@ from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.cached_transformer import CachedTransformer
 from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import recommit_plan
+from shotstream.model.blocks import TokenPositions
 from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.rotary import time_rotation
-from shotstream.model.transformer import TokenPositions, Transformer
+from shotstream.model.transformer import Transformer
 from shotstream.story.layout import ShotLayout
 
 REVISABLE_CHUNKS = 4

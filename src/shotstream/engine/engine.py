@@ -12,11 +12,13 @@ from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.engine.call import Call, Text, as_sigmas
 from shotstream.engine.sampler import Latents, Sampler
+from shotstream.model.blocks import TextKeys, TokenPositions
 from shotstream.model.context_injection import carry_context
+from shotstream.model.frame_cache import FrameCache, StagedFrames
 from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import make_text_rotary, rotate
 from shotstream.model.schedule import TRAIN_TIMESTEPS
-from shotstream.model.transformer import TextKeys, TokenPositions, Transformer
+from shotstream.model.transformer import Transformer
 
 Encode = Callable[[Sequence[str]], Float[Tensor, "s l e"]]
 """Returns the embeddings of prompts, with rows of zeros behind each."""
@@ -29,7 +31,7 @@ FrameNoise = Callable[[range, int], Latents]
 class Engine:
     """Forwards of one video: what a policy calls. Guidance, noise levels and placement are worked out here.
 
-    `kv_cache` is the cache, where the policy has one; `sampler` is how chunks are denoised; `noise(frames, step)` gives
+    `sampler` is how chunks are denoised; `noise(frames, step)` gives
     the noise of whole chunks.
     """
 
@@ -40,7 +42,7 @@ class Engine:
         sampler: Sampler,
         noise: FrameNoise,
         latent_size: tuple[int, int],
-        kv_cache: KVCache | None = None,
+        kv_cache: KVCache | FrameCache | None = None,
         *,
         negative_prompts: bool = True,
         token_spans: TokenSpans | None = None,
@@ -61,7 +63,7 @@ class Engine:
             clock: told what the time is spent on.
         """
         self._token_spans = token_spans
-        self.kv_cache, self.sampler, self.noise = kv_cache, sampler, noise
+        self._cache, self.sampler, self.noise = kv_cache, sampler, noise
         self._transformer, self._encode, self._size, self._clock = transformer, encode, latent_size, clock
         self._guided = sampler.guidance != 1
         self._negative_prompts = negative_prompts
@@ -77,6 +79,12 @@ class Engine:
     def text_length(self) -> int:
         """Return how many tokens one prompt has, padding included."""
         return self._transformer.config.text_len
+
+    @property
+    def kv_cache(self) -> KVCache | FrameCache:
+        """Return the cache of a policy that has one."""
+        assert self._cache is not None, "a policy without a cache commits nothing"
+        return self._cache
 
     def text(self, prompts: Sequence[str], negative: str = "") -> Text:
         """Return prompts that `FrameLayout.captions` counts, each of the encoder's full length, padding included.
@@ -165,30 +173,39 @@ class Engine:
     @torch.no_grad()
     def commit(self, call: Call, clean: Latents) -> None:
         """Write the keys and values of clean latents to the cache, by a forward at noise level 0."""
-        assert self.kv_cache is not None, "a policy that commits has a cache"
         with self._clock("commit"):
-            staged = self.kv_cache.stage(clean.shape[1])
+            staged = self._stage(call, write=True)
             text = call.text.both if self._guided else call.text.keys
             x = torch.cat([clean] * (2 if self._guided else 1))
             self._run(call, x, as_sigmas(0.0, clean.shape[1]), text, staged)
-            self.kv_cache.commit(staged)
+            staged.commit()
 
     def _both(self, call: Call, x: Latents, sigmas: Tensor) -> tuple[Latents, Latents]:
         """Return the guided and the unguided velocity: one forward of two rows, or two where they read differently."""
         if not call.guided_reads_only:
             guided, unguided = self._forward(call, torch.cat([x, x]), sigmas, call.text.both).chunk(2)
             return guided, unguided
-        assert self.kv_cache is None, "branches go alone only without a cache"
+        assert self._cache is None, "branches go alone only without a cache"
         assert call.text.negative is not None, "guidance needs a negative prompt"
         unguided = self._forward(call, x, sigmas, call.text.negative, reads=False)
         return self._forward(call, x, sigmas, call.text.keys), unguided
 
     def _forward(self, call: Call, x: Tensor, sigmas: Tensor, text: TextKeys, *, reads: bool = True) -> Tensor:
-        staged = None if self.kv_cache is None else self.kv_cache.stage(x.shape[1])
+        staged = None if self._cache is None else self._stage(call)
         return self._run(call, x, sigmas, text, staged, reads=reads)
 
+    def _stage(self, call: Call, *, write: bool = False) -> Staged | StagedFrames:
+        return self.kv_cache.see(call.frames, call.layout.positions[0].tolist(), call.keys, write=write)
+
     def _run(
-        self, call: Call, x: Tensor, sigmas: Tensor, text: TextKeys, staged: Staged | None, *, reads: bool = True
+        self,
+        call: Call,
+        x: Tensor,
+        sigmas: Tensor,
+        text: TextKeys,
+        staged: Staged | StagedFrames | None,
+        *,
+        reads: bool = True,
     ) -> Tensor:
         timesteps = (sigmas * TRAIN_TIMESTEPS).to(x.device, torch.float32).expand(len(x), -1)
         latents = carry_context(self._transformer.config.injection, x[:, :0], x)

@@ -17,9 +17,10 @@ from torch import Tensor
 from shotstream.core.errors import InputError
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.model.attention import Group
+from shotstream.model.blocks import TextKeys, TokenPositions
 from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import Rotary
-from shotstream.model.transformer import TextKeys, TokenPositions, Transformer
+from shotstream.model.transformer import Transformer
 
 Run = Callable[[], Tensor]
 CacheSize = tuple[int, tuple[int, int], int, int]

@@ -19,6 +19,7 @@ again in the backward pass (activation checkpointing), as long as the memory is 
 rolling window: it then sees what it saw, and nothing of the chunks that were made since.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -103,6 +104,22 @@ class KVCache:
         visible = max(self.latents, first + latents)
         return Staged(self, self._latents_seen, first, latents, visible)
 
+    def keep(self, frames: Sequence[int]) -> None:
+        """Forget everything but these latents, which must be the first ones and pinned."""
+        self.reset(len(frames))
+
+    def see(
+        self,
+        frames: range,
+        positions: Sequence[int],  # noqa: ARG002 (as `FrameCache.see`)
+        keys: Sequence[tuple[int, int | None]] | None,
+        *,
+        write: bool = False,  # noqa: ARG002
+    ) -> "Staged":
+        """Stage latents that see all that is remembered, where it was committed (`model.frame_cache.FrameCache`)."""
+        assert keys is None, "a ring shows all of its latents as they were committed"
+        return self.stage(len(frames))
+
     def commit(self, staged: "Staged") -> None:
         """Remember what was staged last."""
         assert staged.first == self._slot_of(self._latents_seen), "only the latest stage can be committed"
@@ -161,6 +178,10 @@ class Staged:
         buffer[0, :rows, start:stop] = k
         buffer[1, :rows, start:stop] = v
         return buffer[0, :rows, :end], buffer[1, :rows, :end]
+
+    def commit(self) -> None:
+        """Remember what the forward wrote."""
+        self.cache.commit(self)
 
     def _join(self, layer: int, which: int, new: Tensor, start: int, end: int) -> Tensor:
         """The memory with `new` in its place, and with the gradient of what earlier forwards had in theirs.

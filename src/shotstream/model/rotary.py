@@ -82,13 +82,16 @@ def make_text_rotary(positions: Sequence[int], head_dim: int, device: torch.devi
     return Rotary(cos, sin)
 
 
-def time_rotation(positions: int, head_dim: int, device: torch.device) -> Rotary:
-    """The turn that moves rotated keys by that many temporal positions, wherever they are.
+def time_rotation(positions: int | Sequence[int], head_dim: int, device: torch.device, tokens: int = 1) -> Rotary:
+    """Return the turn that moves rotated keys by that many temporal positions.
 
-    Rotations about the same axes add up, so that turning a key is the same as having made it at its new position.
+    One number is for keys wherever they are; several are for latents of so many tokens each. Rotations about the same
+    axes add up, so turning a key is the same as having made it at its new position.
     """
-    time, shot = torch.tensor([[positions]]), torch.tensor([[0]])
-    return _tables(rotary_angles(time, shot, (1, 1), head_dim), device)
+    moves = [positions] if isinstance(positions, int) else list(positions)
+    time, shot = torch.tensor([moves]), torch.zeros(1, len(moves), dtype=torch.long)
+    turn = _tables(rotary_angles(time, shot, (1, 1), head_dim), device)
+    return Rotary(turn.cos.repeat_interleave(tokens, 1), turn.sin.repeat_interleave(tokens, 1))
 
 
 def rotate(x: Float[Tensor, "b n heads d"], rotary: Rotary) -> Float[Tensor, "b n heads d"]:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import teacher_forcing_plan
+from shotstream.model.blocks import TokenPositions
 from shotstream.model.config import ContextTimestep, Injection
 from shotstream.model.context_injection import join_context, latents_in_front, sequence_layout
 from shotstream.model.schedule import TRAIN_TIMESTEPS
-from shotstream.model.transformer import TokenPositions, Transformer
+from shotstream.model.transformer import Transformer
 
 Network = Callable[..., Tensor]
 """A `Transformer`, or a wrapped or compiled form of one."""

@@ -13,7 +13,8 @@ from typing import cast
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.model.transformer import Block, Transformer
+from shotstream.model.blocks import Block
+from shotstream.model.transformer import Transformer
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 """Where inductor looks. Other libraries set it to a temporary directory as soon as they are imported."""

@@ -23,8 +23,8 @@ from torch.nn.functional import ScalingType
 from shotstream.core.errors import InputError
 from shotstream.model.attention import Attend
 from shotstream.model.attention_kernels import FA3_CAPABILITY, flash_attention_3
+from shotstream.model.blocks import Block
 from shotstream.model.device import cuda_capability
-from shotstream.model.transformer import Block
 from shotstream.runtime.quantized import replace_linears
 from shotstream.weights.build import ModelComponents
 

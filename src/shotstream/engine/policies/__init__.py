@@ -9,13 +9,19 @@ from shotstream.engine.policies.cinetrans import CineTrans
 from shotstream.engine.policies.echoshot import EchoShot
 from shotstream.engine.policies.full import Full
 from shotstream.engine.policies.holocine import HoloCine
+from shotstream.engine.policies.infinity_rope import InfinityRope
 from shotstream.engine.policies.lct import LCT
+from shotstream.engine.policies.longlive import LongLive
 from shotstream.engine.policies.mask2dit import Mask2DiT
+from shotstream.engine.policies.rolling_forcing import RollingForcing
 from shotstream.engine.policies.self_forcing import SelfForcing
 from shotstream.engine.policy import Policy
 
 _ALL: tuple[Policy, ...] = (
     SelfForcing(),
+    LongLive(),
+    RollingForcing(),
+    InfinityRope(),
     EchoShot(),
     CineTrans(),
     HoloCine(sparse=True),
