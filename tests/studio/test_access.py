@@ -97,18 +97,28 @@ def test_on_a_phone_nothing_scrolls_sideways(new_desk: Any) -> None:
     expect(desk.page.get_by_role("button", name="Try again: shot 1")).to_be_visible()
 
 
-def test_every_target_on_a_phone_is_as_large_as_a_finger(new_desk: Any) -> None:
-    desk = new_desk(size=PHONE, has_touch=True, is_mobile=True)
+@pytest.mark.parametrize("size", [PHONE, PHONE_ON_ITS_SIDE])
+def test_every_target_on_a_phone_is_as_large_as_a_finger(new_desk: Any, size: tuple[int, int]) -> None:
+    desk = new_desk(size=size, has_touch=True, is_mobile=True)
     desk.come()
     expect(desk.page.get_by_role("button", name="The fox and the owl")).to_be_visible()
     assert desk.page.evaluate(SMALL_TARGETS) == []
-    desk.begin().make("The fox waves.").choose(1, "Try again")
-    takes = desk.page.get_by_role("combobox", name="Take of shot 1")
-    expect(takes).to_have_value("1")
-    takes.select_option("0")
+    desk.begin().make("The fox waves.")
+    desk.page.get_by_role("button", name="Replay shot 1").click()
+    desk.page.get_by_role("button", name="More: this shot").click()
     assert desk.page.evaluate(SMALL_TARGETS) == []
-    desk.page.get_by_role("button", name="More: shot 1").click()
+    desk.page.get_by_role("dialog").get_by_role("button", name="Try again").first.click()
+    expect(desk.page.locator("[data-take='0.1']")).to_have_count(1)
     assert desk.page.evaluate(SMALL_TARGETS) == []
+    for opener in ("Plan", "Play all", "Branches", "Export"):
+        desk.page.get_by_role("button", name=opener, exact=True).click()
+        expect(desk.page.get_by_role("dialog")).to_be_visible()
+        if opener == "Plan":
+            desk.page.get_by_label("Write shots").fill("The fox jumps.")
+            desk.page.get_by_role("button", name="Add to the plan").click()
+            expect(desk.page.locator(".card")).to_have_count(1)
+        assert desk.page.evaluate(SMALL_TARGETS) == [], opener
+        desk.page.get_by_role("button", name="Close", exact=True).click()
 
 
 @pytest.mark.parametrize("size", [PHONE, PHONE_ON_ITS_SIDE])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from playwright.sync_api import expect
 
 LONG = 60
@@ -90,13 +91,15 @@ def test_what_the_server_refuses_is_said_and_the_words_come_back(desk: Any) -> N
     expect(desk.status).to_contain_text("A seed is a whole number")
 
 
-def test_a_message_covers_neither_the_picture_nor_the_prompt_line(desk: Any) -> None:
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844), (844, 390)])
+def test_a_message_covers_neither_the_picture_nor_the_prompt_line(new_desk: Any, size: tuple[int, int]) -> None:
+    desk = new_desk(size=size)
     desk.begin().make("The fox waves.")
     desk.page.get_by_label("Seed").fill("seven")
     desk.say("The fox dances.")
     expect(desk.status).to_be_visible()
     message = desk.status.bounding_box()
-    for one in (desk.page.locator(".frame"), desk.page.locator(".prompt")):
+    for one in (desk.page.locator(".frame"), desk.page.locator(".prompt .line")):
         box = one.bounding_box()
         assert box["y"] + box["height"] <= message["y"]
 

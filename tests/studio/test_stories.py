@@ -103,5 +103,6 @@ def test_only_a_server_with_a_director_is_asked_for_ideas(desk: Any) -> None:
     desk.page.get_by_label("Or give only an idea").fill("an owl who cannot sleep")
     desk.page.keyboard.press("Enter")
     expect(desk.page.get_by_role("heading", level=1)).to_have_text("A blue owl in a city at night.")
-    expect(desk.shots.first).to_contain_text("The owl waves.")
-    desk.page.keyboard.press("Escape")
+    plan = desk.page.get_by_role("dialog", name="Plan")
+    expect(plan.get_by_label("Caption of shot 1")).to_have_value("The owl waves.")
+    expect(plan.get_by_label("Caption of shot 2")).to_have_value("The owl sleeps.")

@@ -47,11 +47,12 @@ class MakeShot(_Direction, NewShot):
 
 
 class QueueShots(_Command):
-    """Queue shots, at the end or from place `at` (from 0) on."""
+    """Queue shots, at the end or from place `at` (from 0) on; `paused` as in `pause`, None: as it is."""
 
     type: Literal["queue"]
     shots: Annotated[tuple[NewShot, ...], Field(min_length=1, max_length=1000)]
     at: Count | None = None
+    paused: StrictBool | None = None
 
 
 class EditQueued(_Command, NewShot):

@@ -147,7 +147,8 @@ class Session:
                 specs = [shot.spec() for shot in command.shots]
                 self._check_more(*specs)
                 check_queue(len(queue.shots) + len(specs), self._limits)
-                return queue.insert(specs, command.at)
+                paused = queue.paused if command.paused is None else command.paused
+                return replace(queue.insert(specs, command.at), paused=paused)
             case EditQueued():
                 spec = command.spec()
                 check_spec(spec, self._limits)

@@ -4,17 +4,19 @@ import { openBranches } from "./branches.js";
 import { makeCast } from "./cast.js";
 import { compareTakes } from "./compare.js";
 import { dialogOpen } from "./dialog.js";
-import { makeDirecting } from "./directing.js";
+import { CHANGES, makeDirecting } from "./directing.js";
 import { button, element } from "./dom.js";
 import { openExports } from "./exports.js";
 import { makeFigures, Meter } from "./figures.js";
 import { makeFilmstrip } from "./filmstrip.js";
+import { openPlan } from "./planning.js";
 import { playAll } from "./playall.js";
 import { makePrompt } from "./prompt.js";
+import { openShot } from "./shotcard.js";
 import { makeStage } from "./stage.js";
 import { makeSuggestions } from "./suggestions.js";
 import { siblings } from "./takes.js";
-import { watchStory } from "./watching.js";
+import { busy, watchStory } from "./watching.js";
 import { makeWordsLink } from "./words.js";
 
 /**
@@ -34,7 +36,7 @@ export function makeDesk(store, says, leave) {
     directing.live();
     prompt.focus();
   };
-  const stage = makeStage(store, { live, say: says.say });
+  const stage = makeStage(store, { live, say: says.say, more: (take) => more(take) });
   const playFrom = ({ shot }) => playAll(store, shot, says.fail);
   /** Compares a take with the newest other one of its shot. */
   const compare = (take) => {
@@ -42,7 +44,13 @@ export function makeDesk(store, says, leave) {
     const other = siblings(tree.takes, take).findLast((one) => one.take !== take.take);
     return compareTakes(story, [take, other], hello.fps, directing);
   };
-  const filmstrip = makeFilmstrip(store, { ...directing, playFrom, compare });
+  const plan = (id) => openPlan(store, directing, id);
+  /** A story that is only planned opens with its plan. */
+  store.watch(["state"], ({ state, tree }) => {
+    if (state?.paused && state.queue.length && !state.branch.length && !tree && !dialogOpen()) plan();
+  });
+  const more = (take) => openShot(store, take, { ...directing, playFrom, compare });
+  const filmstrip = makeFilmstrip(store, { ...directing, more, editQueued: plan });
   const prompt = makePrompt(store, directing, says.say);
 
   const draw = (picture) => {
@@ -51,6 +59,8 @@ export function makeDesk(store, says, leave) {
   };
   const header = makeHeader(store, makeCast(store, told), {
     leave,
+    plan: () => plan(),
+    undo: directing.undo,
     playAll: () => playFrom({ shot: 0 }),
     branches: () => openBranches(store, directing),
     exports: () => openExports(store.get().story, says.say, says.fail),
@@ -65,10 +75,15 @@ export function makeDesk(store, says, leave) {
       element("div", { className: "aids" }, makeWordsLink(store, prompt.insert), makeSuggestions(store, prompt.write))));
 
   addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || event.isComposing || root.hidden || dialogOpen()) return;
+    if (root.hidden || event.isComposing) return;
+    if (isUndo(event)) {
+      event.preventDefault();
+      directing.undo();
+    }
+    if (event.key !== "Escape" || dialogOpen()) return;
     const { replay, state } = store.get();
     if (replay) live();
-    else if (state?.work || state?.queue.length) directing.cut();
+    else if (state && busy(state)) directing.cut();
   });
   return {
     root,
@@ -91,12 +106,26 @@ function makeHeader(store, cast, acts) {
     document.title = hello ? `${hello.global_caption} – ShotStream` : "ShotStream studio";
   });
   const opener = (label, action) => button(label, action, { className: "quiet", "aria-haspopup": "dialog" });
+  const undo = button("Undo", acts.undo, { className: "quiet", "aria-keyshortcuts": "Control+Z" });
+  const plan = opener("Plan", acts.plan);
   const ofShots = [opener("Play all", acts.playAll), opener("Branches", acts.branches), opener("Export", acts.exports)];
   store.watch(["state"], ({ state }) => {
     for (const one of ofShots) one.disabled = !state?.branch.length;
+    plan.disabled = !state;
+    undo.disabled = !state?.undo;
+    undo.title = state?.undo ? `Takes back: ${CHANGES[state.undo]}` : "";
   });
   return element("header", { className: "top" },
-    button("Stories", acts.leave, { className: "quiet home" }), title, cast, ...ofShots);
+    button("Stories", acts.leave, { className: "quiet home" }), title,
+    element("div", { className: "tools" }, cast, plan, undo, ...ofShots));
+}
+
+/** Whether a key means to undo a change of the story; in a field that is being written in, it undoes the writing. */
+function isUndo(event) {
+  const { target } = event;
+  const pressed = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z";
+  const writing = target.matches("input, textarea") && target.value !== (target.dataset.kept ?? "");
+  return pressed && !writing && (!dialogOpen() || target.closest(".plan") !== null);
 }
 
 /** Which shot the picture shows. */

@@ -5,6 +5,11 @@ import { placeOf } from "./packet.js";
 import { wayThrough } from "./takes.js";
 
 const SEEDS = 2 ** 31;
+/** What the page calls the commands that can be undone. */
+export const CHANGES = {
+  shot: "next shot", steer: "steer", queue: "queue", cut: "cut", retry: "try again", rewind: "back to here",
+  switch: "go to another take", edit: "edit", move: "move", duplicate: "duplicate", remove: "remove", pause: "hold or tell",
+};
 
 /**
  * Makes the actions.
@@ -49,6 +54,31 @@ export function makeDirecting(store, send, told) {
     next: (text, { chunks, seed }) => instruct({ type: "shot", ...shotOf(text, chunks, seed) }),
     /** Makes a shot after all others. @param {string} text @param {{chunks: number, seed: number|null}} how */
     queue: (text, { chunks, seed }) => command({ type: "queue", shots: [shotOf(text, chunks, seed)] }),
+    /**
+     * Queues shots that are planned: where nothing waits or is made, they wait until they are told.
+     * @param {object[]} shots as the protocol has them
+     */
+    plan(shots) {
+      const { work, queue } = store.get().state;
+      return command({ type: "queue", shots, ...(!work && !queue.length && { paused: true }) });
+    },
+    /** Lets the queue wait, or go on. @param {boolean} paused */
+    pause: (paused) => command({ type: "pause", paused }),
+    /** Changes what a queued shot is to be. @param {import("./store.js").QueuedShot} shot */
+    edit: ({ id, text, chunks, seed }) => command({ type: "edit", queued: id, ...shotOf(text, chunks, seed) }),
+    /** Moves a queued shot to a place. @param {number} id @param {number} to */
+    move: (id, to) => command({ type: "move", queued: id, to }),
+    /** Queues a shot once more, behind itself. @param {number} id */
+    duplicate: (id) => command({ type: "duplicate", queued: id }),
+    /** Takes a shot out of the queue. @param {number} id */
+    remove: (id) => command({ type: "remove", queued: id }),
+    /** Takes back the latest change of the story or its queue. */
+    async undo() {
+      const { undo } = store.get().state ?? {};
+      if (!undo) return told.say("There is nothing to undo.");
+      if (await command({ type: "undo" })) told.say(`Undone: ${CHANGES[undo]}.`);
+      return undefined;
+    },
     /** Gives the shot that is shown another caption. @param {string} text */
     steer,
     /** A caption that is being written, to be read ahead; where it is not, nothing is lost. @param {string} text */

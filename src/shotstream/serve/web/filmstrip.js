@@ -3,13 +3,13 @@
 import { address, storyPath } from "./api.js";
 import { arrange, button, element, fill, picture } from "./dom.js";
 import { framesOf, seconds } from "./lengths.js";
-import { openShot } from "./shotcard.js";
 import { along, choices } from "./takes.js";
 
 /**
  * Makes the filmstrip.
  * @param {ReturnType<import("./store.js").makeStore>} store
- * @param {Record<string, (take: import("./takes.js").Take) => any>} actions replay, retry, backTo, choose, playFrom
+ * @param {Record<string, (what: any) => any>} actions of takes: replay, retry, choose, more; of ids of queued
+ *   shots: editQueued, remove
  * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void}}
  */
 export function makeFilmstrip(store, actions) {
@@ -58,11 +58,11 @@ function showNewest(strip) {
 }
 
 function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
-  const { branch, work, queue } = state;
+  const { branch, work, queue, paused } = state;
   const takes = tree?.takes ?? [];
   const finished = along(takes, branch).map((take) => {
     const others = choices(takes, branch, take.shot);
-    const facts = { story, take, others: others.length, last: take.shot === branch.length - 1, fps: hello.fps };
+    const facts = { story, take, others: others.length, fps: hello.fps };
     const [key, card] = keep(facts, () => shotCard({ ...facts, others }, actions));
     const replayed = replay?.shot === take.shot && replay.take === take.take;
     card.classList.toggle("replayed", replayed);
@@ -70,13 +70,16 @@ function cardsOf({ story, hello, state, tree, replay }, actions, keep, live) {
     return [key, card];
   });
   const made = work ? [keep({ work }, () => workCard(work, hello.fps, live))] : [];
-  const waiting = queue.map(({ text }, at) => keep({ text, at }, () => queueCard(text, branch.length + at + (work ? 2 : 1))));
+  const waiting = queue.map((shot, at) => {
+    const facts = { shot, number: branch.length + at + (work ? 2 : 1), paused };
+    return keep(facts, () => queueCard(facts, hello.fps, actions));
+  });
   const ahead = work || queue.length ? [] : choices(takes, branch, branch.length);
   const ghost = ahead.length ? [keep({ branch, ahead }, () => aheadCard(ahead, actions))] : [];
   return [...finished, ...made, ...waiting, ...ghost];
 }
 
-function shotCard({ story, take, others, last, fps }, actions) {
+function shotCard({ story, take, others, fps }, actions) {
   const name = `shot ${take.shot + 1}`;
   const src = address(storyPath(story, "takes", take.shot, take.take, "picture"));
   const replay = button("", () => actions.replay(take), {
@@ -98,7 +101,7 @@ function shotCard({ story, take, others, last, fps }, actions) {
       "aria-label": `Try again: ${name}`,
       title: `Make ${name} again with another seed; this take is kept`,
     }),
-    button("More", () => openShot({ take, number: 1 + others.indexOf(take), others: others.length, last, fps }, actions), {
+    button("More", () => actions.more(take), {
       "aria-label": `More: ${name}`,
       "aria-haspopup": "dialog",
       title: `Everything that can be done with ${name}`,
@@ -163,12 +166,15 @@ function workCard(work, fps, live) {
   );
 }
 
-function queueCard(text, number) {
+function queueCard({ shot: { id, text, chunks }, number, paused }, fps, actions) {
+  const how = paused ? "planned" : "queued";
+  const act = (name, action) => button(name, action, { "aria-label": `${name}: shot ${number}` });
   return element(
     "li",
-    { className: "shot queued", "aria-label": `Shot ${number}, queued` },
+    { className: "shot queued", "aria-label": `Shot ${number}, ${how}` },
     element("div", { className: "thumb" }, element("span", { className: "number" }, String(number)),
-      element("span", { className: "length" }, "queued")),
+      element("span", { className: "length" }, `${how}, ${seconds(framesOf(chunks), fps)}`)),
+    element("div", { className: "acts" }, act("Edit", () => actions.editQueued(id)), act("Remove", () => actions.remove(id))),
     element("p", { className: "caption", title: text }, text),
   );
 }

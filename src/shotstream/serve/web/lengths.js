@@ -2,6 +2,8 @@
 
 /** The length of a shot that says none. */
 export const DEFAULT_CHUNKS = 3;
+/** The longest shot of all. */
+export const MOST_CHUNKS = 70;
 /** The longest shot without `extend`. */
 export const MAX_CHUNKS = 7;
 

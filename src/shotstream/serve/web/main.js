@@ -2,7 +2,6 @@
 
 import { get, takeToken } from "./api.js";
 import { makeDesk } from "./desk.js";
-import { element } from "./dom.js";
 import { comeIn } from "./entry.js";
 import { makeSays } from "./says.js";
 import { makeStart } from "./start.js";
@@ -24,7 +23,7 @@ const leave = () => {
 const ready = opened();
 const start = makeStart(store, open, ready, says);
 const desk = makeDesk(store, says, leave);
-document.querySelector("#app").append(says.bar, start.root, desk.root, element("footer", { className: "foot" }, says.line));
+document.querySelector("#app").append(says.bar, start.root, desk.root, says.foot);
 
 /** Shows what the address says. */
 function route() {

@@ -1,10 +1,10 @@
 /** The prompt line: what happens next, how long, and the four keys. */
 
 import { button, element } from "./dom.js";
-import { DEFAULT_CHUNKS, framesOf, seconds } from "./lengths.js";
+import { DEFAULT_CHUNKS, framesOf, MOST_CHUNKS, seconds } from "./lengths.js";
+import { busy } from "./watching.js";
 import { makeUnknown } from "./words.js";
 
-const MOST_CHUNKS = 70;
 /** A pause in writing after which the server is told of the text. */
 const DRAFT_MS = 150;
 
@@ -74,7 +74,7 @@ export function makePrompt(store, directing, say) {
     else acts.next();
   };
   const keys = makeKeys(acts);
-  store.watch(["state"], ({ state }) => keys.enable(Boolean(state?.work || state?.queue.length)));
+  store.watch(["state"], ({ state }) => keys.enable(Boolean(state && busy(state))));
   const settings = element(
     "div",
     { className: "settings" },

@@ -7,17 +7,24 @@ const STAYS_MS = 8000;
 /** Makes both lines. */
 export function makeSays() {
   const line = element("p", { className: "says", role: "status", "aria-live": "polite" });
+  const foot = element("footer", { className: "foot", popover: "manual" }, line);
   const bar = element("p", { className: "bar", role: "status", "aria-live": "polite", hidden: true });
   let timer;
 
   const put = (text, wrong) => {
     clearTimeout(timer);
+    foot.hidePopover();
+    foot.showPopover(); // above a dialog that is open
     line.textContent = text;
     line.classList.toggle("wrong", wrong);
-    timer = setTimeout(() => line.replaceChildren(), STAYS_MS);
+    timer = setTimeout(clear, STAYS_MS);
+  };
+  const clear = () => {
+    line.replaceChildren();
+    foot.hidePopover();
   };
   return {
-    line,
+    foot,
     bar,
     /** Something happened. @param {string} text */
     say: (text) => put(text, false),

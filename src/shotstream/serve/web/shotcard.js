@@ -3,29 +3,30 @@
 import { openDialog } from "./dialog.js";
 import { button, element, fill } from "./dom.js";
 import { framesOf, seconds } from "./lengths.js";
+import { siblings } from "./takes.js";
 
 /**
  * Shows a take's facts and lets a person choose what to do with it.
- * @param {object} shot
- * @param {import("./takes.js").Take} shot.take
- * @param {number} shot.number which of the shot's takes it is, from 1
- * @param {number} shot.others how many takes the shot has
- * @param {boolean} shot.last whether it is the last shot of the branch
- * @param {number} shot.fps
+ * @param {ReturnType<import("./store.js").makeStore>} store
+ * @param {{shot: number, take: number}} at which take
  * @param {Record<string, (take: import("./takes.js").Take) => void>} actions
  */
-export async function openShot({ take, number, others, last, fps }, actions) {
+export async function openShot(store, at, actions) {
+  const { tree, state, hello: { fps } } = store.get();
+  const take = tree.takes.find((one) => one.shot === at.shot && one.take === at.take);
+  const all = siblings(tree.takes, take);
+  const last = take.shot === state.branch.length - 1;
   const choices = [
     ["playFrom", "Play from here", "plays the story from this shot on"],
     ["backTo", "Back to here", "goes on after this shot; what followed is kept as another branch"],
     ["retry", "Try again", "makes this shot with another seed; this take is kept"],
     last || ["retryRest", "Try again, keep the rest", "then makes all shots after it again, with their captions and seeds"],
-    others > 1 && ["compare", "Compare takes", "plays this take and another one side by side"],
+    all.length > 1 && ["compare", "Compare takes", "plays this take and another one side by side"],
   ].filter(Array.isArray);
   const chosen = await openDialog(`Shot ${take.shot + 1}`, (close) => [
     element("p", { className: "spoken" }, take.text),
     ...take.steers.map((steer) => element("p", { className: "spoken" }, `From ${seconds(framesOf(steer.at), fps)} on: ${steer.text}`)),
-    facts({ take, number, others, fps }),
+    facts(take, all, fps),
     element("div", { className: "kinds" }, ...choices.map(([name, what, why]) => {
       const made = button("", () => close(name), { className: "kind wide" });
       fill(made, element("span", {}, what), " ", element("small", {}, why));
@@ -35,7 +36,7 @@ export async function openShot({ take, number, others, last, fps }, actions) {
   if (chosen) actions[chosen](take);
 }
 
-function facts({ take, number, others, fps }) {
+function facts(take, all, fps) {
   const seed = element("code", {}, String(take.seed));
   const copy = button("Copy seed", async () => {
     await navigator.clipboard.writeText(String(take.seed));
@@ -43,5 +44,5 @@ function facts({ take, number, others, fps }) {
   }, { className: "quiet" });
   const fact = (name, ...value) => element("div", {}, element("dt", {}, name), element("dd", {}, ...value));
   return element("dl", { className: "facts" },
-    fact("Take", `${number} of ${others}`), fact("Length", seconds(take.frames, fps)), fact("Seed", seed, copy));
+    fact("Take", `${1 + all.indexOf(take)} of ${all.length}`), fact("Length", seconds(take.frames, fps)), fact("Seed", seed, copy));
 }

@@ -2,6 +2,7 @@
 
 import { address, storyPath } from "./api.js";
 import { button, element, fill } from "./dom.js";
+import { busy } from "./watching.js";
 
 /** Pictures up to this width are pixel art, and keep their pixels square and sharp. */
 const PIXEL_ART_WIDTH = 320;
@@ -12,11 +13,11 @@ const GLOW_EVERY = 3;
 /**
  * Makes the stage.
  * @param {ReturnType<import("./store.js").makeStore>} store
- * @param {{live: () => void, say: (text: string) => void}} actions
+ * @param {{live: () => void, say: (text: string) => void, more: (take: {shot: number, take: number}) => void}} actions
  * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void,
  *   poster: (src: string, wanted: (blank: boolean) => boolean, shown: () => void) => void}}
  */
-export function makeStage(store, { live, say }) {
+export function makeStage(store, actions) {
   const canvas = element("canvas", { className: "picture", role: "img", "aria-label": "The story as it is made", width: 0 });
   const glow = element("canvas", { className: "glow", "aria-hidden": "true", ...GLOW });
   const waiting = element("p", { className: "waiting" });
@@ -51,7 +52,7 @@ export function makeStage(store, { live, say }) {
   });
   store.watch(["replay", "story"], ({ replay: taken, story }) => {
     replay.hidden = !taken;
-    fill(replay, ...(taken ? playTake(story, taken, live, say) : []));
+    fill(replay, ...(taken ? playTake(story, taken, actions) : []));
   });
 
   const poster = (src, wanted, shown) => {
@@ -69,19 +70,21 @@ export function makeStage(store, { live, say }) {
 /** What an empty picture says. */
 function whatComes({ hello, state }) {
   if (!hello || !state) return "";
-  if (state.work || state.queue.length) return "The first pictures are being made";
+  if (busy(state)) return "The first pictures are being made";
+  if (state.queue.length) return "The shots are planned. Open the plan to tell them.";
   return state.branch.length ? "" : "What does the first shot show?";
 }
 
-function playTake(story, { shot, take }, live, say) {
+function playTake(story, { shot, take }, { live, say, more }) {
   const src = address(storyPath(story, "takes", shot, take, "video"));
   const name = `Shot ${shot + 1}, take ${take + 1}`;
   const video = element("video", { src, controls: true, autoplay: true, "aria-label": name });
   video.onerror = () => say(`${name} cannot be replayed here.`);
   video.playsInline = true;
-  const back = button("Back to live", live, { className: "back" });
+  const back = button("Back to live", live);
   back.append(element("kbd", {}, "Esc"));
-  return [video, back];
+  const all = button("More", () => more({ shot, take }), { "aria-label": "More: this shot", "aria-haspopup": "dialog" });
+  return [video, element("div", { className: "back" }, all, back)];
 }
 
 /** Gives the picture the room there is; pixel art a whole number of screen pixels to each of its own where that is near. */

@@ -1,9 +1,12 @@
 /** The empty state: a story of one's own, an idea, three examples, and the stories that are there. */
 
 import { post } from "./api.js";
+import { openDialog } from "./dialog.js";
 import { button, element, fill } from "./dom.js";
 import { loadExamples } from "./examples.js";
 import { DEFAULT_CHUNKS } from "./lengths.js";
+import { sentence } from "./says.js";
+import { readScript } from "./script.js";
 import { makeStories } from "./stories.js";
 
 /**
@@ -15,13 +18,13 @@ import { makeStories } from "./stories.js";
  * @returns {{root: HTMLElement, refresh: () => Promise<void>, focus: () => void}}
  */
 export function makeStart(store, open, ready, told) {
-  /** Begins one story at a time, with its first shots. */
-  const begin = async (caption, seed, shots = []) => {
+  /** Begins one story at a time, with its first shots; those that are only planned wait. */
+  const begin = async (caption, seed, shots = [], paused = false) => {
     const controls = [...root.querySelectorAll(".example, .begin button")];
     for (const one of controls) one.disabled = true;
     try {
       await ready;
-      open((await post("api/stories", { global_caption: caption, seed, shots })).id);
+      open((await post("api/stories", { global_caption: caption, seed, shots, paused })).id);
     } finally {
       for (const one of controls) one.disabled = false;
     }
@@ -35,10 +38,12 @@ export function makeStart(store, open, ready, told) {
     give: async (text) => {
       told.say("The director is writing.");
       const outline = await post("api/outline", { idea: text });
-      await begin(outline.global_caption, anySeed(), outline.shots.map((text) => ({ text, chunks: DEFAULT_CHUNKS })));
+      await begin(outline.global_caption, anySeed(), outline.shots.map((text) => ({ text, chunks: DEFAULT_CHUNKS })), true);
     },
     fail: told.fail,
   });
+  const paste = button("Or write or paste a whole script", () => askScript((script) =>
+    begin(script.global_caption, script.seed ?? anySeed(), script.shots, true)), { className: "quiet", "aria-haspopup": "dialog" });
   const stories = makeStories(open, told);
   store.watch(["director"], ({ director }) => (idea.hidden = !director));
   const examples = element("ul", { className: "examples" });
@@ -49,7 +54,7 @@ export function makeStart(store, open, ready, told) {
       element("p", { className: "wordmark" }, "ShotStream"),
       element("h1", {}, "What story shall we tell?"),
       element("p", { className: "lead" }, "Say who it is about and where. Then direct it, shot by shot, while it plays."),
-      own, idea),
+      own, idea, paste),
     element("section", { "aria-labelledby": "examples-title" },
       element("h2", { id: "examples-title" }, "Or watch one begin"),
       examples),
@@ -86,6 +91,32 @@ function exampleCard(example, begin) {
     element("span", {}, example.caption),
     element("small", {}, `${example.shots.length} shots`));
   return element("li", {}, card);
+}
+
+/** Asks for a script until a story could be begun with it. @param {(script: object) => Promise<void>} begin */
+function askScript(begin) {
+  return openDialog("A whole script", (close) => {
+    const field = element("textarea", {
+      rows: 8, required: true, maxLength: 100_000, spellcheck: false, autofocus: true, "aria-labelledby": "script-how",
+      placeholder: "A red fox and a blue owl in a forest by day.\nWide shot of the fox: it waves.\nClose-up: the owl sleeps.",
+    });
+    const problem = element("p", { className: "problem", role: "alert" });
+    const form = element("form", {},
+      element("p", { id: "script-how" }, "First a line that says who it is about and where, then a line a shot; or a script in YAML or JSON."),
+      field, problem,
+      element("div", { className: "choice" },
+        button("Cancel", () => close()), element("button", { type: "submit", className: "primary" }, "Lay it out")));
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      try {
+        await begin(await readScript(field.value, true));
+        close();
+      } catch (error) {
+        problem.textContent = sentence(error.message);
+      }
+    };
+    return [form];
+  });
 }
 
 function anySeed() {

@@ -1,11 +1,21 @@
 /** What the page knows, in one place; parts of the page are told when what they show has changed. */
 
 /**
+ * @typedef {object} QueuedShot
+ * @property {number} id names it in commands
+ * @property {string} text
+ * @property {number} chunks
+ * @property {number|null} seed null: the story's own
+ * @property {{at: number, text: string}[]} steers
+ */
+
+/**
  * @typedef {object} Known
  * @property {"start"|"desk"} view which of the two the page shows
  * @property {string|null} story the id of the story at hand
  * @property {{width: number, height: number, fps: number, global_caption: string}|null} hello the open story
- * @property {{branch: number[], frames: number, work: object|null, queue: string[]}|null} state where it stands
+ * @property {{branch: number[], frames: number, work: object|null, queue: QueuedShot[], paused: boolean,
+ *   undo: string|null}|null} state where it stands
  * @property {{takes: object[], current: number[], cast: string[]}|null} tree all its takes
  * @property {{shot: number, take: number, frame: number}|null} shown the frame on the screen
  * @property {{shot: number, take: number}|null} replay the take that is replayed in place of live
@@ -34,12 +44,15 @@ export function makeStore(initial) {
      * Calls back when any of these values changes, and once now.
      * @param {(keyof T)[]} names
      * @param {(known: T) => void} show
+     * @returns {() => void} ends that
      */
     watch(names, show) {
-      listeners.add((now, before) => {
+      const listener = (now, before) => {
         if (names.some((name) => now[name] !== before[name])) show(now);
-      });
+      };
+      listeners.add(listener);
       show(known);
+      return () => listeners.delete(listener);
     },
   };
 }

@@ -43,7 +43,7 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
     const end = tree?.takes.find((one) => one.shot === shot && one.take === take);
     const wanted = (blank) => {
       const { story: now, state, shown } = store.get();
-      const idle = now === story && state.branch === branch && !state.work && !state.queue.length;
+      const idle = now === story && state.branch === branch && !busy(state);
       return idle && !player.playout.length && (blank || shown?.shot !== shot || shown.take !== take);
     };
     if (!end || !wanted(true)) return;
@@ -63,7 +63,7 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
     async state(state) {
       const before = store.get().state;
       store.set({ state });
-      player.playout.expect(Boolean(state.work || state.queue.length));
+      player.playout.expect(busy(state));
       if (standsElsewhere(before, state)) await refresh();
       if (store.get().story === story && store.get().state === state) showEnd();
     },
@@ -105,6 +105,11 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
 /** The frame before the one that a reloaded page showed, so that the server sends that one again; null for the first. */
 function frameBefore({ shot, take, frame }) {
   return frame > 0 ? { shot, take, frame: frame - 1 } : null;
+}
+
+/** Whether there is something to make now. @param {NonNullable<import("./store.js").Known["state"]>} state */
+export function busy({ work, queue, paused }) {
+  return Boolean(work || (queue.length && !paused));
 }
 
 /** Whether two states have different finished shots, or the same made anew. */

@@ -1,0 +1,33 @@
+/** Scripts that a person writes or pastes: a shot a line, or a whole script as `docs/script.md` has it. */
+
+import { post } from "./api.js";
+import { DEFAULT_CHUNKS } from "./lengths.js";
+
+/** What stands before the text of a line: a dash, a number, "Shot 3:". */
+const MARK = /^(?:[-*•]\s+|(?:shot\s*)?\d+\s*[.:)]\s*)/i;
+/** What only a whole script has: YAML's list of shots, JSON, or one line with bars. */
+const WHOLE = /^\s*shots\s*:|^\s*\{|^[^\n]+\|[^\n]+$/m;
+
+/**
+ * Reads a text that has one shot a line.
+ * @param {string} text
+ * @returns {string[]} what each line says; empty lines, and marks such as "-" and "Shot 3:", are left out
+ */
+export function linesOf(text) {
+  return text.split("\n").map((line) => line.trim().replace(MARK, "")).filter(Boolean);
+}
+
+/**
+ * Reads a script.
+ * @param {string} text
+ * @param {boolean} captioned whether the first line of plain lines says who it is about and where
+ * @returns {Promise<{global_caption: string|null, seed: number|null, shots: object[]}>} shots as the protocol has them
+ * @throws {Error} something in it is wrong
+ */
+export async function readScript(text, captioned) {
+  if (WHOLE.test(text)) return post("api/script", { text });
+  const lines = linesOf(text);
+  if (captioned && lines.length < 2) throw new Error("Write one line that says who and where, then at least one line for a shot.");
+  const global_caption = captioned ? lines.shift() : null;
+  return { global_caption, seed: null, shots: lines.map((line) => ({ text: line, chunks: DEFAULT_CHUNKS })) };
+}

@@ -1,0 +1,157 @@
+"""Plan, then direct: scripts as cards that are edited, moved, copied and removed, told at once, and undone."""
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+SCRIPT = """
+global: A red fox in a forest by day.
+shots:
+  - text: The fox waves.
+    chunks: 1
+    seed: 5
+  - text: The fox jumps.
+    chunks: 2
+    steer:
+      - {at: 1, text: The fox sleeps.}
+"""
+
+
+def plan(desk: Any, text: str) -> Locator:
+    """Opens the plan and adds a script to it."""
+    desk.page.get_by_role("button", name="Plan", exact=True).click()
+    dialog = desk.page.get_by_role("dialog", name="Plan")
+    dialog.get_by_label("Write shots").fill(text)
+    dialog.get_by_role("button", name="Add to the plan").click()
+    expect(dialog.get_by_label("Write shots")).to_have_value("")
+    return dialog
+
+
+def captions(dialog: Locator) -> list[str]:
+    return [one.input_value() for one in dialog.locator(".card textarea").all()]
+
+
+def expect_captions(desk: Any, dialog: Locator, *wanted: str) -> None:
+    desk.until(f"document.querySelectorAll('.card').length === {len(wanted)}")
+    for at, text in enumerate(wanted):
+        expect(dialog.locator(".card textarea").nth(at)).to_have_value(text)
+
+
+def queue(desk: Any) -> list[str]:
+    """The captions on the filmstrip's cards of shots that wait."""
+    return desk.page.locator(".shot.queued .caption").all_inner_texts()
+
+
+def test_a_plan_is_edited_as_cards_told_and_made_in_its_order(desk: Any) -> None:
+    dialog = plan(desk.begin(), "1. The fox waves.\n\n- The fox jumps.\nShot 3: The fox sleeps.")
+    expect_captions(desk, dialog, "The fox waves.", "The fox jumps.", "The fox sleeps.")
+    expect(dialog.get_by_role("status").last).to_have_text("3 shots, 6.2 s, planned.")
+    dialog.get_by_role("button", name="Up: shot 3").click()
+    expect_captions(desk, dialog, "The fox waves.", "The fox sleeps.", "The fox jumps.")
+    dialog.get_by_role("button", name="Duplicate: shot 1").click()
+    expect_captions(desk, dialog, "The fox waves.", "The fox waves.", "The fox sleeps.", "The fox jumps.")
+    dialog.get_by_role("button", name="Remove: shot 4").click()
+    expect_captions(desk, dialog, "The fox waves.", "The fox waves.", "The fox sleeps.")
+    for shot in (1, 2, 3):
+        dialog.get_by_label(f"Length of shot {shot}").fill("1")
+        dialog.get_by_label(f"Length of shot {shot}").press("Tab")
+    dialog.get_by_label("Caption of shot 2").fill("The fox eats.")
+    dialog.get_by_label("Caption of shot 2").press("Enter")
+    expect(dialog.get_by_role("status").last).to_have_text("3 shots, 1.7 s, planned.")
+    assert desk.tree()["takes"] == [], "nothing is made before it is told"
+    dialog.get_by_role("button", name="Tell all").click()
+    expect(desk.shots).to_have_count(3)
+    made = [(take["text"], take["chunks"]) for take in desk.tree()["takes"]]
+    assert made == [("The fox waves.", 1), ("The fox eats.", 1), ("The fox sleeps.", 1)]
+    desk.until("window.shown.at(-1).slice(1).join() === '2,0,8'")
+
+
+def test_a_whole_script_is_pasted_with_seeds_lengths_and_steers(desk: Any) -> None:
+    dialog = plan(desk.begin(), SCRIPT)
+    expect(dialog.locator(".card").last).to_contain_text("From 0.6 s on: The fox sleeps.")
+    dialog.get_by_role("button", name="Tell all").click()
+    expect(desk.shots).to_have_count(2)
+    first, second = desk.tree()["takes"]
+    assert (first["seed"], first["chunks"], second["steers"]) == (5, 1, [{"at": 1, "text": "The fox sleeps."}])
+
+
+def test_what_is_wrong_with_a_script_is_said_beside_it(desk: Any) -> None:
+    desk.expected = ("422",)
+    desk.begin().page.get_by_role("button", name="Plan", exact=True).click()
+    dialog = desk.page.get_by_role("dialog", name="Plan")
+    field = dialog.get_by_label("Write shots")
+    field.fill("global: A fox.\nshots:\n  - txt: It waves.\n")
+    dialog.get_by_role("button", name="Add to the plan").click()
+    expect(dialog.get_by_role("status").first).to_contain_text("line 3")
+    expect(field).to_have_value("global: A fox.\nshots:\n  - txt: It waves.\n")
+    field.fill("A blue owl. | The owl waves.")
+    dialog.get_by_role("button", name="Add to the plan").click()
+    expect(dialog.get_by_role("status").first).to_contain_text("This story stays with “A red fox in a forest by day.”")
+
+
+def test_every_change_is_undone_with_the_keys(desk: Any) -> None:
+    dialog = plan(desk.begin(), "The fox waves.\nThe fox jumps.")
+    dialog.get_by_role("button", name="Remove: shot 1").press("Enter")
+    expect_captions(desk, dialog, "The fox jumps.")
+    expect(dialog.get_by_label("Caption of shot 1")).to_be_focused()
+    desk.page.keyboard.press("Alt+ArrowUp")
+    desk.page.keyboard.press("Control+z")
+    expect_captions(desk, dialog, "The fox waves.", "The fox jumps.")
+    dialog.get_by_label("Caption of shot 1").press("Alt+ArrowDown")
+    expect_captions(desk, dialog, "The fox jumps.", "The fox waves.")
+    expect(dialog.get_by_label("Caption of shot 2")).to_be_focused()
+    desk.page.keyboard.press("Control+z")
+    expect_captions(desk, dialog, "The fox waves.", "The fox jumps.")
+    desk.page.keyboard.press("Escape")
+    expect(desk.page.locator(".shot.queued")).to_have_count(2)
+    desk.prompt.press("Control+z")
+    expect(desk.page.locator(".shot.queued")).to_have_count(0)
+    expect(desk.page.get_by_role("button", name="Undo")).to_be_disabled()
+
+
+@pytest.mark.parametrize("change", ["Try again", "Back to here"])
+def test_what_was_done_to_the_shots_is_undone_and_the_picture_goes_back(desk: Any, change: str) -> None:
+    desk.begin().make("The fox waves.", "The fox jumps.")
+    desk.until("window.shown.at(-1).slice(1).join() === '1,0,8'")
+    picture = "document.querySelector('canvas.picture').toDataURL()"
+    before = desk.page.evaluate(picture)
+    desk.choose(1, change)
+    expect(desk.shots).to_have_count(1)
+    desk.until(f"{picture} !== '{before}'")
+    desk.page.get_by_role("button", name="Undo").click()
+    expect(desk.shots).to_have_count(2)
+    expect(desk.status).to_have_text(f"Undone: {change.lower()}.")
+    desk.until(f"{picture} === '{before}'")
+    assert desk.tree()["current"] == [0, 0]
+
+
+def test_a_queued_card_is_edited_and_removed_from_the_filmstrip(desk: Any) -> None:
+    plan(desk.begin(), "The fox waves.\nThe fox jumps.")
+    desk.page.keyboard.press("Escape")
+    desk.page.get_by_role("button", name="Edit: shot 2").click()
+    caption = desk.page.get_by_label("Caption of shot 2")
+    expect(caption).to_be_focused()
+    caption.fill("The fox eats.")
+    desk.page.keyboard.press("Escape")
+    expect(desk.page.locator(".shot.queued").last).to_contain_text("The fox eats.")
+    desk.page.get_by_role("button", name="Remove: shot 1").click()
+    expect(desk.page.locator(".shot.queued")).to_have_count(1)
+    assert queue(desk) == ["The fox eats."]
+    expect(desk.page.locator(".waiting")).to_have_text("The shots are planned. Open the plan to tell them.")
+
+
+def test_a_story_begins_with_a_script_and_opens_as_its_plan(desk: Any) -> None:
+    desk.come().page.get_by_role("button", name="Or write or paste a whole script").click()
+    field, go = (
+        desk.page.get_by_role("dialog").get_by_role("textbox"),
+        desk.page.get_by_role("button", name="Lay it out"),
+    )
+    field.fill("A blue owl in a city at night.")
+    go.click()
+    expect(desk.page.get_by_role("alert")).to_contain_text("at least one line for a shot")
+    field.fill("A blue owl in a city at night.\n- The owl waves.\n- The owl sleeps.")
+    go.click()
+    expect(desk.page.get_by_role("heading", level=1)).to_have_text("A blue owl in a city at night.")
+    expect_captions(desk, desk.page.get_by_role("dialog", name="Plan"), "The owl waves.", "The owl sleeps.")
+    assert desk.tree()["takes"] == []
