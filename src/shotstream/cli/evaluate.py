@@ -9,7 +9,7 @@ import typer
 
 import shotstream
 from shotstream.cli import evaluate_compare, evaluate_errors, evaluate_videos
-from shotstream.cli.options import DEFAULT_MODEL, Device, JsonFile, ModelName, examples, flat_options
+from shotstream.cli.options import DEFAULT_MODEL, ContextOption, Device, JsonFile, ModelName, examples, flat_options
 from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.errors import InputError
 
@@ -45,14 +45,7 @@ class EvaluateOptions:
         tuple[float, float] | None,
         typer.Option(metavar="LOW HIGH", show_default="all", help="Use guidance at noise levels between these only."),
     ] = None
-    context: Annotated[
-        str | None,
-        typer.Option(
-            metavar="C",
-            show_default="the model's",
-            help="How context frames are chosen: dynamic, first, first_last, none or relevant.",
-        ),
-    ] = None
+    context: ContextOption = None
     phrasing: Annotated[Literal["grammar", "people"], typer.Option(help="Who words the captions.")] = "grammar"
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import shotstream
-from shotstream.cli.options import JsonFile, ModelOptions, examples, flat_options
+from shotstream.cli.options import ContextOption, JsonFile, ModelOptions, examples, flat_options
 from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
@@ -46,14 +46,7 @@ class StoryOptions:
         str | None,
         typer.Option(metavar="WxH", show_default="the model's", help="Width and height, divisible by 16."),
     ] = None
-    context: Annotated[
-        str | None,
-        typer.Option(
-            metavar="C",
-            show_default="the model's",
-            help="How context frames are chosen: dynamic, first, first_last, none or relevant.",
-        ),
-    ] = None
+    context: ContextOption = None
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse captions that are too long for the text encoder.")
     ] = False

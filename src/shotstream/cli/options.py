@@ -23,6 +23,14 @@ Device = Annotated[str, typer.Option(metavar="D", help="auto, cpu, cuda, cuda:N 
 Threads = Annotated[
     int | None, typer.Option(metavar="N", show_default="torch's choice", help="Processor threads to use.")
 ]
+ContextOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="C",
+        show_default="the model's",
+        help="How context frames are chosen: dynamic, first, first_last, none or relevant.",
+    ),
+]
 RoleOption = Annotated[
     str | None,
     typer.Option(
