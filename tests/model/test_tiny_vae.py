@@ -17,7 +17,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_latents
 from shotstream.model.config import TinyDecoderConfig, WanVAEConfig
 from shotstream.model.tiny_vae import TinyDecoder, TinyWanVAE
-from shotstream.model.wan_vae import FEW_PIXELS_A_PASS, WanVAE
+from shotstream.model.wan_vae import FEW_PIXELS_PER_PASS, WanVAE
 from shotstream.weights.build import ModelComponents, random_components
 from shotstream.weights.directory import write_directory
 from shotstream.weights.hub import open_components
@@ -114,7 +114,7 @@ def test_each_call_gives_the_frames_of_its_latents(vae: TinyWanVAE, latents: Ten
 
 def test_passes_that_bound_memory_change_nothing(vae: TinyWanVAE, latents: Tensor) -> None:
     expected = vae.decode(latents)
-    vae.pixels_a_pass = 2 * 4 * 16 * 24
+    vae.pixels_per_pass = 2 * 4 * 16 * 24
     assert torch.allclose(vae.decode(latents), expected, rtol=0, atol=1e-12)
 
 
@@ -261,7 +261,7 @@ def test_little_memory_spares_passes_here_too(tiny: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr("shotstream.weights.build.has_little_memory", lambda _: True)
     codec = random_components(replace(tiny.parts.config, tiny_decoder=NARROW)).codec
     assert isinstance(codec, TinyWanVAE)
-    assert codec.pixels_a_pass == FEW_PIXELS_A_PASS
+    assert codec.pixels_per_pass == FEW_PIXELS_PER_PASS
 
 
 def test_four_widths_are_expected() -> None:

@@ -98,7 +98,7 @@ def test_passes_that_bound_memory_change_nothing(vae: WanVAE, latents: Tensor, p
     vae.double()
     expected = vae.decode(latents), vae.encode(pixels), vae.encode_frames(pixels)
     for latents_a_pass in (1, 2):
-        vae.pixels_a_pass = latents_a_pass * 4 * 24 * 32
+        vae.pixels_per_pass = latents_a_pass * 4 * 24 * 32
         got = vae.decode(latents), vae.encode(pixels), vae.encode_frames(pixels)
         assert max(map(relative_error, got, expected)) <= 1e-12
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from shotstream.core.errors import InputError
 from shotstream.model.config import BlockCodecConfig, ModelConfig, SamplerConfig
-from shotstream.model.wan_vae import FEW_PIXELS_A_PASS, PIXELS_A_PASS
+from shotstream.model.wan_vae import FEW_PIXELS_PER_PASS, PIXELS_PER_PASS
 from shotstream.weights import hub as zoo
 from shotstream.weights.build import ModelComponents, random_components
 from shotstream.weights.directory import WEIGHT_FILES, write_directory
@@ -411,13 +411,13 @@ def test_where_memory_is_little_fewer_latents_are_decoded_at_once(
 ) -> None:
     write_directory(tiny.parts, tmp_path / "ours")
 
-    def pixels_a_pass() -> list[int]:
+    def pixels_per_pass() -> list[int]:
         return [
-            made.codec.pixels_a_pass
+            made.codec.pixels_per_pass
             for made in (open_components(tmp_path / "ours"), random_components(tiny.parts.config))
         ]
 
-    assert pixels_a_pass() == [PIXELS_A_PASS] * 2
+    assert pixels_per_pass() == [PIXELS_PER_PASS] * 2
     monkeypatch.setattr("shotstream.weights.build.has_little_memory", lambda _: True)
-    assert pixels_a_pass() == [FEW_PIXELS_A_PASS] * 2
-    assert FEW_PIXELS_A_PASS // (4 * SIZE.height * SIZE.width) == 1
+    assert pixels_per_pass() == [FEW_PIXELS_PER_PASS] * 2
+    assert FEW_PIXELS_PER_PASS // (4 * SIZE.height * SIZE.width) == 1

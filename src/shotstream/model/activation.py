@@ -14,8 +14,8 @@ CUBIC = 0.044715 * LINEAR
 class TanhGELU(nn.Module):
     """GELU in its tanh form, x (1 + tanh(u)) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
 
-    That is x sigmoid(2 u), and on a CPU torch's sigmoid is several times as fast as its tanh. Where gradient is
-    recorded it is left to torch, which keeps less for it.
+    It equals x sigmoid(2 u), and torch's sigmoid on a CPU is several times as fast as its tanh. When autograd records,
+    `F.gelu` is used instead, because it keeps fewer activations.
     """
 
     def forward(self, x: Float[Tensor, "... c"]) -> Float[Tensor, "... c"]:

@@ -1,10 +1,10 @@
 """The embedded codec: blocks of 4x8x8 pixels to latents and back, causal, and fast on a laptop.
 
-The encoder is one linear map of a block: its principal components, scaled. The first frame of a clip is a block of
-1x8x8 with a map of its own, turned so that a still picture has nearly the same latent as a first frame and as four
+The encoder is one linear map of each block: its scaled principal components. The first frame of a clip is a block of
+1x8x8 with a map of its own, rotated so that a still picture has nearly the same latent as a first frame and as four
 equal frames. The decoder is the transposed map plus a light convolutional network over the grid of blocks, which adds
-what a linear map cannot: shapes that cross blocks, and motion inside one. It sees the current latent and the one
-before, so that the state of a stream is one latent.
+what a linear map cannot: shapes that cross blocks, and motion inside one. It reads the current and the previous latent,
+so the state of a stream is one latent.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ FIRST, LATER = 0, 1
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions over the grid of blocks, added to their input."""
+    """Residual block: two 3x3 convolutions over the grid of blocks."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
 
 
 class Refinement(nn.Module):
-    """What is added to the linear picture: convolutions over the grid of blocks, with ends for first and later ones."""
+    """Network whose output is added to the linear decoding; first and later latents have their own input and output."""
 
     def __init__(self, latent_channels: int, width: int, depth: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Refinement(nn.Module):
 
 @dataclass
 class BlockDecoderState:
-    """What a streamed decoder remembers: the last latent, or None before the first."""
+    """State of a streamed decoder: the last latent, or None at the start of a clip."""
 
     last: Float[Tensor, "b k y x"] | None = None
 
@@ -71,15 +71,15 @@ class BlockCodec(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights, and so of what comes out."""
+        """The dtype of the weights, latents and pixels."""
         return next(self.parameters()).dtype
 
     def encoding_tensors(self) -> Iterator[Tensor]:
-        """The tensors that decide what latents are: the linear maps, and not the decoder's refinement."""
+        """Yield the tensors that decide the latents: the linear maps of the encoder."""
         return iter(self.analysis.state_dict().values())
 
     def encode(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b t k y x"]:
-        """Latents of a clip of 4n + 1 frames.
+        """Encode a clip of 4n + 1 frames to n + 1 latents.
 
         Raises:
             InputError: another number of frames, or a size not divisible by 8.
@@ -91,19 +91,19 @@ class BlockCodec(nn.Module):
         return torch.cat([first, self._encode_blocks(pixels[:, 1:], LATER)], 1)
 
     def encode_frames(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f k y x"]:
-        """Latents of frames that are each encoded alone."""
+        """Encode each frame alone, as the first frame of a clip."""
         return self._encode_blocks(pixels, FIRST)
 
     def decode(self, latents: Float[Tensor, "b t k y x"]) -> Float[Tensor, "b f c h w"]:
-        """Pixels of a whole clip."""
+        """Decode a whole clip."""
         return self.decode_next(latents, self.start_stream())
 
     def start_stream(self) -> BlockDecoderState:
-        """The state of a decoder that has seen nothing yet."""
+        """Return the state of a decoder at the start of a clip."""
         return BlockDecoderState()
 
     def decode_next(self, latents: Float[Tensor, "b t k y x"], state: BlockDecoderState) -> Float[Tensor, "b f c h w"]:
-        """Pixels of the next latents of a clip; `state` is updated."""
+        """Decode the next latents of a clip, and update `state`."""
         latents = latents.to(self.dtype)
         pixels = []
         before = state.last
@@ -130,7 +130,7 @@ class BlockCodec(nn.Module):
 
 
 def to_blocks(pixels: Float[Tensor, "b f c h w"], frames: int) -> Float[Tensor, "n v y x"]:
-    """Blocks of `frames` x 8 x 8 pixels as channels; n is batch times blocks of time.
+    """Move the pixels of each block of `frames` x 8 x 8 into channels; n is batch size times blocks in time.
 
     Raises:
         InputError: the size is not divisible by 8.
@@ -143,5 +143,5 @@ def to_blocks(pixels: Float[Tensor, "b f c h w"], frames: int) -> Float[Tensor, 
 
 
 def from_blocks(blocks: Float[Tensor, "n v y x"], frames: int) -> Float[Tensor, "n f c h w"]:
-    """The inverse of `to_blocks`, with the frames of a block apart."""
+    """Invert `to_blocks`; each block in time gives a clip of `frames` frames."""
     return F.pixel_shuffle(blocks, SPATIAL_STRIDE).unflatten(1, (frames, PIXEL_CHANNELS))

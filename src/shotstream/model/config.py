@@ -1,4 +1,4 @@
-"""Configuration of a model: what its `config.json` says."""
+"""Configuration of a model, as in its `config.json`."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -11,27 +11,27 @@ CaptionChoice = Literal["per_shot", "target"]
 Indicator = Literal["phase", "none", "learned"]
 Injection = Literal["frame", "channel"]
 DESIGN_CHOICES = ("context", "captions", "indicator", "injection")
-"""Fields that hold a choice the paper ablates; their defaults are the paper's."""
+"""Fields for the choices that the paper ablates; the defaults are the paper's."""
 OMIT_DEFAULT = (*DESIGN_CHOICES, "tiny_decoder", "guided", "modulation", "expert_boundary")
-"""Fields that a config.json need not have: at its default, such a field leaves a model's fingerprint as it is."""
+"""Optional fields, left out of a model's fingerprint at their default."""
 EMBEDDED_SHOTS = 16
-"""Shots that a learned indicator tells apart; later ones take the embedding of the last."""
+"""Number of embeddings of a learned indicator; later shots share the last one."""
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Shape of the diffusion transformer, in the words of Wan's own config.json. The defaults are Wan2.1-T2V-1.3B.
+    """Shape of the diffusion transformer, with the keys of Wan's config.json. The defaults are Wan2.1-T2V-1.3B.
 
-    `prediction` is what the head gives: the velocity, or the clean latents, of which the velocity is made. A network
-    hardly wider than a patch has values cannot carry the noise through that a velocity consists of; clean latents need
-    no such room (Li and He, Back to Basics: Let Denoising Generative Models Denoise).
-
-    `indicator` is what tells shots apart: a rotary phase, nothing, or (instead of the phase) an embedding by shot index
-    that is added to the tokens. `injection` is how the context enters: as latents in front of the target, or as further
-    channels of every target latent (`model.context_injection`).
-
-    `modulation` is the dtype of what modulates tokens and of their sums between layers: that of all weights, as models
-    of the Self Forcing family run, or float32, as Wan2.1 runs and what is trained from it in both directions.
+    Attributes:
+        prediction: the head predicts the velocity, or the clean latents, from which the velocity is computed. A network
+            hardly wider than a patch has values cannot pass the noise through that a velocity contains; clean latents
+            need less width (Li and He, Back to Basics: Let Denoising Generative Models Denoise).
+        indicator: how shots are told apart: a rotary phase, nothing, or (instead of the phase) an embedding by shot
+            index that is added to the tokens.
+        injection: how the context enters: as latents in front of the target, or as more channels of every target latent
+            (`model.context_injection`).
+        modulation: dtype of the modulation of tokens and of their residual sums: that of all weights (models of the
+            Self Forcing family), or float32 (Wan2.1, and bidirectional models trained from it).
     """
 
     dim: int = 1536
@@ -60,7 +60,7 @@ class TransformerConfig:
 
     @property
     def embedded_channels(self) -> int:
-        """Channels of what the patch embedding reads: a latent's own `in_dim`, and those of a context it carries."""
+        """Input channels of the patch embedding: `in_dim`, and those of the context if it enters as channels."""
         return self.in_dim * (1 + CONTEXT_LATENTS) if self.injection == "channel" else self.in_dim
 
 
@@ -115,19 +115,26 @@ class TextEncoderConfig:
 
 
 ContextTimestep = Literal["target", "clean"]
-"""How clean context latents are labelled beside a noisy target: with its timestep (published), or with 0."""
+"""Timestep of clean context latents beside a noisy target: the target's (published), or 0."""
 
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """How a chunk is denoised.
+    """Settings of the sampler that denoises chunks.
 
-    `few_step`: predict the clean chunk, re-noise it with fresh noise to the next of `steps` (nominal timesteps,
-    shifted by `shift`); for distilled models, and for half trained ones, whose mistakes fresh noise covers and an
-    integral adds up. `euler`: integrate the velocity over `num_steps` equal nominal steps. `guidance` 1 means none;
-    steps from noise levels outside of `guided` have none either, and cost half (Kynkäänniemi et al. 2024, Applying
-    Guidance in a Limited Interval). `order`: chunk by chunk over the cache, or the whole shot at once in both
-    directions, which is the teacher's way, where `context_timestep` labels the context.
+    Attributes:
+        kind: `few_step` predicts the clean chunk and adds fresh noise for the next of `steps`; for distilled models,
+            and for half-trained ones, because fresh noise covers errors that an integral adds up. `euler` integrates
+            the velocity over `num_steps` equal nominal steps.
+        steps: nominal timesteps of `few_step`, before the shift.
+        num_steps: of `euler`.
+        shift: shifts the noise levels towards noise.
+        guidance: scale of classifier-free guidance; 1 is none.
+        order: `chunks`, one after another over the KV cache, or `whole`, the shot at once with bidirectional attention
+            (the teacher).
+        context_timestep: timestep of the context for order `whole`.
+        guided: interval of sigma in which guidance is used; steps outside cost half (Kynkäänniemi et al. 2024,
+            Applying Guidance in a Limited Interval).
     """
 
     kind: Literal["few_step", "euler"] = "few_step"
@@ -141,14 +148,14 @@ class SamplerConfig:
 
     @property
     def count(self) -> int:
-        """Steps a chunk."""
+        """Number of steps for each chunk."""
         return len(self.steps) if self.kind == "few_step" else self.num_steps
 
     def fewer(self, count: int) -> "SamplerConfig":
-        """The same with fewer steps: of a distilled model's the first, and others evenly spread behind it.
+        """Return these settings with fewer steps: a distilled model's first one, and others evenly spread after it.
 
         Raises:
-            InputError: there are not so many, or none are asked for.
+            InputError: `count` is below 1 or above the number of steps.
         """
         if not 1 <= count <= self.count:
             raise InputError(f"expected 1 to {self.count} steps, which this model was made for, got {count}")
@@ -158,13 +165,15 @@ class SamplerConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything a directory of weights says about itself.
+    """Configuration of all components of a model.
 
-    `context` is the selector of what its stories remember unless told otherwise (`story.selectors`). `captions` is what
-    the context attends to: each latent the caption of its own shot, or all of them that of the new one, which is then
-    the only one handed over. `tiny_decoder` is what decodes in the place of Wan's VAE, which goes on encoding; lossy.
-    `expert_boundary`: the noise level below which a second transformer predicts (Wan2.2's 14B models); None: there is
-    one transformer.
+    Attributes:
+        context: the default selector of context frames (`story.selectors`).
+        captions: each context latent attends to the caption of its own shot (`per_shot`), or all to the new shot's
+            (`target`).
+        tiny_decoder: a fast, lossy decoder used instead of the VAE's own; the VAE still encodes.
+        expert_boundary: sigma below which a second transformer predicts (Wan2.2's 14B models); None: there is one
+            transformer.
     """
 
     name: str

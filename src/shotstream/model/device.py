@@ -1,4 +1,4 @@
-"""Where a model runs and in which precision."""
+"""Choice of device and dtype, and facts about the processor."""
 
 import platform
 import re
@@ -15,18 +15,18 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 _DEVICE = re.compile(rf"({'|'.join(DEVICES)})|cuda:(\d+)", re.ASCII)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BFLOAT16_FLAGS = frozenset({"amx_bf16", "bf16"})
-"""What /proc/cpuinfo calls fast arithmetic in bfloat16, on x86 and on Arm. avx512_bf16 alone is not: on an Intel Xeon
-with it and without AMX, matrix products ran at 150 GFLOP/s in bfloat16 and 300 in float32."""
+"""Flags in /proc/cpuinfo of processors that are fast in bfloat16, on x86 and on Arm. avx512_bf16 is none of them: on an
+Intel Xeon with it and without AMX, matrix products ran at 150 GFLOP/s in bfloat16 and 300 in float32."""
 
 AMD_FLAG = "sse4a"
 """A flag in /proc/cpuinfo that AMD's processors have and Intel's do not."""
 LITTLE_MEMORY = 20 * 2**30
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
-"""What a RuntimeError of torch says of it, on one device or another."""
+"""Parts of the messages of torch's RuntimeErrors for too little memory."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; `auto` is the best there is: cuda, then mps, then cpu. `cuda:1` is one of several.
+    """Return the device of a name; `auto` is cuda if there is one, else mps, else cpu. `cuda:1` is the second GPU.
 
     Raises:
         InputError: the name is unknown, or this machine has no such device.
@@ -46,7 +46,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def pick_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
-    """The dtype of that name; `auto` is bfloat16 where the device is fast in it (cuda, some CPUs), else float32.
+    """Return the dtype of a name; `auto` is bfloat16 if the device is fast in it (cuda, some CPUs), else float32.
 
     Raises:
         InputError: the name is unknown.
@@ -75,7 +75,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def cuda_capability(device: torch.device) -> tuple[int, int] | None:
-    """The compute capability of an NVIDIA device, (9, 0) for instance; None for any other device."""
+    """Return the compute capability of an NVIDIA device, such as (9, 0); None for any other device."""
     return torch.cuda.get_device_capability(device) if device.type == "cuda" and torch.version.hip is None else None
 
 
@@ -86,7 +86,7 @@ def has_little_memory(device: torch.device) -> bool:
 
 @contextmanager
 def within_memory(what: str) -> Iterator[None]:
-    """Turns that `what` does not fit into memory into an InputError."""
+    """Raise an InputError that names `what` when torch runs out of memory."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -96,14 +96,14 @@ def within_memory(what: str) -> Iterator[None]:
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """The same values on `device`. CUDA is sent the host's from pinned memory, so that the host need not wait."""
+    """Copy a tensor to a device; from CPU to CUDA through pinned memory, without waiting."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
 def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """What this machine's processor can do, in Linux's words; empty on other systems, which do not say it so."""
+    """Read the processor's feature flags from Linux's /proc/cpuinfo; empty on other systems."""
     if platform.system() != "Linux" or not path.is_file():
         return frozenset()
     for line in path.read_text(errors="replace").splitlines():

@@ -1,4 +1,4 @@
-"""The text encoder: captions to the rows the transformer attends to (UMT5; reference section 5)."""
+"""The text encoder (UMT5): captions to the embeddings that the transformer attends to (reference section 5)."""
 
 import html
 from bisect import bisect_right
@@ -21,7 +21,7 @@ MAX_DISTANCE_TOKENS = 128
 
 @dataclass(frozen=True)
 class TruncationReport:
-    """How much of one caption the text encoder reads. `lost` is the text it does not; empty where all is read."""
+    """How much of a caption fits the text encoder. `lost` is the text that is cut off; empty if all fits."""
 
     words_kept: int
     words_lost: int
@@ -29,7 +29,7 @@ class TruncationReport:
 
 
 def clean(text: str) -> str:
-    """A caption as the tokenizer wants it: mojibake repaired, HTML unescaped twice, white space collapsed."""
+    """Clean a caption for the tokenizer: repair mojibake, unescape HTML twice, collapse white space."""
     import ftfy
 
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
@@ -38,8 +38,8 @@ def clean(text: str) -> str:
 class TextEncoder(nn.Module):
     """UMT5's encoder with its tokenizer.
 
-    Every layer has its own relative position bias. A caption is encoded alone, so that its rows are the same whatever
-    it is encoded beside. Its state dict has Wan's original names.
+    Every layer has its own relative position bias. Each caption is encoded alone, so that its embedding does not depend
+    on other captions. Its state dict has Wan's original names.
 
     Args:
         tokenizer: None where only ready token ids will be encoded. Its truncation is set to `config.text_len`.
@@ -57,17 +57,17 @@ class TextEncoder(nn.Module):
             tokenizer.enable_truncation(config.text_len)
 
     def forward(self, ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> Float[Tensor, "s l d"]:
-        """Rows of token ids, with gradient; rows where `mask` is 0 are neither attended to nor anything but zero."""
+        """Embed token ids, with gradient. Tokens where `mask` is 0 are not attended to, and their rows are zero."""
         rows = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         return rows * mask.unsqueeze(-1).to(rows.dtype)
 
     @torch.no_grad()
     def encode_ids(self, ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> Float[Tensor, "s l d"]:
-        """`forward` without gradient."""
+        """Embed token ids as `forward` does, without gradient."""
         return self(ids, mask)
 
     def encode(self, captions: Sequence[str]) -> Float[Tensor, "s l d"]:
-        """Rows of captions, in the dtype and on the device of the weights; l is `text_len`, with zeros after the end.
+        """Embed captions, in the dtype and on the device of the weights; l is `text_len`, with zeros after the end.
 
         A longer caption is cut; `truncation` says how much is lost.
 
@@ -82,7 +82,7 @@ class TextEncoder(nn.Module):
         return rows
 
     def tokenize(self, captions: Sequence[str]) -> tuple[Int[Tensor, "s l"], Int[Tensor, "s l"]]:
-        """Token ids of captions, cleaned, cut and zero-padded to `text_len`, and their mask, on the CPU (for training).
+        """Tokenize captions: ids, cleaned, cut and zero-padded to `text_len`, and their mask, on the CPU.
 
         Raises:
             InputError: the encoder was built without a tokenizer.
@@ -96,7 +96,7 @@ class TextEncoder(nn.Module):
         return ids, mask
 
     def truncation(self, captions: Sequence[str]) -> list[TruncationReport]:
-        """What of each caption is read and what is lost, so that the caller can warn or refuse.
+        """Report how much of each caption fits and what is cut off, so that the caller can warn or refuse.
 
         Raises:
             InputError: the encoder was built without a tokenizer.
@@ -139,7 +139,7 @@ class TextEncoder(nn.Module):
 
 
 def trim_padding(ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> tuple[Int[Tensor, "s m"], Int[Tensor, "s m"]]:
-    """The same token ids without the columns that are padding in every row."""
+    """Cut off the columns of ids and mask that are padding in every row."""
     longest = int(mask.sum(1).max())
     return ids[:, :longest], mask[:, :longest]
 

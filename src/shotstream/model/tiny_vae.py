@@ -4,7 +4,7 @@ Pictures go through plain convolutions one by one. Time enters in two places: me
 and growth, where one frame becomes two. Latents come normalised, as the transformer makes them. The first latent of a
 clip grows to four frames like every other; three of them are dropped.
 
-The published files hold an encoder too, which is not read: what is remembered has to be encoded exactly.
+The published files hold an encoder too, which is not read, because context frames must be encoded exactly.
 """
 
 from itertools import pairwise
@@ -21,23 +21,23 @@ from shotstream.model.wan_vae_layers import StreamState, map_frames
 
 MEMORY_BLOCKS = 3
 LEVEL_GROWTH = (1, 2, 2)
-"""Frames that one becomes at each level, before its pictures are doubled."""
+"""Factor of the frame rate at each level."""
 TINY = "tiny."
-"""What names of the tiny network begin with, among those of the VAE that it decodes for."""
+"""Prefix of the tiny network's weights in the VAE's state."""
 
 
 class SoftClamp(nn.Module):
-    """Holds latents within 3 of 0."""
+    """Smooth clamp of latents to (-3, 3)."""
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         return torch.tanh(x / 3) * 3
 
 
 class MemoryBlock(nn.Module):
-    """Three convolutions over a frame and the one before it (zeros before the first), added to the frame."""
+    """Residual block of three convolutions over a frame and the one before it (zeros before the first)."""
 
     def __init__(self, channels: int, slot: int) -> None:
-        """`slot` is the place of the frame before in a state."""
+        """Create the layers; `slot` is the index of the previous frame in the stream's state."""
         super().__init__()
         self.conv = nn.Sequential(
             _conv(2 * channels, channels),
@@ -56,9 +56,9 @@ class MemoryBlock(nn.Module):
 
 
 class Growth(nn.Module):
-    """One frame becomes `frames` of twice the height and width; at a clip's start the first `dropped` are left out.
+    """Upsample each frame to `frames` frames of twice the height and width; a clip's first `dropped` are left out.
 
-    The published network doubles pictures first. That is the same, for the map is of single pixels, and dearer.
+    The published network enlarges first. The result is the same, because the map is of single pixels, but costs more.
     """
 
     def __init__(self, channels: int, frames: int, dropped: int) -> None:
@@ -74,7 +74,7 @@ class Growth(nn.Module):
 
 
 class TinyDecoder(nn.Module):
-    """Normalised latents to pixels in [0, 1]; parameters have the names of the published file."""
+    """Decoder of normalised latents to pixels in [0, 1]; parameters have the names of the published file."""
 
     def __init__(self, config: TinyDecoderConfig) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class TinyDecoder(nn.Module):
         self.decoder = nn.ModuleList([*layers, nn.ReLU(inplace=True), _conv(widths[-1], 3)])
 
     def start_stream(self) -> StreamState:
-        """The state of a decoder that has seen nothing yet."""
+        """Return the state of a decoder at the start of a clip."""
         return StreamState([None] * (MEMORY_BLOCKS * len(LEVEL_GROWTH)))
 
     def forward(self, x: Float[Tensor, "b k t y x"], state: StreamState) -> Float[Tensor, "b c f h w"]:
@@ -100,18 +100,18 @@ class TinyDecoder(nn.Module):
 
 
 class TinyWanVAE(WanVAE):
-    """Wan's VAE that decodes with the tiny network and encodes as ever; its own decoder is kept, to compare with."""
+    """Wan's VAE with the tiny network as its decoder; the full decoder is kept for comparison."""
 
     def __init__(self, config: WanVAEConfig, tiny: TinyDecoderConfig) -> None:
         super().__init__(config)
         self.tiny = TinyDecoder(tiny)
 
     def start_stream(self) -> StreamState:
-        """The state of a decoder that has seen nothing yet; hand it to `decode_next` and to nothing else."""
+        """Return the state of a decoder at the start of a clip, for `decode_next`."""
         return self.tiny.start_stream()
 
     def decode_fully(self, latents: Float[Tensor, "b t k y x"]) -> Float[Tensor, "b f c h w"]:
-        """Pixels of a whole clip by the full decoder, one latent at a time, which needs the least memory."""
+        """Decode a whole clip with the full decoder, one latent at a time, which needs the least memory."""
         state, decode = super().start_stream(), super()._decode
         return torch.cat([decode(latent, state) for latent in latents.split(1, dim=1)], dim=1)
 

@@ -1,8 +1,8 @@
 """Wan2.1's causal 3-D VAE, whole and streamed (Wan-VAE of arXiv 2503.20314): pixels to latents and back.
 
-Every convolution in time looks back only, so a clip can be decoded as its latents come: a `StreamState` carries the
-last frames that each convolution has seen, and nothing else connects one call with the next. The first latent of a
-clip is one frame, which passes by the changes of frame rate; every later latent is four frames.
+Every convolution in time is causal, so a clip can be decoded as its latents come: a `StreamState` carries the last
+input frames of each convolution, and nothing else connects one call with the next. The first latent of a clip is one
+frame, which skips the changes of frame rate; every later latent is four frames.
 
 Inside, video is `b c f h w` in channels-last memory; parameters have the names of the published checkpoint.
 """
@@ -51,12 +51,12 @@ PUBLISHED_FIXED = {
     "scale_factor_temporal": TEMPORAL_STRIDE,
     "scale_factor_spatial": SPATIAL_STRIDE,
 }
-"""Keys of published configurations that other VAEs of the family vary; None says nothing."""
+"""Keys of published configurations that must have these values, or be None or missing."""
 PUBLISHED_UNUSED = ("dropout", "clip_output")
-PIXELS_A_PASS = 5_000_000
-"""Pixels that go through the network at once, which bounds memory: three latents of 832x480, many of smaller video."""
-FEW_PIXELS_A_PASS = 1_600_000
-"""The same for devices of little memory: one latent of 832x480."""
+PIXELS_PER_PASS = 5_000_000
+"""Most pixels in one pass through the network, which bounds memory: three latents of 832x480."""
+FEW_PIXELS_PER_PASS = 1_600_000
+"""Most pixels in one pass on devices with little memory: one latent of 832x480."""
 
 
 def _middle(channels: int) -> Chain:
@@ -116,7 +116,7 @@ class WanVAE(nn.Module):
     Pixels are in [-1, 1], latents normalised per channel. Results have the dtype of what was handed in; the arithmetic
     between has that of the weights, normalisation float32.
 
-    `pixels_a_pass` changes how much memory a call needs, and but for rounding not what comes of it.
+    `pixels_per_pass` changes how much memory a call needs, and but for rounding not what comes of it.
 
     Raises:
         InputError: the configuration does not make a codec of stride (4, 8, 8), or lacks statistics of its latents.
@@ -129,7 +129,7 @@ class WanVAE(nn.Module):
         super().__init__()
         self.config = config = config or WanVAEConfig()
         mean, std = _check_config(config)
-        self.latent_channels, self.pixels_a_pass = config.z_dim, PIXELS_A_PASS
+        self.latent_channels, self.pixels_per_pass = config.z_dim, PIXELS_PER_PASS
         # Kept as bits, so that a cast of the module leaves them float32, and never on the meta device: no checkpoint
         # holds them.
         self.register_buffer(
@@ -146,55 +146,55 @@ class WanVAE(nn.Module):
         self._decoder_slots = number_slots(self.decoder)
 
     def encoding_tensors(self) -> Iterator[Tensor]:
-        """The tensors that decide what latents are: all but the decoder's."""
+        """Yield the tensors that decide the latents: all but the decoder's."""
         yield from (self.mean_bits, self.std_bits)
         for part in (self.encoder, self.conv1):
             yield from part.state_dict().values()
 
     def encode(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b t k y x"]:
-        """Latents (their mean, no sample is drawn) of a clip of 4n + 1 frames, height and width divisible by 8.
+        """Encode a clip of 4n + 1 frames to n + 1 latents (the mean; nothing is sampled).
 
         Raises:
-            InputError: another number of frames, or another size.
+            InputError: another number of frames, or height or width is not divisible by 8.
         """
         batch, frames, _, height, width = pixels.shape
         latents = latents_of_frames(frames)
         if latents == 1:
             return self.encode_frames(pixels)
         _check_size(height, width)
-        latents_a_pass = max(1, self.pixels_a_pass // (batch * TEMPORAL_STRIDE * height * width))
-        ends = [frames_of_latents(done) for done in range(latents_a_pass, latents, latents_a_pass)]
+        latents_per_pass = max(1, self.pixels_per_pass // (batch * TEMPORAL_STRIDE * height * width))
+        ends = [frames_of_latents(done) for done in range(latents_per_pass, latents, latents_per_pass)]
         state = StreamState([None] * self._encoder_slots)
         return torch.cat([self._encode(part, state) for part in pixels.tensor_split(ends, dim=1)], dim=1)
 
     def encode_frames(self, pixels: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b f k y x"]:
-        """Latents of frames that are each encoded alone, as one-frame clips; they share passes as a batch.
+        """Encode each frame alone, as a clip of one frame; several share a pass as a batch.
 
         Raises:
             InputError: height or width is not divisible by 8.
         """
         height, width = pixels.shape[-2:]
         _check_size(height, width)
-        clips = pixels.flatten(0, 1).unsqueeze(1).split(max(1, self.pixels_a_pass // (height * width)))
+        clips = pixels.flatten(0, 1).unsqueeze(1).split(max(1, self.pixels_per_pass // (height * width)))
         latents = torch.cat([self._encode(part, None) for part in clips])
         return latents.squeeze(1).unflatten(0, pixels.shape[:2])
 
     def decode(self, latents: Float[Tensor, "b t k y x"]) -> Float[Tensor, "b f c h w"]:
-        """Pixels of a whole clip: of t latents, 4t - 3 frames, clamped to [-1, 1]."""
+        """Decode a whole clip of t latents to 4t - 3 frames, clamped to [-1, 1]."""
         return self.decode_next(latents, self.start_stream())
 
     def start_stream(self) -> StreamState:
-        """The state of a decoder that has seen nothing yet; hand it to `decode_next` and to nothing else."""
+        """Return the state of a decoder at the start of a clip, for `decode_next`."""
         return StreamState([None] * self._decoder_slots)
 
     def decode_next(self, latents: Float[Tensor, "b t k y x"], state: StreamState) -> Float[Tensor, "b f c h w"]:
-        """Pixels of the next latents of a clip, one or more; `state` is updated. Equals `decode` of the whole.
+        """Decode the next latents of a clip (one or more), and update `state`; in all the same pixels as `decode`.
 
         The first latent of a clip is one frame, every other one four.
         """
         batch, _, _, latent_height, latent_width = latents.shape
-        pixels_a_latent = batch * TEMPORAL_STRIDE * SPATIAL_STRIDE**2 * latent_height * latent_width
-        parts = latents.split(max(1, self.pixels_a_pass // pixels_a_latent), dim=1)
+        pixels_per_latent = batch * TEMPORAL_STRIDE * SPATIAL_STRIDE**2 * latent_height * latent_width
+        parts = latents.split(max(1, self.pixels_per_pass // pixels_per_latent), dim=1)
         pixels = [self._decode(part, state) for part in parts]
         return pixels[0] if len(pixels) == 1 else torch.cat(pixels, dim=1)
 
@@ -219,7 +219,7 @@ class WanVAE(nn.Module):
 
 
 def wan_vae_config(published: Mapping[str, Any]) -> WanVAEConfig:
-    """The configuration that a published config.json means: Wan's own keys, or those of diffusers' AutoencoderKLWan.
+    """Convert a published config.json, with Wan's own keys or those of diffusers' AutoencoderKLWan.
 
     Raises:
         InputError: an unknown key, or a VAE of another build than Wan2.1's.
@@ -236,7 +236,7 @@ def wan_vae_config(published: Mapping[str, Any]) -> WanVAEConfig:
 
 
 def _check_config(config: WanVAEConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of the latents of a configuration that makes a codec."""
+    """Check a configuration, and return mean and standard deviation of its latents."""
     stride = (2 ** sum(config.temporal_downsample), 2 ** len(config.temporal_downsample))
     if stride != (TEMPORAL_STRIDE, SPATIAL_STRIDE) or len(config.dim_mult) != len(config.temporal_downsample) + 1:
         raise InputError(

@@ -1,7 +1,7 @@
-"""The layers of Wan's causal 3-D VAE, and what a stream through them remembers.
+"""The layers of Wan's causal 3-D VAE, and the state of a stream through them.
 
-Video is `b c f h w` in channels-last memory. A layer that looks back in time is handed a `StreamState`, or None when
-`x` is a single frame with nothing before it.
+Video is `b c f h w` in channels-last memory. A layer that convolves over time takes a `StreamState`, or None when `x`
+is a single frame with nothing before it.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,14 +16,14 @@ from torch.nn import functional as F
 from shotstream.model.device import cuda_capability
 
 FUSED_CAPABILITY = (8, 0)
-"""From which on `model.wan_vae_triton` convolve in half precision."""
+"""Least CUDA capability at which the kernels of `model.wan_vae_triton` are used, in half precision."""
 MOST_VALUES = 2**29
-"""That they take at once: they count in 32 bits, and what they stage or make is up to three times as large."""
+"""Largest input of the kernels: they index with 32 bits, and staged input and result are up to three times larger."""
 
 
 @dataclass
 class StreamState:
-    """What a stream through the encoder or decoder remembers: per convolution in time, the last frames it has seen.
+    """State of a stream through the encoder or decoder: the last input frames of each convolution over time.
 
     The tensors are allocated when a convolution first runs and from then on overwritten in place, at fixed addresses.
     A state belongs to one clip, of one batch and picture size.
@@ -33,7 +33,7 @@ class StreamState:
     started: bool = False
 
     def past(self, slot: int, like: Float[Tensor, "b c f h w"], frames: int) -> Float[Tensor, "b c n h w"]:
-        """The last `frames` frames before `like`, which the caller overwrites; zeros where there were none."""
+        """Return the last `frames` frames before `like`, zeros at the start; the caller overwrites them in place."""
         past = self.history[slot]
         if past is None:
             batch, channels, _, height, width = like.shape
@@ -44,7 +44,7 @@ class StreamState:
 
 
 class CausalConv3d(nn.Conv3d):
-    """A 3-D convolution that sees the present frame and those before it.
+    """Causal 3-D convolution: it reads the current frame and those before it.
 
     With a state, the frames before come from it. Without, `x` must be a single frame with nothing before it: the taps
     on the past then meet zeros only, and a 2-D convolution with the tap on the present is all there is to compute.
@@ -66,7 +66,7 @@ class CausalConv3d(nn.Conv3d):
         norm: "RMSNorm | None" = None,
         added: Float[Tensor, "b k g y x"] | None = None,
     ) -> Float[Tensor, "b k g y x"]:
-        """The convolution of `x`, or of its SiLU after `norm`, plus what is `added`."""
+        """Convolve `x`, or SiLU(norm(x)) if `norm` is given, and add `added`."""
         if self._fuses(x, state):
             return self._fused(x, state, norm, added)
         if norm is not None:
@@ -116,17 +116,17 @@ def fuses(x: Tensor) -> bool:
 
 
 def rows(x: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b_f h w c"]:
-    """Video as its frames' rows of channels, one clip after the other."""
+    """Reshape video to channels-last frames, one clip after the other."""
     return x.movedim(1, -1).contiguous().flatten(0, 1)
 
 
 def filters(weight: Float[Tensor, "k c *taps"]) -> Float[Tensor, "1 k taps_c"]:
-    """Each filter as one row of taps and channels."""
+    """Flatten each filter to one row of taps and channels."""
     return weight.movedim(1, -1).flatten(1)[None].contiguous()
 
 
 def number_slots(network: nn.Module) -> int:
-    """Gives every convolution that looks back its place in a state; returns how many there are."""
+    """Assign every convolution over time its index in a state, and return their number."""
     convolutions = [layer for layer in network.modules() if isinstance(layer, CausalConv3d) and layer.history_frames]
     for slot, layer in enumerate(convolutions):
         layer.slot = slot
@@ -134,20 +134,20 @@ def number_slots(network: nn.Module) -> int:
 
 
 def map_frames(layer: Callable[[Tensor], Tensor], x: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b k f y x"]:
-    """Applies a layer of pictures to every frame."""
+    """Apply a 2-D layer to every frame."""
     frames = x.movedim(2, 1)
     mapped = layer(frames.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
     return mapped.unflatten(0, frames.shape[:2]).movedim(1, 2)
 
 
-def pass_first_by(layer: Callable[[Tensor], Tensor], x: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c g h w"]:
-    """Applies a layer to all frames but the first, which is put in front as it is."""
+def skip_first(layer: Callable[[Tensor], Tensor], x: Float[Tensor, "b c f h w"]) -> Float[Tensor, "b c g h w"]:
+    """Apply a layer to all frames but the first, which is kept in front unchanged."""
     first, rest = x[:, :, :1], x[:, :, 1:]
     return torch.cat([first, layer(rest)], dim=2) if rest.shape[2] else first
 
 
 class RMSNorm(nn.Module):
-    """Divides by the root mean square over the channels, the second axis, and scales by `gamma`.
+    """Normalisation by the root mean square over the channels (the second axis), scaled by `gamma`.
 
     Equal to Wan's unit length over the channels times the root of their number; zeros stay zeros.
     """
@@ -162,7 +162,7 @@ class RMSNorm(nn.Module):
 
 
 class Chain(nn.ModuleList):
-    """Layers one after the other; those that look back in time are handed the state."""
+    """Sequence of layers; those that convolve over time are given the state."""
 
     def forward(self, x: Float[Tensor, "b c f h w"], state: StreamState | None) -> Float[Tensor, "b k g y x"]:
         for layer in self:
@@ -182,7 +182,7 @@ class NormedConv(nn.ModuleList):
 
 
 class ResidualBlock(nn.Module):
-    """Twice norm, SiLU and convolution, added to the input."""
+    """Residual block: twice norm, SiLU and convolution."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -206,7 +206,7 @@ class ResidualBlock(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Single-head self-attention over the positions of each frame, added to the input."""
+    """Residual block: single-head self-attention over the positions of each frame."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -224,7 +224,7 @@ class AttentionBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halves height and width and, where it is temporal, the number of frames after the first."""
+    """Downsampling of height and width by 2 and, if temporal, of the frames after the first."""
 
     def __init__(self, channels: int, *, temporal: bool) -> None:
         super().__init__()
@@ -239,18 +239,18 @@ class Downsample(nn.Module):
         if state.started:
             return time_conv(x, state)
         state.past(time_conv.slot, x, 1).copy_(x[:, :, :1])
-        return pass_first_by(lambda rest: time_conv(rest, state), x)
+        return skip_first(lambda rest: time_conv(rest, state), x)
 
 
 class EnlargingConv2d(nn.Conv2d):
-    """A 3x3 convolution of the picture with every pixel doubled, computed on the picture as it is.
+    """A 3x3 convolution of the picture enlarged twofold, computed on the small picture.
 
     Of nine taps on doubled pixels, those that meet the same pixel are added up beforehand: four 2x2 convolutions are
     left, one for each place in a doubled pixel, with 16 products a pixel of the small picture instead of 36.
     """
 
     TAPS = ((slice(0, 1), slice(1, 3)), (slice(0, 2), slice(2, 3)))
-    """Which of three taps meet the first and the second of two pixels, on the even and on the odd places."""
+    """The taps that fall on the first and on the second of two pixels, for even and for odd output positions."""
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k y x"]:
         n, _, h, w = x.shape
@@ -276,7 +276,7 @@ class EnlargingConv2d(nn.Conv2d):
         return out
 
     def _filters(self) -> Iterator[Float[Tensor, "k c 2 2"]]:
-        """The filters of the four places in a doubled pixel, row by row."""
+        """Yield the filters of the four output positions of a pixel, row by row."""
         for down in self.TAPS:
             taps = torch.stack([self.weight[:, :, row].sum(2) for row in down], 2)
             for right in self.TAPS:
@@ -284,9 +284,9 @@ class EnlargingConv2d(nn.Conv2d):
 
 
 class Upsample(nn.Module):
-    """Doubles height and width, halves the channels and, where it is temporal, doubles the frames after the first.
+    """Upsampling of height and width by 2, with half the channels; if temporal, also of the frames after the first.
 
-    The convolution in time never sees the first frame of a clip: to it, the second comes after nothing.
+    The convolution over time never reads the first frame of a clip: for it, the clip begins with the second.
     """
 
     def __init__(self, channels: int, *, temporal: bool) -> None:
@@ -297,7 +297,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c f h w"], state: StreamState | None) -> Float[Tensor, "b k g y x"]:
         if self.time_conv is not None and state is not None:
-            x = self._double(x, state) if state.started else pass_first_by(lambda rest: self._double(rest, state), x)
+            x = self._double(x, state) if state.started else skip_first(lambda rest: self._double(rest, state), x)
         return map_frames(self.resample, x)
 
     def _double(self, x: Float[Tensor, "b c f h w"], state: StreamState) -> Float[Tensor, "b c g h w"]:
@@ -307,4 +307,4 @@ class Upsample(nn.Module):
 
 
 LOOKS_BACK = (CausalConv3d, NormedConv, ResidualBlock, Downsample, Upsample)
-"""The layers that a chain hands the state to."""
+"""Layers that convolve over time."""

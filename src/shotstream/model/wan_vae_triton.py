@@ -23,7 +23,7 @@ EPS = 1e-24
 
 @dataclass(frozen=True)
 class Tile:
-    """What one program computes: `rows` pixels of `columns` channels, `depth` products at once."""
+    """Tile of one Triton program: `rows` pixels by `columns` channels, `depth` products at once."""
 
     rows: int
     columns: int
@@ -33,20 +33,20 @@ class Tile:
 
 
 TILES = {96: Tile(256, 128), 192: Tile(128, 256, stages=3), 384: Tile(256, 128)}
-"""By the channels of the result; the fastest of those tried on an H100."""
+"""Tiles by number of output channels; the fastest of those tried on an H100."""
 SMALLEST = Tile(128, 16, warps=4)
 WIDER = Tile(128, 128)
 
 
 def tile_of(channels: int) -> Tile:
-    """How a result of that many channels is computed."""
+    """Return the tile for a number of output channels."""
     return TILES.get(channels, SMALLEST if channels <= SMALLEST.columns else WIDER)
 
 
 def stage(
     x: Float[Tensor, "f h w c"], past: Float[Tensor, "t h w c"] | None, gamma: Float[Tensor, "c"] | None, border: int
 ) -> Float[Tensor, "t_f h_p w_p c"]:
-    """Past and present frames in a border of zeros; of the present ones, RMS norm and SiLU where `gamma` is given."""
+    """Write past and present frames into a border of zeros; with `gamma`, the present after norm and SiLU."""
     frames, height, width, channels = x.shape
     before = 0 if past is None else len(past)
     shape = (before + frames, height + 2 * border, width + 2 * border, channels)
@@ -82,7 +82,7 @@ def product(
     taps: tuple[int, int, int],
     tile: Tile | None = None,
 ) -> Float[Tensor, "f y x k"]:
-    """Fills `out` with the products of staged rows and filters, plus bias and `added`.
+    """Fill `out` with the products of staged rows and filters, plus bias and `added`, and return it.
 
     There is one set of filters, or one for each of the four places in a doubled pixel.
     """

@@ -242,10 +242,10 @@ def channels_last(codec: nn.Module) -> None:
 
 def spare_memory(codec: nn.Module) -> None:
     """Let Wan's VAE decode fewer latents at a time, which needs less memory. Results change by rounding at most."""
-    from shotstream.model.wan_vae import FEW_PIXELS_A_PASS, WanVAE
+    from shotstream.model.wan_vae import FEW_PIXELS_PER_PASS, WanVAE
 
     if isinstance(codec, WanVAE):
-        codec.pixels_a_pass = FEW_PIXELS_A_PASS
+        codec.pixels_per_pass = FEW_PIXELS_PER_PASS
 
 
 def _codec(config: ModelConfig) -> nn.Module:
