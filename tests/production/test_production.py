@@ -20,7 +20,8 @@ from shotstream.story.shot_spec import ShotSpec, Steer
 SCRIPT = Script("A fox. ", (ShotSpec("It walks.", 2), ShotSpec("It jumps.", 1), ShotSpec("It sleeps.", 2)))
 FRAMES = [21, 9, 21]
 KINDS = ("mkv", "mp4", "safetensors")
-FIRST_TWO = [*(f"shot-00{shot}.{kind}" for shot in range(2) for kind in KINDS), "story.json"]
+SUMS = "SHA256SUMS"
+FIRST_TWO = [SUMS, *(f"shot-00{shot}.{kind}" for shot in range(2) for kind in KINDS), "story.json"]
 
 
 class Recorder:
@@ -82,7 +83,7 @@ def test_a_story_becomes_a_video_and_its_shots(model, outputs):
     assert recorder.heard == [(0, 9), (0, 12), (1, 9), (2, 9), (2, 12)]
     assert probe_video(outputs.video).frames == sum(FRAMES)
     assert files(outputs.shots) == sorted(
-        ["story.json", *(f"shot-00{shot}.{kind}" for shot in range(3) for kind in KINDS)]
+        [SUMS, "story.json", *(f"shot-00{shot}.{kind}" for shot in range(3) for kind in KINDS)]
     )
     shots = [read_video(outputs.shots / f"shot-00{shot}.mp4") for shot in range(3)]
     assert [len(shot) for shot in shots] == FRAMES
@@ -139,7 +140,7 @@ def test_after_a_full_disk_the_story_goes_on(model, make_model, outputs, whole, 
         patch.setattr(VideoWriter, "_picture", full)
         with pytest.raises(InputError, match=r"shot-001\.mkv: the disk is full"):
             run(model, SCRIPT, outputs, seed=1)
-    assert files(outputs.shots) == [*FIRST_TWO[:3], "story.json"]
+    assert files(outputs.shots) == [*FIRST_TWO[:4], "story.json"]
     assert files(outputs.video.parent) == []
     run(make_model(), SCRIPT, outputs, seed=1, mode="resume")
     assert_same(outputs, whole)
@@ -157,6 +158,21 @@ def test_a_killed_process_and_a_damaged_shot_cost_only_what_they_hit(model, make
     run(again, SCRIPT, outputs, seed=1, mode="resume")
     assert again.made == [(2, 0), (2, 1)]
     assert_same(outputs, whole)
+
+
+@pytest.mark.parametrize("name", ["shot-001.mkv", "shot-001.safetensors", "shot-001.mp4", "story.json", SUMS])
+def test_a_flipped_byte_costs_only_what_it_hits(model, make_model, outputs, whole, name):
+    run(model, SCRIPT, outputs, seed=1)
+    path = outputs.shots / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    again = make_model()
+    run(again, SCRIPT, outputs, seed=1, mode="resume")
+    assert {shot for shot, _ in again.made} == ({1} if name in ("shot-001.mkv", "shot-001.safetensors") else set())
+    for file in files(whole.shots):
+        assert (outputs.shots / file).read_bytes() == (whole.shots / file).read_bytes(), file
+    assert outputs.video.read_bytes() == whole.video.read_bytes()
 
 
 def test_another_script_touches_nothing_of_a_damaged_story(model, whole):
@@ -233,7 +249,7 @@ def test_overwriting_begins_anew_and_leaves_other_files(model, whole):
         (whole.shots / name).touch()
     shorter = Script("An owl.", (ShotSpec("It flies.", 1),))
     assert run(model, shorter, whole, seed=3, mode="overwrite") == probe_video(whole.video).frames == 9
-    assert files(whole.shots) == ["notes.txt", "shot-000-mine.mp4", *FIRST_TWO[:3], "story.json"]
+    assert files(whole.shots) == [SUMS, "notes.txt", "shot-000-mine.mp4", *FIRST_TWO[1:4], "story.json"]
 
 
 def test_a_story_of_which_nothing_was_made_is_in_nobodys_way(make_model, outputs, whole):

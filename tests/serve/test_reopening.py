@@ -79,3 +79,30 @@ def test_a_shot_that_was_finished_before_the_database_knew_is_not_made_twice(mod
     assert not again.working
     assert again.story.history.branch == (0,)
     again.close()
+
+
+@pytest.mark.parametrize("name", ["shot-001.mkv", "shot-001.safetensors", "story.json"])
+def test_a_flipped_byte_costs_the_take_that_it_hit(name: str, model: Model, store: Store) -> None:
+    """The take is made again, what goes on from it is put back, and every file is as it was."""
+    row = store.add(begin_row("A red fox.", 1, "dynamic", 32, 48))
+    session = Session(model, store, row, LIMITS, lambda _: None)
+    shots = tuple(NewShot(text=text, chunks=1) for text in ("It walks.", "It eats.", "It sleeps."))
+    session.apply(QueueShots(type="queue", shots=shots))
+    while session.working:
+        session.step()
+    session.close()
+    directory = store.directory(row.id)
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    data = bytearray(before[name])
+    data[len(data) // 2] ^= 1
+    (directory / name).write_bytes(data)
+    session = Session(model, store, store.get(row.id), LIMITS, lambda _: None)
+    steps = 0
+    while session.working:
+        session.step()
+        steps += 1
+    assert steps == (0 if name == "story.json" else 2), "one chunk and the end of its shot"
+    assert session.story.history.branch == (0, 0, 0)
+    session.close()
+    after = {path.name: path.read_bytes() for path in directory.iterdir() if path.is_file()}
+    assert {name: after[name] for name in before} == before

@@ -14,6 +14,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.images import write_png
 from shotstream.core.spec import frames_of_chunks
 from shotstream.serve.errors import message_of
+from shotstream.story.record import add_checksum
 from shotstream.story.script_files import load_scripts
 from shotstream.story.script_yaml import parse_yaml
 
@@ -90,7 +91,7 @@ def test_a_story_by_another_model_is_marked_and_only_shown(studio: Any, told: st
         record = json.loads(archive.read("story.json"))
     for name, other in (("model", "0" * 32), ("sampler", record["identity"]["sampler"] | {"steps": [1000.0]})):
         changed = record | {"identity": record["identity"] | {name: other}}
-        reply = studio.client.post("/api/import", content=rewrite(data, record=json.dumps(changed).encode()))
+        reply = studio.client.post("/api/import", content=rewrite(data, record=record_bytes(changed)))
         assert reply.status_code == 201, reply.text
         assert reply.json()["foreign"], name
         story = reply.json()["id"]
@@ -110,7 +111,7 @@ def test_a_story_in_which_nothing_is_made_belongs_to_no_model(studio: Any, told:
     identity = record["identity"] | {"model": "0" * 32}
     directory = studio.client.app.state.server.store.directory(empty)
     directory.mkdir(parents=True)
-    (directory / "story.json").write_text(json.dumps({"version": record["version"], "identity": identity}))
+    (directory / "story.json").write_bytes(record_bytes({"version": record["version"], "identity": identity}))
     assert not studio.client.get(f"/api/stories/{empty}").json()["foreign"]
 
 
@@ -130,6 +131,11 @@ def spoilt(data: bytes, method: int) -> bytes:
     whole = bytearray(out.getvalue())
     whole[place + 9 : place + 60] = b"\xff" * 51
     return bytes(whole)
+
+
+def record_bytes(record: dict[str, Any]) -> bytes:
+    """A `story.json` whose checksum fits."""
+    return json.dumps(add_checksum(record)).encode()
 
 
 def rewrite(data: bytes, **changes: bytes | None) -> bytes:
@@ -172,13 +178,13 @@ def test_hostile_zips_are_refused(studio: Any, told: str, tmp_path: Path) -> Non
         good[: len(good) // 2],
         rewrite(good, record=None),
         rewrite(good, record=b"[" * 100_000),
-        rewrite(good, record=json.dumps(outside).encode()),
-        rewrite(good, record=json.dumps(negative).encode()),
+        rewrite(good, record=record_bytes(outside)),
+        rewrite(good, record=record_bytes(negative)),
         rewrite(good, video=None),
         rewrite(good, video=b"#EXTM3U\nfile:///etc/passwd"),
         rewrite(good, exact=b"\x80\x04pickle"),
         *(spoilt(good, method) for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)),
-        *(rewrite(good, record=json.dumps(one).encode()) for one in untrue),
+        *(rewrite(good, record=record_bytes(one)) for one in untrue),
     ]
     before = sorted((tmp_path / "data" / "stories").iterdir())
     for data in bad:

@@ -271,17 +271,68 @@ def test_a_frame_that_was_not_kept_exactly_is_said_so(story):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "damaged and holds no story"),
-        ("[]", "expected a mapping"),
-        ('{"version": 9}', "expected version 3, got 9"),
-        ('{"version": 3}', "missing key 'identity'"),
-        ("\udcff", "damaged and holds no story"),
+        ("{", "damaged, and so is every take beside it"),
+        ("[]", "damaged, and so is every take beside it"),
+        ('{"version": 9}', "expected version 4, got 9"),
+        ('{"version": 4}', "damaged, and so is every take beside it"),
+        ("\udcff", "damaged, and so is every take beside it"),
     ],
 )
-def test_a_record_that_cannot_be_read(story, text, message):
+def test_a_record_that_cannot_be_read_and_has_no_take(story, text, message):
+    for path in story.glob("*.safetensors"):
+        path.write_bytes(b"damaged")
     (story / "story.json").write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(InputError, match=message):
         History.open(story)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_flipped_byte_in_the_record_is_noticed_and_it_is_rebuilt(story, place, caplog):
+    """The story, its shots, its cast and another take of the last shot are as before; the damaged record is kept."""
+    with History.open(story) as history:
+        history.add_cast(np.zeros((32, 48, 3), np.uint8), "a fox")
+        history.switch((0, 0))
+        history.add(FinishedShot(2, spec("another", 1), shot(5).frames, shot(5).key_frames))
+    before = json.loads((story / "story.json").read_text())
+    data = bytearray((story / "story.json").read_bytes())
+    data[int(len(data) * place)] ^= 1
+    (story / "story.json").write_bytes(data)
+    assert History.open(story).branch == (0, 0, 1)
+    assert "story.json was damaged and was rebuilt" in caplog.text
+    assert json.loads((story / "story.json").read_text()) == before
+    assert (story / "story.damaged.json").read_bytes() == data
+    caplog.clear()
+    assert History.open(story).branch == (0, 0, 1)
+    assert not caplog.records
+
+
+def test_a_rebuilt_record_has_what_is_left(story):
+    (story / "story.json").write_bytes(b"damaged")
+    (story / "shot-002.safetensors").write_bytes(b"damaged")
+    (story / "shot-000.txt").write_text("a foreign file")
+    assert History.open(story).lengths == [9, 21]
+    assert (story / "shot-000.txt").exists()
+
+
+def test_takes_that_go_on_from_a_damaged_one_are_put_back_when_it_is_made_again(story):
+    before = {path.name: path.read_bytes() for path in story.iterdir()}
+    (story / "shot-001.mkv").write_bytes(b"damaged")
+    (story / "shot-001.txt").write_text("a foreign file")
+    history = History.open(story)
+    assert [take.spec.text for take in history.lost] == ["text 1", "text 2"]
+    history.add(shot(1, 2))
+    assert history.lengths == [9, 21, 9]
+    after = {path.name: path.read_bytes() for path in story.iterdir() if path.is_file()}
+    assert after == before | {"shot-001.txt": b"a foreign file"}
+    assert np.array_equal(History.open(story).frames(2), shot(2).frames)
+
+
+def test_takes_that_go_on_from_other_frames_stay_aside(story):
+    (story / "shot-001.mkv").write_bytes(b"damaged")
+    history = History.open(story)
+    history.add(FinishedShot(1, spec("text 1", 2), shot(7, 2).frames, shot(1, 2).key_frames))
+    assert history.lengths == [9, 21]
+    assert (story / "set-aside-000" / "shot-002.mkv").exists()
 
 
 def test_where_there_is_no_story(tmp_path):

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from typing import Any
 from shotstream.core.errors import InputError
 
 PARTIAL_SUFFIX = ".part"
+_PARTIAL_NAME = re.compile(r"\..+\.[0-9a-f]+\.part", re.ASCII)
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or write elsewhere",
     errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
@@ -103,9 +105,10 @@ def hash_file(path: Path) -> str:
 
 
 def remove_partials(directory: Path) -> None:
-    """Removes what a killed process left half written in `directory`."""
+    """Remove what a killed process left half written in `directory`, and nobody else's files."""
     for partial in directory.glob(f".*{PARTIAL_SUFFIX}"):
-        partial.unlink(missing_ok=True)
+        if _PARTIAL_NAME.fullmatch(partial.name):
+            partial.unlink(missing_ok=True)
 
 
 def _flush_to_disk(path: Path) -> None:

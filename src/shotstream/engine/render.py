@@ -13,6 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 
 from shotstream.core.atomic_files import check_target, make_directory, writing
+from shotstream.core.checksums import CHECKSUMS_FILE, is_as_written, write_checksum
 from shotstream.core.errors import InputError
 from shotstream.core.images import read_image, write_gif, write_png
 from shotstream.core.spec import FPS
@@ -21,7 +22,6 @@ from shotstream.core.video import (
     Frames,
     VideoWriter,
     concat_videos,
-    holds_frames,
     write_video,
 )
 from shotstream.engine.story import Story
@@ -30,7 +30,8 @@ from shotstream.model.text_encoder import TruncationReport
 from shotstream.story.captions import compose_caption
 from shotstream.story.cast import CAST_SHOT, fit_picture
 from shotstream.story.history import History
-from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
+from shotstream.story.record import RECORD_FILE, StoryRecord
+from shotstream.story.repair import load_record
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import TAKE_NAME, remove_story
@@ -95,7 +96,7 @@ class Outputs:
 
     def _check_directories(self, mode: Mode) -> None:
         record = self.shots / RECORD_FILE
-        begun = mode != "overwrite" and record.exists() and read_record(record).begun
+        begun = mode != "overwrite" and record.exists() and load_record(self.shots).begun
         if mode == "new" and begun:
             raise InputError(f"{self.shots} holds a story; --resume goes on with it, --overwrite begins anew")
         if mode == "resume" and self.video.exists() and not begun:
@@ -146,7 +147,7 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
     if mode == "overwrite" and outputs.shots.is_dir():
         _remove_shots(outputs.shots)
     elif (outputs.shots / RECORD_FILE).exists():
-        _check_same_script(read_record(outputs.shots / RECORD_FILE), script, outputs.shots)
+        _check_same_script(load_record(outputs.shots), script, outputs.shots)
     with begin(outputs.shots) as story:
         _make_cast(story, script, pictures)
         for index, shot in enumerate(script.shots):
@@ -157,11 +158,12 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
 
 
 def _make_shot(story: Story, index: int, shot: ShotSpec, video: Path, watch: Watcher | None) -> None:
-    """Makes a shot as files; where the history has it already only its video, and that only where it is not whole."""
+    """Makes a shot as files; where the history has it already only its video, and that only where it is damaged."""
     if index < len(story.history):
         length = story.history.lengths[index]
-        if not holds_frames(video, length):
+        if not is_as_written(video):
             write_video(video, story.history.iter_frames(index), FPS)
+            write_checksum(video)
         if watch:
             watch.kept(length)
         return
@@ -171,6 +173,7 @@ def _make_shot(story: Story, index: int, shot: ShotSpec, video: Path, watch: Wat
             writer.add(frames)
             if watch:
                 watch.made(index, len(frames))
+    write_checksum(video)
 
 
 def _directed(story: Story, shot: ShotSpec) -> Iterator[Frames]:
@@ -242,6 +245,7 @@ def _write_extras(history: History, outputs: Outputs) -> None:
 def _remove_shots(directory: Path) -> None:
     remove_story(directory)
     _remove(directory, _SHOT_FILE)
+    (directory / CHECKSUMS_FILE).unlink(missing_ok=True)
 
 
 def _remove(directory: Path, name: re.Pattern[str]) -> None:

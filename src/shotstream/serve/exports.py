@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from shotstream.core.atomic_files import make_directory, replacing, write_bytes, writing
-from shotstream.core.config import to_dict
 from shotstream.core.spec import MAX_CHUNKS
 from shotstream.serve.edit import Edit, ExportOptions
 from shotstream.serve.errors import RequestError
 from shotstream.serve.films import add_soundtrack, write_animation, write_mp4, write_still, write_webm
 from shotstream.story.history import History
-from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, read_record, write_record
+from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, record_to_dict, write_record
+from shotstream.story.repair import load_record
 from shotstream.story.script import CastEntry, Script, format_script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import StoryFiles
@@ -82,7 +82,7 @@ def export_with_sound(directory: Path, target: Path, options: ExportOptions, aud
 def _open(directory: Path) -> History:
     if not (directory / RECORD_FILE).exists():
         raise RequestError("conflict", "expected a story with at least one shot, got none; make a shot first")
-    return History(directory, read_record(directory / RECORD_FILE))
+    return History(directory, load_record(directory))
 
 
 def script_of(history: History) -> Script:
@@ -121,7 +121,7 @@ def _write_zip(history: History, target: Path) -> None:
     try:
         write_mp4(Edit(history, ExportOptions()), video)
         with replacing(target) as partial, writing(target), zipfile.ZipFile(partial, "w") as archive:
-            archive.writestr(RECORD_FILE, json.dumps(to_dict(_record(history)), ensure_ascii=False))
+            archive.writestr(RECORD_FILE, json.dumps(record_to_dict(_record(history)), ensure_ascii=False))
             archive.writestr(SCRIPT_FILE, format_script(script_of(history)))
             archive.write(video, VIDEO_FILE)
             for path in story_files(history.directory, _record(history)):
@@ -149,7 +149,7 @@ def copy_story(directory: Path, target: Path) -> None:
     """
     if not (directory / RECORD_FILE).exists():
         return
-    record = read_record(directory / RECORD_FILE)
+    record = load_record(directory)
     make_directory(target)
     for path in story_files(directory, record):
         with writing(target / path.name):

@@ -7,7 +7,8 @@ from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.serve.errors import RequestError
 from shotstream.serve.store import Store
-from shotstream.story.record import RECORD_FILE, read_record
+from shotstream.story.record import RECORD_FILE
+from shotstream.story.repair import load_record
 
 
 class ModelMatch:
@@ -23,7 +24,7 @@ class ModelMatch:
         if story not in self._foreign:
             path = self._store.directory(story) / RECORD_FILE
             try:
-                record = read_record(path)
+                record = load_record(path.parent)
             except InputError:
                 return False
             if not record.begun:

@@ -42,6 +42,7 @@ class Production:
         self.undo: tuple[UndoPoint, ...] = ()
         self._clock = PlaybackClock()
         self._held = min(limits.ahead_chunks + 1, REVISABLE_CHUNKS)
+        self._queue_lost()
         if self.work is not None and not self._stands_at(self.work):
             self.work = None
         self._tell()
@@ -231,7 +232,19 @@ class Production:
         assert self._shot is not None, "a shot is being made"
         return self._shot.chunks - min(len(self._clock.unshown(shown)), self._shot.held)
 
+    def _queue_lost(self) -> None:
+        """Have shots made again that were set aside as damaged when the story was opened, before all others."""
+        lost = [take.spec for take in self.story.history.lost]
+        if lost:
+            begun = [] if self.work is None or self._stands_at(self.work) else [self.work.spec]
+            self.queue = self.queue.insert([*lost, *begun], 0)
+            self._save()
+
     def _end(self) -> None:
+        assert self._shot is not None, "a shot has ended"
+        for take in self.story.history.records[self._shot.index + 1 :]:  # put back behind a shot that was made again
+            if self.queue.shots and self.queue.shots[0].spec == take.spec:
+                self.queue = self.queue.remove(self.queue.shots[0].id)
         self._shot = self.work = None
         self._save()
         self._tell()

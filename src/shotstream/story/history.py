@@ -5,7 +5,8 @@ ones that can become context, which 8 bits a channel would change), and `story.j
 takes of a shot are `shot-NNN.take-N.mkv`, members of the cast `cast-NNN.png`. A take counts once `story.json` names it,
 which also says on which branch the story stands: a process killed at any moment leaves the takes before it and the
 branch it was on. Nothing of a frame stays in memory: a story may have any number of shots. Takes of which a file is
-missing or damaged are set aside with all that goes on from them, in `set-aside-NNN`; nothing is removed.
+missing or damaged are set aside with all that goes on from them, in `set-aside-NNN`; nothing is removed. When such a
+take is made again and is the same, those that go on from it are put back. A damaged record is rebuilt (`story.repair`).
 """
 
 import logging
@@ -19,9 +20,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.numpy import save
 
-from shotstream.core.atomic_files import hash_file, make_directory, remove_partials, write_bytes
+from shotstream.core.atomic_files import hash_file, make_directory, remove_partials, write_bytes, writing
 from shotstream.core.background_writer import BackgroundVideoWriter
 from shotstream.core.errors import InputError
 from shotstream.core.images import read_image, write_png
@@ -32,11 +32,13 @@ from shotstream.story.record import (
     RECORD_FILE,
     VERSION,
     CastMember,
+    DamagedRecordError,
     StoryIdentity,
     StoryRecord,
     read_record,
     write_record,
 )
+from shotstream.story.repair import load_record, pack_key_frames, put_back
 from shotstream.story.selectors import FrameRef, PastShot
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import StoryFiles
@@ -78,6 +80,8 @@ class History:
         self._files = StoryFiles(directory)
         self._record = record
         self._temporary = temporary
+        self.lost: tuple[Take, ...] = ()
+        """Takes of the branch that were set aside when the story was opened."""
 
     @classmethod
     def create(cls, identity: StoryIdentity, directory: str | Path | None = None) -> Self:
@@ -110,7 +114,7 @@ class History:
                 takes cannot be set aside.
         """
         path = Path(directory)
-        return cls._opened(path, read_record(path / RECORD_FILE))
+        return cls._opened(path, load_record(path))
 
     @classmethod
     def open_or_create(cls, identity: StoryIdentity, directory: str | Path | None = None) -> Self:
@@ -122,7 +126,7 @@ class History:
         if directory is None or not (Path(directory) / RECORD_FILE).exists():
             return cls.create(identity, directory)
         path = Path(directory)
-        record = read_record(path / RECORD_FILE)
+        record = load_record(path)
         difference = identity.difference(record.identity)
         if difference and not record.begun:
             record = StoryRecord(VERSION, identity)
@@ -135,6 +139,7 @@ class History:
     def _opened(cls, path: Path, record: StoryRecord) -> Self:
         remove_partials(path)
         history = cls(path, record)
+        history._keep_rebuilt()
         history._check_cast()
         history._set_damaged_aside()
         return history
@@ -217,19 +222,14 @@ class History:
             if isinstance(shot.frames, BackgroundVideoWriter)
             else self.film().extend(map(self._check_size, shot.frames))
         )
-        length_frames = film.finish()
-        write_bytes(exact, save({str(frame): np.ascontiguousarray(p) for frame, p in shot.key_frames.items()}))
-        tree = self.tree
-        take = Take(
-            shot.index,
-            tree.next_take(),
-            tree.branch[-1] if tree.branch else None,
-            shot.spec,
-            length_frames,
-            hash_file(path),
-            hash_file(exact),
-        )
-        self._write(replace(self._record, tree=tree.add(take)))
+        length_frames, tree = film.finish(), self.tree
+        parent = tree.branch[-1] if tree.branch else None
+        take = Take(shot.index, tree.next_take(), parent, shot.spec, length_frames, hash_file(path), "")
+        pixels = {str(frame): values for frame, values in shot.key_frames.items()}
+        write_bytes(exact, pack_key_frames(pixels, self._record, take))
+        take = replace(take, key_frames_sha256=hash_file(exact))
+        record = replace(self._record, tree=tree.add(take))
+        self._write(replace(record, tree=put_back(self._files, record, take)))
 
     def add_cast(self, image: Frame, caption: str) -> None:
         """Adds a picture, scaled and cropped to the story's size, to what every later shot may remember.
@@ -306,13 +306,25 @@ class History:
             )
         return frames
 
+    def _keep_rebuilt(self) -> None:
+        """Write the record where the one on disk is damaged; that one is kept beside it."""
+        path = self._files.record
+        try:
+            read_record(path)
+        except DamagedRecordError:
+            with writing(path):
+                path.replace(path.with_suffix(".damaged.json"))
+            self._write(self._record)
+            _log.warning("%s was damaged and was rebuilt from the takes beside it", path)
+
     def _set_damaged_aside(self) -> None:
-        """Goes on without takes whose files are not as they were written, and without all that goes on from them."""
+        """Go on without takes whose files are not as they were written, and without all that goes on from them."""
         before = self.tree
         tree = before.without(take for take in before.takes if not self._files.holds(take))
         stale = [take for take in before.takes if take not in tree.takes]
         if not stale:
             return
+        self.lost = before.current[len(tree.branch) :]
         aside = self._files.set_aside(stale, self._record)
         self._write(replace(self._record, tree=tree))
         _log.warning(

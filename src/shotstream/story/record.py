@@ -1,5 +1,6 @@
 """Read and write `story.json`: what made a story, its tree of takes and its cast, as plain data."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from shotstream.core.errors import InputError
 from shotstream.story.take_tree import StoryTree
 
 RECORD_FILE = "story.json"
-VERSION = 3
+VERSION = 4
+CHECKSUM = "sha256"
 
 
 @dataclass(frozen=True)
@@ -60,28 +62,56 @@ class StoryRecord:
         return bool(self.tree.takes or self.cast)
 
 
+class DamagedRecordError(InputError):
+    """A `story.json` that is not as it was written."""
+
+
 def read_record(path: Path) -> StoryRecord:
-    """What a `story.json` says.
+    """Return what a `story.json` says.
 
     Raises:
-        InputError: it is missing, damaged, or of another version.
+        DamagedRecordError: it is not as it was written.
+        InputError: it is missing, or of another version.
     """
     try:
         data = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path.parent} holds no story that can be read ({error.strerror}); check the path") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path} is damaged and holds no story; make the story anew") from error
-    version = data.get("version") if isinstance(data, dict) else VERSION
-    if version != VERSION:
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise _damaged(path) from error
+    if not isinstance(data, dict):
+        raise _damaged(path)
+    checksum, version = data.pop(CHECKSUM, None), data.get("version")
+    if checksum is None and version != VERSION:
         raise InputError(f"{path}: expected version {VERSION}, got {version!r}; make the story anew")
+    if checksum != _hash(data):
+        raise _damaged(path)
     return from_dict(StoryRecord, data, str(path))
 
 
 def write_record(path: Path, record: StoryRecord) -> None:
-    """Writes a `story.json`, whole or not at all.
+    """Write a `story.json`, whole or not at all.
 
     Raises:
         InputError: it cannot be written.
     """
-    write_json(path, to_dict(record))
+    write_json(path, record_to_dict(record))
+
+
+def record_to_dict(record: StoryRecord) -> dict[str, Any]:
+    """Return the plain data of a `story.json`, with its checksum."""
+    return add_checksum(to_dict(record))
+
+
+def add_checksum(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain data of a record with the checksum of all the rest, in place of one that it has."""
+    rest = {name: value for name, value in data.items() if name != CHECKSUM}
+    return {**rest, CHECKSUM: _hash(rest)}
+
+
+def _hash(data: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _damaged(path: Path) -> DamagedRecordError:
+    return DamagedRecordError(f"{path} is damaged, and so is every take beside it; make the story anew")

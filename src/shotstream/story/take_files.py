@@ -48,8 +48,13 @@ class StoryFiles:
         """Whether a member of the cast is there as it was written."""
         return _is(self.cast(number), member.sha256)
 
+    def files_of(self, take: Take) -> list[Path]:
+        """Return the files of a take that are there: its videos and key frames, and no file of anybody else's."""
+        video = self.video(take.shot, take.take)
+        return [path for path in map(video.with_suffix, (".mkv", ".mp4", ".safetensors")) if path.is_file()]
+
     def set_aside(self, takes: Iterable[Take], record: StoryRecord) -> Path:
-        """Moves all files of some takes, whatever their kind, into a new directory `set-aside-NNN`; returns it.
+        """Move the files of some takes into a new directory `set-aside-NNN`, and return it.
 
         The record that names them goes with them: whoever has the missing files puts all of it back, and the story is
         as it was.
@@ -60,11 +65,9 @@ class StoryFiles:
         names = (self.directory / f"set-aside-{number:03d}" for number in count())
         aside = make_directory(next(path for path in names if not path.exists()))
         write_record(aside / RECORD_FILE, record)
-        stems = {self.video(take.shot, take.take).stem for take in takes}
         with writing(aside):
-            for path in sorted(self.directory.iterdir()):
-                if path.stem in stems:
-                    path.rename(aside / path.name)
+            for path in (path for take in takes for path in self.files_of(take)):
+                path.rename(aside / path.name)
         return aside
 
 

@@ -20,8 +20,9 @@ from shotstream.serve.limits import check_queue, check_spec
 from shotstream.serve.messages import Done
 from shotstream.serve.store import Store, begin_row
 from shotstream.serve.views import Health, ModelView, NewStory, StoryTitle, StoryView, TreeView
-from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
+from shotstream.story.record import RECORD_FILE, StoryRecord
 from shotstream.story.relevance import check_selector
+from shotstream.story.repair import load_record
 from shotstream.story.shot_spec import check_text
 
 router = APIRouter(prefix="/api")
@@ -133,7 +134,7 @@ def check_room(server: Server, text: int) -> None:
 def record_of(store: Store, story: str) -> StoryRecord | None:
     """What is written down of a story's takes; None where it has none yet."""
     path = store.directory(story) / RECORD_FILE
-    return read_record(path) if path.exists() else None
+    return load_record(path.parent) if path.exists() else None
 
 
 def _remove_files(server: Server, story: str) -> None:

@@ -1,0 +1,145 @@
+"""Repair a story whose files were damaged: rebuild its record from its takes, and put takes back behind a remade one.
+
+Each file of key frames carries a note that says which take it belongs to, of which story. `story.json` can be lost: the
+notes say the same, other than takes' branches that were left for an earlier shot.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from shotstream.core.atomic_files import hash_file, writing
+from shotstream.core.config import from_dict, to_dict
+from shotstream.core.errors import InputError
+from shotstream.story.record import (
+    RECORD_FILE,
+    VERSION,
+    CastMember,
+    DamagedRecordError,
+    StoryIdentity,
+    StoryRecord,
+    read_record,
+)
+from shotstream.story.take_files import TAKE_NAME, StoryFiles
+from shotstream.story.take_tree import StoryTree, Take
+
+NOTE = "shotstream"
+_KEY_FRAMES_FILE = re.compile(rf"{TAKE_NAME}\.safetensors", re.ASCII)
+
+
+@dataclass(frozen=True)
+class TakeNote:
+    """All that `story.json` says of a take and its story, as the take's file of key frames has it.
+
+    `order` counts takes as they were made. `take.key_frames_sha256` is the hash of the pixels alone.
+    """
+
+    order: int
+    identity: StoryIdentity
+    cast: tuple[CastMember, ...]
+    take: Take
+
+
+def pack_key_frames(pixels: Mapping[str, np.ndarray], record: StoryRecord, take: Take) -> bytes:
+    """Return the file of a take's key frames: safetensors, with a note of what the take is."""
+    tensors = {name: np.ascontiguousarray(values) for name, values in pixels.items()}
+    noted = replace(take, key_frames_sha256=_hash_pixels(save(tensors)))
+    text = json.dumps(to_dict(TakeNote(len(record.tree.takes), record.identity, record.cast, noted)))
+    note = json.dumps({"note": text, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+    return save(tensors, metadata={NOTE: note})
+
+
+def load_record(directory: Path) -> StoryRecord:
+    """Return the record of the story in a directory; where it is damaged, as far as the takes beside it say.
+
+    Raises:
+        InputError: there is no story, it is of another version, or neither the record nor a take can be read.
+    """
+    try:
+        return read_record(directory / RECORD_FILE)
+    except DamagedRecordError:
+        rebuilt = rebuild_record(directory)
+        if rebuilt is None:
+            raise
+        return rebuilt
+
+
+def rebuild_record(directory: Path) -> StoryRecord | None:
+    """Return what the takes in a directory say of their story, standing on the branch of the latest; None without any.
+
+    Where takes of several stories lie there, it is the story of the latest take.
+    """
+    names = sorted(path for path in directory.iterdir() if _KEY_FRAMES_FILE.fullmatch(path.name))
+    notes = sorted((note for note in map(_read_note, names) if note), key=lambda note: note.order)
+    if not notes:
+        return None
+    last = notes[-1]
+    takes: dict[tuple[int, int], Take] = {}
+    for note in notes:
+        take = note.take
+        known = take.parent is None if not take.shot else (take.shot - 1, take.parent) in takes
+        if note.identity == last.identity and known:
+            takes.setdefault((take.shot, take.take), take)
+    tree = StoryTree(tuple(takes.values()))
+    branches = [branch.takes for branch in tree.branches()]
+    newest = max(branches, key=lambda branch: tree.takes.index(takes[len(branch) - 1, branch[-1]]), default=())
+    return StoryRecord(VERSION, last.identity, tree.switch(newest), last.cast)
+
+
+def put_back(files: StoryFiles, record: StoryRecord, take: Take) -> StoryTree:
+    """Put back the takes that were set aside with a damaged one, now that it was made again with the same result.
+
+    Returns the tree with them, on the branch on which they were. Where the result is another, the others stay aside,
+    because they go on from frames that are no more.
+    """
+    for aside in sorted(files.directory.glob("set-aside-*"), reverse=True):
+        with suppress(InputError):
+            old = read_record(aside / RECORD_FILE)
+            if take in old.tree.takes and old.identity == record.identity:
+                return _with_takes_of(files, record.tree, StoryFiles(aside), old.tree)
+    return record.tree
+
+
+def _with_takes_of(files: StoryFiles, tree: StoryTree, aside: StoryFiles, old: StoryTree) -> StoryTree:
+    places = {(take.shot, take.take) for take in tree.takes}
+    for take in old.takes:
+        if (take.shot - 1, take.parent) in places and (take.shot, take.take) not in places and aside.holds(take):
+            places.add((take.shot, take.take))
+            tree = StoryTree((*tree.takes, take), tree.branch)
+            with writing(files.directory):
+                for path in aside.files_of(take):
+                    path.rename(files.directory / path.name)
+    shots = len(tree.branch)
+    if old.branch[:shots] == tree.branch:
+        there = next((shot for shot, number in enumerate(old.branch) if (shot, number) not in places), len(old.branch))
+        tree = tree.switch(old.branch[: max(shots, there)])
+    return tree
+
+
+def _read_note(path: Path) -> TakeNote | None:
+    """Return the note of a file of key frames whose pixels are as they were written; None of any other file."""
+    try:
+        with safe_open(path, "np") as file:
+            told = json.loads((file.metadata() or {}).get(NOTE, "null"))
+        if not isinstance(told, dict) or hashlib.sha256(told["note"].encode()).hexdigest() != told["sha256"]:
+            return None
+        note = from_dict(TakeNote, json.loads(told["note"]), path.name)
+        if note.take.key_frames_sha256 != _hash_pixels(path.read_bytes()):
+            return None
+        return replace(note, take=replace(note.take, key_frames_sha256=hash_file(path)))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _hash_pixels(safetensors: bytes) -> str:
+    """Return the SHA-256 of the tensors of a safetensors file, without its header."""
+    header = int.from_bytes(safetensors[:8], "little")
+    return hashlib.sha256(safetensors[8 + header :]).hexdigest()
