@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 
-.PHONY: demo test test-all lint types setup clean
+.PHONY: demo test test-all docs lint types setup clean
 
 setup: $(READY)
 
@@ -25,6 +25,10 @@ test: $(READY)
 test-all: $(READY)
 	$(BIN)/python -m pytest -rs -n auto
 
+# The documentation, as pages that open from the disk; builds without a network.
+docs: $(READY)
+	$(BIN)/mkdocs build --quiet
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,4 +37,4 @@ types: $(READY)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo.mp4 demo.shots
+	rm -rf $(VENV) demo.mp4 demo.shots site
