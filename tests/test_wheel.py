@@ -1,4 +1,4 @@
-"""The wheel: it holds the pages and the weights, and makes a video in an environment where nothing else is installed."""
+"""The wheel: it holds the pages and the weights, and makes a video in a fresh environment."""
 
 import subprocess
 import sys
