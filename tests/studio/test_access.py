@@ -49,11 +49,11 @@ CONTRAST = """() => {
 def test_every_control_is_reached_by_the_tab_key_and_seen_when_it_is(desk: Any) -> None:
     desk.begin().make("The fox waves.", "The fox jumps.")
     reached = []
-    for _ in range(32):
+    for _ in range(36):
         desk.page.keyboard.press("Tab")
         reached.append(desk.page.evaluate(FOCUSED))
     names = [one["name"].strip() for one in reached]
-    order = ["Stories", "Add to the cast", "Play all", "Export", "Replay shot 1, 0.6 s: The fox waves."]
+    order = ["Stories", "Add to the cast", "Plan", "Undo", "Play all", "Export", "Replay shot 1, 0.6 s: The fox waves."]
     order += ["Try again: shot 1", "More: shot 1", "Try again: shot 2", "What happens next?", "Next shot"]
     order += ["Steer", "Queue", "Length", "Seed"]
     places = [names.index(name) for name in order]

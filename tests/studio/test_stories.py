@@ -14,7 +14,7 @@ from shotstream.core.images import write_png
 
 def save(desk: Any, kind: str, to: Path) -> Path:
     """Exports the story."""
-    desk.page.get_by_role("button", name="Export").click()
+    desk.page.get_by_role("button", name="Export", exact=True).click()
     with desk.page.expect_download() as download:
         desk.page.get_by_role("button", name=f".{kind}").click()
     path = to / f"story.{kind}"
@@ -33,10 +33,10 @@ def test_a_story_is_taken_away_as_a_zip_removed_and_brought_back(desk: Any, tmp_
     story, path = desk.story, save(desk, "zip", tmp_path)
     desk.page.get_by_role("button", name="Stories").click()
     row = desk.page.locator(f"li:has(a[href='#{story}'])")
-    row.get_by_role("button").click()
-    desk.page.get_by_role("button", name="Keep it").click()
-    row.get_by_role("button").click()
-    desk.page.get_by_role("button", name="Remove it").click()
+    for answer in ("Keep it", "Remove it"):
+        row.get_by_role("button", name="More").click()
+        desk.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+        desk.page.get_by_role("button", name=answer).click()
     expect(row).to_have_count(0)
     desk.page.locator(".zip-file").set_input_files(path)
     expect(desk.shots).to_have_count(1)
@@ -60,7 +60,8 @@ def test_a_story_by_another_model_is_watched_and_exported_from_the_list(desk: An
     row.get_by_role("button", name="Watch").click()
     desk.until("document.querySelector('dialog video')?.currentTime > 0")
     desk.page.keyboard.press("Escape")
-    row.get_by_role("button", name="Export").click()
+    row.get_by_role("button", name="More").click()
+    desk.page.get_by_role("dialog").get_by_role("button", name="Export").click()
     with desk.page.expect_download():
         desk.page.get_by_role("button", name=".mp4").click()
 
@@ -71,6 +72,28 @@ def test_a_story_of_the_list_is_opened_with_a_still_of_its_end(desk: Any) -> Non
     desk.page.locator(f"a[href='#{story}']").click()
     expect(desk.shots).to_have_count(1)
     expect(desk.page.locator(".waiting")).to_be_hidden()
+
+
+def test_a_story_has_a_title_on_its_page_and_in_the_list_and_is_duplicated(desk: Any) -> None:
+    story = desk.begin("A green frog on a beach at dusk.").make("The frog waves.").story
+    desk.page.get_by_role("button", name="A green frog on a beach at dusk.").click()
+    desk.page.get_by_label("Title").fill("Low tide")
+    desk.page.keyboard.press("Enter")
+    expect(desk.page.get_by_role("heading", level=1)).to_have_text("Low tide")
+    desk.page.reload()
+    expect(desk.page.get_by_role("heading", level=1)).to_have_text("Low tide")
+    expect(desk.page).to_have_title("Low tide – ShotStream")
+    desk.page.get_by_role("button", name="Stories").click()
+    row = desk.page.locator(f"li:has(a[href='#{story}'])")
+    row.get_by_role("button", name="More: Low tide").click()
+    desk.page.get_by_role("dialog", name="Low tide").get_by_role("button", name="Duplicate").click()
+    expect(desk.status).to_have_text("The copy is called “Low tide (copy)”.")
+    desk.page.get_by_role("link", name="Low tide (copy)").click()
+    expect(desk.page.get_by_role("heading", level=1)).to_have_text("Low tide (copy)")
+    expect(desk.shots).to_have_count(1)
+    desk.make("The frog jumps.")
+    assert desk.story != story
+    assert len(desk.server.get(f"/api/stories/{story}/tree")["takes"]) == 1
 
 
 def test_an_image_joins_the_cast(desk: Any, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import { button, element } from "./dom.js";
 import { openExports } from "./exports.js";
 import { makeFigures, Meter } from "./figures.js";
 import { makeFilmstrip } from "./filmstrip.js";
+import { rename } from "./naming.js";
 import { openPlan } from "./planning.js";
 import { playAll } from "./playall.js";
 import { makePrompt } from "./prompt.js";
@@ -49,7 +50,14 @@ export function makeDesk(store, says, leave) {
   store.watch(["state"], ({ state, tree }) => {
     if (state?.paused && state.queue.length && !state.branch.length && !tree && !dialogOpen()) plan();
   });
-  const more = (take) => openShot(store, take, { ...directing, playFrom, compare });
+  const exports = (shot = null) =>
+    openExports(store.get().story, says, { shown: store.get().shown, shot }).catch(says.fail);
+  const renameOpen = async () => {
+    const { story, title: before, hello } = store.get();
+    const title = await rename({ id: story, title: before, global_caption: hello.global_caption });
+    if (title !== null && store.get().story === story) store.set({ title });
+  };
+  const more = (take) => openShot(store, take, { ...directing, playFrom, compare, exports: ({ shot }) => exports(shot) });
   const filmstrip = makeFilmstrip(store, { ...directing, more, editQueued: plan });
   const prompt = makePrompt(store, directing, says.say);
 
@@ -63,7 +71,8 @@ export function makeDesk(store, says, leave) {
     undo: directing.undo,
     playAll: () => playFrom({ shot: 0 }),
     branches: () => openBranches(store, directing),
-    exports: () => openExports(store.get().story, says.say, says.fail),
+    rename: () => renameOpen().catch(says.fail),
+    exports: () => exports(),
   });
   const root = element("main", { className: "desk", hidden: true },
     header,
@@ -99,11 +108,12 @@ export function makeDesk(store, says, leave) {
 }
 
 function makeHeader(store, cast, acts) {
-  const title = element("h1", {});
-  store.watch(["hello"], ({ hello }) => {
-    title.textContent = hello?.global_caption ?? "";
-    title.title = title.textContent;
-    document.title = hello ? `${hello.global_caption} – ShotStream` : "ShotStream studio";
+  const name = button("", acts.rename, { className: "quiet", title: "Rename the story", "aria-haspopup": "dialog" });
+  const title = element("h1", {}, name);
+  store.watch(["hello", "title"], ({ hello, title: given }) => {
+    name.textContent = given || (hello?.global_caption ?? "");
+    title.hidden = !hello;
+    document.title = hello ? `${name.textContent} – ShotStream` : "ShotStream studio";
   });
   const opener = (label, action) => button(label, action, { className: "quiet", "aria-haspopup": "dialog" });
   const undo = button("Undo", acts.undo, { className: "quiet", "aria-keyshortcuts": "Control+Z" });

@@ -36,7 +36,7 @@ export async function playAll(store, first, fail) {
   reel.playing = true;
   reel.seek(reel.segments[Math.min(first, reel.segments.length - 1)].start);
   const options = { className: "theatre", onkeydown: controls.press };
-  await openDialog(hello.global_caption, () => [element("div", { className: "hall" }, reel.root, controls.root)], options);
+  await openDialog(store.get().title || hello.global_caption, () => [element("div", { className: "hall" }, reel.root, controls.root)], options);
   open = false;
   reel.close();
 }

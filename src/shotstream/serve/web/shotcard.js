@@ -22,6 +22,7 @@ export async function openShot(store, at, actions) {
     ["retry", "Try again", "makes this shot with another seed; this take is kept"],
     last || ["retryRest", "Try again, keep the rest", "then makes all shots after it again, with their captions and seeds"],
     all.length > 1 && ["compare", "Compare takes", "plays this take and another one side by side"],
+    ["exports", "Export", "this shot alone, as a video or a still"],
   ].filter(Array.isArray);
   const chosen = await openDialog(`Shot ${take.shot + 1}`, (close) => [
     element("p", { className: "spoken" }, take.text),

@@ -13,6 +13,7 @@
  * @typedef {object} Known
  * @property {"start"|"desk"} view which of the two the page shows
  * @property {string|null} story the id of the story at hand
+ * @property {string} title the story's; "" where its global caption stands for it
  * @property {{width: number, height: number, fps: number, global_caption: string}|null} hello the open story
  * @property {{branch: number[], frames: number, work: object|null, queue: QueuedShot[], paused: boolean,
  *   undo: string|null}|null} state where it stands
@@ -61,6 +62,7 @@ export function makeStore(initial) {
 export const NOTHING_KNOWN = {
   view: "start",
   story: null,
+  title: "",
   hello: null,
   state: null,
   tree: null,

@@ -5,6 +5,7 @@ import { confirmed } from "./dialog.js";
 import { button, element, fill, picture } from "./dom.js";
 import { openExports, watchWhole } from "./exports.js";
 import { seconds } from "./lengths.js";
+import { chooseForStory, duplicate, rename } from "./naming.js";
 
 const FPS = 16;
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
@@ -26,10 +27,26 @@ export function makeStories(open, told) {
     const stories = await get("api/stories").catch(told.fail);
     if (!stories) return;
     none.hidden = stories.length > 0;
-    fill(list, ...stories.map((story) => row(story, () => remove(story), told)));
+    fill(list, ...stories.map((story) => row(story, () => more(story), told)));
+  };
+  const acts = {
+    async rename(story) {
+      if ((await rename(story)) !== null) await refresh();
+    },
+    async duplicate(story) {
+      const { title } = await duplicate(story);
+      await refresh();
+      told.say(`The copy is called “${title}”.`);
+    },
+    exports: (story) => openExports(story.id, told),
+    remove: (story) => remove(story),
+  };
+  const more = async (story) => {
+    const chosen = await chooseForStory(story);
+    if (chosen) await Promise.resolve(acts[chosen](story)).catch(told.fail);
   };
   const remove = async (story) => {
-    const text = `“${story.global_caption}” and all its takes will be gone for good.`;
+    const text = `“${story.title || story.global_caption}” and all its takes will be gone for good.`;
     if (!(await confirmed("Remove this story?", text, "Remove it"))) return;
     await ask("DELETE", storyPath(story.id)).then(() => told.say("The story is removed."), told.fail);
     await refresh();
@@ -55,20 +72,20 @@ export function makeStories(open, told) {
   return { root, refresh };
 }
 
-function row(story, remove, told) {
+function row(story, more, told) {
+  const name = story.title || story.global_caption;
   const image = story.shots ? picture(address(storyPath(story.id, "takes", 0, 0, "picture")), "") : null;
   const made = `${story.shots} ${story.shots === 1 ? "shot" : "shots"} · ${seconds(story.frames, FPS)} · ${ago(story.created_s)}`;
   const what = [
     element("span", { className: "thumb" }, image),
-    element("span", { className: "what" }, element("strong", {}, story.global_caption),
+    element("span", { className: "what" }, element("strong", {}, name), story.title && element("span", {}, story.global_caption),
       element("small", {}, story.foreign ? `${made} · made by another model` : made)),
   ];
-  const act = (name, action) => button(name, action, { className: "quiet", "aria-label": `${name} ${story.global_caption}` });
+  const act = (label, action) => button(label, action, { className: "quiet", "aria-label": `${label}: ${name}` });
   const shown = story.foreign
-    ? [element("div", { className: "open" }, ...what), act("Watch", () => watchWhole(story, told.say).catch(told.fail)),
-       act("Export", () => openExports(story.id, told.say, told.fail))]
+    ? [element("div", { className: "open" }, ...what), act("Watch", () => watchWhole(story, told.say).catch(told.fail))]
     : [element("a", { className: "open", href: `#${story.id}` }, ...what)];
-  return element("li", {}, ...shown, act("Remove", remove));
+  return element("li", {}, ...shown, act("More", more));
 }
 
 /** How long ago a time was, in words. @param {number} createdS seconds since 1970 @returns {string} */

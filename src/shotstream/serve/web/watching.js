@@ -21,7 +21,7 @@ const GONE = "This story is not on the server: it was removed, or its address is
  */
 export function watchStory(story, { store, draw, poster, meter, says, leave }) {
   let player = null;
-  store.set({ story, hello: null, state: null, tree: null, replay: null, shown: recall(story) });
+  store.set({ story, title: "", hello: null, state: null, tree: null, replay: null, shown: recall(story) });
 
   const note = (shown) => {
     remember(story, shown);
@@ -59,6 +59,7 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
         player.playout.flush(); // the first frame shows as soon as it comes
       }
       store.set({ hello });
+      get(storyPath(story)).then(({ title }) => store.get().story === story && store.set({ title })).catch(says.fail);
     },
     async state(state) {
       const before = store.get().state;
