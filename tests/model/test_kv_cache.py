@@ -63,6 +63,19 @@ def test_what_is_not_committed_is_overwritten() -> None:
     assert numbers(write(cache.stage(3), 6)) == list(range(9))
 
 
+def test_it_shows_and_keeps_frames_as_a_frame_cache_does() -> None:
+    cache = new_cache(12, 6)
+    remember(cache, 0, 6)
+    staged = cache.see(range(6, 9), range(6, 9), None)
+    assert numbers(write(staged, 6)) == list(range(9))
+    staged.commit()
+    assert cache.latents == 9
+    with pytest.raises(AssertionError, match="as they were committed"):
+        cache.see(range(9, 12), range(9, 12), [(0, None)])
+    cache.keep(range(6))
+    assert numbers(cache.keys(0)) == list(range(6))
+
+
 def test_nothing_is_copied_without_gradient() -> None:
     cache = new_cache(12, 6)
     remember(cache, 0, 6)

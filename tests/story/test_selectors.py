@@ -1,8 +1,5 @@
-"""Which frames are remembered: the published cases, and what every selector owes the rollout."""
+"""Which frames are remembered: what every selector owes the rollout."""
 
-import json
-from itertools import accumulate
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -20,19 +17,8 @@ from shotstream.story.selectors import (
     get_selector,
     kept_frames,
     key_frames,
-    select_dynamic,
     share_budget,
 )
-
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "context_sampling.json").read_text())
-
-
-@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"{case['shot_lengths']}-{case['budget']}")
-def test_dynamic_equals_the_published_choice(case):
-    chosen = select_dynamic(case["shot_lengths"], case["budget"])
-    starts = list(accumulate(case["shot_lengths"], initial=0))
-    assert [ref.shot for ref in chosen] == case["shots"]
-    assert [starts[ref.shot] + ref.frame for ref in chosen] == case["frame_indices"]
 
 
 def past(lengths):
