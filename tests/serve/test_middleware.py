@@ -78,7 +78,7 @@ def test_every_part_of_the_page_has_the_pages_rules(studio: Any) -> None:
         assert reply.headers["cache-control"] == "no-cache", path
         again = studio.client.get(path, headers={"If-None-Match": reply.headers["etag"]})
         assert again.headers["cache-control"] == "no-cache", path
-    for path in ("/web/index.html", "/web/./index.html", "/web/", "/api/docs", "/docs"):
+    for path in ("/web/index.html", "/web/./index.html", "/web/", "/api/docs", "/docs/"):
         assert studio.client.get(path).status_code == 404, path
 
 

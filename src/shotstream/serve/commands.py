@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool, StrictInt, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, StrictBool, StrictInt, TypeAdapter, ValidationError
 
 from shotstream.core.display import Frame
 from shotstream.serve.errors import RequestError
@@ -14,6 +14,10 @@ from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, Steer
 class _Command(Message):
     id: Count | None = None
     """Comes back in the answer."""
+
+
+class _Named(BaseModel):
+    id: Count | None = None
 
 
 class _Direction(_Command):
@@ -162,6 +166,14 @@ SocketCommand = StoryCommand | QueueCommand | Undo | DraftCaption
 Command = Annotated[SocketCommand, Field(discriminator="type")]
 AnyCommand = StoryCommand | QueueCommand | Undo | AddCast
 _COMMAND: TypeAdapter[SocketCommand] = TypeAdapter(Command)
+
+
+def id_of(text: str | bytes) -> int | None:
+    """Return the id of a message that may be no command, so that its sender knows which one was refused."""
+    try:
+        return _Named.model_validate_json(text).id
+    except ValidationError:
+        return None
 
 
 def read_command(text: str | bytes) -> SocketCommand:

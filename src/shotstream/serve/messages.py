@@ -153,6 +153,9 @@ class Problem(Message):
     id: int | None = None
 
 
+ServerMessage = Annotated[Hello | Waiting | State | Flush | Done | Problem, Field(discriminator="type")]
+
+
 def describe(errors: Sequence[Any]) -> str:
     """Return the first of pydantic's errors as a line: where, and what is wrong."""
     first = errors[0]

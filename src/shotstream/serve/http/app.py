@@ -18,11 +18,12 @@ from shotstream import __version__
 from shotstream.api import Model
 from shotstream.core.errors import InputError
 from shotstream.serve.errors import STATUS, Code, RequestError, code_of, message_of
+from shotstream.serve.http import api_docs, takes
 from shotstream.serve.http import stories as routes
 from shotstream.serve.http import suggestions as ideas
-from shotstream.serve.http import takes
 from shotstream.serve.http import transfer as files
 from shotstream.serve.http import watch as socket
+from shotstream.serve.http.api_docs import DOCS_PATH, PAGE_HEADERS, ErrorAnswer, docs_parts, error_responses
 from shotstream.serve.http.middleware import Guard, HeadRequests
 from shotstream.serve.http.state import Server
 from shotstream.serve.limits import Settings
@@ -31,14 +32,6 @@ from shotstream.serve.store import Store
 from shotstream.serve.worker import Worker
 
 WEB = Path(__file__).parent.parent / "web"
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Cache-Control": "no-cache",
-}
-"""The page runs its own scripts and nothing else, talks to this server alone, and stands in no other page."""
 PAGE = "index.html"
 _CODES: dict[int, Code] = {404: "not_found", 405: "method_not_allowed"}
 _log = logging.getLogger(__name__)
@@ -83,7 +76,8 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
         title="ShotStream",
         version=__version__,
         lifespan=lifespan,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
+        responses=error_responses(),
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
@@ -93,6 +87,8 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
     app.include_router(files.router)
     app.include_router(ideas.router)
     app.include_router(socket.router)
+    app.include_router(api_docs.router)
+    app.mount(f"{DOCS_PATH}/parts", docs_parts())
     app.mount("/web", PageParts(directory=WEB))
     app.add_api_route("/", lambda: FileResponse(WEB / PAGE, headers=PAGE_HEADERS), include_in_schema=False)
     app.add_middleware(HeadRequests)
@@ -147,4 +143,4 @@ def _say_errors(app: FastAPI) -> None:
 
 def _answer(code: Code, message: str, status: int | None = None) -> JSONResponse:
     text = message.encode("utf-8", "replace").decode()
-    return JSONResponse({"code": code, "message": text}, status or STATUS[code])
+    return JSONResponse(ErrorAnswer(code=code, message=text).model_dump(), status or STATUS[code])

@@ -13,12 +13,12 @@ from shotstream.serve.http.site import Site
 from shotstream.serve.limits import Settings
 from shotstream.serve.messages import problem_of
 
-OPEN_PATHS = ("/", "/api/health")
-"""What needs no token: the page, which holds no secret, and whether the server lives."""
+OPEN_PATHS = ("/", "/docs", "/api/health")
+"""Paths that need no token: the pages, which hold no secret, and whether the server lives."""
+OPEN_FOLDERS = ("/web/", "/docs/parts/")
 IMPORT_PATH = "/api/import"
 EXPORT_PATH = re.compile(r"/api/stories/[^/]+/export/[^/]+")
 CAST_PATH = re.compile(r"/api/stories/[^/]+/cast")
-WEB_PATH = "/web/"
 POLICY_VIOLATION = 1008
 
 
@@ -60,7 +60,7 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
         self._site.check(scope, headers)
-        if scope["path"] not in OPEN_PATHS and not scope["path"].startswith(WEB_PATH):
+        if scope["path"] not in OPEN_PATHS and not scope["path"].startswith(OPEN_FOLDERS):
             self._check_token(headers, scope["query_string"])
         length = headers.get("content-length", "0")
         if not length.isdecimal() or len(length) > 15 or int(length) > self._most(scope["path"]):

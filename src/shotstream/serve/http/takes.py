@@ -10,6 +10,7 @@ from shotstream.core.video import read_video
 from shotstream.serve.commands import AddCast
 from shotstream.serve.disk import check_disk_space
 from shotstream.serve.errors import RequestError
+from shotstream.serve.http.api_docs import BINARY, binary
 from shotstream.serve.http.state import Here, Server
 from shotstream.serve.http.stories import record_of
 from shotstream.serve.messages import Done
@@ -18,10 +19,11 @@ from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import Take
 
 router = APIRouter(prefix="/api/stories/{story}")
-_IMAGE = {"requestBody": {"content": {"image/png": {}, "image/jpeg": {}}, "required": True}}
+_PICTURES = dict.fromkeys(("image/png", "image/jpeg", "image/webp"), BINARY)
+_IMAGE = {"requestBody": {"content": _PICTURES, "required": True}}
 
 
-@router.get("/takes/{shot}/{take}/picture", response_class=Response)
+@router.get("/takes/{shot}/{take}/picture", response_class=Response, responses=binary("image/jpeg"))
 def take_picture(
     story: str, shot: int, take: int, server: Here, frame: Annotated[int | None, Query(ge=0)] = None
 ) -> Response:
@@ -34,7 +36,7 @@ def take_picture(
     return Response(JpegEncoder(*picture.shape[:2]).encode(picture), media_type="image/jpeg")
 
 
-@router.get("/takes/{shot}/{take}/video", response_class=FileResponse)
+@router.get("/takes/{shot}/{take}/video", response_class=FileResponse, responses=binary("video/mp4"))
 def take_video(story: str, shot: int, take: int, server: Here) -> FileResponse:
     """A take as MP4."""
     path = server.replays.video(*_take(server, story, shot, take))
@@ -53,7 +55,7 @@ async def add_cast(
     return Done(id=None)
 
 
-@router.get("/cast/{member}/picture", response_class=FileResponse)
+@router.get("/cast/{member}/picture", response_class=FileResponse, responses=binary("image/png"))
 def cast_picture(story: str, member: int, server: Here) -> FileResponse:
     """A member of the cast (from 0) in the story's size, as PNG."""
     server.store.get(story)

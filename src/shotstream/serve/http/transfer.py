@@ -17,6 +17,7 @@ from shotstream.core.atomic_files import writing
 from shotstream.serve.edit import ExportOptions
 from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import FilmKind, Kind, copy_story, export, export_with_sound
+from shotstream.serve.http.api_docs import BINARY, binary
 from shotstream.serve.http.state import Here, Server
 from shotstream.serve.http.stories import check_room, check_title
 from shotstream.serve.imports import unpack
@@ -32,7 +33,8 @@ _TYPES = {
     "yaml": "application/yaml",
     "zip": "application/zip",
 }
-_AUDIO = {"requestBody": {"content": {"audio/*": {}}, "required": True}}
+_AUDIO = {"requestBody": {"content": {"audio/*": BINARY}, "required": True}}
+_ZIP = {"requestBody": {"content": {"application/zip": BINARY}, "required": True}}
 
 
 class PassingFile(FileResponse):
@@ -57,7 +59,7 @@ class ExportQuery(ExportOptions):
         return ExportOptions(**self.model_dump(exclude={"token"}))
 
 
-@router.get("/stories/{story}/export/{kind}", response_class=FileResponse)
+@router.get("/stories/{story}/export/{kind}", response_class=FileResponse, responses=binary(*_TYPES.values()))
 def export_story(story: str, kind: Kind, query: Annotated[ExportQuery, Query()], server: Here) -> FileResponse:
     """Return the story as a file: its current branch or one shot, or with zip everything.
 
@@ -71,7 +73,12 @@ def export_story(story: str, kind: Kind, query: Annotated[ExportQuery, Query()],
     return PassingFile(target, media_type=_TYPES[written], filename=name)
 
 
-@router.post("/stories/{story}/export/{kind}", response_class=FileResponse, openapi_extra=_AUDIO)
+@router.post(
+    "/stories/{story}/export/{kind}",
+    response_class=FileResponse,
+    responses=binary("video/mp4", "video/webm"),
+    openapi_extra=_AUDIO,
+)
 async def export_with_soundtrack(
     story: str, kind: FilmKind, query: Annotated[ExportQuery, Query()], request: Request, server: Here
 ) -> FileResponse:
@@ -89,7 +96,7 @@ async def export_with_soundtrack(
     return PassingFile(target, media_type=_TYPES[kind], filename=f"story-{row.id}.{kind}")
 
 
-@router.post("/import", status_code=201, openapi_extra={"requestBody": {"content": {"application/zip": {}}}})
+@router.post("/import", status_code=201, openapi_extra=_ZIP)
 async def import_story(request: Request, server: Here) -> StoryView:
     """A story from the zip of an export, under a new id."""
     await asyncio.to_thread(check_room, server, 0)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from shotstream.core.spec import FPS
 from shotstream.serve.broadcast import Viewer
-from shotstream.serve.commands import read_command
+from shotstream.serve.commands import id_of, read_command
 from shotstream.serve.http.state import server_of
 from shotstream.serve.messages import Done, Hello, Problem, problem_of
 from shotstream.serve.packets import FrameKey
@@ -68,10 +68,9 @@ async def _listen(socket: WebSocket, story: str, viewer: Viewer, scope: CancelSc
 
 
 async def _answer(socket: WebSocket, story: str, text: str | bytes) -> Done | Problem:
-    command = None
     try:
         command = read_command(text)
         notes = await server_of(socket).carry_out(story, command)
         return Done(id=command.id, notes=notes)
     except Exception as error:  # answered, and the next command is another matter
-        return problem_of(error, None if command is None else command.id)
+        return problem_of(error, id_of(text))
