@@ -2,12 +2,12 @@
 
     python tests/record_published.py SYSTEM CHECKOUT
 
-SYSTEM is one of the functions in `SYSTEMS`, CHECKOUT a clone of its repository (branch v1.0 of LongLive). It needs torch,
-diffusers, einops and easydict, and runs in float32 on the CPU, in seconds. It writes
+SYSTEM is one of the functions in `SYSTEMS`, CHECKOUT a clone of its repository (branch v1.0 of LongLive). It needs
+torch, diffusers, einops and easydict, and runs in float32 on the CPU, in seconds. It writes
 `tests/golden/published/SYSTEM.safetensors`, which `tests/engine/policies/test_published.py` compares the policies with.
 
-A repository's modules are imported from the checkout as they are, but for what is written into them: the size of a video
-(tokens of a latent, heads, layers), bfloat16, and kernels that need a GPU. Text encoder and VAE are replaced.
+A repository's modules are imported from the checkout as they are, but for what is written into them: the size of a
+video (tokens of a latent, heads, layers), bfloat16, and kernels that need a GPU. Text encoder and VAE are replaced.
 """
 
 import importlib
@@ -52,12 +52,12 @@ STEPS = {"denoising_step_list": [1000, 750, 500, 250], "warp_denoising_step": Tr
 
 
 class Checkout(importlib.abc.MetaPathFinder):
-    """Imports modules of a checkout with another size written into them, and packages without running their own file."""
+    """Imports modules of a checkout with another size written into them; packages without what they import."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+    def find_spec(self, name: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
         if name in STUBS:
             return importlib.machinery.ModuleSpec(name, Stub(), is_package=True)
         place = self.root.joinpath(*name.split("."))
@@ -79,7 +79,7 @@ class Resized(importlib.abc.Loader):
         source = self.file.read_text()
         for written, here in WRITTEN_IN:
             source = re.sub(written, here, source)
-        exec(compile(source, str(self.file), "exec"), module.__dict__)  # noqa: S102
+        exec(compile(source, str(self.file), "exec"), module.__dict__)
         for kernel in ("attention", "flash_attention"):
             if callable(getattr(module, kernel, None)):
                 setattr(module, kernel, attend)
@@ -135,28 +135,22 @@ def causal_pipeline(module: str, name: str, local_attn_size: int, sink_size: int
     generator.eval()
     window = types.SimpleNamespace(local_attn_size=local_attn_size)
     given = {"num_frame_per_block": 3, "independent_first_frame": False, "model_kwargs": window, **STEPS, **settings}
-    vae = types.SimpleNamespace(decode_to_pixel=lambda latents, use_cache: latents)  # noqa: ARG005
-    text = lambda text_prompts: {"prompt_embeds": embed(text_prompts)}  # noqa: E731
-    args = types.SimpleNamespace(**given)
-    pipeline = getattr(importlib.import_module(module), name).__new__(getattr(importlib.import_module(module), name))
-    torch.nn.Module.__init__(pipeline)
-    pipeline.__dict__["text_encoder"] = pipeline.__dict__["vae"] = None
-    type(pipeline).__init__(pipeline, args, "cpu", generator=generator, text_encoder=Plain(text), vae=Plain(vae))
-    return pipeline
+    pipeline = getattr(importlib.import_module(module), name)
+    return pipeline(types.SimpleNamespace(**given), "cpu", generator=generator, text_encoder=Embed(), vae=NoDecoder())
 
 
-class Plain(torch.nn.Module):
-    """A module around anything."""
+class Embed(torch.nn.Module):
+    """Embeds prompts as `embed` does."""
 
-    def __init__(self, inner: Any) -> None:
-        super().__init__()
-        self.inner = inner
+    def forward(self, text_prompts: list[str]) -> dict[str, Tensor]:
+        return {"prompt_embeds": embed(text_prompts)}
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.inner(*args, **kwargs)
 
-    def decode_to_pixel(self, latents: Tensor, use_cache: bool) -> Tensor:
-        return self.inner.decode_to_pixel(latents, use_cache)
+class NoDecoder(torch.nn.Module):
+    """Returns latents in the place of pixels."""
+
+    def decode_to_pixel(self, latents: Tensor, **_: Any) -> Tensor:
+        return latents
 
 
 def self_forcing() -> dict[str, Tensor]:
@@ -201,7 +195,10 @@ def echoshot() -> dict[str, Tensor]:
     model.load_state_dict(WEIGHTS)
     model.max_len = 4 * CONFIG["text_len"]
     shots, x = [6, 3, 3], noise(12)
-    rows = {branch: embed(prompts) for branch, prompts in {"guided": ["a fox", "a bear", "a crow"], "unguided": ["dim"] * 3}.items()}
+    rows = {
+        branch: embed(prompts)
+        for branch, prompts in {"guided": ["a fox", "a bear", "a crow"], "unguided": ["dim"] * 3}.items()
+    }
     out = {}
     for branch, prompts in rows.items():
         captions = [[row[row.any(-1)] for row in prompts]]
@@ -214,7 +211,9 @@ def echoshot() -> dict[str, Tensor]:
 def cinetrans() -> dict[str, Tensor]:
     """What the network says in the first and last of three steps, as its generation asks it, with its own masks."""
     network = importlib.import_module("wan.modules.model").WanModel
-    model = network(**{key: CONFIG[key] for key in CONFIG if key != "patch_size"}, start_masked_layer=0, end_masked_layer=0)
+    model = network(
+        **{key: CONFIG[key] for key in CONFIG if key != "patch_size"}, start_masked_layer=0, end_masked_layer=0
+    )
     model.load_state_dict(WEIGHTS)
     model.eval()
     asked: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -228,16 +227,29 @@ def cinetrans() -> dict[str, Tensor]:
             return made
 
     vae = types.SimpleNamespace(model=types.SimpleNamespace(z_dim=16), decode=lambda x: x)
+    settings = {"patch_size": (1, 2, 2), "vae_stride": (4, 8, 8), "sp_size": 1, "t5_cpu": True, "rank": 0}
     pipeline = types.SimpleNamespace(
-        vae=vae, vae_stride=(4, 8, 8), patch_size=(1, 2, 2), sp_size=1, sample_neg_prompt="dim", device="cpu", t5_cpu=True,
-        text_encoder=lambda prompts, device: [row[row.any(-1)] for row in embed(prompts)],  # noqa: ARG005
-        model=Noted(), param_dtype=torch.float32, num_train_timesteps=1000, rank=0,
-    )  # fmt: skip
-    generate = importlib.import_module("wan.text2video").WanT2V.generate
-    generate(
-        pipeline, ["a fox", "a bear", "all"], [6, 3], size=(WIDTH * 8, HEIGHT * 8), frame_num=33, shift=8.0, sampling_steps=3,
-        seed=0, offload_model=False, general_pr=True,
-    )  # fmt: skip
+        vae=vae,
+        text_encoder=lambda prompts, _: [row[row.any(-1)] for row in embed(prompts)],
+        sample_neg_prompt="dim",
+        model=Noted(),
+        device="cpu",
+        param_dtype=torch.float32,
+        num_train_timesteps=1000,
+        **settings,
+    )
+    importlib.import_module("wan.text2video").WanT2V.generate(
+        pipeline,
+        ["a fox", "a bear", "all"],
+        [6, 3],
+        size=(WIDTH * 8, HEIGHT * 8),
+        frame_num=33,
+        shift=8.0,
+        sampling_steps=3,
+        seed=0,
+        offload_model=False,
+        general_pr=True,
+    )
     out = {}
     for step in (0, 2):
         (x, t, guided), (_, _, unguided) = asked[2 * step], asked[2 * step + 1]
