@@ -174,3 +174,45 @@ def test_motion_is_left_out_for_those_who_want_none(new_desk: Any, motion: str) 
     expect(desk.making).to_have_count(1)
     assert (desk.page.evaluate(name) == "none") == (motion == "reduce")
     desk.page.keyboard.press("Escape")
+
+
+def test_a_story_is_planned_told_played_renamed_and_exported_by_the_keys_alone(desk: Any) -> None:
+    keys = desk.page.keyboard
+
+    def go_to(name: str, presses: int = 60) -> None:
+        """Presses Tab until the focus is on the control of that name."""
+        for _ in range(presses):
+            if desk.page.evaluate(FOCUSED)["name"].strip() == name:
+                return
+            keys.press("Tab")
+        raise AssertionError(f"the Tab key does not lead to {name}")
+
+    desk.begin()
+    go_to("Plan")
+    keys.press("Enter")
+    keys.type("The fox waves.")
+    go_to("Add to the plan")
+    keys.press("Enter")
+    expect(desk.page.locator(".card")).to_have_count(1)
+    go_to("Length of shot 1, in chunks")
+    keys.type("1")
+    go_to("Tell all")
+    keys.press("Enter")
+    expect(desk.shots).to_have_count(1)
+    go_to("Play all")
+    keys.press("Enter")
+    expect(desk.page.get_by_role("slider", name="Position in the story")).to_be_visible()
+    keys.press("Escape")
+    expect(desk.page.get_by_role("button", name="Play all")).to_be_focused()
+    go_to("A red fox in a forest by day.")
+    keys.press("Enter")
+    keys.type("By the keys")
+    keys.press("Enter")
+    expect(desk.page.get_by_role("heading", level=1)).to_have_text("By the keys")
+    go_to("Export")
+    keys.press("Enter")
+    expect(desk.page.get_by_role("dialog", name="Export")).to_be_visible()
+    go_to(".yamlScriptthe captions, and the cast; tells the story again")
+    with desk.page.expect_download() as download:
+        keys.press("Enter")
+    assert download.value.suggested_filename.endswith(".yaml")
