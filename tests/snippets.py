@@ -11,7 +11,15 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 PROJECT = Path(__file__).parent.parent
-PAGES = (PROJECT / "README.md", PROJECT / "recipes" / "README.md", *sorted((PROJECT / "docs").glob("*.md")))
+PAGES = (
+    *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "recipes/README.md")),
+    *sorted((PROJECT / "docs").glob("*.md")),
+)
+    PROJECT / "README.md",
+    PROJECT / "CONTRIBUTING.md",
+    PROJECT / "recipes" / "README.md",
+    *sorted((PROJECT / "docs").glob("*.md")),
+)
 NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+?) -->")
 
 
