@@ -15,11 +15,6 @@ PAGES = (
     *(PROJECT / name for name in ("README.md", "CONTRIBUTING.md", "recipes/README.md")),
     *sorted((PROJECT / "docs").glob("*.md")),
 )
-    PROJECT / "README.md",
-    PROJECT / "CONTRIBUTING.md",
-    PROJECT / "recipes" / "README.md",
-    *sorted((PROJECT / "docs").glob("*.md")),
-)
 NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+?) -->")
 
 

@@ -33,7 +33,7 @@ app = typer.Typer()
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What is measured, how long, and where the report goes."""
+    """Options of a benchmark: the things to measure, for how long, and the files of the report."""
 
     random_weights: Annotated[
         bool,

@@ -27,7 +27,7 @@ app.add_typer(evaluate_videos.app)
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Which model is scored, on which stories, and how it makes them."""
+    """Options of an evaluation: the model, the stories, and how the model is sampled."""
 
     model: ModelName = DEFAULT_MODEL
     device: Device = "auto"
@@ -67,7 +67,7 @@ class EvaluateOptions:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What the report says was measured."""
+        """Return the settings that the report names."""
         asked = {name: value for name, value in asdict(self).items() if name not in ("device", "truth")}
         return asked | ({"model": "truth", "phrasing": None} if self.truth else {})
 

@@ -22,7 +22,7 @@ app = typer.Typer()
 
 @dataclass(frozen=True)
 class MetricOptions:
-    """Where results go, which networks measure, and how cuts are scored."""
+    """Options of the metrics: files of results, networks, and the scoring of cuts."""
 
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Results and features; a run that stopped goes on.")

@@ -159,7 +159,7 @@ def _check_captions(model: "shotstream.Model", scripts: "Sequence[Script]", *, s
 
 
 def plan_outputs(output: Path, frames: Path | None, gif: Path | None, stories: int) -> "list[Outputs]":
-    """Where each of `stories` stories goes: the output itself for one, `out-000.mp4` .. for several.
+    """Choose the files of each story: the output itself for one story, `out-000.mp4` .. for several.
 
     An output that is a directory, or has no suffix and more than one story to hold, gets `story-000.mp4` ...
 

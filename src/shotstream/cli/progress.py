@@ -1,4 +1,4 @@
-"""How a long command shows where it is: a bar for people, lines for everything else."""
+"""Show the progress of a long command: a bar for people, lines of JSON for programs."""
 
 import json
 import sys

@@ -43,7 +43,7 @@ Board = Annotated[bool, typer.Option("--board", help="Write TensorBoard's event 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Which run of which preset, and where it computes."""
+    """Options of a training run: its preset, its directory, and its device."""
 
     preset: Annotated[str, typer.Option(metavar="P", help="storyworld, storyworld-card, tiny or wan-1.3b.")] = (
         "storyworld"

@@ -46,7 +46,7 @@ _ONE = 1 << 16
 
 @dataclass(frozen=True)
 class Orientation:
-    """How stored pixels become upright: transposed first where `transpose`, then flipped."""
+    """Turns stored pixels upright: first transposed if `transpose`, then flipped."""
 
     transpose: bool = False
     flip_rows: bool = False

@@ -1,4 +1,4 @@
-"""Where the time goes: the engine names its parts, and a clock, if one listens, adds up their seconds."""
+"""Measure time by component: the engine names its spans, and a clock adds up their seconds."""
 
 import time
 from collections.abc import Callable, Iterator

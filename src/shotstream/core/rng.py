@@ -16,7 +16,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Noise(Protocol):
-    """Where noise comes from. Step 0 starts a chunk; step i > 0 re-noises it before the i-th denoising step."""
+    """A source of noise. Step 0 starts a chunk; step i > 0 re-noises it before the i-th denoising step."""
 
     def __call__(self, shot: int, chunk: int, step: int, shape: Sequence[int]) -> Float[Tensor, "..."]: ...
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """Where latents sit: data made in `story.layout`, carried by the rollout, read by the transformer.
+    """Positions, phases and captions of latents: made in `story.layout`, read by the transformer.
 
     Host tensors, one entry a latent. `positions` is the temporal rotary index, `shots` the shot index that sets the
     rotary phase (reference: ShotStream's RoPE discontinuity), `captions` which of the captions handed to the

@@ -30,7 +30,7 @@ _FFV1_OPTIONS = {"level": "3", "slicecrc": "1", "g": "1", "context": "0", "slice
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file says about itself, without decoding it."""
+    """Properties of a video file, read without decoding it."""
 
     frames: int
     height: int

@@ -26,7 +26,7 @@ _SEEKS_BY = {"mov,mp4,m4a,3gp,3g2,mj2": "dts", "matroska,webm": "pts"}
 
 
 def strided_frames(length_frames: int) -> range:
-    """Which frames of a shot of that many are shown: all of up to 81, every (length // 81)th of more."""
+    """Return the frames of a shot to train on: all if there are up to 81, else every (length // 81)th."""
     return range(0, length_frames, max(1, length_frames // MAX_SHOT_FRAMES))
 
 

@@ -191,7 +191,7 @@ class LatentPool:
 
     @property
     def files(self) -> int:
-        """How many files the full pool has: one for each micro-batch of each batch."""
+        """Return the number of files of the full pool: one for each micro-batch of each batch."""
         return self._config.batches * self._micro_batches
 
     def read_file(self, number: int) -> Batch:

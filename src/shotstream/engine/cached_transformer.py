@@ -56,7 +56,7 @@ class CachedTransformer:
         return captions if self._recording else self._transformer.read_text(captions)
 
     def place(self, layout: FrameLayout) -> TokenPositions:
-        """Where latents sit, for every sample and branch."""
+        """Make the positions of latents, for every sample and guidance branch."""
         size = (self._context.shape[-2], self._context.shape[-1])
         return self._transformer.place(layout.expand(self._cache.shape.batch), size)
 

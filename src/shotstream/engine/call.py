@@ -1,4 +1,4 @@
-"""What one forward of a policy is told besides weights and latents: positions, keys, text, and who sees whom."""
+"""Inputs of one forward of a policy besides weights and latents: positions, keys, text, and visibility."""
 
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What a program can be told while a shot is made: after each denoising step, and after each chunk."""
+"""Callbacks of a shot: after each denoising step, and after each chunk."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

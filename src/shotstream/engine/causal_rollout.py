@@ -38,7 +38,7 @@ ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
 
 @dataclass(frozen=True)
 class ShotInputs:
-    """What a shot is made from.
+    """Inputs of a shot: context latents, captions and layout.
 
     `text` holds the captions in the order of `layout.context_captions`, the new shot's last. With guidance, `negative`
     is the embedding that the unguided branch sees in place of every caption.

@@ -1,4 +1,4 @@
-"""What a new shot remembers: frames of the cast and of the shots before it, each with its caption."""
+"""Select the context of a new shot: frames of the cast and of earlier shots, each with its caption."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class SelectedContext:
 
     @property
     def described(self) -> list[int]:
-        """Which of the different captions each frame has."""
+        """Return, for each frame, the index of its caption among the different captions."""
         return [self.different_captions.index(caption) for caption in self.captions]
 
 
@@ -62,7 +62,7 @@ def select_context_frames(history: History, select: ContextSelector, text: str, 
 
 
 def caption_vector(encode: Callable[[Sequence[str]], Float[Tensor, "s l d"]]) -> Callable[[str], np.ndarray]:
-    """How near captions are is measured between these: the mean of a caption's rows, each caption read once."""
+    """Return the vector of a caption, for comparing captions: the mean of its embedding's rows, computed once."""
     known: dict[str, np.ndarray] = {}
 
     def embed(caption: str) -> np.ndarray:

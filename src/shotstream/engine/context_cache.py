@@ -26,7 +26,7 @@ ReadCaptions = Callable[[Sequence[str]], Float[Tensor, "1 s l e"]]
 
 @dataclass(frozen=True)
 class EncodedContext:
-    """What a shot remembers: frames with their captions, and latents of the frames; zeros where there are none."""
+    """Encoded context of a shot: frames with captions, and their latents; zeros where there are none."""
 
     recalled: SelectedContext
     latents: Float[Tensor, "1 f k y x"]
@@ -38,7 +38,7 @@ class EncodedContext:
 
 
 class ContextCache:
-    """What the next shot of a story remembers, and the cache that all its shots use in turn.
+    """Encodes the context of a story's next shot, and holds the KV cache that all its shots use in turn.
 
     The cache is made once, so memory does not grow with the number of shots or their length. `by_caption` says whether
     a shot's own caption is read by itself, to choose what it remembers.
@@ -88,7 +88,7 @@ class ContextCache:
         self._prepared = tuple(self._history.branch), cast, known
 
     def remember(self, text: str, cast: int) -> tuple[EncodedContext, KVCache | None]:
-        """What a shot of this caption remembers, that knows so many of the cast, and the cache that it may use.
+        """Return the encoded context of a shot with this caption and cast, and the cache that it may use.
 
         The cache is empty, or holds what was prepared; there is none for a model that makes shots whole.
         """

@@ -15,7 +15,7 @@ from shotstream.story.script import Script
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What a policy is and what it can do.
+    """Properties of a policy: its source, its weights, and its abilities.
 
     Attributes:
         name: as `--policy` takes it.

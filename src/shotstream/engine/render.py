@@ -61,7 +61,7 @@ Truncation = Callable[[Sequence[str]], list[TruncationReport]]
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a story goes: the video, and where wanted a directory of PNG frames and a GIF."""
+    """Output files of a story: the video, and optionally a directory of PNG frames and a GIF."""
 
     video: Path
     frames: Path | None = None

@@ -59,7 +59,7 @@ class Sampler:
 
     @property
     def forwards(self) -> int:
-        """How often the network is asked for one chunk."""
+        """Return the number of forwards of one chunk, without guidance."""
         return len(self.sigmas) - (self.kind == "euler")
 
     def denoise(self, predict: Predict, noise: StepNoise, stop: int | None = None) -> Latents:

@@ -93,7 +93,7 @@ class Shot(Iterator[Frames]):
 
     @property
     def held(self) -> int:
-        """How many of the latest chunks can be dropped."""
+        """Return the number of latest chunks that can be dropped."""
         return len(self._held)
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Where the shots of a video lie in its sequence of latents, and the noise of each latent."""
+"""Plan a video: each shot's latents in the sequence, and the noise of each latent."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

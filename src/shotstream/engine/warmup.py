@@ -1,4 +1,4 @@
-"""What a first shot would otherwise pay: libraries that load and kernels that are chosen when they are first used."""
+"""Warm up a model: load libraries and choose kernels before the first real shot."""
 
 import numpy as np
 

@@ -21,7 +21,7 @@ from shotstream.scores.cuts import TOLERANCE, CutScore, score_cut_frames
 
 @dataclass(frozen=True)
 class CutSettings:
-    """How cuts are scored. `penalty_frames` None: the length of the story's longest shot."""
+    """Settings of the cut score. `penalty_frames` None: the length of the story's longest shot."""
 
     penalty_frames: float | None = None
     tolerance_frames: int = TOLERANCE

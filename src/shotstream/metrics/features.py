@@ -29,7 +29,7 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class ShotInput:
-    """What an extractor gets: the networks, the frames of one shot, its full caption, the video's rate."""
+    """Inputs of an extractor: networks, frames of one shot, its full caption, and the video's frame rate."""
 
     backbones: Backbones
     frames: Frames

@@ -64,12 +64,12 @@ class Judge:
 
     @property
     def description(self) -> dict[str, Any]:
-        """What a report says of the judge, without its key."""
+        """Return the description of the judge for reports, without its key."""
         return {name: value for name, value in asdict(self).items() if name != "api_key"} | {"rubric": RUBRIC}
 
     @property
     def key(self) -> str:
-        """What answers depend on beside the video, as JSON."""
+        """Return everything besides the video that answers depend on, as JSON."""
         return json.dumps(self.description, sort_keys=True)
 
     def rate(self, global_caption: str, captions: Sequence[str], pictures: Sequence[Frames]) -> NDArray[np.float32]:

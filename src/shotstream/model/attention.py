@@ -1,4 +1,4 @@
-"""Which latents see which, and the attention itself.
+"""Attention, and plans of which latents see which.
 
 No mask is ever built. A plan is a list of groups: in a group, every token of some query latents sees every token of
 some key latents. One group of everything is bidirectional attention; one group a chunk, each seeing a longer prefix,

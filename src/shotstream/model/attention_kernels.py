@@ -1,4 +1,4 @@
-"""Which kernel computes attention: decided by what the device can do, never by its name.
+"""Pick the kernel of attention by the device's capability, never by its name.
 
 FlashAttention 3 is made for compute capability 9.0 alone. cuDNN's attention uses what capability 9.0 and later have;
 FlashAttention 2 does not, so that it comes first only below. Packages are used where they are installed, none is

@@ -82,7 +82,7 @@ class SelfAttention(Attention):
     def forward(
         self, q: Tensor, k: Tensor, v: Tensor, layer: int, staged: Staged | StagedFrames | None, plan: Plan
     ) -> Float[Tensor, "b n dim"]:
-        """What the tokens see, before the output projection."""
+        """Return the result of self-attention, before the output projection."""
         if staged is not None:
             k, v = staged.extend(layer, k, v)
         if not plan:
@@ -96,7 +96,7 @@ class CrossAttention(Attention):
     def forward(
         self, q: Float[Tensor, "b n heads d"], text: tuple[Tensor, Tensor], placement: TokenPositions, layer: int
     ) -> Float[Tensor, "b n dim"]:
-        """What the tokens read, before the output projection."""
+        """Return the result of cross-attention, before the output projection."""
         k, v = text
         if placement.text_rotary is not None:
             q = rotate(q, placement.text_rotary)

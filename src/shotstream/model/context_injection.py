@@ -1,4 +1,4 @@
-"""How the context enters the network: as latents in front of the target (frame), or as channels of it (channel).
+"""Inject the context: as latents in front of the target (frame), or as channels of it (channel).
 
 `frame` is the paper's choice: the context is part of the sequence, and at inference of the memory. With `channel` the
 sequence is the target alone, and every latent of it, noisy or committed, carries all context latents as further
@@ -19,7 +19,7 @@ EMBEDDING = "patch_embedding.weight"
 
 
 def latents_in_front(injection: Injection, context_latents: int) -> int:
-    """How many of the context's latents stand in the sequence in front of the target, and in a cache: all or none."""
+    """Return the number of context latents in front of the target, in the sequence and in a cache: all or none."""
     return context_latents if injection == "frame" else 0
 
 
@@ -48,7 +48,7 @@ def carry_context(
 def join_context(
     injection: Injection, context: Float[Tensor, "b n c h w"], target: Float[Tensor, "b f c h w"]
 ) -> Float[Tensor, "b m k h w"]:
-    """What a network without a memory is given; the target begins after `latents_in_front`."""
+    """Join context and target for a network without a cache; the target begins after `latents_in_front`."""
     front = context[:, : latents_in_front(injection, context.shape[1])]
     carrying = carry_context(injection, context, target)
     return torch.cat([front.to(target), carrying], 1) if front.shape[1] else carrying

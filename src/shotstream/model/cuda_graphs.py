@@ -47,7 +47,7 @@ class Recorder(Protocol):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a recording reads besides weights and cache: [b, f, ...] of a chunk, and the keys of one caption."""
+    """Inputs of a recorded forward besides weights and cache: `[b, f, ...]` of a chunk, and the keys of one caption."""
 
     latents: Tensor
     timesteps: Tensor
@@ -76,7 +76,7 @@ class Inputs:
 
     @property
     def shapes(self) -> tuple[tuple[torch.Size, torch.dtype], ...]:
-        """What must be the same for inputs to take each other's place."""
+        """Return shapes and types; inputs can share a recording only if they agree."""
         return tuple((tensor.shape, tensor.dtype) for tensor in (*self.few, *self.keys))
 
     def copy(self) -> "Inputs":

@@ -32,7 +32,7 @@ class Key(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """Where a latent lies in the buffer, and the temporal position of its keys."""
+    """A latent's place in the buffer, and the temporal position of its keys."""
 
     place: int
     position: int
@@ -102,7 +102,7 @@ class FrameCache:
 
 @dataclass(frozen=True)
 class StagedFrames:
-    """What one forward sees of a `FrameCache`: slots, the turn of their keys, and where its own are written."""
+    """A view of a `FrameCache` for one forward: its slots, the rotation of their keys, and the slots to write."""
 
     cache: FrameCache
     slots: tuple[int, ...]

@@ -32,7 +32,7 @@ from shotstream.model.rotary import Rotary, rotate
 
 @dataclass(frozen=True)
 class CacheShape:
-    """What a cache must hold: the transformer's layers and heads, the batch, and the tokens of one latent."""
+    """Shape of a cache: the transformer's layers and heads, the batch, and the tokens of one latent."""
 
     layers: int
     batch: int
@@ -80,7 +80,7 @@ class KVCache:
 
     @property
     def latents(self) -> int:
-        """How many latents are remembered now."""
+        """Return the number of committed latents."""
         return min(self._latents_seen, self.capacity)
 
     def reset(self, keep: int = 0) -> None:
@@ -151,7 +151,7 @@ class KVCache:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where one forward writes its keys and values, and what it sees: latents `first` .. `first + latents`.
+    """A place for the keys and values of one forward, which sees latents `first` .. `first + latents`.
 
     `seen` is how many latents had been remembered before, evicted ones included: when the forward took place.
     """

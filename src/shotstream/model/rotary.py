@@ -57,7 +57,7 @@ def rotary_angles(
 def join_axes(
     time: Float[Tensor, "b f 1 1 t"], height: Float[Tensor, "1 g h 1 s"], width: Float[Tensor, "1 g 1 w s"]
 ) -> Float[Tensor, "b n c"]:
-    """What each axis says of a token, side by side, for all tokens, frame by frame, row by row; c = head_dim / 2."""
+    """Join the angles of the axes for all tokens, frame by frame, row by row; c = head_dim / 2."""
     shape = (*time.shape[:2], height.shape[2], width.shape[3])
     return torch.cat([part.expand(*shape, part.shape[-1]) for part in (time, height, width)], -1).flatten(1, 3)
 

@@ -21,7 +21,7 @@ MAX_DISTANCE_TOKENS = 128
 
 @dataclass(frozen=True)
 class TruncationReport:
-    """How much of a caption fits the text encoder. `lost` is the text that is cut off; empty if all fits."""
+    """Report of a caption's length in tokens. `lost` is the text that is cut off; empty if all fits."""
 
     words_kept: int
     words_lost: int

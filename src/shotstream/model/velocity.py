@@ -1,4 +1,4 @@
-"""What a prediction is conditioned on, and two ways to see a whole shot at once.
+"""Predict the velocity of a whole shot, bidirectionally or with teacher forcing.
 
 In both directions, which is the teacher's; or every chunk after what is remembered of those before it, which is the
 student's with a past that is known.
@@ -25,7 +25,7 @@ Network = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a prediction is conditioned on: clean context and how it enters, captions, and where latents sit.
+    """Conditions of a prediction: clean context and its injection, captions, and positions of latents.
 
     `placement` is of the latents in the sequence: of the context too only where it stands in front of the target.
     """

@@ -22,7 +22,7 @@ COMPILERS = ("g++", "clang++", "cl")
 
 
 def cache_directory() -> Path:
-    """Where compiled code is kept: in the user's cache, which `XDG_CACHE_HOME` may name."""
+    """Return the directory of compiled code: in the user's cache, which `XDG_CACHE_HOME` may name."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shotstream" / "compiled"
 
 

@@ -1,4 +1,4 @@
-"""How an opened model runs on its device: what is chosen for it, and what is asked for."""
+"""Prepare an opened model for its device: kernels, compilation, graphs, 8-bit arithmetic, fewer steps."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from shotstream.weights.build import ModelComponents
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What is asked for: compiled blocks (`runtime.compile`), CUDA graphs (`model.cuda_graphs`), an attention by name
+    """Options of a run: compiled blocks (`runtime.compile`), CUDA graphs (`model.cuda_graphs`), an attention by name
     (`model.attention_kernels`), and what is lossy: linear maps and attention in 8-bit floats (`runtime.fp8`), and
     fewer steps than
     the model was made for.

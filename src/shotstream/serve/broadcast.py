@@ -1,4 +1,4 @@
-"""What goes out to the viewers of a story. On the event loop."""
+"""Send messages and frames to the viewers of a story. On the event loop."""
 
 import asyncio
 from collections import deque
@@ -17,7 +17,7 @@ MAX_MESSAGES = 1000
 
 
 class Viewer:
-    """What waits to be sent to one viewer: messages, all of them, and the newest frames.
+    """The queue of one viewer: all messages, and the newest frames.
 
     `seen` is the last frame it had before its connection broke.
     """
@@ -66,7 +66,7 @@ class Viewer:
         self._news.set()
 
     async def next(self) -> str | bytes | None:
-        """What is to be sent next; None when the viewer is to leave."""
+        """Return the next thing to send; None when the viewer is to leave."""
         while not self._waiting:
             if self._ended:
                 return None

@@ -1,4 +1,4 @@
-"""How much the stories take of the disk."""
+"""Count the disk space that stories take."""
 
 import os
 import shutil

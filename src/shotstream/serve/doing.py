@@ -1,4 +1,4 @@
-"""What a story is doing: the shot in the making and the queue of those that wait. Pure data, kept in the database."""
+"""The work of a story: the shot in the making and the queue. Pure data, kept in the database."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -91,7 +91,7 @@ class ShotQueue:
 
 @dataclass(frozen=True)
 class Doing:
-    """What a story is doing: the shot in the making, and those that wait."""
+    """The work of a story: the shot in the making, and those that wait."""
 
     work: ShotInWork | None = None
     queue: ShotQueue = field(default_factory=ShotQueue)

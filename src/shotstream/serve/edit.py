@@ -21,7 +21,7 @@ MAX_FADE_FRAMES = 32
 
 
 class ExportOptions(Message):
-    """Which part of a story an export has, and how it looks.
+    """Options of an export: the part of the story, and its look.
 
     Attributes:
         shot: this shot alone, from 0; None: the whole branch.

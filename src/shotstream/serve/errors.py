@@ -1,4 +1,4 @@
-"""What a client is told when something cannot be done: a code for programs, and a line for people."""
+"""Errors for clients: a code for programs, and a line for people."""
 
 import re
 from http import HTTPStatus
@@ -53,6 +53,6 @@ def code_of(error: Exception) -> Code:
 
 
 def message_of(error: Exception) -> str:
-    """What a client may read of an error: no place on the server's disk, and text that every encoding can write."""
+    """Return an error as a client may read it: without paths of the server, in text that every encoding can write."""
     text = str(error) if isinstance(error, InputError) else "something went wrong in the server; its log says what"
     return _PATH.sub("a file of the server", text).encode("utf-8", "replace").decode()

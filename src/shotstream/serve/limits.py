@@ -15,7 +15,7 @@ DEFAULT_PORT = 7860
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is allowed before a request is refused.
+    """Limits beyond which a request is refused.
 
     `sessions` stories are open at a time; others wait. `ahead_chunks` is how many chunks are made before they are
     shown: with 1, the next one is made while one plays. Texts are measured in characters.
@@ -45,7 +45,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """Where a server listens, how others reach it, and where it keeps its stories.
+    """Settings of a server: its address, its public address, and the directory of its stories.
 
     Attributes:
         token: what clients must send; None: whoever reaches it may use it.

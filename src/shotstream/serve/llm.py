@@ -1,4 +1,4 @@
-"""What could happen: an idea into a story, and the next shots of one.
+"""Turn an idea into a story, and suggest next shots.
 
 A director is any endpoint that speaks OpenAI's chat completions; the environment says which
 (`SHOTSTREAM_DIRECTOR_URL`, `_KEY`, `_MODEL`). Without one, StoryWorld's grammar suggests.

@@ -64,7 +64,7 @@ class Playback:
 
 @dataclass(frozen=True)
 class Seen:
-    """What one viewer saw: from asking for a shot to its first picture, from steering to the first picture after."""
+    """Times of one viewer: from asking for a shot to its first picture, from steering to the first picture after."""
 
     picture_s: tuple[float, ...]
     steer_s: tuple[float, ...]
@@ -73,7 +73,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class LoadTestResult:
-    """What all saw. `fair_share` is the slowest viewer's speed while the stories played over the fastest one's."""
+    """Times of all viewers. `fair_share` is the slowest viewer's speed over the fastest one's, while stories played."""
 
     plan: LoadTestPlan
     picture_s: Spread

@@ -76,7 +76,7 @@ class QueuedView(Message):
 
 
 class State(Message):
-    """Where the story stands; sent whenever that changes.
+    """State of a story; sent whenever it changes.
 
     `undo` is the type of the latest command that can be undone.
     """

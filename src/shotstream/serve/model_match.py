@@ -1,4 +1,4 @@
-"""Which stories the server's model can go on with: others would become other pictures, and are only shown."""
+"""Tell whether the server's model can continue a story; stories of other models are only shown."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from shotstream.story.repair import load_record
 
 
 class ModelMatch:
-    """What made the stories of a server. May be used from any thread."""
+    """Records which model made each story of a server. May be used from any thread."""
 
     def __init__(self, store: Store, model: Model) -> None:
         self._store = store

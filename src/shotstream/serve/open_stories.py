@@ -1,4 +1,4 @@
-"""Which stories are open, and who waits for room. On the event loop."""
+"""Open stories, and the line of those that wait for room. On the event loop."""
 
 import asyncio
 import logging

@@ -18,7 +18,7 @@ _MAGIC = b"SF"
 
 
 class FrameKey(NamedTuple):
-    """Which frame of which take of which shot, each from 0."""
+    """Identity of a frame: shot, take and frame, each from 0."""
 
     shot: int
     take: int

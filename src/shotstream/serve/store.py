@@ -1,4 +1,4 @@
-"""Which stories there are, and what each was doing: an SQLite database beside the directories of their shots.
+"""A database of stories and the work of each: SQLite, beside the directories of their shots.
 
 Finished shots lie in the story's own directory (`story.history`). A shot in the making lies in no file: it is a pure
 function of its spec and place, so the database keeps just those (`doing.ShotInWork`), written before each chunk's
@@ -108,7 +108,7 @@ class Store:
             self._claim.close()
 
     def directory(self, story: str) -> Path:
-        """Where the shots of a story lie."""
+        """Return the directory of a story's shots."""
         assert _ID.fullmatch(story), "a name from the database"
         return self.data / "stories" / story
 
@@ -143,7 +143,7 @@ class Store:
             return [_row(one) for one in self._database.execute("SELECT * FROM stories ORDER BY created_s DESC, id")]
 
     def count(self) -> int:
-        """How many stories there are."""
+        """Return the number of stories."""
         with self._lock:
             return int(self._database.execute("SELECT count(*) FROM stories").fetchone()[0])
 

@@ -1,4 +1,4 @@
-"""What HTTP says of stories, and what it is asked for them."""
+"""Requests and responses of HTTP about stories."""
 
 from typing import Annotated, Literal
 
@@ -122,7 +122,7 @@ class ModelView(Message):
 
 
 class Health(Message):
-    """That the server lives, and whether its model is open."""
+    """Health of the server: alive, and whether its model is open."""
 
     status: Literal["opening", "ready"]
     version: str

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Tally:
-    """What a worker has done since it began."""
+    """Counts of a worker's work since it began."""
 
     chunks: int = 0
     frames: int = 0
@@ -101,7 +101,7 @@ class Worker:
             self._submit(lambda: None)  # wakes a thread that waits for commands
 
     def finished_after(self, story: str, place: FrameKey) -> "Future[list[FinishedTake]]":
-        """What an open story has finished from a frame on; the result is `Session.finished_after`'s."""
+        """Return the finished frames of an open story after a frame, as `Session.finished_after` does."""
         return self._submit(lambda: self._session(story).finished_after(place))
 
     def close_story(self, story: str) -> "Future[None]":

@@ -25,7 +25,7 @@ CAST_SHOT = 0
 
 
 def cast_share(members: int, shots: int, budget: int) -> int:
-    """How many of `budget` remembered frames are the cast's."""
+    """Return how many of `budget` context frames the cast gets."""
     if not members:
         return 0
     return min(members, budget // 2) if shots else budget

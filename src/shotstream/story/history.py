@@ -1,4 +1,4 @@
-"""What a story has made so far, on disk and without loss: any frame of any shot can be read back exactly.
+"""Keep a story's finished shots on disk without loss: any frame of any shot can be read back exactly.
 
 A directory holds one `shot-NNN.mkv` a shot, `shot-NNN.safetensors` with the exact pixels of its key frames (the only
 ones that can become context, which 8 bits a channel would change), and `story.json`, which says what made them. Further
@@ -146,12 +146,12 @@ class History:
 
     @property
     def identity(self) -> StoryIdentity:
-        """What makes the story."""
+        """Return the story's identity: captions, seed, size, sampler and model."""
         return self._record.identity
 
     @property
     def records(self) -> tuple[Take, ...]:
-        """What is known of every shot."""
+        """Return the take of every shot of the current branch."""
         return self.tree.current
 
     @property
@@ -166,7 +166,7 @@ class History:
 
     @property
     def cast(self) -> tuple[CastMember, ...]:
-        """Who and what the story remembers beside its shots, on every branch."""
+        """Return the cast, which is the same on every branch."""
         return self._record.cast
 
     @property

@@ -1,4 +1,4 @@
-"""Where latents sit: temporal positions, shot phases and captions, as data.
+"""Make layouts: temporal positions, shot phases and caption indices of latents, as data.
 
 Positions start again at every shot: the context takes 0 .. n-1, the shot's own latents follow. What tells shots apart
 is the phase (`model.rotary`), given by the shot index. The first shot has no past: its context is all zeros with shot

@@ -57,7 +57,7 @@ class Relevant:
 
 
 def cosine(a: Float[np.ndarray, "d"], b: Float[np.ndarray, "d"]) -> float:
-    """How alike two directions are, -1 to 1; 0 where one is none."""
+    """Return the cosine similarity of two vectors, -1 to 1; 0 if one is zero."""
     length = float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(a @ b) / length if length else 0.0
 

@@ -70,7 +70,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class CaptionLimit:
-    """How many tokens of a caption the text encoder reads, and the tokenizer that counts them; None: estimated."""
+    """Limit of a caption in tokens, and the tokenizer that counts them; None: estimated."""
 
     tokens: int = TEXT_TOKENS
     tokenizer: Tokenizer | None = None
@@ -83,7 +83,7 @@ class CaptionLimit:
 
 @dataclass(frozen=True)
 class CheckedScript:
-    """What was found in one story. `longest_tokens` is the length of its longest composed caption."""
+    """Findings in one story. `longest_tokens` is the length of its longest composed caption."""
 
     name: str
     shots: int

@@ -1,4 +1,4 @@
-"""Which past frames a new shot remembers: selectors behind one interface.
+"""Select the past frames that become context of a new shot: selectors behind one interface.
 
 Source: ShotStream section 3 (dynamic sampling) and its ablation (first, first and last). `story.relevance` chooses by
 what the next caption needs.

@@ -1,4 +1,4 @@
-"""Where the takes and the cast of a story lie in its directory, and whether they are as they were written."""
+"""Name the files of takes and cast in a story's directory, and check that they are as they were written."""
 
 import re
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ class StoryFiles:
 
     @property
     def record(self) -> Path:
-        """What made the story."""
+        """Return the file of the story's record."""
         return self.directory / RECORD_FILE
 
     def video(self, shot: int, take: int) -> Path:

@@ -40,7 +40,7 @@ class StudyReport:
 
     @property
     def intervals_over(self) -> str:
-        """What the intervals are taken over."""
+        """Return the unit that intervals are taken over."""
         if len(self.study.stories) < FEW_STORIES:
             return f"votes, taken as independent, because there are fewer than {FEW_STORIES} stories"
         return "stories (bootstrap)"

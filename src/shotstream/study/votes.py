@@ -35,7 +35,7 @@ class Vote:
 
 @dataclass(frozen=True)
 class Order:
-    """What one rater sees: the stories in their order, and for each the systems by position."""
+    """Order of one rater: the stories, and for each the systems by position."""
 
     stories: tuple[int, ...]
     systems: tuple[tuple[int, ...], ...]

@@ -93,7 +93,7 @@ class ScaleRule:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was assumed or overruled so far, as sentences for the user."""
+        """Return assumptions and overruled settings so far, as sentences for the user."""
         assumed = (
             f"{self._file}: gives no alpha for {self._assumed} modules: assumed alpha = rank (scale 1); "
             "--lora-alpha sets another"

@@ -48,7 +48,7 @@ TOKENIZER_FILES = tuple(
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the user gives beside the files of a published model.
+    """Options for the files of a published model.
 
     Attributes:
         lora: a LoRA to merge into the transformer: its file or directory. None: `adapter_model.safetensors` of the

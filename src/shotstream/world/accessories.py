@@ -9,7 +9,7 @@ from shotstream.world.traits import Accessory
 
 @dataclass(frozen=True)
 class Face:
-    """Where things sit on a head, in units from its centre: eyes, skull top, neck and half the head's width."""
+    """Positions on a head, in units from its centre: eyes, skull top, neck and half the head's width."""
 
     eye_x: float
     eye_y: float

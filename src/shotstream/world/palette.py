@@ -12,7 +12,7 @@ Rgb = tuple[int, int, int]
 
 
 class Ink(IntEnum):
-    """What an index of a picture stands for."""
+    """Colours by the index of a picture."""
 
     NOTHING = 0
     # Sky

@@ -129,7 +129,7 @@ class _Stage:
         return self._shoot(self.scenery.view(offset) if offset else self.still.copy(), frame, offset)
 
     def slots_picture(self, frame: int) -> tuple[Indices, float]:
-        """Where each slot's landmark is not hidden (as 1, 2, 3; other values mean nothing), and the zoom."""
+        """Return a picture with 1, 2, 3 where each slot's landmark shows (other values mean nothing), and the zoom."""
         offset = pan_offset(self.shot.camera, frame)
         picture = self._shoot(self.scenery.slot_view(offset), frame, offset)
         return picture, zoom_at(self.lens, self.shot.camera, frame)

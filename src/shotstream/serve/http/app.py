@@ -38,10 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 class PageParts(StaticFiles):
-    """What the page is made of, under the page's own rules; the page itself has one address, and it is not here."""
+    """Serves the files of the page, under the page's own rules; the page itself has another address."""
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        """Where a part lies, and what it is."""
+        """Return the path of a file of the page, and its status."""
         return ("", None) if path == PAGE else super().lookup_path(path)
 
     def file_response(self, *args: Any, **options: Any) -> Response:

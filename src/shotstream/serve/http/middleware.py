@@ -1,4 +1,4 @@
-"""Who may come in, and with how much: checked before anything of a request is read."""
+"""Check who sends a request, and its size, before anything of it is read."""
 
 import hmac
 import re

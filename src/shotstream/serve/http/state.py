@@ -1,4 +1,4 @@
-"""What every request needs: the model, the stories, and those that are open."""
+"""State that every request needs: the model, the stories, and the open ones."""
 
 import asyncio
 import threading

@@ -30,7 +30,7 @@ router = APIRouter(prefix="/api")
 
 @router.get("/health")
 def health(request: Request) -> Health:
-    """That the server lives, and whether its model is open."""
+    """Report that the server lives, and whether its model is open."""
     return Health(status="opening" if request.app.state.server is None else "ready", version=__version__)
 
 
@@ -132,7 +132,7 @@ def check_room(server: Server, text: int) -> None:
 
 
 def record_of(store: Store, story: str) -> StoryRecord | None:
-    """What is written down of a story's takes; None where it has none yet."""
+    """Return the record of a story's takes; None if it has none yet."""
     path = store.directory(story) / RECORD_FILE
     return load_record(path.parent) if path.exists() else None
 

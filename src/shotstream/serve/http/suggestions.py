@@ -25,7 +25,7 @@ router = APIRouter()
 
 
 class Idea(Message):
-    """What a story is to be about, in a few words."""
+    """An idea for a story, in a few words."""
 
     idea: Annotated[Text, Field(max_length=2000)]
 
@@ -44,7 +44,7 @@ class ScriptText(Message):
 
 
 class ScriptView(Message):
-    """What a script says; begin a story with it, or queue its shots."""
+    """A parsed script; begin a story with it, or queue its shots."""
 
     global_caption: str
     seed: int | None
@@ -65,7 +65,7 @@ class Phrases(Message):
 
 
 class TraitWords(Message):
-    """What can be said of one trait."""
+    """The words of one trait."""
 
     trait: str
     values: list[Phrases]
@@ -80,7 +80,7 @@ class Words(Message):
 
 @router.get("/api/words")
 def words(server: Here, text: Annotated[str, Query(max_length=2000)] = "") -> Words:
-    """Which words the model's world knows, and which ones of `text` it does not."""
+    """Return the words that the model's world knows, and those of `text` that it does not."""
     if server.model.config.name != WORLD_MODEL:
         return Words(traits=[], unknown=[])
     traits = [
