@@ -33,7 +33,10 @@ def write(staged: Staged, first: int, layers: int = SHAPE.layers) -> Tensor:
 
 
 def numbers(keys: Tensor) -> list[int]:
-    return [int(mark) - 1 for mark in keys.flatten()[::2]]
+    """The latents that keys belong to, each with both of its tokens."""
+    tokens = keys.reshape(-1, SHAPE.tokens_per_latent)
+    assert torch.equal(tokens[:, 0], tokens[:, 1])
+    return [int(mark) - 1 for mark in tokens[:, 0]]
 
 
 def remember(cache: KVCache, first: int, count: int) -> list[int]:
