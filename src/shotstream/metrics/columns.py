@@ -38,7 +38,6 @@ class Column:
     title: str
     group: str
     value: Callable[[StoryFeatures, CutSettings], float]
-    in_paper: bool = True
 
 
 def story_cuts(features: StoryFeatures, settings: CutSettings) -> CutScore:
@@ -81,12 +80,11 @@ def _inter_column(key: str, title: str, group: str, name: str, *, same_character
         f"Inter-shot {title}, same character" if same_character else f"Inter-shot {title}",
         group,
         lambda story, _: _inter(story, name, same_character=same_character),
-        in_paper=not same_character,
     )
 
 
-def _cut_column(key: str, title: str, value: Callable[[CutScore], float], *, in_paper: bool = False) -> Column:
-    return Column(key, title, CUTS, lambda story, settings: value(story_cuts(story, settings)), in_paper)
+def _cut_column(key: str, title: str, value: Callable[[CutScore], float]) -> Column:
+    return Column(key, title, CUTS, lambda story, settings: value(story_cuts(story, settings)))
 
 
 def _judge_column(question: str, title: str) -> Column:
@@ -96,7 +94,6 @@ def _judge_column(question: str, title: str) -> Column:
         f"Judge: {title}, 1 to 5",
         JUDGE,
         lambda story, _: float(np.mean(story.arrays[JUDGE][:, index])),
-        in_paper=False,
     )
 
 
@@ -106,7 +103,7 @@ COLUMNS = (
     _inter_column("semantic", "semantic", "video", "video"),
     _inter_column("subject", "subject", "subjects", "subject"),
     _inter_column("background", "background", "subjects", "background"),
-    _cut_column("cut_accuracy", "Shot cut accuracy", lambda score: score.accuracy, in_paper=True),
+    _cut_column("cut_accuracy", "Shot cut accuracy", lambda score: score.accuracy),
     Column("text_alignment", "Text alignment", "video", lambda story, _: _text(story)),
     Column("aesthetic", "Aesthetic", "aesthetic", lambda story, _: _aesthetic(story)),
     Column("dynamic_degree", "Dynamic degree, %", "flow", lambda story, _: _dynamic(story)),

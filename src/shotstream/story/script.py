@@ -1,13 +1,12 @@
 """A story as a person writes it: one global caption, and a text and a length for every shot."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
 
 from shotstream.core.errors import InputError
-from shotstream.story.shot_spec import ShotSpec, Steer, check_seed, check_text
+from shotstream.story.shot_spec import ShotSpec, check_seed, check_text
 
 
 @dataclass(frozen=True)
@@ -47,25 +46,14 @@ class Script:
 
 
 def script_to_dict(script: Script) -> dict[str, Any]:
-    """Plain data of a script in the layout of its YAML; `script_from_dict` reads it back."""
+    """Return a script as plain data in the layout of its YAML."""
     seed = {} if script.seed is None else {"seed": script.seed}
     cast = {"cast": [asdict(entry) for entry in script.cast]} if script.cast else {}
     return {"global": script.global_caption, **seed, **cast, "shots": [_shot_to_dict(shot) for shot in script.shots]}
 
 
-def script_from_dict(data: Mapping[str, Any]) -> Script:
-    """The inverse of `script_to_dict`, for data of our own.
-
-    Raises:
-        InputError: as for `Script`.
-    """
-    shots = tuple(_shot_from_dict(shot) for shot in data["shots"])
-    cast = tuple(CastEntry(**entry) for entry in data.get("cast", ()))
-    return Script(data["global"], shots, data.get("seed"), cast)
-
-
 def format_script(script: Script) -> str:
-    """The script as YAML that `script_files.load_scripts` reads back to an equal one."""
+    """Return a script as YAML, which `script_files.load_scripts` reads back to an equal script."""
     return yaml.safe_dump(script_to_dict(script), sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -79,8 +67,3 @@ def _shot_to_dict(shot: ShotSpec) -> dict[str, Any]:
     if shot.steers:
         plain["steer"] = [asdict(steer) for steer in shot.steers]
     return plain
-
-
-def _shot_from_dict(plain: Mapping[str, Any]) -> ShotSpec:
-    values = {name: value for name, value in plain.items() if name != "steer"}
-    return ShotSpec(**values, steers=tuple(Steer(**steer) for steer in plain.get("steer", ())))

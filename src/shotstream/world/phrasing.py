@@ -6,7 +6,7 @@ A model that learnt the grammar is measured on these to see how far it follows p
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from shotstream.world.words import ACTION_WORDS, Phrases, Vocabulary, both_forms
 T = TypeVar("T")
 
 Phrasing = Literal["grammar", "people"]
-PHRASINGS: tuple[Phrasing, ...] = get_args(Phrasing)
 
 FURTHER_WORDS: Mapping[str, Mapping[str, Phrases]] = {
     "species": {
