@@ -17,7 +17,8 @@ class Text:
     """Prompts ready for cross-attention.
 
     Attributes:
-        keys: keys and values of every layer, `[1, s, l, heads, d]`: of s prompts, or of one sequence that joins them.
+        keys: keys and values of every layer, `[1, s, l, heads, d]`: of s prompts, or of one sequence that joins them. A
+            model of two transformers has the layers of both, one after the other.
         negative: the same for the branch without guidance; None: the sampler needs none.
         spans: tokens of each prompt within a joined sequence; empty where prompts are not joined.
         padding: tokens behind the last prompt of a joined sequence.

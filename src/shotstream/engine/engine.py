@@ -46,6 +46,7 @@ class Engine:
         *,
         negative_prompts: bool = True,
         token_spans: TokenSpans | None = None,
+        low_noise: tuple[Transformer, float] | None = None,
         clock: Clock = no_profiler,
     ) -> None:
         """Run a transformer for one video.
@@ -60,8 +61,17 @@ class Engine:
             negative_prompts: whether the branch without guidance reads a negative prompt; otherwise it reads zeros, as
                 models do that were trained with them.
             token_spans: finds the tokens of the pieces of a prompt, for policies that ask for them.
+            low_noise: a second transformer, and the noise level below which it makes the forwards.
             clock: told what the time is spent on.
+
+        Raises:
+            InputError: there are two transformers, and a cache, which holds the keys of one.
         """
+        if low_noise is not None and kv_cache is not None:
+            raise InputError(
+                "expected a policy that makes all shots at once for a model of two transformers; choose one"
+            )
+        self._low_noise = low_noise
         self._token_spans = token_spans
         self._cache, self.sampler, self.noise = kv_cache, sampler, noise
         self._transformer, self._encode, self._size, self._clock = transformer, encode, latent_size, clock
@@ -210,7 +220,15 @@ class Engine:
         timesteps = (sigmas * TRAIN_TIMESTEPS).to(x.device, torch.float32).expand(len(x), -1)
         latents = carry_context(self._transformer.config.injection, x[:, :0], x)
         placement = self._place(call, len(x), reads)
-        return self._transformer(latents, timesteps, text, placement, staged, call.sees or ()).to(x.dtype)
+        network, text = self._expert(float(sigmas.max()), text)
+        return network(latents, timesteps, text, placement, staged, call.sees or ()).to(x.dtype)
+
+    def _expert(self, sigma: float, text: TextKeys) -> tuple[Transformer, TextKeys]:
+        """Return the transformer that predicts at a noise level, and its part of the text."""
+        if self._low_noise is None:
+            return self._transformer, text
+        low, boundary = self._low_noise
+        return (low, text[self.layers :]) if sigma < boundary else (self._transformer, text[: self.layers])
 
     def _place(self, call: Call, batch: int, reads: bool) -> TokenPositions:
         """Return the placement of a call, made once for all its steps."""
@@ -234,7 +252,11 @@ class Engine:
             return self._encode(prompts)
 
     def _keys(self, text: Float[Tensor, "1 s l e"], negative: Float[Tensor, "1 s l e"] | None) -> Text:
-        read = self._transformer.read_text
+        networks = [self._transformer, *([] if self._low_noise is None else [self._low_noise[0]])]
+
+        def read(rows: Tensor) -> TextKeys:
+            return [pair for network in networks for pair in network.read_text(rows)]
+
         return Text(read(text), None if negative is None else read(negative))
 
     def _join(self, rows: Float[Tensor, "s l e"], trim: bool, total: int | None) -> tuple[Tensor, list[int]]:

@@ -69,10 +69,11 @@ class ModelComponents:
     graphs: CudaGraphPool | None = None
     low_noise: Transformer | None = None
 
-    def expert(self, sigma: float) -> Transformer:
-        """Return the transformer that predicts at a noise level from 0 to 1."""
+    @property
+    def second(self) -> tuple[Transformer, float] | None:
+        """Return the second transformer and the noise level below which it predicts; None: there is one transformer."""
         boundary = self.config.expert_boundary
-        return self.transformer if self.low_noise is None or boundary is None or sigma >= boundary else self.low_noise
+        return None if self.low_noise is None or boundary is None else (self.low_noise, boundary)
 
 
 def build(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from policy_engine import SIZE, make_engine, make_shots, make_transformer, seeded_noise
+from policy_engine import SIZE, encode, make_engine, make_shots, make_transformer, seeded_noise
 from shotstream.core.errors import InputError
 from shotstream.engine.call import Call, Text
 from shotstream.engine.engine import Engine
@@ -257,6 +257,30 @@ def test_what_is_made_equals_a_dense_mask(name: str, monkeypatch: pytest.MonkeyP
         guided, unguided = (dense(network, engine, call, x, sigmas, guided=which) for which in (True, False))
         scale = torch.tensor([ONE_STEP.guidance_at(sigma) for sigma in sigmas.tolist()])[:, None, None, None]
         torch.testing.assert_close(made, unguided + scale * (guided - unguided), rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_second_transformer_predicts_below_its_noise_level() -> None:
+    high, low = make_transformer(), make_transformer()
+    for parameter in low.parameters():
+        parameter.mul_(0.5)
+    made = {}
+    for boundary in (0.0, 0.9, 2.0, None):
+        network = low if boundary is None else high
+        video, engine = make_engine(POLICIES["full"], network, make_shots(1), Sampler("euler", (1.0, 0.5, 0.0), 3.0))
+        if boundary is not None:
+            engine._low_noise = low, boundary
+        made[boundary] = next(POLICIES["full"].rollout(video, engine))
+    assert torch.equal(made[2.0], made[None])
+    assert not torch.allclose(made[0.0], made[0.9])
+    assert not torch.allclose(made[0.9], made[2.0])
+
+
+def test_two_transformers_and_a_cache_are_refused() -> None:
+    network = make_transformer()
+    cache = network.new_cache(1, SIZE, 6, 0)
+    with pytest.raises(InputError, match="expected a policy that makes all shots at once for a model of two"):
+        Engine(network, encode, ONE_STEP, lambda *_: torch.zeros(1), SIZE, cache, low_noise=(network, 0.5))
 
 
 @torch.inference_mode()
