@@ -129,3 +129,13 @@ def test_only_a_server_with_a_director_is_asked_for_ideas(desk: Any) -> None:
     plan = desk.page.get_by_role("dialog", name="Plan")
     expect(plan.get_by_label("Caption of shot 1")).to_have_value("The owl waves.")
     expect(plan.get_by_label("Caption of shot 2")).to_have_value("The owl sleeps.")
+
+
+def test_what_the_model_remembers_is_shown(desk: Any) -> None:
+    desk.begin().make("The fox waves.", "The fox jumps.")
+    desk.page.get_by_role("button", name="Memory").click()
+    dialog = desk.page.get_by_role("dialog", name="What shot 3 remembers")
+    expect(dialog.get_by_role("listitem")).to_have_count(6)
+    desk.until("[...document.querySelectorAll('.memory img')].every((image) => image.naturalWidth === 128)")
+    names = [one.get_attribute("alt") for one in dialog.get_by_role("img").all()]
+    assert {name.partition(",")[0] for name in names} == {"Shot 1", "Shot 2"}

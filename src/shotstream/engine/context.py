@@ -48,9 +48,7 @@ def select_context_frames(history: History, select: ContextSelector, text: str, 
         text: the new shot's own caption.
         cast: how many members of the cast it knows, the first ones.
     """
-    share = cast_share(cast, len(history), CONTEXT_LATENTS)
-    members = select(cast_as_shots(history.cast[:cast]), text, share)
-    frames = select(history.past, text, CONTEXT_LATENTS - share)
+    members, frames = choose_context_frames(history, select, text, cast)
     captions = [(CAST_SHOT, history.cast[ref.shot].caption) for ref in members]
     captions += [(ref.shot, history.past[ref.shot].caption_at(ref.frame)) for ref in frames]
     whole = history.identity.global_caption
@@ -59,6 +57,22 @@ def select_context_frames(history: History, select: ContextSelector, text: str, 
         tuple(shot for shot, _ in captions),
         tuple(compose_caption(whole, shot, caption) for shot, caption in captions),
     )
+
+
+def choose_context_frames(
+    history: History, select: ContextSelector, text: str, cast: int
+) -> tuple[list[FrameRef], list[FrameRef]]:
+    """Return which members of the cast (by their number) and which frames of the shots a shot remembers.
+
+    Args:
+        history: of the story.
+        select: which frames.
+        text: the new shot's own caption.
+        cast: how many members of the cast it knows, the first ones.
+    """
+    share = cast_share(cast, len(history), CONTEXT_LATENTS)
+    members = select(cast_as_shots(history.cast[:cast]), text, share)
+    return members, select(history.past, text, CONTEXT_LATENTS - share)
 
 
 def caption_vector(encode: Callable[[Sequence[str]], Float[Tensor, "s l d"]]) -> Callable[[str], np.ndarray]:

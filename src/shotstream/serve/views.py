@@ -43,6 +43,22 @@ class StoryTitle(Message):
     title: Title
 
 
+class ContextFrame(Message):
+    """A frame that a shot remembers: of a take of the branch, or a member of the cast (from 0)."""
+
+    shot: int | None = None
+    take: int | None = None
+    frame: int | None = None
+    cast: int | None = None
+
+
+class ContextView(Message):
+    """What the shot in the making remembers, or the next one where none is being made, in the model's order."""
+
+    shot: int
+    frames: list[ContextFrame]
+
+
 class NewStory(Message):
     """A story to begin, and its first shots, which are made once it is open, or wait with `paused`.
 

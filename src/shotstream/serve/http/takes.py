@@ -1,4 +1,4 @@
-"""HTTP: takes as pictures and videos, and the cast."""
+"""HTTP: takes as pictures and videos, the cast, and what a shot remembers."""
 
 import asyncio
 from typing import Annotated
@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from shotstream.core.video import read_video
+from shotstream.engine.context import choose_context_frames
 from shotstream.serve.commands import AddCast
 from shotstream.serve.disk import check_disk_space
 from shotstream.serve.errors import RequestError
@@ -15,6 +16,9 @@ from shotstream.serve.http.state import Here, Server
 from shotstream.serve.http.stories import record_of
 from shotstream.serve.messages import Done
 from shotstream.serve.pictures import JpegEncoder, read_picture
+from shotstream.serve.views import ContextFrame, ContextView
+from shotstream.story.history import History
+from shotstream.story.selectors import SELECTORS, get_selector
 from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import Take
 
@@ -41,6 +45,22 @@ def take_video(story: str, shot: int, take: int, server: Here) -> FileResponse:
     """A take as MP4."""
     path = server.replays.video(*_take(server, story, shot, take))
     return FileResponse(path, media_type="video/mp4", filename=f"story-{story}-{shot}-{take}.mp4")
+
+
+@router.get("/context")
+def context(story: str, server: Here) -> ContextView:
+    """Return which frames the shot in the making remembers, or the next one where none is being made."""
+    row, record = server.store.get(story), record_of(server.store, story)
+    if row.context not in SELECTORS:
+        raise RequestError("conflict", "This story chooses what a shot remembers by its caption, while it is made.")
+    if record is None:
+        return ContextView(shot=0, frames=[])
+    history, work = History(server.store.directory(story), record), row.doing.work
+    cast = len(history.cast) if work is None or work.spec.cast is None else work.spec.cast
+    members, frames = choose_context_frames(history, get_selector(row.context), "", cast)
+    views = [ContextFrame(cast=ref.shot) for ref in members]
+    views += [ContextFrame(shot=ref.shot, take=history.branch[ref.shot], frame=ref.frame) for ref in frames]
+    return ContextView(shot=len(history), frames=views)
 
 
 @router.post("/cast", status_code=201, openapi_extra=_IMAGE)

@@ -9,6 +9,7 @@ import { button, element } from "./dom.js";
 import { openExports } from "./exports.js";
 import { makeFigures, Meter } from "./figures.js";
 import { makeFilmstrip } from "./filmstrip.js";
+import { openMemory } from "./memory.js";
 import { rename } from "./naming.js";
 import { openPlan } from "./planning.js";
 import { playAll } from "./playall.js";
@@ -70,6 +71,7 @@ export function makeDesk(store, says, leave) {
     plan: () => plan(),
     undo: directing.undo,
     playAll: () => playFrom({ shot: 0 }),
+    memory: () => openMemory(store.get().story, store.get().tree?.cast ?? []).catch(says.fail),
     branches: () => openBranches(store, directing),
     rename: () => renameOpen().catch(says.fail),
     exports: () => exports(),
@@ -118,16 +120,17 @@ function makeHeader(store, cast, acts) {
   const opener = (label, action) => button(label, action, { className: "quiet", "aria-haspopup": "dialog" });
   const undo = button("Undo", acts.undo, { className: "quiet", "aria-keyshortcuts": "Control+Z" });
   const plan = opener("Plan", acts.plan);
+  const memory = opener("Memory", acts.memory);
   const ofShots = [opener("Play all", acts.playAll), opener("Branches", acts.branches), opener("Export", acts.exports)];
   store.watch(["state"], ({ state }) => {
     for (const one of ofShots) one.disabled = !state?.branch.length;
-    plan.disabled = !state;
+    plan.disabled = memory.disabled = !state;
     undo.disabled = !state?.undo;
     undo.title = state?.undo ? `Takes back: ${CHANGES[state.undo]}` : "";
   });
   return element("header", { className: "top" },
     button("Stories", acts.leave, { className: "quiet home" }), title,
-    element("div", { className: "tools" }, cast, plan, undo, ...ofShots));
+    element("div", { className: "tools" }, cast, memory, plan, undo, ...ofShots));
 }
 
 /** Whether a key means to undo a change of the story; in a field that is being written in, it undoes the writing. */
