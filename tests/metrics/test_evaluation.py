@@ -17,8 +17,12 @@ from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.core.video import iter_video, write_video
 from shotstream.metrics.backbones import Backbones
+from shotstream.metrics.columns import CutSettings, story_values
 from shotstream.metrics.cut_detection import cut_probabilities, cuts_of, small_frames
 from shotstream.metrics.evaluation import FEATURES, Evaluation, evaluate_videos, from_data
+from shotstream.metrics.features import extract_features
+from shotstream.metrics.subjects import SubjectSplit
+from shotstream.metrics.tables import to_csv
 from shotstream.metrics.videos import ScoredVideo, UnreadableVideo, find_videos
 from shotstream.scores.cuts import score_cut_frames
 
@@ -118,6 +122,57 @@ def test_every_number_follows_from_the_stored_features(output: Path) -> None:
         assert mean["low"] is None or mean["low"] <= mean["value"] <= mean["high"]
 
 
+def test_intervals_and_tables_follow_from_the_stories(output: Path) -> None:
+    results = read_results(output)
+    for key, mean in results.means.items():
+        values = np.array([story.values[key] for story in results.stories if story.values.get(key) is not None])
+        if len(values) < 2:
+            assert math.isnan(mean.low)
+            continue
+        drawn = np.random.default_rng(99).choice(values, (20_000, len(values))).mean(1)
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        assert (mean.low, mean.high) == pytest.approx((low, high), abs=0.03 * np.ptp(values) + 1e-9), key
+    rows = {row["story"]: row for row in csv.DictReader(to_csv(results).splitlines())}
+    for story in results.stories:
+        for key, value in story.values.items():
+            assert rows[story.name][key] == ("" if value is None else str(value))
+
+
+def test_subject_columns_follow_from_the_stored_features(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A detector that sees the middle of a frame, but nothing in dark ones, in place of the networks."""
+
+    def split(_: Backbones, frame: np.ndarray) -> SubjectSplit:
+        return SubjectSplit(frame[24:72, 56:104] if frame.mean() > 60 else None, frame)
+
+    monkeypatch.setattr("shotstream.metrics.features.split_subject", split)
+    ids = write_backbones(tmp_path / "networks")
+    [video] = [one for one in find_videos(videos) if one.name == "meadow"]
+    assert isinstance(video, ScoredVideo)
+    features = extract_features(video, Backbones(CPU, ids), ["subjects"])
+    values, pieces = story_values(features, CutSettings()), VIDEOS["meadow"]
+
+    def mean_cosine(key: str, same: bool) -> float:
+        found = []
+        for a in range(len(pieces)):
+            for b in range(a + 1, len(pieces)):
+                one, other = (features.arrays[f"{shot}/{key}"] for shot in (a, b))
+                if len(one) and len(other) and (not same or pieces[a].clip == pieces[b].clip):
+                    cosines = [x @ y / np.sqrt((x @ x) * (y @ y)) for x in one for y in other]
+                    found.append(sum(cosines) / len(cosines))
+        return sum(found) / len(found)
+
+    assert values == pytest.approx(
+        {
+            "inter_subject": mean_cosine("subject", same=False),
+            "inter_background": mean_cosine("background", same=False),
+            "inter_subject_character": mean_cosine("subject", same=True),
+        },
+        rel=1e-5,
+    )
+
+
 def test_what_has_no_network_says_how_to_get_it(output: Path) -> None:
     missing = read_results(output).missing
     assert missing == {
@@ -183,6 +238,16 @@ def test_a_video_that_cannot_be_scored_says_why(frames: int, script: str | None,
     [found] = find_videos(tmp_path)
     assert isinstance(found, UnreadableVideo)
     assert reason in found.reason
+
+
+def test_a_table_that_names_more_frames_than_the_video_has_is_named(videos: Path, tmp_path: Path) -> None:
+    for path in videos.glob("call.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    header = "shot_num_from_caption,json_path,video_path,frame_number"
+    (tmp_path / "all.csv").write_text(f'{header}\n2,call.json,call.mp4,"[[0, 33], [33, 900]]"\n')
+    [found] = find_videos(tmp_path)
+    assert isinstance(found, UnreadableVideo)
+    assert "its shots end at frame 900 and it has 78" in found.reason
 
 
 def test_a_damaged_video_is_left_out_and_counted(

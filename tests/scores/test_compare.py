@@ -1,6 +1,7 @@
 """Score files: what is written is read again, pooled and compared; wrong ones are refused."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from shotstream.core.atomic_files import write_json
 from shotstream.core.errors import InputError
 from shotstream.scores.compare import Column, compare, comparison_chart
 from shotstream.scores.cuts import Cuts
+from shotstream.scores.frechet import Frechet
 from shotstream.scores.intervals import Share
 from shotstream.scores.reports import CROSSING, CUT_ACCURACY, DISTANCE, ScoreReport, pool, read_report, report_data
 from shotstream.scores.story_scores import Scores
@@ -22,13 +24,17 @@ def report(right: int, asked: dict[str, object] | None = None) -> ScoreReport:
     cuts = Cuts((right / 10, 1.0), Share(right, 10), Share(right, right))
     walks = (Walk(right / 20, 0.5), Walk(right / 40, 0.25), Walk(0.0, 0.1))
     traits = {"species": Share(right, 10)}
-    scores = Scores(traits, {"layout": Share(right, 10)}, {"species": halves}, ((1.0,), (right / 10,)), cuts, walks)
+    kept = {"layout": Share(right, 10)}
+    by_distance = {1: Share(right, 10), 3: Share(1, 2)}
+    by_shot = ((1.0,), (right / 10,))
+    scores = Scores(traits, kept, {"species": halves}, by_shot, cuts, walks, by_distance=by_distance)
     return ScoreReport.of(scores, asked or {"stories": 2, "shots": 10, "phrasing": "grammar"})
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", report_data(report(4)))
-    assert read_report(tmp_path / "a.json") == report(4)
+    one = replace(report(4), frechet=Frechet(3.0, 1.0, 20))
+    write_json(tmp_path / "a.json", report_data(one))
+    assert read_report(tmp_path / "a.json") == one
     none = ScoreReport.of(Scores({}, {}, {}, (), Cuts(), ()), {"stories": 0})
     write_json(tmp_path / "none.json", report_data(none))
     assert read_report(tmp_path / "none.json").figures == {}
@@ -42,6 +48,18 @@ def test_a_pool_is_of_all_stories() -> None:
     assert len(both.ratios[DISTANCE]) == 6
     assert both.halves["species"] == (Share(9, 10), Share(3, 10))
     assert both.by_shot == ((1.0, 1.0), (0.4, 0.8))
+    assert both.by_distance == {1: Share(12, 20), 3: Share(2, 4)}
+
+
+def test_drift_is_the_mean_slope_of_stories_over_ten_shots() -> None:
+    falling = tuple((1 - 0.02 * shot, 0.9 - 0.01 * shot) for shot in range(20))
+    drift = replace(report(4), by_shot=falling).drift
+    assert drift is not None
+    assert (drift.value, drift.low, drift.high) == pytest.approx((-0.15, -0.2, -0.1))
+    assert replace(report(4), by_shot=((1.0, 1.0),) * 3).drift is None, "too few shots"
+    assert replace(report(4), by_shot=((1.0, 1.0), (1.0, 1.0), (1.0,), (1.0,))).drift is None, (
+        "stories of other lengths"
+    )
 
 
 def test_decay_is_the_second_half_against_the_first() -> None:

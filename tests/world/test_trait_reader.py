@@ -15,10 +15,12 @@ from shotstream.world.render import render_shot
 from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.trait_reader import (
     CharacterReading,
+    MemoryAnswer,
     Read,
     ShotReading,
     TraitReader,
     clip_starts,
+    read_memory,
     score_memory,
     score_shot,
 )
@@ -155,6 +157,17 @@ def test_memory_asks_for_what_was_shown_first_not_for_the_truth() -> None:
     assert score_memory([readings[0], readings[1], crowned[2]], STORY)[2]["accessory"] is False
     moved = replace(readings[1], layout=tuple(Read("mushroom", 1.0) for _ in STORY.layout))
     assert score_memory([readings[0], moved, readings[2]], STORY)[1]["layout"] is False
+
+
+def test_memory_counts_the_shots_since_a_trait_was_last_seen() -> None:
+    fox = STORY.characters[0].species
+    seen = [shot for shot in range(3) if fox in {one.species for one in STORY.cast_of(shot)}]
+    answers = [one for one in read_memory([perfect(0), perfect(1), perfect(2)], STORY) if one.trait == "accessory"]
+    assert MemoryAnswer(seen[1], "accessory", seen[1] - seen[0], True) in answers
+    assert all(1 <= one.distance <= one.shot for one in answers)
+    gone = replace(perfect(1), characters=())
+    later = read_memory([perfect(0), gone, perfect(2)], STORY)
+    assert {one.distance for one in later if one.shot == 2 and one.trait == "accessory"} == {2}, "not seen in shot 1"
 
 
 def test_a_missing_character_keeps_nothing() -> None:

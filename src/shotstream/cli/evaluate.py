@@ -46,6 +46,9 @@ class EvaluateOptions:
         typer.Option(metavar="LOW HIGH", show_default="all", help="Use guidance at noise levels between these only."),
     ] = None
     context: ContextOption = None
+    frechet: Annotated[
+        bool, typer.Option("--frechet", help="Also the Fréchet distance from true renders, in the reader's features.")
+    ] = False
     phrasing: Annotated[Literal["grammar", "people"], typer.Option(help="Who words the captions.")] = "grammar"
 
     def check(self) -> None:
@@ -68,7 +71,7 @@ class EvaluateOptions:
     @property
     def asked(self) -> dict[str, Any]:
         """Return the settings that the report names."""
-        asked = {name: value for name, value in asdict(self).items() if name not in ("device", "truth")}
+        asked = {name: value for name, value in asdict(self).items() if name not in ("device", "truth", "frechet")}
         return asked | ({"model": "truth", "phrasing": None} if self.truth else {})
 
 
@@ -105,7 +108,10 @@ def _refuse_options_before(context: typer.Context, command: str) -> None:
 
 
 def _evaluate(options: EvaluateOptions, sheet_file: Path | None, json_file: Path | None) -> None:
+    import numpy as np
+
     from shotstream.cli.progress import counted
+    from shotstream.scores.frechet import Frechet, shot_features
     from shotstream.scores.reports import ScoreReport, report_data
     from shotstream.scores.story_scores import ScoredStory, held_out_stories, score_stories
     from shotstream.world.trait_reader import TraitReader
@@ -113,15 +119,23 @@ def _evaluate(options: EvaluateOptions, sheet_file: Path | None, json_file: Path
     check_outputs(json_file, sheet_file)
     options.check()
     sheet: list[Sequence[Any]] = []
+    reader, features = TraitReader.load(), []
 
     def keep(made: ScoredStory) -> None:
         if sheet_file and len(sheet) < SHEET_STORIES:
             sheet.append(made.shots)
+        if options.frechet:
+            features.append(shot_features(reader, [made.shots]))
 
     stories = held_out_stories(options.stories, shots=options.shots)
     source = _render(stories) if options.truth else _generate(options, stories)
-    scores = score_stories(TraitReader.load(), counted(source, "scoring", options.stories), keep)
-    report = ScoreReport.of(scores, options.asked)
+    scores = score_stories(reader, counted(source, "scoring", options.stories), keep)
+    frechet = None
+    if options.frechet:
+        others = held_out_stories(options.stories, first=options.stories, shots=options.shots)
+        true, other = (shot_features(reader, (one.shots for one in _render(of))) for of in (stories, others))
+        frechet = Frechet.of(np.concatenate(features), true, other)
+    report = ScoreReport.of(scores, options.asked, frechet)
     _show(report, json_file)
     emit_json(json_file, report_data(report))
     if sheet_file and sheet:
@@ -151,7 +165,15 @@ def _show(report: "ScoreReport", json_file: Path | None) -> None:
     numbers = Table("shot", "traits right", "95% interval", "of", title="By shot number")
     for number, one in enumerate(report.shots, start=1):
         numbers.add_row(str(number), f"{one.value:.1%}", f"{one.low:.1%} to {one.high:.1%}", str(one.cases))
-    for part in (table, halves, numbers):
+    distances = Table("shots since seen", "hidden traits kept", "95% interval", "of", title="Memory by distance")
+    for distance, share in report.by_distance.items():
+        one = share.estimate
+        distances.add_row(str(distance), f"{one.value:.1%}", f"{one.low:.1%} to {one.high:.1%}", str(one.cases))
+    if drift := report.drift:
+        numbers.caption = f"drift over ten shots, in points: {in_points(drift)}"
+    if found := report.frechet:
+        halves.caption = f"Fréchet distance from true renders {found.distance:.3g}; between true ones {found.floor:.3g}"
+    for part in (table, halves, numbers, distances):
         make_console(json_file).print(part)
 
 

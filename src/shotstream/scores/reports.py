@@ -2,20 +2,25 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from shotstream.core.errors import InputError
-from shotstream.scores.intervals import Estimate, Share, mean_estimate, ratio_estimate
+from shotstream.scores.frechet import Frechet
+from shotstream.scores.intervals import Estimate, Share, bootstrap_mean, mean_estimate, ratio_estimate
 from shotstream.scores.story_scores import KEPT_PREFIX, Scores
 from shotstream.scores.walks import Walk, crossing, mean_gap
 
 CUT_ACCURACY = "shot cut accuracy"
 CROSSING = "walks that cross a quarter"
 DISTANCE = "way walked of the true one"
+DRIFT_SHOTS = 4
 Pairs = tuple[tuple[float, float], ...]
+Name = TypeVar("Name", str, int)
 Value = TypeVar("Value")
 
 
@@ -25,7 +30,9 @@ class ScoreReport:
 
     `shares` are of right answers; `means` have a value a story, `ratios` (made, true) a shot. `halves` are the shares
     of traits in the first and in the second half of stories. `by_shot` has for every story as long as that the share of
-    traits that are right in its first shot, its second, and so on; `by_story` the shares of every story by name.
+    traits that are right in its first shot, its second, and so on; `by_story` the shares of every story by name;
+    `by_distance` the shares of hidden traits that are kept, by shots since they were last seen; `frechet` the distance
+    of the shots' features from those of true renders, where that was asked for.
     """
 
     asked: Mapping[str, Any]
@@ -35,9 +42,11 @@ class ScoreReport:
     halves: Mapping[str, tuple[Share, Share]]
     by_shot: tuple[tuple[float, ...], ...]
     by_story: tuple[Mapping[str, Share], ...] = ()
+    by_distance: Mapping[int, Share] = field(default_factory=dict)
+    frechet: Frechet | None = None
 
     @classmethod
-    def of(cls, scores: Scores, asked: Mapping[str, Any]) -> "ScoreReport":
+    def of(cls, scores: Scores, asked: Mapping[str, Any], frechet: Frechet | None = None) -> "ScoreReport":
         """Return the report of scores."""
         kept = {KEPT_PREFIX + trait: share for trait, share in scores.kept.items()}
         cuts = {"cuts found": scores.cuts.found, "cuts that were wanted": scores.cuts.wanted}
@@ -49,6 +58,8 @@ class ScoreReport:
             scores.halves,
             scores.by_shot,
             scores.by_story,
+            scores.by_distance,
+            frechet,
         )
 
     @property
@@ -72,6 +83,19 @@ class ScoreReport:
         return [mean_estimate(values) for values in self.by_shot]
 
     @property
+    def drift(self) -> Estimate | None:
+        """The change of the share of visible traits that are right over ten shots: the mean of the stories' slopes.
+
+        The interval is a bootstrap over stories. None where stories have fewer than four shots or differ in length.
+        """
+        counts = {len(values) for values in self.by_shot}
+        if len(self.by_shot) < DRIFT_SHOTS or len(counts) != 1:
+            return None
+        shares = np.array(self.by_shot)
+        slopes = np.polyfit(np.arange(len(shares)), shares, 1)[0]
+        return bootstrap_mean((10 * slopes).tolist())
+
+    @property
     def walk_gap(self) -> float:
         """The mean distance of walks from the true ones, as a share of the picture's width."""
         return mean_gap(self.walks)
@@ -85,6 +109,7 @@ def pool(reports: Sequence[ScoreReport]) -> ScoreReport:
     """Pool several reports into one of all their stories; it keeps `asked` of the first.
 
     Where all told as many stories these are the same ones, and `by_story` has each with the answers of all reports.
+    The Fréchet distance of several reports together cannot be had from their own, and is left out.
     """
     first = reports[0]
     alike = all(same_stories(first, one) for one in reports)
@@ -96,6 +121,8 @@ def pool(reports: Sequence[ScoreReport]) -> ScoreReport:
         _merge((one.halves for one in reports), _add_halves),
         tuple(sum(shots, ()) for shots in zip(*(one.by_shot for one in reports), strict=False)),
         tuple(_merge(told, _sum) for told in zip(*(one.by_story for one in reports), strict=True)) if alike else (),
+        _merge((one.by_distance for one in reports), _sum),
+        first.frechet if len(reports) == 1 else None,
     )
 
 
@@ -116,6 +143,9 @@ def report_data(report: ScoreReport) -> dict[str, Any]:
         "walk_gap": report.walk_gap if report.walks else None,
         "halves": {name: [_share(share) for share in both] for name, both in report.halves.items()},
         "by_story": [{name: [share.right, share.total] for name, share in story.items()} for story in report.by_story],
+        "by_distance": {str(distance): _share(share) for distance, share in report.by_distance.items()},
+        "frechet": None if report.frechet is None else asdict(report.frechet),
+        "drift_per_ten_shots": _known(report.drift),
         "by_shot": [_known(mean_estimate(values)) | {"values": values} for values in report.by_shot],
     }
 
@@ -135,7 +165,9 @@ def read_report(path: Path) -> ScoreReport:
             {name: tuple((made, true) for made, true in ratio["pairs"]) for name, ratio in data["ratios"].items()},
             {name: (_read_share(a), _read_share(b)) for name, (a, b) in data["halves"].items()},
             tuple(tuple(shot["values"]) for shot in data["by_shot"]),
-            tuple({name: Share(*share) for name, share in story.items()} for story in data.get("by_story", ())),
+            tuple({name: Share(*share) for name, share in story.items()} for story in data["by_story"]),
+            {int(distance): _read_share(share) for distance, share in data["by_distance"].items()},
+            None if data["frechet"] is None else Frechet(**data["frechet"]),
         )
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check the path") from error
@@ -143,9 +175,9 @@ def read_report(path: Path) -> ScoreReport:
         raise InputError(f"{path}: expected scores of 'shotstream evaluate --json', got something else") from error
 
 
-def _merge(maps: Iterable[Mapping[str, Value]], join: Any) -> dict[str, Value]:
+def _merge(maps: Iterable[Mapping[Name, Value]], join: Any) -> dict[Name, Value]:
     """Join the values of each name, with names in order of first appearance."""
-    found: dict[str, list[Value]] = {}
+    found: dict[Name, list[Value]] = {}
     for one in maps:
         for name, value in one.items():
             found.setdefault(name, []).append(value)

@@ -16,7 +16,7 @@ from shotstream.scores.walks import Walk, measure_walk
 from shotstream.world.phrasing import Phrasing, captions_in
 from shotstream.world.scene import WorldStory
 from shotstream.world.stories import sample_story
-from shotstream.world.trait_reader import TraitReader, score_memory, score_shot
+from shotstream.world.trait_reader import TraitReader, read_memory, score_memory, score_shot
 from shotstream.world.traits import HIDDEN_TRAITS
 
 KEPT_PREFIX = "kept: "
@@ -38,7 +38,8 @@ class Scores:
     `visible` and `kept` are shares of shots right by trait; `kept` is of hidden traits seen before. `halves` has both
     again, the latter as `kept: trait`, for the first and the second half of the shots of every story (the middle one
     of an odd number belongs to the second). `by_shot` has the share of visible traits that are right in the first shot
-    of every story, in the second of every one that has it, and so on; `by_story` the shares of every story by name.
+    of every story, in the second of every one that has it, and so on; `by_story` the shares of every story by name;
+    `by_distance` the shares of hidden traits that are kept, by the number of shots since they were last seen.
     """
 
     visible: Mapping[str, Share]
@@ -48,6 +49,7 @@ class Scores:
     cuts: Cuts
     walks: tuple[Walk, ...]
     by_story: tuple[Mapping[str, Share], ...] = ()
+    by_distance: Mapping[int, Share] = field(default_factory=dict)
 
 
 def held_out_stories(count: int, first: int = 0, shots: int | None = None) -> list[WorldStory]:
@@ -92,6 +94,7 @@ class _Tally:
     halves: tuple[_Answers, _Answers] = field(default_factory=lambda: (_Answers(list), _Answers(list)))
     by_shot: list[list[float]] = field(default_factory=list)
     by_story: list[Mapping[str, Share]] = field(default_factory=list)
+    by_distance: defaultdict[int, list[bool]] = field(default_factory=lambda: defaultdict(list))
     cuts: Cuts = field(default_factory=Cuts)
     walks: list[Walk] = field(default_factory=list)
 
@@ -109,6 +112,8 @@ class _Tally:
             self.by_shot[index].append(sum(visible.values()) / len(visible))
             if walk := measure_walk(reader, readings[index], made.shots[index], made.story, index):
                 self.walks.append(walk)
+        for answer in read_memory(readings, made.story):
+            self.by_distance[answer.distance].append(answer.right)
         self.by_story.append({name: Share.of(answers) for name, answers in told.items()})
         self.cuts += score_cuts(made.shots)
 
@@ -124,4 +129,5 @@ class _Tally:
             self.cuts,
             tuple(self.walks),
             tuple(self.by_story),
+            {distance: Share.of(answers) for distance, answers in sorted(self.by_distance.items())},
         )

@@ -131,6 +131,15 @@ class TraitReader:
         _check_frames(frames)
         return _reading(self._look(frames, clip_starts(len(frames))))
 
+    def summarise(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the network's features of one shot, `[96]`, as the mean over the clips that `read` takes.
+
+        Raises:
+            InputError: too few frames, or of another size or kind.
+        """
+        _check_frames(frames)
+        return self._look(frames, clip_starts(len(frames)))["summary"].mean(0).cpu().numpy()
+
     def head_columns(self, frames: NDArray[np.uint8], middles: Sequence[int]) -> NDArray[np.float32]:
         """Return the column of each species' head in pixels, `[len(middles), species]`, in the order of `SPECIES`.
 
@@ -221,27 +230,48 @@ def score_shot(reading: ShotReading, story: WorldStory, shot_index: int) -> dict
     return scores
 
 
-def score_memory(readings: Sequence[ShotReading], story: WorldStory) -> list[dict[str, bool]]:
-    """Tell whether each shot keeps the hidden traits as an earlier shot first showed them.
+@dataclass(frozen=True)
+class MemoryAnswer:
+    """Whether a shot shows a hidden trait as an earlier shot first showed it.
+
+    `distance` counts shots since the trait was last seen: 1 is the shot before.
+    """
+
+    shot: int
+    trait: str
+    distance: int
+    right: bool
+
+
+def read_memory(readings: Sequence[ShotReading], story: WorldStory) -> list[MemoryAnswer]:
+    """Return an answer for every hidden trait of every shot that an earlier shot has shown.
 
     A made video may give the fox any hat, but must then keep it. So the ground truth only says who is in a shot and
-    which slots it shows; a trait is left out of a shot that shows nothing seen before.
+    which slots it shows.
 
     Args:
         readings: what each shot of the story shows, in order.
         story: the ground truth.
     """
     first: dict[tuple[str, str], str] = {}
-    scores: list[dict[str, bool]] = []
-    for shot_index, reading in enumerate(readings):
-        shown = _hidden_traits(reading, story, shot_index)
-        kept: dict[str, bool] = {}
-        for key, value in shown.items():
+    last_seen: dict[tuple[str, str], int] = {}
+    answers = []
+    for shot, reading in enumerate(readings):
+        for key, value in _hidden_traits(reading, story, shot).items():
             if key in first:
-                kept[key[0]] = kept.get(key[0], True) and value == first[key]
-            elif value is not None:
-                first[key] = value
-        scores.append(kept)
+                answers.append(MemoryAnswer(shot, key[0], shot - last_seen[key], value == first[key]))
+            if value is not None:
+                first.setdefault(key, value)
+                last_seen[key] = shot
+    return answers
+
+
+def score_memory(readings: Sequence[ShotReading], story: WorldStory) -> list[dict[str, bool]]:
+    """Tell for each shot which kinds of hidden traits it keeps; one that shows nothing seen before has no answer."""
+    scores: list[dict[str, bool]] = [{} for _ in readings]
+    for answer in read_memory(readings, story):
+        kept = scores[answer.shot]
+        kept[answer.trait] = kept.get(answer.trait, True) and answer.right
     return scores
 
 

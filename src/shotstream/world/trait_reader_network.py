@@ -104,7 +104,7 @@ class TraitReaderNetwork(nn.Module):
 
         Returns `[b, values]` for every trait of a shot, `[b, species, values]` for every trait of a character,
         `[b, species]` for `present`, `[b, slots, landmarks]` for `layout` and `[b, species, places]` for `where`: the
-        place of each one's head on the map.
+        place of each one's head on the map; and `summary`, the 96 features that the traits of a shot are read from.
         """
         fine = self.fine(clips.flatten(1, 2).contiguous(memory_format=torch.channels_last))
         features = self.coarse(fine)
@@ -116,7 +116,7 @@ class TraitReaderNetwork(nn.Module):
         logits["present"] = torch.diagonal(self.present(found), dim1=1, dim2=2)
         logits["where"] = where
         summary = self.summary(torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1))
-        logits |= {name: head(summary) for name, head in self.shot.items()}
+        logits |= {name: head(summary) for name, head in self.shot.items()} | {"summary": summary}
         columns = torch.relu(self.columns(features)).amax(2).flatten(1)
         logits["layout"] = self.layout(columns).unflatten(1, (len(SLOTS), len(ALL_LANDMARKS)))
         return logits
