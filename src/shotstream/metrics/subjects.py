@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,7 +26,7 @@ GREY = 128
 class SubjectSplit:
     """One frame's largest subject on grey in a square, None without a subject; and the frame with it greyed out."""
 
-    subject: Frame | None
+    subject: UInt8[NDArray, "side side 3"] | None
     background: Frame
 
 
@@ -54,7 +54,7 @@ def split_subject(backbones: Backbones, frame: Frame) -> SubjectSplit:
     return SubjectSplit(to_square(crop), np.where(mask[..., None], GREY, frame).astype(np.uint8))
 
 
-def to_square(picture: Frame) -> Frame:
+def to_square(picture: Frame) -> UInt8[NDArray, "side side 3"]:
     """Return the picture padded with grey to a square."""
     height, width = picture.shape[:2]
     side = max(height, width)
