@@ -245,9 +245,8 @@ def test_a_table_that_names_more_frames_than_the_video_has_is_named(videos: Path
         (tmp_path / path.name).write_bytes(path.read_bytes())
     header = "shot_num_from_caption,json_path,video_path,frame_number"
     (tmp_path / "all.csv").write_text(f'{header}\n2,call.json,call.mp4,"[[0, 33], [33, 900]]"\n')
-    [found] = find_videos(tmp_path)
-    assert isinstance(found, UnreadableVideo)
-    assert "its shots end at frame 900 and it has 78" in found.reason
+    with pytest.raises(InputError, match=r"all\.csv, line 2.*900"):
+        list(find_videos(tmp_path))
 
 
 def test_a_damaged_video_is_left_out_and_counted(
