@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# What the paper ablates: which frames are remembered, what tells shots apart, and the stages of distillation.
+# What the paper ablates (its Tables 3 and 4): which frames are remembered, which captions they attend to, how they enter
+# the network, what tells shots apart, and the stages of distillation. Each is a switch of the preset (docs/training.md).
 # Reads codec, text and latents of a run (RUN); for the stages its teacher and init too. Every model of a group has the
 # same steps, in every seed. Writes a run a model and seed, scores, and tables and a chart a group, into OUT.
 # Can be stopped and run again. Arguments are changes of the preset for all of them: FIELD=VALUE.
-#   WHAT which of "context indicator stages" (all)    SEEDS "0 1"    BASE_STEPS, DISTILL_STEPS steps of a model
+#   WHAT which of "context captions injection indicator stages" (all)    SEEDS "0 1"    BASE_STEPS, DISTILL_STEPS steps of a model
 #   WARM_START a model of this shape whose weights the bases train on from, instead of beginning afresh with pictures
 #   STORIES, SHOTS what the trait reader scores (0 stories: nothing)    ERROR_STORIES where bases predict from noise (50)
 #   PRESET, DEVICE
@@ -37,12 +38,13 @@ score() { # NAME SEED ARGUMENT...: exports a model and lets the trait reader sco
         --sheet "$dir/sheet.png" --json "$scores"
 }
 
-base() { # NAME CONTEXT INDICATOR
+base() { # NAME LATENTS CHANGE...: LATENTS is `shared`, or the name of samples of its own kind
     for seed in $seeds; do
         local dir=$out/$1-$seed
-        local choice=(--set seed="$seed" --set model.context="$2" --set model.transformer.indicator="$3")
+        local choice=(--set seed="$seed")
+        for change in "${@:3}"; do choice+=(--set "$change"); done
         share "$dir" codec text
-        if [[ $2 == dynamic ]]; then share "$dir" latents; else
+        if [[ $2 == shared ]]; then share "$dir" latents; else
             mkdir -p "$out/latents-$2"
             ln -sfn "$out/latents-$2" "$dir/latents"
         fi
@@ -84,18 +86,30 @@ compare() { # GROUP NAME...: the first is the paper's choice
 }
 
 context() {
-    base dynamic dynamic phase
-    base no-context none phase
-    base first first phase
-    base first_last first_last phase
+    base dynamic shared
+    base no-context none model.context=none
+    base first first model.context=first
+    base first_last first_last model.context=first_last
     errors context dynamic no-context first first_last
     compare context dynamic no-context first first_last
 }
 
+captions() {
+    base dynamic shared
+    base target-caption target model.captions=target
+    compare captions dynamic target-caption
+}
+
+injection() {
+    base dynamic shared
+    base channel shared model.transformer.injection=channel
+    compare injection dynamic channel
+}
+
 indicator() {
-    base dynamic dynamic phase
-    base no-indicator dynamic none
-    base learned dynamic learned
+    base dynamic shared
+    base no-indicator shared model.transformer.indicator=none
+    base learned shared model.transformer.indicator=learned
     errors indicator dynamic no-indicator learned
     compare indicator dynamic no-indicator learned
 }
@@ -107,4 +121,4 @@ stages() {
     compare stages both stage-1 stage-2
 }
 
-for group in ${WHAT:-context indicator stages}; do "$group"; done
+for group in ${WHAT:-context captions injection indicator stages}; do "$group"; done

@@ -96,13 +96,16 @@ def test_the_script_gives_every_model_of_a_group_the_same_steps(commands: list[l
             assert presets[name].shots.latents == 27
             assert presets[name].seed == int(name[-1])
             steps[name] += asked.values.get("steps") or 0
-    based = {name for name, count in steps.items() if count == 6 * (1 + (name[:-2] == "dynamic"))}
-    assert {name[:-2] for name in based} == {"dynamic", "no-context", "first", "first_last", "no-indicator", "learned"}
+    based = {name for name, count in steps.items() if count == 6 * (4 if name[:-2] == "dynamic" else 1)}
+    others = {"no-context", "first", "first_last", "target-caption", "channel", "no-indicator", "learned"}
+    assert {name[:-2] for name in based} == {"dynamic", *others}
     assert {name[:-2] for name in steps.keys() - based} == {"both", "stage-1", "stage-2"}
     assert {steps[name] for name in steps.keys() - based} == {4}
     random_index = {name: (one.model.context, one.model.transformer.indicator) for name, one in presets.items()}
     assert random_index["no-context-1"] == ("none", "phase")
     assert random_index["learned-0"] == ("dynamic", "learned")
+    assert presets["target-caption-0"].model.captions == "target"
+    assert presets["channel-1"].model.transformer.injection == "channel"
     assert (presets["both-0"].stage2.start, presets["stage-2-0"].stage2.start) == ("stage1", "init")
 
 
@@ -125,7 +128,7 @@ def test_the_script_compares_predictions_of_one_seed(commands: list[list[str]]) 
 def test_the_script_begins_with_a_run_that_has_no_samples_yet(commands: list[list[str]], tmp_path: Path) -> None:
     assert commands
     models = [path for path in (tmp_path / "out").iterdir() if path.name.endswith(("-0", "-1"))]
-    assert len(models) == 18
+    assert len(models) == 22
     assert all((model / "latents").is_dir() for model in models)
 
 
