@@ -180,7 +180,7 @@ def shot_cost(
         chunks: the shot's length.
         captions: how many the transformer reads, those of the remembered frames and the shot's own.
         caption_tokens: length of its own caption, the one that is encoded; None: as long as can be.
-        remembers: whether there are frames to remember; a story's first shot has none.
+        remembers: whether the shot has context frames; a story's first shot has none.
     """
     tokens = caption_tokens or config.text_encoder.text_len
     one, two = (

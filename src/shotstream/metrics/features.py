@@ -82,10 +82,10 @@ EXTRACTORS: Mapping[str, Callable[[ShotInput], Arrays]] = MappingProxyType(
         "flow": _flow,
     }
 )
-"""What computes the arrays of one shot, by the name of the feature group."""
+"""Functions that compute the arrays of one shot, by the name of the feature group."""
 CUTS, JUDGE, JUDGE_KEY = "cuts", "judge", "judge_key"
 GROUPS = (*EXTRACTORS, CUTS)
-"""What is computed for every video; answers of a judge (`JUDGE`) come with them where one is given."""
+"""Groups that are computed for every video; answers of a judge (`JUDGE`) come with them where one is given."""
 FIRST_ARRAYS: Mapping[str, str] = MappingProxyType({"subjects": "0/subject", CUTS: CUTS, JUDGE: JUDGE})
 """An array that is there if a group is; `0/GROUP` for the others."""
 

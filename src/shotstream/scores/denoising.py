@@ -1,6 +1,6 @@
 """Measure how well a model denoises latents of unseen shots, given their true past.
 
-One forward over latents that are known, not a rollout. Two models, or two ways to remember, meet the same shots and the
+One forward over latents that are known, not a rollout. Two models, or two choices of context, get the same shots and the
 same noise, so that small differences show in a few stories. What a model makes of its own past it does not show.
 """
 
@@ -32,7 +32,7 @@ CHUNKS = 2
 class StoryErrors:
     """Of the shots of one story that have a past: squared errors of clean latents by (level, chunk), and of guessing.
 
-    `guess` has for every chunk the squared deviation of its latents from their mean, which is the error of whoever
+    `guess` has for every chunk the squared deviation of its latents from their mean, which is the error of a model that
     knows no more than the mean.
     """
 

@@ -17,7 +17,7 @@ STUDY_FILE = "study.json"
 VIDEOS = "videos"
 MIN_SYSTEMS, MAX_SYSTEMS = 2, 6
 PLAYED = {".mp4": ("h264", "av1"), ".webm": ("vp8", "vp9", "av1")}
-"""What every browser plays: codecs by the suffix of the file."""
+"""Codecs that every browser plays, by the suffix of the file."""
 
 
 @dataclass(frozen=True)

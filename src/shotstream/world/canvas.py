@@ -24,7 +24,7 @@ class Shape(Protocol):
         ...
 
     def covers(self, x: Grid, y: Grid, grow: float) -> Mask:
-        """Whether each of the points is inside."""
+        """Tell for each point whether it is inside."""
         ...
 
 

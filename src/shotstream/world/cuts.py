@@ -16,9 +16,9 @@ BLOCK_PX = 8
 STRANGE_LEVELS = 10
 """A block counts as new from that mean difference in grey levels on."""
 REACH_PX = 3
-"""How far a block may have moved since the frame before."""
+"""Largest movement of a block since the frame before, in pixels."""
 NEIGHBOURS = 8
-"""How many frame steps on either side tell the shot's own motion: a period of every action."""
+"""Frame steps on either side that give the shot's own motion: a period of every action."""
 LEAST_CHANGE_PERCENT = 10.5
 """A cut makes at least that share of the picture new."""
 LEAST_RATIO = 1.75
@@ -68,7 +68,7 @@ def _residual(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
 
 
 def _stands_out(change: NDArray[np.float32], index: int) -> bool:
-    """Whether a step may be a cut: large, larger than the steps beside it, far above the shot's own motion."""
+    """Tell whether a step may be a cut: large, larger than the steps beside it, far above the shot's own motion."""
     first, last = max(0, index - NEIGHBOURS), min(len(change), index + NEIGHBOURS + 1)
     around = np.delete(change[first:last], index - first)
     lively = float(np.quantile(around, LIVELY_QUANTILE)) if len(around) else 0.0
@@ -77,7 +77,7 @@ def _stands_out(change: NDArray[np.float32], index: int) -> bool:
 
 
 def _lasts(grey: NDArray[np.uint8], change: NDArray[np.float32], index: int) -> bool:
-    """Whether no frame soon after the step is like the one before it, nor one soon before like the one after."""
+    """Tell whether no frame soon after the step is like the one before it, nor one soon before like the one after."""
     following = grey[index + 2 : index + 1 + NEIGHBOURS]
     preceding = grey[max(0, index + 1 - NEIGHBOURS) : index]
     pairs = [(grey[index], later) for later in following] + [(earlier, grey[index + 1]) for earlier in preceding]

@@ -1,6 +1,6 @@
 """Sizes, positions and speeds of each framing and camera move, in pixels.
 
-The world is built of tiles of 16 pixels, as many games are: whoever acts stands on a mark when a shot begins, and
+The world is built of tiles of 16 pixels, as in many games: a character stands on a mark when a shot begins, and
 landmarks stand in the middle between two tiles. What stands on a mark is always drawn with the same pixels.
 """
 
@@ -12,7 +12,7 @@ from shotstream.world.traits import Action, Camera, Framing
 HEIGHT, WIDTH = 80, 128
 TILE_PX = 16
 SLOT_DISTANCE_PX = 3 * TILE_PX
-"""How far apart landmarks stand."""
+"""Distance of landmarks from each other, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +24,23 @@ class Lens:
     pair_scale: float
     """Pixels a unit when two share the shot."""
     marks: tuple[int, ...]
-    """Where one can stand when a shot begins: tiles from the left edge."""
+    """Starting positions of one character, in tiles from the left edge."""
     pair_marks: tuple[int, ...]
-    """Where the left one of two can stand."""
+    """Starting positions of the left one of two characters, in tiles."""
     walk_marks: tuple[int, int]
-    """Where a walk to the right begins: of one, and of the left one of two. The other way is its mirror image."""
+    """Starting positions of a walk to the right: of one character, and of the left one of two. Walks to the left mirror it."""
     pair_distance: int
-    """How far apart two stand, in tiles."""
+    """Distance of two characters, in tiles."""
     foot_row: int
     """The row the feet of a lone character stand on (below the picture in a close-up)."""
     pair_foot_row: int
     horizon_row: int
-    """Where the ground begins."""
+    """Row of the picture at which the ground begins."""
     scenery_scale: float
     """Pixels a unit of a landmark."""
     jump_px: int
     sway_units: float
-    """How far a dancer's head sways to either side."""
+    """Largest sideways movement of a dancer's head, to either side."""
     walk_speed: float
     """Pixels a frame."""
     zoom_speed: float
@@ -56,11 +56,11 @@ LENSES: dict[Framing, Lens] = {
 }
 
 PAN_SPEED = 0.5
-"""How fast the ground passes, in pixels a frame. Distant hills pass at half of that."""
+"""Speed of the ground, in pixels a frame. Distant hills move at half of it."""
 PAN_START_PX = -TILE_PX
-"""Where the camera of a pan to the right begins, beside the middle of the place."""
+"""Position of the camera at the start of a pan to the right, from the middle of the place."""
 PAN_LIMIT_PX = 32
-"""How far a pan can go; longer shots come to rest there."""
+"""Longest way of a pan; the camera stops there in longer shots."""
 
 
 def pan_offset(camera: Camera, frame: int) -> float:

@@ -13,21 +13,21 @@ class Pose:
     """One drawing of a character: lengths in units (a pixel of a wide shot), angles in degrees from hanging down."""
 
     turn: float = 0.0
-    """How far the face looks to the right (left where negative)."""
+    """Turn of the face to the right (negative: left)."""
     arms: tuple[float, float] = (20.0, 20.0)
     """Left and right as seen."""
     stride: float = 0.0
-    """How far the legs are apart: -1 to 1."""
+    """Spread of the legs, -1 to 1."""
     lean: float = 0.0
-    """How far the top of the head is to the right of the feet."""
+    """Offset of the top of the head to the right of the feet."""
     drop: float = 0.0
-    """How far the head is sunk."""
+    """Drop of the head."""
     eyes_open: bool = True
     mouth_open: bool = False
     sitting: bool = False
     melon: bool = False
     dreams: int = 0
-    """How many letters Z float beside the head."""
+    """Number of letters Z beside the head."""
 
 
 def pose_at(action: Action, frame: int, facing: int, blinking: bool, sway_units: float) -> Pose:

@@ -101,7 +101,7 @@ def _check_shot(story: WorldStory, shot_index: int) -> None:
 
 
 class _Stage:
-    """What one shot's frames share: scenery, who stands where, and every drawing made so far."""
+    """The parts that all frames of a shot share: scenery, positions of characters, and cached drawings."""
 
     def __init__(self, story: WorldStory, shot_index: int) -> None:
         self.story = story
@@ -140,7 +140,7 @@ class _Stage:
         return _zoom(picture, zoom_at(self.lens, self.shot.camera, frame), self.lens.zoom_row)
 
     def _start_columns(self, chance: float) -> list[int]:
-        """Where the feet are in the first frame: on a mark. A walk begins near the edge it comes from."""
+        """Return the position of the feet in the first frame: a mark. A walk begins near the edge it comes from."""
         lens, action = self.lens, self.shot.action
         walking = action in ("walk left", "walk right")
         marks = lens.pair_marks if self.pair else lens.marks

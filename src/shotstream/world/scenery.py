@@ -15,7 +15,7 @@ from shotstream.world.scene import WorldStory
 MARGIN = PAN_LIMIT_PX + 8
 """Pixels drawn beyond the picture on either side, for pans."""
 LANDMARK_DROP_UNITS = 4.0
-"""How far below the horizon its foot is."""
+"""Distance of its foot below the horizon, in pixels."""
 
 
 @dataclass(frozen=True)

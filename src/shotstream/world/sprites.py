@@ -56,7 +56,7 @@ def _lean(canvas: Canvas, lean: float) -> Indices:
 
 
 def _pattern_mask(pattern: Pattern, x: Grid, y: Grid) -> Mask:
-    """Where the coat has marks, around its own centre, in units."""
+    """Positions of the marks of the coat, around its own centre, in units."""
     if pattern == "stripes":
         return np.broadcast_to((y + 0.8) % 4.4 < 1.8, np.broadcast(x, y).shape)
     row = np.floor((y + 1.2) / 4.2)

@@ -21,11 +21,11 @@ from shotstream.world.traits import (
 
 MIN_SHOTS, MAX_SHOTS = 2, 5
 CHUNK_WEIGHTS = (1, 4, 5, 4, 2, 1, 1)
-"""How often a shot has 1, 2, ... 7 chunks, relative to each other."""
+"""Relative frequencies of shots of 1, 2, ... 7 chunks."""
 PAIR_PROBABILITY = 0.6
-"""How often a story has two characters."""
+"""Probability that a story has two characters."""
 TOGETHER_PROBABILITY = 0.45
-"""How often a shot of a story with two characters shows both."""
+"""Probability that a shot of a story with two characters shows both."""
 
 
 def sample_story(seed: int, shots: int | None = None, chunks: int | None = None) -> WorldStory:
@@ -81,5 +81,5 @@ def _sample_shot(rng: np.random.Generator, characters: int, chunks: int | None) 
 
 
 def _is_a_new_view(before: WorldShot, after: WorldShot) -> bool:
-    """Whether a cut between the two shows: somebody else, or another framing."""
+    """Tell whether a cut between two shots can be seen: other characters, or another framing."""
     return (before.cast, before.framing) != (after.cast, after.framing)

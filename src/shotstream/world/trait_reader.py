@@ -232,7 +232,7 @@ def score_shot(reading: ShotReading, story: WorldStory, shot_index: int) -> dict
 
 @dataclass(frozen=True)
 class MemoryAnswer:
-    """Whether a shot shows a hidden trait as an earlier shot first showed it.
+    """One answer of the memory test: does a shot show a hidden trait as an earlier shot first showed it?
 
     `distance` counts shots since the trait was last seen: 1 is the shot before.
     """

@@ -41,7 +41,7 @@ from shotstream.world.traits import SPECIES
 
 IGNORED = -100
 WEIGHTS = {"present": 3.0, "pattern": 2.5, "accessory": 1.5, "where": 0.3}
-"""How much a trait counts in the loss, where that is not 1: most for the small marks of a coat."""
+"""Weights of traits in the loss, where not 1: the largest is for the small marks of a coat."""
 HELD_OUT_SEED = 1_000_000_000
 """Stories from this seed on are for testing; training never sees them."""
 
@@ -57,7 +57,7 @@ class TraitReaderTraining:
     weight_decay: float = 0.01
     clips_a_shot: int = 2
     pool_clips: int = 3000
-    """How many clips are kept to draw batches from; every batch replaces the oldest of them by new ones."""
+    """Number of clips in the pool that batches are drawn from; every batch replaces the oldest ones."""
     new_clips_a_batch: int = 12
 
 

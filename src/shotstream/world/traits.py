@@ -26,10 +26,10 @@ FRAMINGS: tuple[Framing, ...] = get_args(Framing)
 CAMERAS: tuple[Camera, ...] = get_args(Camera)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 MOVING_ACTIONS: tuple[Action, ...] = ("walk left", "walk right", "jump", "dance")
-"""Those that move the whole body."""
+"""Actions that move the whole body."""
 
 SLOTS = ("left", "centre", "right")
-"""Where landmarks stand, seen from the middle of the place."""
+"""Places of landmarks, seen from the middle."""
 
 LANDMARKS: dict[Place, tuple[str, str, str]] = {
     "forest": ("pine", "oak", "mushroom"),
