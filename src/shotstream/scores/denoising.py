@@ -1,7 +1,7 @@
 """Measure how well a model denoises latents of unseen shots, given their true past.
 
-One forward over latents that are known, not a rollout. Two models, or two choices of context, get the same shots and the
-same noise, so that small differences show in a few stories. What a model makes of its own past it does not show.
+One forward over known latents, not a rollout. Two models, or two choices of context, get the same shots and the same
+noise, so that small differences show in a few stories. What a model makes of its own past it does not show.
 """
 
 from collections.abc import Iterator, Sequence

@@ -28,7 +28,7 @@ class Lens:
     pair_marks: tuple[int, ...]
     """Starting positions of the left one of two characters, in tiles."""
     walk_marks: tuple[int, int]
-    """Starting positions of a walk to the right: of one character, and of the left one of two. Walks to the left mirror it."""
+    """Start of a walk to the right: of one character, and of the left one of two. Walks to the left mirror it."""
     pair_distance: int
     """Distance of two characters, in tiles."""
     foot_row: int
