@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def test_one_server_has_the_stories_until_it_closes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"another server uses the stories in .*; stop it or give another --data"):
         Store(tmp_path)
     store.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed database"):
+        store.count()
     Store(tmp_path).close()
 
 
@@ -122,6 +125,14 @@ def test_a_file_that_is_no_database_is_refused_and_left_free(tmp_path: Path) -> 
         with pytest.raises(InputError, match="file is not a database"):
             Store(tmp_path)
     assert (tmp_path / CLAIM).exists()
+
+
+def test_any_thread_may_use_the_store(tmp_path: Path) -> None:
+    store, row = Store(tmp_path), full_row()
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(store.add, row).result() == row
+        assert other.submit(store.get, row.id).result() == row
+        other.submit(store.close).result()
 
 
 def test_commits_are_durable(tmp_path: Path) -> None:

@@ -147,6 +147,7 @@ def test_where_nothing_was_made_another_story_may_begin(tmp_path):
     History.create(IDENTITY, tmp_path)
     other = StoryIdentity(**(vars(IDENTITY) | {"seed": 8}))
     history = History.open_or_create(other, tmp_path)
+    assert other.difference(History.open(tmp_path).identity) is None
     history.add_cast(np.zeros((32, 48, 3), np.uint8), "a place")
     assert other.difference(History.open(tmp_path).identity) is None
     with pytest.raises(InputError, match="seed: 8 there, 7 here"):
