@@ -21,6 +21,7 @@ from shotstream.engine.callbacks import OnChunk, OnStep, StepInfo
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.context_cache import ContextCache
 from shotstream.engine.decoder import FrameDecoder
+from shotstream.engine.memory_estimate import check_memory
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.shot import Shot
 from shotstream.engine.text_cache import TextCache
@@ -80,6 +81,7 @@ class Story:
         self._sampler = Sampler.from_config(sampler)
         self._reader = TextCache(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
         self._noise = noise or SeededNoise(seed)
+        self._check_memory(1)
         identity = StoryIdentity(
             self._global, seed, self._size.height, self._size.width, to_dict(sampler), parts.fingerprint, context
         )
@@ -129,6 +131,7 @@ class Story:
         noise = self._noise if seed is None else SeededNoise(seed)
         if known > len(self.history.cast):
             raise InputError(f"expected at most the {len(self.history.cast)} members of the cast, got {known}")
+        self._check_memory(chunks)
         self._leave()
         decoder, index = FrameDecoder(self._parts.codec, self._clock), len(self.history)
         rollout = self._begin(text, chunks, noise, known, self._reporting(on_step, index))
@@ -246,6 +249,10 @@ class Story:
                 self._leave()
         finally:
             self.close()
+
+    def _check_memory(self, chunks: int) -> None:
+        weight = self._parts.transformer.patch_embedding.weight
+        check_memory(self._parts.config, self._size, chunks, weight.dtype, weight.device)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -1,0 +1,90 @@
+"""Estimate the memory of a shot before it is made, and refuse a size that cannot fit, instead of being killed."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from shotstream.core.errors import InputError
+from shotstream.core.spec import (
+    CHUNK_LATENTS,
+    CONTEXT_LATENTS,
+    MAX_CHUNKS,
+    SIZE_MULTIPLE,
+    VideoSize,
+    frames_of_chunks,
+    latents_of_chunks,
+)
+from shotstream.model.config import ModelConfig
+
+TOKEN_COPIES = 12
+"""Tensors of the transformer's width that a layer holds at once: its input, q, k, v, rotary copies, sums, outputs."""
+FRAME_COPIES = 3
+"""Copies of a decoded chunk: the decoder's, its pixels in float32, what is encoded again as context."""
+_GIB = 2**30
+_CGROUP = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
+
+
+def shot_bytes(config: ModelConfig, size: VideoSize, chunks: int, dtype: torch.dtype) -> int:
+    """Return the bytes that a shot needs beside the weights, at the least: KV cache, one layer, one decoded chunk."""
+    shape, width = config.transformer, dtype.itemsize
+    window = CONTEXT_LATENTS + latents_of_chunks(min(chunks, MAX_CHUNKS))
+    whole = config.sampler.order == "whole"
+    at_once = size.tokens_per_latent * (window if whole else max(CONTEXT_LATENTS, CHUNK_LATENTS))
+    cache = 0 if whole else 2 * shape.num_layers * shape.dim * width * size.tokens_per_latent * window
+    layer = at_once * (2 * shape.ffn_dim + TOKEN_COPIES * shape.dim) * width
+    pixels = frames_of_chunks(1) * size.height * size.width * 3 * 4
+    return cache + layer + FRAME_COPIES * pixels
+
+
+def available_bytes(device: torch.device) -> int | None:
+    """Return the memory that is free on a device (of a CPU: also within the container's limit); None where unknown."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type != "cpu" or not _MEMINFO.is_file():
+        return None
+    lines = (line.split() for line in _MEMINFO.read_text().splitlines())
+    free = next((int(words[1]) * 1024 for words in lines if words[0] == "MemAvailable:"), None)
+    limit, used = (_read_bytes(_CGROUP / name) for name in ("memory.max", "memory.current"))
+    left = None if limit is None or used is None else limit - used
+    return min((value for value in (free, left) if value is not None), default=None)
+
+
+def check_memory(config: ModelConfig, size: VideoSize, chunks: int, dtype: torch.dtype, device: torch.device) -> None:
+    """Check that a shot can fit into the memory that is free.
+
+    Raises:
+        InputError: it cannot; the message has the estimate, what is free, and the largest size of that shape that fits.
+    """
+    needed, free = shot_bytes(config, size, chunks, dtype), available_bytes(device)
+    if free is None or needed <= free:
+        return
+    fits = largest_fitting(config, size, chunks, dtype, free)
+    advice = f"a size of {fits.width}x{fits.height} fits" if fits else "run it on a device with more memory"
+    raise InputError(
+        f"a shot of {size.width}x{size.height} with {chunks} chunks needs at least {needed / _GIB:.1f} GiB, "
+        f"{free / _GIB:.1f} GiB are free on {device}; {advice}"
+    )
+
+
+def largest_fitting(
+    config: ModelConfig, size: VideoSize, chunks: int, dtype: torch.dtype, free: int
+) -> VideoSize | None:
+    """Return the largest size of about the same shape whose shots need at most `free` bytes; None where none does."""
+    for height in range(size.height, 0, -SIZE_MULTIPLE):
+        width = max(SIZE_MULTIPLE, math.floor(height * size.width / size.height / SIZE_MULTIPLE) * SIZE_MULTIPLE)
+        smaller = replace(size, height=height, width=width)
+        if shot_bytes(config, smaller, chunks, dtype) <= free:
+            return smaller
+    return None
+
+
+def _read_bytes(path: Path) -> int | None:
+    """Return the number in a file of the kernel's; None where there is none, or it says `max`."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
