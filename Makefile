@@ -29,6 +29,10 @@ test-all: $(READY)
 docs: $(READY)
 	$(BIN)/mkdocs build --quiet
 
+# 2,000 mutated files for every reader of files that people bring.
+fuzz: $(READY)
+	FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest -rs tests/fuzz
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -36,7 +36,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str) -> T:
         InputError: `data` is no mapping, has an unknown or lacks a required key, or a value of another type.
     """
     if not isinstance(data, Mapping):
-        raise InputError(f"{where}: expected a mapping, got {type(data).__name__}")
+        raise InputError(f"{where}: expected a mapping, got {type(data).__name__}; write it as keys with values")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     check_keys(data, fields, where)
     hints = typing.get_type_hints(cls)
@@ -46,7 +46,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str) -> T:
         if name not in data and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise InputError(f"{where}: missing key '{missing[0]}'")
+        raise InputError(f"{where}: missing key '{missing[0]}'; add it")
     return cls(**{name: _convert(hints[name], value, f"{where}.{name}") for name, value in data.items()})
 
 
@@ -70,13 +70,13 @@ def override(config: T, changes: Sequence[str]) -> T:
     for change in changes:
         path, equals, value = change.partition("=")
         if not equals:
-            raise InputError(f"expected FIELD=VALUE, got '{change}'")
+            raise InputError(f"expected FIELD=VALUE, got '{change}'; put an equals sign between the two")
         *groups, name = path.split(".")
         place = data
         for depth, group in enumerate([*groups, name]):
             where = ".".join(path.split(".")[:depth]) or "config"
             if not isinstance(place, dict):
-                raise InputError(f"{where} has no fields, got '{change}'")
+                raise InputError(f"{where} has no fields, got '{change}'; set {where} itself")
             check_keys({group: None}, place, where)
             place = place if depth == len(groups) else place[group]
         place[name] = _parse(value)
@@ -100,7 +100,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return from_dict(typing.cast(type, hint), value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise InputError(f"{where}: expected a list, got {value!r}")
+            raise InputError(f"{where}: expected a list, got {value!r}; put it in square brackets")
         inner = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
         if len(inner) != len(value):
             raise InputError(f"{where}: expected {len(inner)} values, got {len(value)}")

@@ -134,7 +134,7 @@ def write_gif(path: str | Path, frames: Iterable[Frame | Frames], fps: float) ->
         graph = graph or _palette_graph(picture)
         graph.push(picture)
     if graph is None:
-        raise InputError(f"cannot write {path}: there is not one frame")
+        raise InputError(f"cannot write {path}: there is not one frame; add one first")
     graph.push(None)
     with replacing(path) as partial, writing(path), av.open(f"file:{partial}", "w", format="gif") as output:
         stream = output.add_stream("gif", rate=rate)

@@ -75,7 +75,7 @@ class VideoWriter:
             if error is not None:
                 raise error
             if not self.frames:
-                raise InputError(f"cannot write {self.path}: there is not one frame")
+                raise InputError(f"cannot write {self.path}: there is not one frame; add one first")
             with writing(self.path):
                 self._container.mux(self._stream.encode(None))
 
@@ -183,7 +183,10 @@ def read_video(path: str | Path, indices: Sequence[int] | None = None) -> Frames
     found = {index: frame for index, frame in _some_frames(Path(path), wanted) if index in wanted}
     missing = sorted(wanted - set(found))
     if missing:
-        raise InputError(f"cannot read frame {missing[0]} of {path}: it has no such frame, or is cut off or damaged")
+        raise InputError(
+            f"cannot read frame {missing[0]} of {path}: it has no such frame, or is cut off or damaged; "
+            "ask for an earlier one or copy the file again"
+        )
     return np.stack([found[index] for index in indices])
 
 
@@ -195,7 +198,7 @@ def concat_videos(paths: Sequence[str | Path], target: str | Path) -> None:
             written.
     """
     if not paths:
-        raise InputError(f"cannot write {target}: there is no video to join")
+        raise InputError(f"cannot write {target}: there is no video to join; name at least one")
     target = Path(target)
     with (
         replacing(target) as partial,
@@ -215,7 +218,9 @@ def check_frames(frames: Frame | Frames) -> Frames:
         InputError: not uint8, or of another shape.
     """
     if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[-1] != 3:
-        raise InputError(f"expected uint8 frames [h, w, 3] or [n, h, w, 3], got {frames.dtype} {list(frames.shape)}")
+        raise InputError(
+            f"expected uint8 frames [h, w, 3] or [n, h, w, 3], got {frames.dtype} {list(frames.shape)}; convert them"
+        )
     return frames[None] if frames.ndim == 3 else frames
 
 

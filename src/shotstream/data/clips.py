@@ -104,7 +104,10 @@ def read_frames(path: Path, indices: Sequence[int], size: VideoSize) -> Frames:
         }
     missing = [number for number in wanted if number not in found]
     if missing:
-        raise InputError(f"cannot read frame {missing[0]} of {path}: it has no such frame, or is cut off or damaged")
+        raise InputError(
+            f"cannot read frame {missing[0]} of {path}: it has no such frame, or is cut off or damaged; "
+            "correct the range or copy the file again"
+        )
     return np.stack([found[number] for number in indices])
 
 

@@ -62,7 +62,8 @@ class PoolConfig:
     def __post_init__(self) -> None:
         if len(self.chunks) != len(self.chunk_shares) or abs(sum(self.chunk_shares) - 1) > 1e-6:
             raise InputError(
-                f"expected one share for each of the chunks {self.chunks}, 1 in all, got {self.chunk_shares}"
+                f"expected one share for each of the chunks {self.chunks}, 1 in all, got {self.chunk_shares}; "
+                "give as many shares as chunks"
             )
 
 

@@ -42,8 +42,11 @@ def shot_bytes(config: ModelConfig, size: VideoSize, chunks: int, dtype: torch.d
 def available_bytes(device: torch.device) -> int | None:
     """Return the memory that is free on a device (of a CPU: also within the container's limit); None where unknown."""
     if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return (
+            torch.cuda.mem_get_info(device)[0]
+            + torch.cuda.memory_reserved(device)
+            - torch.cuda.memory_allocated(device)
+        )
     if device.type != "cpu" or not _MEMINFO.is_file():
         return None
     lines = (line.split() for line in _MEMINFO.read_text().splitlines())

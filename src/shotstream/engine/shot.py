@@ -157,7 +157,10 @@ class Shot(Iterator[Frames]):
         if self._rollout is None:
             raise InputError("expected a shot that is being made, got one that has ended; begin another shot")
         if not isinstance(self._rollout, ShotRollout):
-            raise InputError("expected a model that makes a shot chunk by chunk, got one that makes it whole")
+            raise InputError(
+                "expected a model that makes a shot chunk by chunk, got one that makes it whole; "
+                "direct it with a student"
+            )
         return self._rollout
 
     def _keep_all_but(self, held: int) -> None:

@@ -127,10 +127,14 @@ class Story:
         known = len(self.history.cast) if cast is None else cast
         spec = ShotSpec(text, chunks, extend, self._seed if seed is None else seed, known)
         if chunks > MAX_CHUNKS and self._sampler.order == "whole":
-            raise InputError(f"expected at most {MAX_CHUNKS} chunks of a model that makes a shot whole, got {chunks}")
+            raise InputError(
+                f"expected at most {MAX_CHUNKS} chunks of a model that makes a shot whole, got {chunks}; split the shot"
+            )
         noise = self._noise if seed is None else SeededNoise(seed)
         if known > len(self.history.cast):
-            raise InputError(f"expected at most the {len(self.history.cast)} members of the cast, got {known}")
+            raise InputError(
+                f"expected at most the {len(self.history.cast)} members of the cast, got {known}; add them first"
+            )
         self._check_memory(chunks)
         self._leave()
         decoder, index = FrameDecoder(self._parts.codec, self._clock), len(self.history)

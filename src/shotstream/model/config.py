@@ -158,7 +158,10 @@ class SamplerConfig:
             InputError: `count` is below 1 or above the number of steps.
         """
         if not 1 <= count <= self.count:
-            raise InputError(f"expected 1 to {self.count} steps, which this model was made for, got {count}")
+            raise InputError(
+                f"expected 1 to {self.count} steps, which this model was made for, got {count}; "
+                "leave the steps out for all of them"
+            )
         kept = tuple(self.steps[i * len(self.steps) // count] for i in range(count))
         return replace(self, steps=kept) if self.kind == "few_step" else replace(self, num_steps=count)
 

@@ -41,7 +41,9 @@ def pick_device(name: str = "auto") -> torch.device:
     if not available[kind]:
         raise InputError(f"expected a {kind.upper()} device, found none; use --device cpu")
     if index and int(index) >= torch.cuda.device_count():
-        raise InputError(f"expected a CUDA device number below {torch.cuda.device_count()}, got {index}")
+        raise InputError(
+            f"expected a CUDA device number below {torch.cuda.device_count()}, got {index}; use --device cuda"
+        )
     return torch.device(kind, int(index)) if index else torch.device(kind)
 
 

@@ -272,7 +272,10 @@ class History:
             with safe_open(self.key_frames_file(self._check_shot(ref.shot)), "np") as file:
                 if str(ref.frame) not in file.keys():  # noqa: SIM118 (a safetensors file is no mapping)
                     kept = ", ".join(sorted(file.keys(), key=int))
-                    raise InputError(f"shot {ref.shot}: expected one of its key frames {kept}, got {ref.frame}")
+                    raise InputError(
+                        f"shot {ref.shot}: expected one of its key frames {kept}, got {ref.frame}; "
+                        "only these are kept exactly"
+                    )
                 found.append(file.get_tensor(str(ref.frame)))
         return np.stack(found)
 
@@ -295,7 +298,7 @@ class History:
 
     def _check_shot(self, shot_index: int) -> int:
         if not 0 <= shot_index < len(self):
-            raise InputError(f"expected a shot from 0 to {len(self) - 1}, got {shot_index}")
+            raise InputError(f"expected a shot from 0 to {len(self) - 1}, got {shot_index}; shots count from 0")
         return shot_index
 
     def _check_size(self, frames: Frame | Frames) -> Frames:

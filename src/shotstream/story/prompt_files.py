@@ -94,7 +94,9 @@ def _script_of_line(data: Any, where: str, chunks: int) -> Script:
         raise InputError(f"{where}: expected 'prompts' or 'prompt', got both; remove one")
     prompts = data["prompts"] if "prompts" in data else [data["prompt"]]
     if not isinstance(prompts, list):
-        raise InputError(f"{where}: expected 'prompts' to be a list of captions, got {type(prompts).__name__}")
+        raise InputError(
+            f"{where}: expected 'prompts' to be a list of captions, got {type(prompts).__name__}; put them in brackets"
+        )
     lengths = _lengths(data["switch_frame_indices"], len(prompts), where) if "switch_frame_indices" in data else None
     shots = []
     for number, (prompt, length) in enumerate(zip(prompts, lengths or [chunks] * len(prompts), strict=True), start=1):
@@ -111,7 +113,10 @@ def _lengths(switches: Any, shots: int, where: str) -> list[int]:
     if not isinstance(switches, list) or any(type(one) is not int for one in switches):
         raise InputError(f"{where}: expected switch_frame_indices to be a list of whole numbers, got {switches!r:.80}")
     if len(switches) != shots - 1:
-        raise InputError(f"{where}: expected {shots - 1} switch_frame_indices for {shots} prompts, got {len(switches)}")
+        raise InputError(
+            f"{where}: expected {shots - 1} switch_frame_indices for {shots} prompts, got {len(switches)}; "
+            "name where each but the first begins"
+        )
     starts = [0, *(-(-latent // CHUNK_LATENTS) for latent in switches)]
     lengths = [after - before for before, after in pairwise(starts)]
     if any(length < 1 for length in lengths):

@@ -52,11 +52,11 @@ class _Reader:
         except yaml.YAMLError as error:
             raise InputError(f"{name}: no YAML ({' '.join(str(error).split())})") from error
         except RecursionError as error:
-            raise InputError(f"{name}: nested too deeply to be a story") from error
+            raise InputError(f"{name}: nested too deeply to be a story; check the brackets") from error
 
     def story(self, chunks: int) -> Script:
         if self._root is None:
-            raise InputError(f"{self._name}: expected a story with 'global' and 'shots', got an empty file")
+            raise InputError(f"{self._name}: expected a story with 'global' and 'shots', got an empty file; write them")
         keys = self._mapping(self._root, STORY_KEYS, ("global", "shots"), "")
         shots = self._list(keys["shots"], "shots", "text", lambda node, number: self._shot(node, number, chunks))
         cast = self._list(keys["cast"], "cast", "image", self._member) if "cast" in keys else ()

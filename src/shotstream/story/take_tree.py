@@ -128,4 +128,6 @@ class StoryTree:
             before = branch[shot - 1] if shot else None
             if (shot, take) not in parents or parents[shot, take] != before:
                 known = ", ".join(str(list(self._way_to(take))) for take in self.takes) or "none yet"
-                raise InputError(f"expected a branch of the story ({known}) or its beginning, got {list(branch)}")
+                raise InputError(
+                    f"expected a branch of the story ({known}) or its beginning, got {list(branch)}; choose one of them"
+                )

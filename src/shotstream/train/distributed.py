@@ -71,7 +71,8 @@ class DistributedContext:
         """
         if micro_batches % self.processes:
             raise InputError(
-                f"expected loop.micro_batches to be a multiple of the {self.processes} processes, got {micro_batches}"
+                f"expected loop.micro_batches to be a multiple of the {self.processes} processes, got {micro_batches}; "
+                "set it to such a number"
             )
         return range(self.rank, micro_batches, self.processes)
 

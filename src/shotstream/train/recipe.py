@@ -239,7 +239,9 @@ class Run:
             InputError: the stage has no model or no checkpoint, its shape differs, or the directory is not empty.
         """
         if stage not in MODEL_STAGES:
-            raise InputError(f"expected a stage of {', '.join(MODEL_STAGES)} to export, got '{stage}'")
+            raise InputError(
+                f"expected a stage of {', '.join(MODEL_STAGES)} to export, got '{stage}'; choose one of them"
+            )
         write_directory(self.model(stage), directory, torch.bfloat16)
 
     @cached_property

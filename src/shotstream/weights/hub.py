@@ -139,7 +139,9 @@ def find_decoder(source: str | Path) -> Path:
         return path
     found = next((path / name for name in PUBLISHED_FILES if (path / name).is_file()), None)
     if found is None:
-        raise InputError(f"'{source}': expected {' or '.join(PUBLISHED_FILES)} in it, found neither")
+        raise InputError(
+            f"'{source}': expected {' or '.join(PUBLISHED_FILES)} in it, found neither; name the file itself"
+        )
     return found
 
 
@@ -166,7 +168,9 @@ def _snapshot(repository: str, patterns: list[str]) -> Path:
             f"'{repository}' asks for consent; accept its terms on the hub, then run 'hf auth login'"
         ) from error
     except RepositoryNotFoundError as error:
-        raise InputError(f"unknown model '{repository}': no such directory here, and none on the hub") from error
+        raise InputError(
+            f"unknown model '{repository}': no such directory here, and none on the hub; check its spelling"
+        ) from error
     except LocalEntryNotFoundError as error:
         raise InputError(
             f"no network, and '{repository}' is not in {constants.HF_HUB_CACHE}; run 'hf download {repository}' where "

@@ -117,7 +117,10 @@ def _read(path: Path, key: str | None) -> Container:
 
 def _present(path: Path) -> Path:
     if not os.path.isfile(path):
-        raise InputError(f"{path}: expected a file, found {'a directory' if os.path.isdir(path) else 'nothing'} there")
+        raise InputError(
+            f"{path}: expected a file, found {'a directory' if os.path.isdir(path) else 'nothing'} there; "
+            "check the path"
+        )
     with path.open("rb") as file:
         if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise InputError(f"{path}: expected weights, got a Git LFS pointer to them; run 'git lfs pull' there")
