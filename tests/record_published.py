@@ -45,6 +45,19 @@ WRITTEN_IN = (
 """What stands in the code for the size of Wan2.1-T2V-1.3B at 480x832, and what stands for it here."""
 STUBS = (
     *("demo_utils.memory", "utils.memory", "matplotlib", "matplotlib.pyplot", "seaborn"),
+    *(
+        "modelscope",
+        "diffsynth",
+        "diffsynth.models",
+        "diffsynth.utils",
+        "diffsynth.prompters",
+        "diffsynth.vram_management",
+    ),
+    *("diffsynth.lora", "diffsynth.models.utils", "diffsynth.models.wan_video_camera_controller"),
+    *(
+        f"diffsynth.models.wan_video_{part}"
+        for part in ("image_encoder", "text_encoder", "vae", "vace", "motion_controller")
+    ),
     *("wan.modules.vae", "wan.modules.t5", "wan.modules.tokenizers", "wan.distributed.fsdp"),
 )
 """Modules that need a GPU or files of weights, or are not used."""
@@ -58,9 +71,11 @@ class Checkout(importlib.abc.MetaPathFinder):
         self.root = root
 
     def find_spec(self, name: str, *_: Any) -> importlib.machinery.ModuleSpec | None:
-        if name in STUBS:
-            return importlib.machinery.ModuleSpec(name, Stub(), is_package=True)
         place = self.root.joinpath(*name.split("."))
+        if name in STUBS:
+            spec = importlib.machinery.ModuleSpec(name, Stub(), is_package=True)
+            spec.submodule_search_locations = [str(place)]
+            return spec
         if place.is_dir():
             spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
             spec.submodule_search_locations = [str(place)]
@@ -89,10 +104,10 @@ class Stub(importlib.abc.Loader):
     """A module that has every name."""
 
     def exec_module(self, module: types.ModuleType) -> None:
-        def anything(name: str) -> Callable[..., None]:
+        def anything(name: str) -> type:
             if name.startswith("__"):
                 raise AttributeError(name)
-            return lambda *_, **__: None
+            return type(name, (), {"__init__": lambda *_, **__: None})
 
         module.__getattr__ = anything  # type: ignore[method-assign]
 
@@ -258,8 +273,45 @@ def cinetrans() -> dict[str, Tensor]:
     return out
 
 
+def holocine() -> dict[str, Tensor]:
+    """Both branches of two shots, whose prompt has a global part and one of each; full attention, and sparse."""
+    dit = importlib.import_module("diffsynth.models.wan_video_dit")
+    sizes = {key: CONFIG[key] for key in CONFIG if key not in ("model_type", "text_len")}
+    model = dit.WanModel(**sizes, eps=1e-6, has_image_input=False)
+    model.load_state_dict(WEIGHTS)
+    model.eval()
+    dit.flash_attention = lambda q, k, v, num_heads, attn_mask=None: by_heads(q, k, v, num_heads, attn_mask)
+    dit.flash_attn_varlen_func = by_lengths
+    predict = importlib.import_module("diffsynth.pipelines.wan_video_holocine").model_fn_wan_video
+    shots, out = torch.tensor([[0] * 6 + [1] * 3]), {}
+    x, t = noise(9).transpose(1, 2), torch.tensor([700.0])
+    spans: dict[str, Any] = {"global": [0, 4], "shots": [[4, 8], [8, 12]]}
+    for attention in ("full", "sparse"):
+        model.use_sparse_self_attn = attention == "sparse"
+        for branch, prompt in (("guided", "abcdefghijkl"), ("unguided", "dim")):
+            cuts = spans if branch == "guided" else {"global": None, "shots": []}
+            given = {"shot_indices": shots, "text_cut_positions": cuts, "prompt": prompt}
+            made = predict(model, latents=x, timestep=t, context=embed([prompt]), **given)
+            out[f"{attention}.{branch}"] = made.transpose(1, 2)
+    return out
+
+
+def by_heads(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None) -> Tensor:
+    """Attention of `[b, n, heads * d]`, with a bias of the scores."""
+    parts = (x.unflatten(-1, (heads, -1)) for x in (q, k, v))
+    return attend(*parts, attn_mask=bias).flatten(2)
+
+
+def by_lengths(q: Tensor, k: Tensor, v: Tensor, q_ends: Tensor, k_ends: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Attention within each of several sequences `[n, heads, d]` that stand one behind the other."""
+    bounds = [ends[1:-1].tolist() for ends in (q_ends, k_ends, k_ends)]
+    several = zip(*(x[None].tensor_split(at, 1) for x, at in zip((q, k, v), bounds, strict=True)), strict=True)
+    return torch.cat([attend(*own) for own in several], 1)[0]
+
+
 SYSTEMS: dict[str, Callable[[], dict[str, Tensor]]] = {
-    made.__name__: made for made in (self_forcing, longlive, rolling_forcing, infinity_rope, echoshot, cinetrans)
+    made.__name__: made
+    for made in (self_forcing, longlive, rolling_forcing, infinity_rope, echoshot, cinetrans, holocine)
 }
 
 

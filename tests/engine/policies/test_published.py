@@ -21,7 +21,7 @@ from shotstream.story.shot_spec import ShotSpec, Steer
 GOLDEN = Path(__file__).parents[2] / "golden"
 SIZE = (HEIGHT, WIDTH)
 TOLERANCE = 1e-4
-GLOBAL = "g"
+GLOBAL, PIECES = "g", "abcdefghijkl"
 
 
 @pytest.fixture(scope="module")
@@ -36,21 +36,25 @@ def shot(*captions: tuple[int, str], chunks: int) -> ShotSpec:
 
 
 def engine(policy: Policy, network: Transformer, latents: int, sampler: Sampler) -> Engine:
-    """Over the noise and the text that the repositories were given."""
+    """Over the noise and the text that the repositories were given; HoloCine's pieces have four tokens each."""
     first, spec = noise(latents), policy.spec
 
     def of_step(frames: range, step: int) -> Tensor:
         return first[:, frames.start : frames.stop] if step == 0 else renoise().expand(1, len(frames), -1, -1, -1)
 
     def encode(prompts: Sequence[str]) -> Tensor:
-        return embed([prompt.removeprefix(f"{GLOBAL} ") for prompt in prompts])
+        plain = [prompt.removeprefix(f"{GLOBAL} ") for prompt in prompts]
+        return embed([PIECES if prompt.startswith("[global caption]") else prompt for prompt in plain])
+
+    def token_spans(pieces: Sequence[str]) -> list[slice]:
+        return [slice(4 * piece, 4 * piece + 4) for piece in range(len(pieces))]
 
     cache = None
     if spec.keys == "frame":
         cache = network.new_frame_cache(1, SIZE, spec.capacity)
     elif spec.keys:
         cache = network.new_cache(1, SIZE, spec.capacity, spec.sink)
-    return Engine(network, encode, sampler, of_step, SIZE, cache)
+    return Engine(network, encode, sampler, of_step, SIZE, cache, token_spans=token_spans)
 
 
 def video(*shots: ShotSpec, global_caption: str = GLOBAL) -> Video:
@@ -102,6 +106,7 @@ def short_negative(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative prompt of the recordings."""
     monkeypatch.setattr("shotstream.engine.policies.echoshot.NEGATIVE", "dim")
     monkeypatch.setattr("shotstream.engine.policies.cinetrans.WAN_NEGATIVE", "dim")
+    monkeypatch.setattr("shotstream.engine.policies.holocine.WAN_NEGATIVE", "dim")
 
 
 @pytest.mark.usefixtures("short_negative")
@@ -125,3 +130,14 @@ def test_cinetrans_predicts_the_velocity_of_its_repository(network: Transformer,
     made = velocity(network, "cinetrans", story, x, t, 6.0)
     guided, unguided = recorded[f"{step}.guided"], recorded[f"{step}.unguided"]
     torch.testing.assert_close(made, unguided + 6 * (guided - unguided), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.usefixtures("short_negative")
+@pytest.mark.parametrize("name", ["holocine", "holocine_full"])
+@torch.inference_mode()
+def test_holocine_predicts_the_velocity_of_its_repository(network: Transformer, name: str) -> None:
+    recorded = load_file(OUT / "holocine.safetensors")
+    made = velocity(network, name, video(ShotSpec("one", 2), ShotSpec("two", 1)), noise(9), 700.0, 5.0)
+    attention = "sparse" if name == "holocine" else "full"
+    guided, unguided = recorded[f"{attention}.guided"], recorded[f"{attention}.unguided"]
+    torch.testing.assert_close(made, unguided + 5 * (guided - unguided), rtol=0, atol=TOLERANCE)
