@@ -223,7 +223,9 @@ def test_at_rest_the_next_shot_is_prepared(serve: Any) -> None:
                 assert studio.command(name, type="shot", text=text, chunks=1).status_code == 200
                 studio.wait(name)
                 worker.apply(name, SteerShot(type="steer", text=" ")).exception()  # the worker has come round once more
-            studio.client.app.state.server.house._encoder.submit(lambda: None).result()  # and all its news has come
+            studio.client.app.state.server.open_stories._encoder.submit(
+                lambda: None
+            ).result()  # and all its news has come
             with studio.watch(name) as watcher:
                 watcher.make("It jumps.", 1)
             return len(prepared), list(watcher.frames.values())

@@ -178,7 +178,7 @@ def test_a_draft_is_refused_like_any_command_and_opens_nothing(serve: Any) -> No
     with serve(text=30, sessions=1) as studio:
         name, other = studio.begin(), studio.begin()
         assert studio.command(name, type="draft", text="It jumps.").json()["code"] == "conflict"
-        assert studio.client.app.state.server.house.channels == {}
+        assert studio.client.app.state.server.open_stories.channels == {}
         with studio.watch(name) as watcher:
             watcher.until(type="hello")
             for wrong, code in (("x" * 31, "too_large"), (" ", "invalid"), ("", "invalid"), (7, "invalid")):
@@ -188,4 +188,4 @@ def test_a_draft_is_refused_like_any_command_and_opens_nothing(serve: Any) -> No
                 waiting.until(type="waiting")
                 waiting.say(type="draft", text="It jumps.", id=1)
                 assert waiting.until(type="error", id=1)["code"] == "conflict"
-                assert list(studio.client.app.state.server.house.channels) == [name]
+                assert list(studio.client.app.state.server.open_stories.channels) == [name]

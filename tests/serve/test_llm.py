@@ -85,5 +85,5 @@ def test_the_grammar_suggests_what_the_story_knows() -> None:
 
 def test_suggestions_over_http(studio: Any) -> None:
     name = studio.begin()
-    assert len(studio.client.get(f"/api/stories/{name}/suggestions").json()["shots"]) == 3
+    assert studio.client.get(f"/api/stories/{name}/suggestions").json()["shots"] == [], "the model knows no StoryWorld"
     assert studio.client.post("/api/outline", json={"idea": "friends"}).json()["code"] == "unavailable"

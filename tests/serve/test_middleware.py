@@ -200,7 +200,7 @@ def test_fifty_viewers_come_and_go_and_leave_nothing(studio: Any) -> None:
     for _ in range(50):
         with studio.watch(name) as watcher:
             watcher.until(type="hello")
-    house = studio.client.app.state.server.house
+    house = studio.client.app.state.server.open_stories
     assert (house.viewers, house.waiting) == (0, 0)
     deadline = time.monotonic() + 5  # threads of the client end a moment after its sockets
     while any(now > then for now, then in zip(holdings(studio), before, strict=True)) and time.monotonic() < deadline:

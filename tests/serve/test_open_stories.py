@@ -4,12 +4,14 @@ import asyncio
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shotstream.serve.broadcast import Viewer
 from shotstream.serve.commands import CutShot
+from shotstream.serve.disk import DiskSpace
 from shotstream.serve.errors import RequestError
 from shotstream.serve.limits import Limits
 from shotstream.serve.messages import Hello
@@ -39,7 +41,7 @@ class Hand:
 def test_a_story_is_kept_for_whom_it_is_being_opened() -> None:
     async def come() -> None:
         hand = Hand()
-        house, viewer = OpenStories(hand, Limits(sessions=1)), Viewer()
+        house, viewer = OpenStories(hand, Limits(sessions=1), print, DiskSpace(Path(), Limits())), Viewer()
         hello = Hello(story="one", global_caption="A fox.", width=48, height=32, fps=16, ahead_chunks=1)
         sitting = house.watching("one", viewer, hello)
         task = asyncio.create_task(sitting.__aenter__())

@@ -7,6 +7,7 @@ from typing import Any
 
 import av
 import numpy as np
+import pytest
 
 from shotstream.api import Model
 from shotstream.core.spec import frames_of_chunks
@@ -81,6 +82,23 @@ def test_a_slow_viewer_loses_old_frames_and_no_message() -> None:
 
     items = asyncio.run(watch())
     assert [FramePacket.unpack(item).key.frame for item in items] == list(range(120 - LAG_FRAMES, 120))
+
+
+def test_a_frame_is_packed_once_for_all_viewers(monkeypatch: pytest.MonkeyPatch) -> None:
+    packs: list[FrameKey] = []
+    plain = FramePacket.packed.func  # type: ignore[attr-defined]
+    monkeypatch.setattr(FramePacket.packed, "func", lambda packet: packs.append(packet.key) or plain(packet))
+
+    async def watch() -> list[Any]:
+        viewers = [Viewer() for _ in range(3)]
+        for packet in pack_chunk("00" * 8, Chunk(FrameKey(0, 0, 0), 0, np.zeros((2, 16, 16, 3), np.uint8))):
+            for viewer in viewers:
+                viewer.show(packet)
+        return [await viewer.next() for viewer in viewers for _ in range(2)]
+
+    sent = asyncio.run(watch())
+    assert sent[:2] == sent[2:4] == sent[4:]
+    assert packs == [(0, 0, 0), (0, 0, 1)]
 
 
 async def _all(viewer: Viewer) -> Any:

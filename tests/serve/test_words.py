@@ -42,3 +42,10 @@ def test_words_that_the_world_does_not_know_are_told(client: TestClient) -> None
 def test_of_another_model_no_words_are_told(studio: Any) -> None:
     reply = studio.client.get("/api/words", params={"text": "spaceship"})
     assert reply.json() == {"traits": [], "unknown": []}
+
+
+def test_shots_are_suggested_for_a_model_that_learnt_the_world(client: TestClient) -> None:
+    story = client.post("/api/stories", json={"global_caption": "A blue owl on a beach."}).json()["id"]
+    shots = client.get(f"/api/stories/{story}/suggestions").json()["shots"]
+    assert len(set(shots)) == 3
+    assert all("owl" in shot for shot in shots)

@@ -1,9 +1,14 @@
 """A story is begun and directed in the browser, by the keys."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+
+from shotstream.api import Model
+from shotstream.train.presets import PRESETS
+from shotstream.weights.build import random_components
 
 LONG = 60
 """Chunks of a shot that is still being made when the test goes on."""
@@ -113,8 +118,8 @@ def test_a_steer_after_the_end_of_a_shot_is_the_next_shot(desk: Any) -> None:
     expect(desk.prompt).to_have_value("")
 
 
-def test_a_suggestion_fills_the_prompt_line(desk: Any) -> None:
-    desk.begin()
+def test_a_suggestion_fills_the_prompt_line(new_desk: Any, serve: Any) -> None:
+    desk = new_desk(serve(Model(random_components(replace(PRESETS["tiny"].model, name="storyworld"))))).begin()
     chip = desk.page.locator(".chip").first
     text = chip.inner_text()
     chip.click()

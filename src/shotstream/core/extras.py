@@ -8,7 +8,7 @@ from shotstream.core.errors import InputError
 
 EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "serve": ("fastapi", "uvicorn", "websockets"),
+        "serve": ("fastapi", "fastapi_offline", "uvicorn", "websockets"),
         "train": ("peft", "tensorboard"),
         "gguf": ("gguf",),
         "sentencepiece": ("sentencepiece", "google.protobuf"),

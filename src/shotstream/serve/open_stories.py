@@ -2,14 +2,23 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 
 from shotstream.core.errors import InputError
 from shotstream.serve.broadcast import RECENT_FRAMES, Channel, Viewer
-from shotstream.serve.commands import AnyCommand
+from shotstream.serve.commands import (
+    AddCast,
+    AnyCommand,
+    DraftCaption,
+    DuplicateQueued,
+    MakeShot,
+    QueueShots,
+    RetryShot,
+)
+from shotstream.serve.disk import DiskSpace
 from shotstream.serve.errors import RequestError
 from shotstream.serve.frames import pack_chunk, pack_takes
 from shotstream.serve.limits import Limits, check_caption
@@ -24,8 +33,9 @@ _log = logging.getLogger(__name__)
 class OpenStories:
     """Opens stories for those who come, as many at a time as the limits allow; others wait in line."""
 
-    def __init__(self, worker: Worker, limits: Limits) -> None:
-        self._worker, self._limits = worker, limits
+    def __init__(self, worker: Worker, limits: Limits, find: Callable[[str], object], disk: DiskSpace) -> None:
+        """`find` raises InputError for a story that is not there or cannot be gone on with."""
+        self._worker, self._limits, self._find, self._disk = worker, limits, find, disk
         self._loop = asyncio.get_running_loop()
         self._encoder = ThreadPoolExecutor(1, "shotstream-jpeg")
         self.channels: dict[str, Channel] = {}
@@ -76,6 +86,20 @@ class OpenStories:
             channel.viewers.discard(viewer)
             self.dropped += viewer.dropped
             self._changed()
+
+    async def carry_out(self, story: str, command: AnyCommand | DraftCaption) -> list[Note]:
+        """Carry out a command and return what its sender should know; new shots need room on the disk.
+
+        Raises:
+            InputError: there is no such story, or it cannot be done.
+        """
+        await asyncio.to_thread(self._find, story)
+        if isinstance(command, MakeShot | RetryShot | QueueShots | DuplicateQueued | AddCast):
+            await asyncio.to_thread(self._disk.check)
+        if isinstance(command, DraftCaption):
+            self.draft(story, command.text)
+            return []
+        return await self.apply(story, command)
 
     async def apply(self, story: str, command: AnyCommand) -> list[Note]:
         """Carry out a command, tell the viewers what has changed, and return what the sender should know.
@@ -179,7 +203,7 @@ class OpenStories:
             raise
 
     async def _told(self) -> None:
-        """Waits until all that was published before has been handed to its viewers: what comes now is behind it."""
+        """Wait until all earlier messages were handed to the viewers; this preserves order."""
         await self._loop.run_in_executor(self._encoder, lambda: None)
 
     def _publisher(self, story: str, channel: Channel) -> Publish:

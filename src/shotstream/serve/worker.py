@@ -106,19 +106,18 @@ class Worker:
 
     def close_story(self, story: str) -> "Future[None]":
         """Closes a story, if it is open; however many commands wait, this one is taken."""
-        return self._send(_Job(lambda: self._close(story)))
+        return self._submit(lambda: self._close(story), always=True)
 
     def stop(self) -> None:
         """Ends the thread after the chunk in work, and waits for it."""
         self._inbox.put(None)
         self._thread.join()
 
-    def _submit(self, work: Callable[[], T]) -> "Future[T]":
-        if self.pending >= self._limits.pending_commands:
+    def _submit(self, work: Callable[[], T], *, always: bool = False) -> "Future[T]":
+        """Have work done on the thread; `always`: however many commands wait."""
+        if self.pending >= self._limits.pending_commands and not always:
             raise RequestError("busy", "too many commands wait already; try again in a moment")
-        return self._send(_Job(work))
-
-    def _send(self, job: _Job) -> "Future[Any]":
+        job = _Job(work)
         self._inbox.put(job)
         return job.result
 

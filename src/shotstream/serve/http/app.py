@@ -107,7 +107,7 @@ async def _open(app: FastAPI, open_model: Callable[[], Model], settings: Setting
         raise
     server = app.state.server = Server(model, settings, store, worker)
     rows = await asyncio.to_thread(store.all)
-    await server.house.finish([row.id for row in rows if row.unfinished])
+    await server.open_stories.finish([row.id for row in rows if row.unfinished])
 
 
 async def _close(app: FastAPI) -> None:
@@ -115,7 +115,7 @@ async def _close(app: FastAPI) -> None:
     app.state.opening.cancel()
     await asyncio.wait([app.state.opening])
     if app.state.server is not None:
-        await app.state.server.house.close()
+        await app.state.server.open_stories.close()
 
 
 def _say_errors(app: FastAPI) -> None:

@@ -7,18 +7,18 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 def metrics_text(server: Server) -> str:
     """Every figure with what it means."""
-    tally, house = server.worker.tally, server.house
+    tally, stories = server.worker.tally, server.open_stories
     figures = (
         ("frames_total", "counter", "Frames made since the start.", tally.frames),
         ("chunks_total", "counter", "Chunks made since the start.", tally.chunks),
         ("shots_total", "counter", "Shots finished since the start.", tally.shots),
         ("failures_total", "counter", "Stories that could not go on.", tally.failures),
         ("model_seconds_total", "counter", "Time that the model was busy.", tally.busy_s),
-        ("dropped_frames_total", "counter", "Frames that slow viewers who left were not sent.", house.dropped),
+        ("dropped_frames_total", "counter", "Frames that slow viewers who left were not sent.", stories.dropped),
         ("pending_commands", "gauge", "Commands that wait for the model.", server.worker.pending),
-        ("open_stories", "gauge", "Stories that are open.", len(house.channels)),
-        ("viewers", "gauge", "Viewers in front of open stories.", house.viewers),
-        ("waiting_viewers", "gauge", "Viewers in line.", house.waiting),
+        ("open_stories", "gauge", "Stories that are open.", len(stories.channels)),
+        ("viewers", "gauge", "Viewers in front of open stories.", stories.viewers),
+        ("waiting_viewers", "gauge", "Viewers in line.", stories.waiting),
         ("stories", "gauge", "Stories that are kept.", server.store.count()),
     )
     lines = [

@@ -12,7 +12,6 @@ from shotstream import __version__
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS
 from shotstream.serve.commands import Command
-from shotstream.serve.disk import check_disk_space
 from shotstream.serve.doing import Doing, ShotQueue
 from shotstream.serve.errors import RequestError
 from shotstream.serve.http.state import Here, Server
@@ -99,7 +98,7 @@ def tree(story: str, server: Here) -> TreeView:
 @router.post("/stories/{story}/commands")
 async def command(story: str, what: Command, server: Here) -> Done:
     """Makes a shot, steers or cuts it, or goes to another place of the story, as over the socket."""
-    return Done(id=what.id, notes=await server.carry_out(story, what))
+    return Done(id=what.id, notes=await server.open_stories.carry_out(story, what))
 
 
 @router.delete("/stories/{story}", status_code=204)
@@ -107,7 +106,7 @@ async def remove_story(story: str, server: Here) -> Response:
     """Removes a story and all its files; whoever watches it is sent away."""
     await asyncio.to_thread(server.store.get, story)
     await asyncio.to_thread(server.store.remove, story)
-    await server.house.shut(story)
+    await server.open_stories.shut(story)
     await asyncio.to_thread(_remove_files, server, story)
     return Response(status_code=204)
 
@@ -128,7 +127,7 @@ def check_room(server: Server, text: int) -> None:
         raise RequestError("too_large", f"expected at most {limits.text} characters, got {text}; shorten the caption")
     if server.store.count() >= limits.stories:
         raise RequestError("full", f"the server keeps {limits.stories} stories; remove one first")
-    check_disk_space(server.store.data, limits)
+    server.disk.check()
 
 
 def record_of(store: Store, story: str) -> StoryRecord | None:
@@ -145,3 +144,4 @@ def _remove_files(server: Server, story: str) -> None:
         record = record_of(server.store, story)
         server.replays.forget(record.tree.takes if record else ())
     shutil.rmtree(directory)
+    server.disk.measure_again()

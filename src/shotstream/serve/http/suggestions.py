@@ -19,7 +19,7 @@ from shotstream.world.captions import unknown_words
 from shotstream.world.words import vocabulary
 
 WORLD_MODEL = "storyworld"
-"""The configuration's name of a model that learnt StoryWorld: of other models it is not known which words they know."""
+"""Name in the configuration of a model that learnt StoryWorld; which words other models know is not known."""
 
 router = APIRouter()
 
@@ -115,8 +115,10 @@ def _new_shot(shot: ShotSpec) -> NewShot:
 
 @router.get("/api/stories/{story}/suggestions")
 def suggestions(story: str, server: Here) -> Suggestions:
-    """Shots that could follow, by StoryWorld's grammar."""
+    """Return shots that could follow, by StoryWorld's grammar; none for a model that did not learn StoryWorld."""
     row = server.store.get(story)
+    if server.model.config.name != WORLD_MODEL:
+        return Suggestions(shots=[])
     record = record_of(server.store, story)
     shots = [take.spec.text for take in record.tree.current] if record else []
     return Suggestions(shots=list(suggest(row.global_caption, shots)))

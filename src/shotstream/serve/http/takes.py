@@ -9,7 +9,6 @@ from fastapi.responses import FileResponse
 from shotstream.core.video import read_video
 from shotstream.engine.context import choose_context_frames
 from shotstream.serve.commands import AddCast
-from shotstream.serve.disk import check_disk_space
 from shotstream.serve.errors import RequestError
 from shotstream.serve.http.api_docs import BINARY, binary
 from shotstream.serve.http.state import Here, Server
@@ -69,9 +68,8 @@ async def add_cast(
 ) -> Done:
     """Adds a picture, PNG or JPEG, to what later shots may remember; it is scaled and cropped to the story's size."""
     await asyncio.to_thread(server.store.get, story)
-    await asyncio.to_thread(check_disk_space, server.store.data, server.settings.limits)
     data = await request.body()
-    await server.carry_out(story, AddCast(await asyncio.to_thread(read_picture, data), caption))
+    await server.open_stories.carry_out(story, AddCast(await asyncio.to_thread(read_picture, data), caption))
     return Done(id=None)
 
 

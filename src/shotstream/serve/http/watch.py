@@ -52,7 +52,7 @@ async def _sit(socket: WebSocket, story: str, seen: str | None, viewer: Viewer) 
             fps=FPS,
             ahead_chunks=server.settings.limits.ahead_chunks,
         )
-        async with server.house.watching(row.id, viewer, hello):
+        async with server.open_stories.watching(row.id, viewer, hello):
             await sleep_forever()
     except Exception as error:  # said to the viewer, who can do nothing here any more
         viewer.send(problem_of(error))
@@ -70,7 +70,7 @@ async def _listen(socket: WebSocket, story: str, viewer: Viewer, scope: CancelSc
 async def _answer(socket: WebSocket, story: str, text: str | bytes) -> Done | Problem:
     try:
         command = read_command(text)
-        notes = await server_of(socket).carry_out(story, command)
+        notes = await server_of(socket).open_stories.carry_out(story, command)
         return Done(id=command.id, notes=notes)
     except Exception as error:  # answered, and the next command is another matter
         return problem_of(error, id_of(text))
