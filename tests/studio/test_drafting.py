@@ -118,7 +118,7 @@ def test_what_is_said_or_deleted_at_once_is_no_draft(desk: Any, wire: Wire) -> N
 
 
 def test_a_suggestion_is_read_as_it_is_chosen(desk: Any, wire: Wire, encoded: list[str]) -> None:
-    desk.page.route("**/suggestions*", lambda route: route.fulfill(json={"shots": ["The fox waves."]}))
+    desk.page.route("**/api/stories/*/suggestions", lambda route: route.fulfill(json={"shots": ["The fox waves."]}))
     desk.begin(CAPTION).page.locator(".chip").first.click()
     text = desk.prompt.input_value()
     wait_for(desk, encoded, f"{CAPTION}shot0:{text}")
