@@ -34,5 +34,5 @@ def test_grey_shots_are_further_from_true_renders_than_others_are() -> None:
     features = [shot_features(reader, stories) for stories in (grey, true, others)]
     assert features[0].shape == (8, 96)
     found = Frechet.of(*features)
-    assert found.distance > 1.5 * found.floor > 0
+    assert found.distance > 1.5 * found.other_stories > 0
     assert found.shots == 8

@@ -172,7 +172,9 @@ def _show(report: "ScoreReport", json_file: Path | None) -> None:
     if drift := report.drift:
         numbers.caption = f"drift over ten shots, in points: {in_points(drift)}"
     if found := report.frechet:
-        halves.caption = f"Fréchet distance from true renders {found.distance:.3g}; between true ones {found.floor:.3g}"
+        halves.caption = (
+            f"Fréchet distance from true renders {found.distance:.3g}; of other stories {found.other_stories:.3g}"
+        )
     for part in (table, halves, numbers, distances):
         make_console(json_file).print(part)
 

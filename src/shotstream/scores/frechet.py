@@ -20,11 +20,12 @@ Features = Float[NDArray, "n d"]
 class Frechet:
     """The Fréchet distance of made shots from true renders of the same stories.
 
-    `floor` is the distance between true renders of two sets of stories as large; `shots` is the number of made ones.
+    `other_stories` is, for scale, the distance of true renders of as many other stories; with few stories it is large,
+    because places and characters differ. `shots` is the number of made shots.
     """
 
     distance: float
-    floor: float
+    other_stories: float
     shots: int
 
     @classmethod
