@@ -1,6 +1,7 @@
 """The Python interface: open a model, begin a story, save and publish a model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
@@ -10,6 +11,8 @@ import torch
 from shotstream.core.errors import InputError
 from shotstream.core.rng import Noise
 from shotstream.core.spec import MAX_CHUNKS, VideoSize
+from shotstream.engine.policies import default_policy, find_system
+from shotstream.engine.policy import PolicySpec
 from shotstream.engine.story import Story
 from shotstream.engine.warmup import make_warmup_shot
 from shotstream.model.config import ModelConfig, SamplerConfig
@@ -17,11 +20,24 @@ from shotstream.model.device import pick_device, pick_dtype
 from shotstream.model.text_encoder import TruncationReport
 from shotstream.runtime.compile import stop_compiling
 from shotstream.runtime.options import RunOptions, apply_options
+from shotstream.story.script import Script
 from shotstream.weights.build import ModelComponents
 from shotstream.weights.directory import write_directory
 from shotstream.weights.hub import open_components
 from shotstream.weights.publish import upload_directory
 from shotstream.weights.wan_layouts import ReadOptions
+
+
+def with_policy(components: ModelComponents, policy: str | None) -> ModelComponents:
+    """Return a model whose stories are made by a policy; None: by the one that it was made for.
+
+    Raises:
+        InputError: there is no such policy, or it cannot run the model.
+    """
+    if policy is None:
+        return components
+    find_system(policy).spec.check_model(components.config)
+    return replace(components, policy=policy)
 
 
 class Model:
@@ -53,6 +69,7 @@ class Model:
         lora_alpha: float | None = None,
         role: str | None = None,
         checkpoint_key: str | None = None,
+        policy: str | None = None,
     ) -> Self:
         """Open a model by name, directory or hub id. Whatever had to be assumed is logged as a warning.
 
@@ -74,23 +91,33 @@ class Model:
             role: student, teacher or base: how published weights are sampled; None: assumed (`weights.role`).
             checkpoint_key: container of published weights in a torch checkpoint, such as `generator_ema`; None: the
                 first known one.
+            policy: the system that makes stories (`shotstream policies` lists them); None: the one that the model was
+                made for.
 
         Raises:
             InputError: there is no such model or device, the weights cannot be used, or an option is not
                 available here.
         """
+        if policy is not None:
+            find_system(policy)  # before any weights are read
         where = pick_device(device)
         texts = where if text_device is None else pick_device(text_device)
         options = ReadOptions(None if lora is None else Path(lora), lora_alpha, role, checkpoint_key)
         parts = open_components(
             source, where, pick_dtype(where, dtype), options=options, text_device=texts, decoder=decoder
         )
+        parts = with_policy(parts, policy)
         return cls(parts, RunOptions(compiled, graphs, fp8, fp8_attention, steps))
 
     @property
     def config(self) -> ModelConfig:
         """Return the model's configuration: its size, networks and sampler."""
         return self.parts.config
+
+    @property
+    def policy(self) -> PolicySpec:
+        """Return what the policy of the model's stories can do."""
+        return find_system(self.parts.policy or default_policy(self.parts.config.sampler)).spec
 
     @property
     def lossy(self) -> tuple[str, ...]:
@@ -108,6 +135,7 @@ class Model:
         sampler: SamplerConfig | None = None,
         context: str | None = None,
         noise: Noise | None = None,
+        script: Script | None = None,
     ) -> Story:
         """Begin a story, or go on with the one in `directory`.
 
@@ -115,7 +143,7 @@ class Model:
             global_caption: what holds for every shot.
             seed: of all noise; None: 0.
             generator: draws the seed; give either. A story keeps its seed, so it can be resumed.
-            directory, size, sampler, context, noise: as in `Story`.
+            directory, size, sampler, context, noise, script: as in `Story`.
 
         Raises:
             InputError: both seed and generator are given, or an argument cannot be used (`Story`).
@@ -133,6 +161,7 @@ class Model:
             sampler=sampler,
             context=context,
             noise=noise,
+            script=script,
         )
 
     def warm_up(self) -> None:

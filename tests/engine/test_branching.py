@@ -187,7 +187,7 @@ def test_relevant_reads_each_caption_once_and_is_a_storys_choice(
         for text in ("aaaa", "bbbb", "cccc", "dddd", "aaaa"):
             make(story, text)
         assert story.history.identity.context == "relevant"
-        shots = set(select_context_frames(story.history, story._memory._select, "aaaa", 0).shots)
+        shots = set(select_context_frames(story.history, story._maker._context._select, "aaaa", 0).shots)
     assert {0, 4} < shots
     assert len(shots) == 3
     assert [read.count(text) for text in ("aaaa", "bbbb", "cccc", "dddd")] == [1] * 4

@@ -119,11 +119,11 @@ def test_a_shot_that_goes_on_after_its_story_keeps_its_memory_to_itself(parts: M
     left = Story(graphed, "a story.")
     shot = left.shot("a fox walks", 2)
     next(shot)
-    cache = weakref.ref(left._memory._cache)
+    cache = weakref.ref(left._maker._context._cache)
     left.close()
     with Story(graphed, "a story.") as story:
         next(story.shot("a bear sleeps", 1))
-        assert story._memory._cache is not cache()
+        assert story._maker._context._cache is not cache()
     del left, shot
     assert cache() is None, "memory is given back at once"
 

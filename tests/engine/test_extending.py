@@ -171,7 +171,7 @@ def test_only_a_shot_that_says_so_is_long(parts: ModelComponents) -> None:
     whole = SamplerConfig("euler", num_steps=2, order="whole")
     with (
         Story(parts, "a story.", sampler=whole) as story,
-        pytest.raises(InputError, match="at most 7 chunks of a model that makes a shot whole"),
+        pytest.raises(InputError, match="policy teacher makes shots of at most 7 chunks"),
     ):
         story.shot("a fox walks", 8, extend=True)
 

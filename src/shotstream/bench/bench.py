@@ -28,6 +28,8 @@ from shotstream.engine.story import Story
 from shotstream.model.config import ModelConfig, SamplerConfig, TinyDecoderConfig
 from shotstream.story.captions import compose_caption
 from shotstream.story.relevance import make_selector
+from shotstream.story.script import Script
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.train.presets import STORYWORLD, TINY
 from shotstream.weights.build import ModelComponents, random_components
 from shotstream.weights.hub import open_components
@@ -187,7 +189,11 @@ def bench(
     best = measure_roofline(weight.device, weight.dtype)
     forget_peak(weight.device)
     timings: list[ShotTiming] = []
-    with Story(parts, global_caption, seed=plan.seed, clock=clock) as story, noting_latents(parts.codec) as noted:
+    script = Script(global_caption, tuple(ShotSpec(caption, plan.chunks) for caption in captions))
+    with (
+        Story(parts, global_caption, seed=plan.seed, script=script, clock=clock) as story,
+        noting_latents(parts.codec) as noted,
+    ):
         for index, caption in enumerate(captions):
             noted.clear()
             clock.running = index == len(captions) - 1

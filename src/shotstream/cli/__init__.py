@@ -14,6 +14,7 @@ from shotstream.cli import (
     evaluate,
     generate,
     load_test,
+    policies,
     script,
     serve,
     studio,
@@ -52,6 +53,7 @@ for module in (
     world,
     script,
     study,
+    policies,
 ):
     app.add_typer(module.app)
 

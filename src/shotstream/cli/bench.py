@@ -49,6 +49,10 @@ class BenchOptions:
     attention: Annotated[str, typer.Option(metavar="K", help="auto (the best here), fa3, fa2, cudnn or torch.")] = (
         "auto"
     )
+    policies: Annotated[
+        str | None,
+        typer.Option(metavar="P,...", help="Compare policies in one table: names with commas, or all."),
+    ] = None
     threads: Threads = None
     json_file: JsonFile = None
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with roofline, parts and table.")] = (
@@ -98,6 +102,8 @@ def run(model: ModelOptions, options: BenchOptions) -> int:
         subject = _open(model, options)
         if options.vs_reference is not None:
             return _versus(options.vs_reference, options.json_file, plan, subject.parts, console)
+        if options.policies is not None:
+            return _compare(options.policies, options.json_file, plan, subject.parts, console)
         total = plan.warmup + plan.shots + 1
         report = bench(subject.parts, plan, subject.load_s, lambda done: status.update(f"shot {done} of {total} done"))
         report = replace(report, velocity_error=subject.velocity_error, chunk_error=subject.chunk_error)
@@ -120,6 +126,7 @@ class _Subject:
 
 
 def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
+    from shotstream.api import with_policy
     from shotstream.bench.bench import open_subject
     from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_norm_error
     from shotstream.model.device import pick_device, pick_dtype
@@ -139,10 +146,43 @@ def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
     asked = RunOptions(model.compile, model.graphs, model.fp8, model.fp8_attention, model.steps, options.attention)
     exact = first_velocity(parts) if model.fp8 or model.fp8_attention else None
     whole = first_chunk(parts) if model.steps is not None else None
-    parts = apply_options(parts, asked)
+    parts = with_policy(apply_options(parts, asked), model.policy)
     velocity_error = None if exact is None else relative_norm_error(first_velocity(parts), exact)
     chunk_error = None if whole is None else relative_norm_error(first_chunk(parts), whole)
     return _Subject(parts, load_s, velocity_error, chunk_error)
+
+
+def _compare(
+    names: str, json_file: Path | None, plan: "BenchPlan", parts: "ModelComponents", console: "Console"
+) -> int:
+    """Time policies and print one table; a policy that cannot make the script is named with the reason."""
+    from rich.table import Table
+
+    from shotstream.bench.policies import choose_policies, time_policies
+
+    table = Table("policy", "shots", "FPS", "first frame s", "growth", "KV cache MB", "peak device MB")
+    refused: dict[str, str] = {}
+    made = []
+    for timing in time_policies(parts, choose_policies(names), plan.shots, plan.chunks, plan.seed, refused.__setitem__):
+        made.append(timing)
+        table.add_row(
+            timing.policy,
+            str(timing.shots),
+            f"{timing.fps:.2f}",
+            f"{timing.first_frame_s:.2f}",
+            f"{timing.growth:.2f}",
+            f"{timing.cache_bytes / MIB:.1f}",
+            "" if timing.peak_device_bytes is None else f"{timing.peak_device_bytes / MIB:.0f}",
+        )
+    console.print(table)
+    console.print(
+        "growth: time of a shot in the whole script over that of a script of one shot. Weights that were not trained "
+        "for a policy say nothing about its quality."
+    )
+    for name, reason in refused.items():
+        console.print(f"{name}: not measured: {reason}")
+    emit_json(json_file, {"policies": [to_dict(timing) for timing in made], "refused": refused})
+    return 0
 
 
 def _versus(

@@ -49,6 +49,10 @@ class EvaluateOptions:
     frechet: Annotated[
         bool, typer.Option("--frechet", help="Also the Fréchet distance from true renders, in the reader's features.")
     ] = False
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="P", show_default="the model's", help="System that makes the stories; see policies."),
+    ] = None
     phrasing: Annotated[Literal["grammar", "people"], typer.Option(help="Who words the captions.")] = "grammar"
 
     def check(self) -> None:
@@ -189,7 +193,7 @@ def _render(stories: Sequence[Any]) -> Iterator[Any]:
 def _generate(options: EvaluateOptions, stories: Sequence[Any]) -> Iterator[Any]:
     from shotstream.scores.story_scores import make_story
 
-    model = shotstream.open(options.model, device=options.device)
+    model = shotstream.open(options.model, device=options.device, policy=options.policy)
     sampler = model.config.sampler
     if options.steps is not None:
         few = sampler.kind == "few_step"

@@ -89,8 +89,9 @@ def run(
     scripts = load_scripts(story, options.chunks)
     _check_options(options)
     jobs = list(zip(scripts, plan_outputs(output, frames, gif, len(scripts)), strict=True))
-    for _, outputs in jobs:
+    for script, outputs in jobs:
         outputs.check(mode)
+        model.check_script(script)
     opened = model.open()
     _check_captions(opened, scripts, strict=options.strict)
     made = [
@@ -131,7 +132,9 @@ def _make(
     size = None if options.size is None else as_video_size(options.size)
 
     def begin(directory: Path) -> shotstream.Story:
-        return model.story(script.global_caption, seed=seed, directory=directory, size=size, context=options.context)
+        return model.story(
+            script.global_caption, seed=seed, directory=directory, size=size, context=options.context, script=script
+        )
 
     frames, meter = _generate(begin, script, outputs, mode, console)
     lossy = "".join(f"; LOSSY: {how}" for how in model.lossy)

@@ -13,6 +13,7 @@ import shotstream
 
 if TYPE_CHECKING:
     from shotstream.api import Model
+    from shotstream.story.script import Script
 
 DEFAULT_MODEL = "storyworld"
 
@@ -95,6 +96,33 @@ class ModelOptions:
     ] = None
     role: RoleOption = None
     checkpoint_key: CheckpointKey = None
+    policy: Annotated[
+        str | None,
+        typer.Option(metavar="P", show_default="the model's", help="System that makes the video; see policies."),
+    ] = None
+
+    def check_script(self, script: "Script") -> None:
+        """Check that the policy that was asked for can make a story, before any weights are read.
+
+        Raises:
+            InputError: there is no such policy, or the story does not fit it.
+        """
+        from shotstream.engine.policies import find_system
+
+        if self.policy is not None:
+            find_system(self.policy).spec.check_script(script)
+
+    def open_live(self) -> "Model":
+        """Open the model for stories whose shots come one by one.
+
+        Raises:
+            InputError: as `open`, or the policy needs the whole script first.
+        """
+        from shotstream.engine.policies import find_system
+
+        if self.policy is not None:
+            find_system(self.policy).spec.check_live()
+        return self.open()
 
     def open(self) -> "Model":
         """Open the model that the options name.
@@ -114,6 +142,7 @@ class ModelOptions:
             decoder=self.decoder,
             role=self.role,
             checkpoint_key=self.checkpoint_key,
+            policy=self.policy,
         )
 
 

@@ -46,6 +46,11 @@ def frames_of_chunks(chunks: int) -> int:
     return frames_of_latents(latents_of_chunks(chunks))
 
 
+def frames_of_shot(chunks: int) -> tuple[int, int]:
+    """Frames that a shot of that many chunks may have: decoded by itself, or behind another shot in one stream."""
+    return frames_of_chunks(chunks), TEMPORAL_STRIDE * latents_of_chunks(chunks)
+
+
 MAX_SHOT_LATENTS = latents_of_chunks(MAX_CHUNKS)
 MAX_SHOT_FRAMES = frames_of_chunks(MAX_CHUNKS)
 

@@ -53,15 +53,21 @@ class ContextCache:
         context: str,
         read: ReadCaptions,
         clock: Clock = no_profiler,
+        *,
+        cached: bool = True,
     ) -> None:
-        """The memory of a story with that history; `context` names which past frames are remembered."""
+        """The memory of a story with that history; `context` names which past frames are remembered.
+
+        Without `cached` there is no cache, as for shots that are made whole.
+        """
         self._parts, self._history, self._size = parts, history, size
         self._sampler, self._read, self._clock = sampler, read, clock
         self._select = make_selector(context, caption_vector(lambda captions: read(captions)[0]))
         self.by_caption = context not in SELECTORS
         known_before = not self.by_caption and context != "none"  # a context of nothing attends to the new caption
-        own_captions, by_chunks = parts.config.captions == "per_shot", sampler.order == "chunks"
-        self._foreseeable = known_before and own_captions and by_chunks
+        own_captions = parts.config.captions == "per_shot"
+        self._foreseeable = known_before and own_captions and cached
+        self._cached = cached
         self._cache: KVCache | None = None
         self.recorded: GraphedForward | None = None
         self._prepared: tuple[tuple[int, ...], int, EncodedContext] | None = None
@@ -95,7 +101,7 @@ class ContextCache:
         prepared, self._prepared = self._prepared_for(cast), None
         if prepared is not None:
             return prepared, self._cache
-        return self._encode(text, cast), None if self._sampler.order == "whole" else self._empty_cache()
+        return self._encode(text, cast), self._empty_cache() if self._cached else None
 
     def layout(self, known: EncodedContext, chunks: int) -> ShotLayout:
         """The layout of the next shot."""

@@ -9,7 +9,7 @@ from shotstream.core.spec import CHUNK_LATENTS, latents_of_chunks
 from shotstream.engine.engine import Engine
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
-from shotstream.model.config import SamplerConfig
+from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.story.script import Script
 
 
@@ -29,11 +29,13 @@ class PolicySpec:
         resumable: whether a story can go on after it was closed, go back, and have several takes of a shot.
         shots: the fewest and the most shots; None: any number.
         longest: the most latents of a whole video; None: any length.
+        longest_shot: the most chunks of a shot; None: any number.
         keys: how the KV cache holds keys: "rotated" by their position when they are committed, or by "frame", so that
             every forward chooses what it sees and where; None: there is no cache.
         capacity: latents in the cache.
         sink: of these, first ones that are never evicted.
         decode: whether the decoder begins anew with every "shot", or runs through the whole "video".
+        context: whether a shot sees frames of past shots, chosen from their pixels.
         sampler: the published one; None: the model's own.
     """
 
@@ -48,10 +50,12 @@ class PolicySpec:
     resumable: bool = False
     shots: tuple[int, int | None] = (1, None)
     longest: int | None = None
+    longest_shot: int | None = None
     keys: Literal["rotated", "frame"] | None = None
     capacity: int = 0
     sink: int = 0
     decode: Literal["shot", "video"] = "video"
+    context: bool = False
     sampler: SamplerConfig | None = None
 
     def check_script(self, script: Script) -> None:
@@ -70,8 +74,57 @@ class PolicySpec:
                 f"policy {self.name} makes at most {self.longest // CHUNK_LATENTS} chunks, the script has "
                 f"{latents // CHUNK_LATENTS}; shorten it or use another policy"
             )
+        if script.cast:
+            self.check_cast()
+        for shot in script.shots:
+            self.check_length(shot.chunks)
         if not self.steers and any(shot.steers for shot in script.shots):
             raise InputError(f"policy {self.name} cannot steer a shot while it is made; remove the steers")
+
+    def check_cast(self) -> None:
+        """Check that the policy can know pictures of a cast.
+
+        Raises:
+            InputError: it has no context that they could be in.
+        """
+        if not self.context:
+            raise InputError(f"policy {self.name} has no context that a cast could be in; use policy shotstream")
+
+    def check_length(self, chunks: int) -> None:
+        """Check the length of a shot.
+
+        Raises:
+            InputError: the policy cannot make a shot of so many chunks.
+        """
+        if self.longest_shot is not None and chunks > self.longest_shot:
+            raise InputError(
+                f"policy {self.name} makes shots of at most {self.longest_shot} chunks, got {chunks}; split the shot"
+            )
+
+    def check_live(self) -> None:
+        """Check that shots can be asked for one by one.
+
+        Raises:
+            InputError: the whole script must be known first.
+        """
+        if not self.live:
+            raise InputError(
+                f"policy {self.name} needs the whole script before the first frame; give one to `shotstream generate`, "
+                "or use a live policy (see `shotstream policies`)"
+            )
+
+    def check_model(self, config: ModelConfig) -> None:
+        """Check that the policy can run a model.
+
+        Raises:
+            InputError: the network was made for another one.
+        """
+        if self.context or config.transformer.injection == "frame":
+            return
+        raise InputError(
+            f"policy {self.name} has no context, and {config.name} is a network that carries one in its channels; "
+            "use policy shotstream"
+        )
 
 
 @runtime_checkable

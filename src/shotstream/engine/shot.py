@@ -1,7 +1,7 @@
 """A shot being made, and directed while it is."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,15 +15,12 @@ from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.core.video import Frames
 from shotstream.engine.callbacks import ChunkInfo, OnChunk
-from shotstream.engine.causal_rollout import ShotRollout
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.frame_buffer import FrameBuffer
+from shotstream.engine.maker import Rollout
 from shotstream.story.history import FinishedShot, History
 from shotstream.story.selectors import PastShot, kept_frames
 from shotstream.story.shot_spec import ShotSpec, Steer, check_text
-
-ReadCaption = Callable[[str], Float[Tensor, "1 1 l e"]]
-"""The embedding of a shot's own caption."""
 
 
 @dataclass(frozen=True)
@@ -45,26 +42,25 @@ class Shot(Iterator[Frames]):
 
     def __init__(
         self,
-        rollout: Iterator[Tensor],
+        rollout: Rollout,
         decoder: FrameDecoder,
         history: History,
         spec: ShotSpec,
-        read_caption: ReadCaption,
         clock: Clock = no_profiler,
         held: int = 0,
         on_chunk: OnChunk | None = None,
     ) -> None:
         """Begin a shot of which the `held` latest chunks can be dropped; `on_chunk` is told of every chunk."""
         self.index = len(history)
-        self.chunks = 0
-        self._spec, self._read_caption, self._clock = spec, read_caption, clock
-        self._rollout: Iterator[Tensor] | None = rollout
+        self.chunks, self.frames = 0, 0
+        self._spec, self._clock = spec, clock
+        self._rollout: Rollout | None = rollout
         self._decoder, self._history = decoder, history
         self._steers: dict[int, str] = {}
         self._film, self._pixels = history.film(), FrameBuffer()
         self._held: deque[HeldChunk] = deque()
         self._on_chunk = on_chunk
-        self._most_held = held if isinstance(rollout, ShotRollout) else 0
+        self._most_held = held if rollout.revisable else 0
 
     @property
     def finished(self) -> bool:
@@ -87,6 +83,7 @@ class Shot(Iterator[Frames]):
         self._held.append(HeldChunk(frames, pixels[0], state))
         self._keep_all_but(self._most_held)
         self.chunks += 1
+        self.frames += len(frames)
         if self._on_chunk is not None:
             self._on_chunk(ChunkInfo(self.index, self.chunks - 1, self._spec.chunks, frames))
         return frames
@@ -109,13 +106,15 @@ class Shot(Iterator[Frames]):
             raise InputError(f"expected to drop at most {self.held} chunks, got {chunks}; the others are kept for good")
         if not chunks:
             return
-        self._causal_rollout().drop(chunks)
+        self._running().drop(chunks)
         for _ in range(chunks):
-            self._decoder.restore(self._held.pop().decoder)
+            dropped = self._held.pop()
+            self.frames -= len(dropped.frames)
+            self._decoder.restore(dropped.decoder)
         self.chunks -= chunks
         text, self._steers = self.text, {at: text for at, text in self._steers.items() if at <= self.chunks}
         if text != self.text:
-            self._causal_rollout().steer(self._read_caption(self.text))
+            self._running().steer(self.text)
 
     @torch.inference_mode()
     def steer(self, text: str) -> None:
@@ -127,16 +126,17 @@ class Shot(Iterator[Frames]):
             InputError: the caption is empty, no chunk is to come, or the model makes a shot whole.
         """
         check_text(text, "the caption to steer to")
-        rollout = self._causal_rollout()
+        rollout = self._running()
         if not rollout.chunks_left:
             raise InputError("expected a shot with a chunk to come, got one at its end; begin another shot")
-        rollout.steer(self._read_caption(text))
+        rollout.steer(text)
         self._steers[self.chunks] = text
 
     def cut(self) -> None:
         """Ends the shot after the chunks made so far; a shot without any is forgotten. Twice is once."""
         if self._rollout is None:
             return
+        self._rollout.cut()
         self._rollout = None
         if not self.chunks:
             self._film.abandon()
@@ -153,14 +153,9 @@ class Shot(Iterator[Frames]):
             self._film.abandon()
             self._pixels.close()
 
-    def _causal_rollout(self) -> ShotRollout:
+    def _running(self) -> Rollout:
         if self._rollout is None:
             raise InputError("expected a shot that is being made, got one that has ended; begin another shot")
-        if not isinstance(self._rollout, ShotRollout):
-            raise InputError(
-                "expected a model that makes a shot chunk by chunk, got one that makes it whole; "
-                "direct it with a student"
-            )
         return self._rollout
 
     def _keep_all_but(self, held: int) -> None:

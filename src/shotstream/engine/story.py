@@ -1,6 +1,6 @@
 """A story as a stream: shots on request, frames as soon as their chunk is decoded, the past remembered."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -14,23 +14,20 @@ from shotstream.core.errors import InputError
 from shotstream.core.images import Picture, as_frame
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.rng import Noise, SeededNoise
-from shotstream.core.spec import CHUNK_LATENTS, FPS, MAX_CHUNKS, VideoSize, as_video_size
+from shotstream.core.spec import FPS, MAX_CHUNKS, VideoSize, as_video_size
 from shotstream.core.video import VideoWriter
-from shotstream.engine.bidirectional_rollout import WholeShotRollout
 from shotstream.engine.callbacks import OnChunk, OnStep, StepInfo
-from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
-from shotstream.engine.context_cache import ContextCache
-from shotstream.engine.decoder import FrameDecoder
+from shotstream.engine.maker import StorySetup
 from shotstream.engine.memory_estimate import check_memory
+from shotstream.engine.policies import default_policy, default_sampler, find_system
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.shot import Shot
 from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import SamplerConfig
-from shotstream.model.device import send
-from shotstream.story.captions import compose_caption
 from shotstream.story.history import History
 from shotstream.story.record import StoryIdentity
 from shotstream.story.relevance import check_selector
+from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec, check_seed, check_text
 from shotstream.story.take_tree import Branch
 from shotstream.weights.build import ModelComponents
@@ -55,6 +52,7 @@ class Story:
         sampler: SamplerConfig | None = None,
         context: str | None = None,
         noise: Noise | None = None,
+        script: Script | None = None,
         clock: Clock = no_profiler,
     ) -> None:
         """Begins a story, or goes on with the one in `directory`.
@@ -69,12 +67,20 @@ class Story:
             context: which past frames are remembered (`story.selectors`, `story.relevance`); None: as the model's
                 configuration says.
             noise: where noise comes from instead of `seed`.
+            script: all shots of the story, which policies need that make them together; others check it.
             clock: told what the time is spent on.
 
         Raises:
-            InputError: the caption is no text, the seed or the selector is none, or the directory holds another story.
+            InputError: the caption is no text, the seed or the selector is none, the directory holds another story, or
+                the policy cannot make it.
         """
-        sampler, context = sampler or parts.config.sampler, check_selector(context or parts.config.context)
+        policy = parts.policy or default_policy(sampler or parts.config.sampler)
+        self._system = find_system(policy)
+        sampler = sampler or default_sampler(self._system.spec, parts.config)
+        context = check_selector(context or parts.config.context)
+        self._system.spec.check_model(parts.config)
+        if script is not None:
+            self._system.spec.check_script(script)
         self._parts, self._seed, self._clock = parts, check_seed(seed), clock
         self._global = check_text(global_caption, "the global caption", may_be_empty=True)
         self._size = as_video_size(size or parts.config.video)
@@ -83,10 +89,20 @@ class Story:
         self._noise = noise or SeededNoise(seed)
         self._check_memory(1)
         identity = StoryIdentity(
-            self._global, seed, self._size.height, self._size.width, to_dict(sampler), parts.fingerprint, context
+            self._global,
+            seed,
+            self._size.height,
+            self._size.width,
+            to_dict(sampler),
+            parts.fingerprint,
+            context,
+            policy,
         )
         self.history = History.open_or_create(identity, directory)
-        self._memory = ContextCache(parts, self.history, self._size, self._sampler, context, self._read, clock)
+        setup = StorySetup(
+            parts, self.history, self._size, self._sampler, context, self._read, clock, self._noise, script
+        )
+        self._maker = self._system.begin(setup)
         self._current: Shot | None = None
         self._closed = False
 
@@ -126,10 +142,7 @@ class Story:
         """
         known = len(self.history.cast) if cast is None else cast
         spec = ShotSpec(text, chunks, extend, self._seed if seed is None else seed, known)
-        if chunks > MAX_CHUNKS and self._sampler.order == "whole":
-            raise InputError(
-                f"expected at most {MAX_CHUNKS} chunks of a model that makes a shot whole, got {chunks}; split the shot"
-            )
+        self._system.spec.check_length(chunks)
         noise = self._noise if seed is None else SeededNoise(seed)
         if known > len(self.history.cast):
             raise InputError(
@@ -137,24 +150,15 @@ class Story:
             )
         self._check_memory(chunks)
         self._leave()
-        decoder, index = FrameDecoder(self._parts.codec, self._clock), len(self.history)
-        rollout = self._begin(text, chunks, noise, known, self._reporting(on_step, index))
-        self._current = Shot(
-            rollout,
-            decoder,
-            self.history,
-            spec,
-            lambda own: self._read([self._compose(index, own)]),
-            self._clock,
-            held,
-            on_chunk,
-        )
+        with torch.inference_mode():
+            rollout = self._maker.begin(spec, noise, self._reporting(on_step, len(self.history)))
+        self._current = Shot(rollout, self._maker.decoder(), self.history, spec, self._clock, held, on_chunk)
         return self._current
 
     @property
     def can_prepare(self) -> bool:
         """Whether `prepare` would do something now that needs no caption."""
-        return not self._making and self._memory.can_prepare
+        return not self._making and self._maker.can_prepare
 
     @torch.inference_mode()
     def prepare(self, text: str | None = None) -> None:
@@ -174,9 +178,10 @@ class Story:
         self._check_open()
         if text is not None:
             with self._clock("text"):
-                self._reader.prepare(self._read_as(check_text(text, "a caption that may come")))
+                drafts = self._maker.drafts(check_text(text, "a caption that may come"), making=self._making)
+                self._reader.prepare(drafts)
         if self.can_prepare:
-            self._memory.prepare()
+            self._maker.prepare()
 
     def add_cast(self, image: Picture, caption: str) -> None:
         """Add a picture that every later shot may remember, such as a character sheet or a place (`story.cast`).
@@ -186,9 +191,10 @@ class Story:
             caption: what it shows.
 
         Raises:
-            InputError: it is no such picture, the caption is empty, or the story is closed.
+            InputError: it is no such picture, the caption is empty, the policy has no context, or the story is closed.
         """
         self._check_open()
+        self._system.spec.check_cast()
         self.history.add_cast(as_frame(image), check_text(caption, "the caption of a cast member"))
 
     def branches(self) -> list[Branch]:
@@ -238,7 +244,7 @@ class Story:
 
     def close(self) -> None:
         """Frees the cache, forgets a shot that is being made, and removes a temporary history. Twice is once."""
-        self._memory.close(unused=not self._making)
+        self._maker.close(unused=not self._making)
         if self._current is not None:
             self._current.forget()
         self._current, self._closed = None, True
@@ -267,23 +273,6 @@ class Story:
         if self._current is not None:
             self._current.cut()
 
-    @torch.inference_mode()
-    def _begin(self, text: str, chunks: int, noise_of: Noise, cast: int, sampler: Sampler) -> Iterator[Tensor]:
-        index, (known, cache) = len(self.history), self._memory.remember(text, cast)
-        layout = self._memory.layout(known, chunks)
-        captions = [known.captions[number] for number in layout.context_captions]
-        embeddings = self._read([*captions, self._compose(index, text)])
-        inputs = ShotInputs(known.latents, embeddings, layout, torch.zeros_like(embeddings[:, :1]))
-        shape, device = (1, CHUNK_LATENTS, *known.latents.shape[2:]), known.latents.device
-
-        def noise(chunk: int, step: int) -> Tensor:
-            return send(noise_of(index, chunk, step, shape), device)
-
-        transformer, recorded = self._parts.transformer, self._memory.recorded
-        if cache is None:
-            return WholeShotRollout(transformer, inputs, noise, sampler, self._clock)
-        return ShotRollout(transformer, cache, inputs, noise, sampler, self._clock, forward=recorded)
-
     def _reporting(self, on_step: OnStep | None, shot: int) -> Sampler:
         """Return the story's sampler, which tells `on_step` of each step of that shot."""
         if on_step is None:
@@ -298,15 +287,6 @@ class Story:
     @property
     def _making(self) -> bool:
         return self._current is not None and not self._current.finished
-
-    def _read_as(self, text: str) -> list[str]:
-        """All that would be read of a caption that comes now, whether for a new shot or for the one being made."""
-        made = len(self.history)
-        captions = [self._compose(index, text) for index in ((made, made + 1) if self._making else (made,))]
-        return [*captions, text] if self._memory.by_caption else captions
-
-    def _compose(self, index: int, text: str) -> str:
-        return compose_caption(self._global, index, text)
 
     def _read(self, captions: Sequence[str]) -> Float[Tensor, "1 s l e"]:
         with self._clock("text"):

@@ -1,7 +1,7 @@
 """Plan a video: each shot's latents in the sequence, and the noise of each latent."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,7 @@ from torch import Tensor
 from shotstream.core.rng import Noise, SeededNoise
 from shotstream.core.spec import CHUNK_LATENTS, latents_of_chunks
 from shotstream.model.device import send
-from shotstream.story.shot_spec import ShotSpec
+from shotstream.story.shot_spec import ShotSpec, Steer
 
 
 @dataclass
@@ -37,6 +37,12 @@ class VideoShot:
     def frames(self) -> range:
         """Return the numbers of its latents in the video."""
         return range(self.first, self.first + self.latents)
+
+    def made(self, asked: ShotSpec) -> ShotSpec:
+        """Return what was really made of a shot that was asked for."""
+        chunks = self.latents // CHUNK_LATENTS
+        steers = tuple(Steer(at, text) for at, text in sorted(self.steers.items()) if at < chunks)
+        return replace(asked, chunks=chunks, steers=steers)
 
     def chunks(self) -> Iterator[range]:
         """Yield the latents of each chunk, until the shot ends or is cut."""

@@ -60,6 +60,6 @@ def generate_videos(open_model: Callable[[], Model], source: Path, output: Path,
 
 
 def _generate(model: Model, script: Script, path: Path, seed: int) -> None:
-    with model.story(script.global_caption, seed=seed) as story, VideoWriter(path, FPS) as writer:
+    with model.story(script.global_caption, seed=seed, script=script) as story, VideoWriter(path, FPS) as writer:
         for shot in script.shots:
             writer.add(np.concatenate(list(story.shot(shot.text, shot.chunks))))

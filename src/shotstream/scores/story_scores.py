@@ -13,6 +13,8 @@ from shotstream.model.config import SamplerConfig
 from shotstream.scores.cuts import Cuts, score_cuts
 from shotstream.scores.intervals import Share
 from shotstream.scores.walks import Walk, measure_walk
+from shotstream.story.script import Script
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.world.phrasing import Phrasing, captions_in
 from shotstream.world.scene import WorldStory
 from shotstream.world.stories import sample_story
@@ -68,7 +70,8 @@ def make_story(
 ) -> ScoredStory:
     """Generate a story from its captions in a phrasing; the other arguments are those of `Model.story`."""
     whole, texts = captions_in(phrasing, story)
-    with model.story(whole, seed=seed, sampler=sampler, context=context) as made:
+    script = Script(whole, tuple(ShotSpec(text, shot.chunks) for text, shot in zip(texts, story.shots, strict=True)))
+    with model.story(whole, seed=seed, sampler=sampler, context=context, script=script) as made:
         shots = [
             np.concatenate(list(made.shot(text, shot.chunks))) for text, shot in zip(texts, story.shots, strict=True)
         ]

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
-from shotstream.core.spec import VideoSize, frames_of_chunks
+from shotstream.core.spec import VideoSize, frames_of_shot
 from shotstream.core.video import probe_video
 from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import story_files
@@ -100,7 +100,7 @@ def _is_sound(take: Take, cast: int) -> bool:
     spec = take.spec
     counted = 0 <= take.shot <= MOST and 0 <= take.take <= MOST
     whole = spec.seed is not None and spec.cast is not None and spec.cast <= cast
-    return counted and whole and take.length_frames == frames_of_chunks(spec.chunks)
+    return counted and whole and take.length_frames in frames_of_shot(spec.chunks)
 
 
 class _Budget:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.core.spec import VideoSize, frames_of_chunks
+from shotstream.core.spec import VideoSize
 from shotstream.core.video import Frames
 from shotstream.engine.causal_rollout import REVISABLE_CHUNKS
 from shotstream.engine.shot import Shot
@@ -186,7 +186,7 @@ class Production:
         dropped = self._shot.chunks - self._kept_chunks(shown)
         self._shot.drop(dropped)
         self._clock.drop(dropped)
-        self._publish(Retract(self._shot.index, self.work.take, frames_of_chunks(self._shot.chunks)))
+        self._publish(Retract(self._shot.index, self.work.take, self._shot.frames))
 
     def flush(self) -> None:
         """Save where the story stands, and tell the viewers to drop the frames that were taken back."""
@@ -251,7 +251,7 @@ class Production:
 
     def _show(self, shot: Shot, frames: Frames) -> None:
         assert self.work is not None, "a shot is being made"
-        index = frames_of_chunks(shot.chunks) - len(frames)
+        index = shot.frames - len(frames)
         start = sum(self.story.history.lengths) + index
         key = FrameKey(shot.index, self.work.take, index)
         self._clock.add(key, len(frames), time.monotonic(), shown=self._behind)

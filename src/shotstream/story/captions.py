@@ -15,4 +15,4 @@ def compose_caption(global_caption: str, shot_index: int, text: str) -> str:
 
 def join_captions(global_caption: str, text: str) -> str:
     """Return a prompt that stands alone: the story's caption, a space, and the shot's own."""
-    return f"{global_caption.strip()} {text.strip()}"
+    return f"{global_caption.strip()} {text.strip()}".strip()

@@ -21,7 +21,8 @@ CHECKSUM = "sha256"
 class StoryIdentity:
     """All that, beside its shots and its cast, decides what a story looks like.
 
-    `sampler` is plain data; `model` the fingerprint of the weights; `context` the name of the context selector.
+    `sampler` is plain data; `model` the fingerprint of the weights; `context` the name of the context selector;
+    `policy` that of the policy.
     """
 
     global_caption: str
@@ -31,6 +32,7 @@ class StoryIdentity:
     sampler: Mapping[str, Any]
     model: str
     context: str = "dynamic"
+    policy: str = "shotstream"
 
     def difference(self, other: "StoryIdentity") -> str | None:
         """The first thing in which two stories differ, in words ("seed: 1 there, 2 here"); None where they are one."""

@@ -55,6 +55,7 @@ class ModelComponents:
         lossy: for people, why its results differ from those of the full model; empty where they do not.
         trained: whether its weights are not random.
         graphs: lends stories recorded forwards; None: nothing is recorded.
+        policy: the policy of its stories (`engine.policies`); None: the one that it was made for.
         low_noise: a second transformer that predicts below `config.expert_boundary`; None: there is one.
     """
 
@@ -67,6 +68,7 @@ class ModelComponents:
     lossy: tuple[str, ...] = ()
     trained: bool = True
     graphs: CudaGraphPool | None = None
+    policy: str | None = None
     low_noise: Transformer | None = None
 
     @property

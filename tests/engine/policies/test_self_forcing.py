@@ -5,7 +5,7 @@ import torch
 
 from policy_engine import FEW, SIZE, dense_velocity, encode, make_engine, make_shots, make_transformer, trace
 from shotstream.core.errors import InputError
-from shotstream.engine.policies import POLICIES, find_policy
+from shotstream.engine.policies import POLICIES, find_system
 from shotstream.model.schedule import add_noise, clean_from_velocity
 from shotstream.story.layout import frame_layout
 
@@ -58,4 +58,4 @@ def test_chunks_equal_a_dense_mask() -> None:
 
 def test_an_unknown_policy_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"unknown policy 'self_force' \(did you mean 'self_forcing'\?\)"):
-        find_policy("self_force")
+        find_system("self_force")

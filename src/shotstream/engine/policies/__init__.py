@@ -1,10 +1,13 @@
 """The published systems that the engine can run, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
+from shotstream.engine.maker import Maker, StorySetup
 from shotstream.engine.policies.cinetrans import CineTrans
 from shotstream.engine.policies.echoshot import EchoShot
 from shotstream.engine.policies.full import Full
@@ -15,7 +18,10 @@ from shotstream.engine.policies.longlive import LongLive
 from shotstream.engine.policies.mask2dit import Mask2DiT
 from shotstream.engine.policies.rolling_forcing import RollingForcing
 from shotstream.engine.policies.self_forcing import SelfForcing
-from shotstream.engine.policy import Policy
+from shotstream.engine.policies.shotstream import SHOTSTREAM, TEACHER, ShotStreamMaker, TeacherMaker
+from shotstream.engine.policy import Policy, PolicySpec
+from shotstream.engine.video_maker import VideoMaker
+from shotstream.model.config import ModelConfig, SamplerConfig
 
 _ALL: tuple[Policy, ...] = (
     SelfForcing(),
@@ -31,16 +37,48 @@ _ALL: tuple[Policy, ...] = (
     Full(),
 )
 POLICIES: Mapping[str, Policy] = MappingProxyType({policy.spec.name: policy for policy in _ALL})
-"""Every policy by its name."""
+"""Every policy that makes a video over the engine, by its name."""
 
 
-def find_policy(name: str) -> Policy:
-    """Return the policy of that name.
+@dataclass(frozen=True)
+class System:
+    """A policy ready for stories: what it can do, and what makes the shots of a story."""
+
+    spec: PolicySpec
+    begin: Callable[[StorySetup], Maker]
+
+
+SYSTEMS: Mapping[str, System] = MappingProxyType(
+    {
+        "shotstream": System(SHOTSTREAM, ShotStreamMaker),
+        "teacher": System(TEACHER, TeacherMaker),
+        **{name: System(policy.spec, partial(VideoMaker, policy)) for name, policy in POLICIES.items()},
+    }
+)
+"""Every system by its name, ShotStream first."""
+
+
+def find_system(name: str) -> System:
+    """Return the system of that name.
 
     Raises:
         InputError: there is none; the message names the nearest.
     """
-    if name not in POLICIES:
-        hint = nearest(name, POLICIES) or f"; the policies are {', '.join(POLICIES)}"
+    if name not in SYSTEMS:
+        hint = nearest(name, SYSTEMS) or f"; the policies are {', '.join(SYSTEMS)}"
         raise InputError(f"unknown policy '{name}'{hint}")
-    return POLICIES[name]
+    return SYSTEMS[name]
+
+
+def default_policy(sampler: SamplerConfig) -> str:
+    """Return the policy that a sampler was made for: the teacher's where it makes shots whole, else ShotStream's."""
+    return "teacher" if sampler.order == "whole" else "shotstream"
+
+
+def default_sampler(spec: PolicySpec, config: ModelConfig) -> SamplerConfig:
+    """Return how a policy denoises with a model.
+
+    Models of Wan's latents take the policy's published sampler. A model with a codec of its own keeps its sampler: its
+    weights were trained for no other policy, and a distilled network knows its own noise levels alone.
+    """
+    return config.sampler if spec.sampler is None or config.wan_vae is None else spec.sampler

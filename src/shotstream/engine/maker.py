@@ -1,0 +1,125 @@
+"""The seam between a story and what makes its shots: every policy is behind a `Maker`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from shotstream.core.profiling import Clock
+from shotstream.core.rng import Noise
+from shotstream.core.spec import VideoSize
+from shotstream.engine.decoder import FrameDecoder
+from shotstream.engine.sampler import Latents, Sampler
+from shotstream.story.history import History
+from shotstream.story.script import Script
+from shotstream.story.shot_spec import ShotSpec
+from shotstream.weights.build import ModelComponents
+
+ReadCaptions = Callable[[Sequence[str]], Float[Tensor, "1 s l e"]]
+"""Returns the embeddings of captions."""
+
+
+@dataclass(frozen=True)
+class StorySetup:
+    """Everything that a maker is given of its story.
+
+    Attributes:
+        components: the model.
+        history: the shots made so far, on the branch that the story stands on.
+        size: of the video.
+        sampler: how chunks are denoised.
+        context: which past frames become context (`story.selectors`).
+        read: embeds captions.
+        clock: told what the time is spent on.
+        noise: of shots without a seed of their own.
+        script: all shots, where they are known before the first is made.
+    """
+
+    components: ModelComponents
+    history: History
+    size: VideoSize
+    sampler: Sampler
+    context: str
+    read: ReadCaptions
+    clock: Clock
+    noise: Noise
+    script: Script | None = None
+
+
+@runtime_checkable
+class Rollout(Protocol):
+    """A shot being made: each `next` returns the clean latents of a chunk, until the shot ends."""
+
+    @property
+    def revisable(self) -> bool:
+        """Whether `drop` can take chunks back."""
+        ...
+
+    @property
+    def chunks_left(self) -> int:
+        """Return how many chunks are to come."""
+        ...
+
+    def __next__(self) -> Latents:
+        """Make the next chunk.
+
+        Raises:
+            StopIteration: the shot is at its end.
+        """
+        ...
+
+    def steer(self, text: str) -> None:
+        """Give the shot another caption from its next chunk on.
+
+        Raises:
+            InputError: the policy cannot.
+        """
+        ...
+
+    def drop(self, chunks: int) -> None:
+        """Forget the latest chunks, as if they had not been made.
+
+        Raises:
+            InputError: there are not so many, or the policy cannot.
+        """
+        ...
+
+    def cut(self) -> None:
+        """End the shot after the chunks made so far."""
+        ...
+
+
+@runtime_checkable
+class Maker(Protocol):
+    """Makes the shots of one story, one after another."""
+
+    @property
+    def can_prepare(self) -> bool:
+        """Whether `prepare` would do something now."""
+        ...
+
+    def prepare(self) -> None:
+        """Do ahead what the next shot would wait for and does not depend on its caption."""
+        ...
+
+    def drafts(self, text: str, *, making: bool) -> list[str]:
+        """Return the prompts that would be encoded for a caption that may come; `making`: while a shot is made."""
+        ...
+
+    def begin(self, spec: ShotSpec, noise: Noise, sampler: Sampler) -> Rollout:
+        """Begin the next shot; `spec` has every number given.
+
+        Raises:
+            InputError: the policy cannot make such a shot here.
+        """
+        ...
+
+    def decoder(self) -> FrameDecoder:
+        """Return the decoder of the shot that was begun last."""
+        ...
+
+    def close(self, *, unused: bool) -> None:
+        """Free memory; `unused`: no shot is being made, so others may have the cache."""
+        ...

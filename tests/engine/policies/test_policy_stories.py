@@ -1,0 +1,123 @@
+"""Every policy behind a story: frames, cuts, steering, resumption and branches, and what is refused."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shotstream.core.errors import InputError
+from shotstream.engine.policies import SYSTEMS
+from shotstream.engine.story import Story
+from shotstream.model.config import ModelConfig
+from shotstream.story.script import Script
+from shotstream.story.shot_spec import ShotSpec, Steer
+from shotstream.weights.build import ModelComponents, random_components
+
+LIVE = [name for name, system in SYSTEMS.items() if system.spec.live]
+PLANNED = [name for name, system in SYSTEMS.items() if not system.spec.live]
+STEERED = [name for name in LIVE if SYSTEMS[name].spec.steers]
+SCRIPT = Script("A fox.", (ShotSpec("It waits.", 1), ShotSpec("It runs.", 2)))
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_config: Callable[..., ModelConfig]) -> ModelComponents:
+    """A tiny model that reads prompts long enough for all shots together."""
+    config = tiny_config()
+    transformer, text = replace(config.transformer, text_len=160), replace(config.text_encoder, text_len=160)
+    return random_components(replace(config, transformer=transformer, text_encoder=text))
+
+
+def with_policy(parts: ModelComponents, name: str) -> ModelComponents:
+    return replace(parts, policy=name)
+
+
+def make(story: Story, shots: Sequence[ShotSpec] = SCRIPT.shots) -> list[np.ndarray]:
+    """The frames of every shot."""
+    return [np.concatenate(list(story.shot(shot.text, shot.chunks))) for shot in shots]
+
+
+def begin(parts: ModelComponents, name: str, directory: Path | None = None) -> Story:
+    return Story(with_policy(parts, name), SCRIPT.global_caption, seed=3, directory=directory, script=SCRIPT)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_story_has_as_many_frames_as_its_policy_decodes(parts: ModelComponents, name: str) -> None:
+    with begin(parts, name) as story:
+        lengths = [len(frames) for frames in make(story)]
+        assert story.history.lengths == lengths
+    assert lengths == ([9, 24] if SYSTEMS[name].spec.decode == "video" else [9, 21])
+
+
+@pytest.mark.parametrize("name", ["longlive", "infinity_rope", "rolling_forcing", "echoshot"])
+def test_a_story_that_was_closed_goes_on_as_if_it_had_not_been(
+    parts: ModelComponents, name: str, tmp_path: Path
+) -> None:
+    with begin(parts, name) as story:
+        whole = make(story)
+    with begin(parts, name, tmp_path) as story:
+        make(story, SCRIPT.shots[:1])
+    with begin(parts, name, tmp_path) as story:
+        (rest,) = make(story, SCRIPT.shots[1:])
+    assert np.array_equal(rest, whole[1])
+
+
+def test_a_shot_can_be_cut_and_made_again(parts: ModelComponents) -> None:
+    with Story(with_policy(parts, "longlive"), "A fox.", seed=3) as story:
+        first = story.shot("It waits.", 3)
+        next(first)
+        make(story, [ShotSpec("It runs.", 1)])
+        after_a_cut = np.concatenate(list(story.history.iter_frames(1)))
+        assert story.history.lengths == [9, 12]
+        story.rewind(1)
+        make(story, [ShotSpec("It runs.", 1)])
+        assert np.array_equal(np.concatenate(list(story.history.iter_frames(1))), after_a_cut)
+        assert len(story.branches()) == 2
+
+
+@pytest.mark.parametrize("name", STEERED)
+def test_steering_changes_the_frames_after_it_alone(parts: ModelComponents, name: str) -> None:
+    def frames(steer: bool) -> list[np.ndarray]:
+        with Story(with_policy(parts, name), "A fox.", seed=3) as story:
+            shot = story.shot("It waits.", 3)
+            made = [next(shot)]
+            if steer:
+                shot.steer("It flies.")
+            return [*made, *shot]
+
+    steered, plain = frames(steer=True), frames(steer=False)
+    assert np.array_equal(steered[0], plain[0])
+    assert not np.array_equal(steered[1], plain[1])
+
+
+@pytest.mark.parametrize("name", PLANNED)
+def test_a_policy_that_plans_needs_the_script_and_keeps_to_it(parts: ModelComponents, name: str) -> None:
+    with pytest.raises(InputError, match=f"policy {name} needs the whole script before the first frame"):
+        Story(with_policy(parts, name), "A fox.")
+    with begin(parts, name) as story:
+        with pytest.raises(InputError, match="shot 1 is another"):
+            story.shot("It flies.", 1)
+        shot = story.shot("It waits.", 1)
+        with pytest.raises(InputError, match="cannot steer"):
+            shot.steer("It flies.")
+
+
+def test_a_script_that_a_policy_cannot_make_is_refused(parts: ModelComponents) -> None:
+    steered = Script("A fox.", (ShotSpec("It waits.", 2, steers=(Steer(1, "It runs."),)),))
+    many = Script("A fox.", tuple(ShotSpec("It waits.", 1) for _ in range(10)))
+    long = Script("A fox.", (ShotSpec("It waits.", 8, extend=True),))
+    for name, script, message in (
+        ("echoshot", steered, "cannot steer"),
+        ("lct", many, "makes 1 to 9 shots, the script has 10"),
+        ("teacher", long, "shots of at most 7 chunks, got 8"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Story(with_policy(parts, name), "A fox.", script=script)
+
+
+def test_another_policy_is_another_story(parts: ModelComponents, tmp_path: Path) -> None:
+    with begin(parts, "longlive", tmp_path) as story:
+        make(story, SCRIPT.shots[:1])
+    with pytest.raises(InputError, match="policy: 'longlive' there, 'self_forcing' here"):
+        begin(parts, "self_forcing", tmp_path)
