@@ -220,7 +220,7 @@ def _command() -> str:
 
 
 def show(report: "BenchReport", console: "Console") -> None:
-    """The report as tables a person can read."""
+    """Print the report as tables."""
     console.print(_headline(report), soft_wrap=True)
     console.print(_figures(report))
     console.print(_parts(report))

@@ -207,11 +207,11 @@ class Meter:
     first_frame_s: float | None = None
 
     def kept(self, frames: int) -> None:
-        """A shot was there already."""
+        """Report a shot that was there already."""
         self.progress.update(self.task, advance=frames)
 
     def made(self, shot_index: int, frames: int) -> None:
-        """Some frames of a shot were made."""
+        """Report frames of a shot that were made."""
         elapsed_s = time.perf_counter() - self.started_s
         self.first_frame_s = elapsed_s if self.first_frame_s is None else self.first_frame_s
         self.frames += frames

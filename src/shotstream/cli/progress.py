@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def counted(items: Iterable[T], name: str, total: int) -> Iterator[T]:
-    """The items as they come, counted on stderr: by a bar for people, by a line an item for everything else."""
+    """Yield items, and count them on stderr: with a bar in a terminal, else with a line for each."""
     console = Console(stderr=True)
     if console.is_terminal:
         yield from track(items, name, total, console=console, transient=True)
@@ -51,7 +51,7 @@ class StageProgress:
         self._task = self._bar.add_task(name, total=total, figures="")
 
     def report(self, step: int, figures: Mapping[str, float]) -> None:
-        """Shows a step and its figures."""
+        """Show a step and its metrics."""
         if not self._shown:
             return
         if self._bar.disable:

@@ -85,7 +85,7 @@ def resample_frames(times: Float64[np.ndarray, " times"], start: int, end: int) 
 
 
 def read_frames(path: Path, indices: Sequence[int], size: VideoSize) -> Frames:
-    """Frames of a video by index (at least one, any order, repeats allowed), uint8 `[f, h, w, 3]`.
+    """Read frames of a video by index (at least one, any order, repeats allowed), uint8 `[f, h, w, 3]`.
 
     Frames are decoded from the key frame before them. A video of another size is scaled (bicubic, by swscale, in the
     pass that turns YUV into RGB) until it covers `size`, then cropped around its centre.

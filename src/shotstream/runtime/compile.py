@@ -27,7 +27,7 @@ def cache_directory() -> Path:
 
 
 def compile_blocks(transformer: Transformer, *, dynamic: bool = False) -> None:
-    """Compiles the blocks of a transformer, in place, when they are first run with tensors of a new shape.
+    """Compile the blocks of a transformer, in place, when they are first run with tensors of a new shape.
 
     `dynamic`: once for all sizes of a batch and lengths of a sequence, of which training has many.
 
@@ -42,7 +42,7 @@ def compile_blocks(transformer: Transformer, *, dynamic: bool = False) -> None:
 
 
 def stop_compiling() -> None:
-    """From now on, shapes that are not compiled yet run as they are: nobody waits for a compiler in a live story."""
+    """Stop compiling: new shapes run uncompiled from now on, so that a live story never waits for the compiler."""
     torch.compiler.set_stance("eager_on_recompile")
 
 

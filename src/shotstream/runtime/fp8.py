@@ -69,13 +69,13 @@ class Float8Linear(nn.Module):
 
 
 def quantise(rows: Float[Tensor, "n c"]) -> tuple[Tensor, Float[Tensor, "n 1"]]:
-    """Rows as 8-bit floats, and the float32 scale that each is to be multiplied by."""
+    """Quantise rows to 8-bit floats, and return them with the float32 scale of each row."""
     scale = rows.abs().amax(-1, keepdim=True).float().clamp(min=LEAST_SCALE) / LARGEST
     return (rows / scale).to(FLOAT8), scale
 
 
 def to_float8(parts: ModelComponents) -> ModelComponents:
-    """The model with the blocks of its transformer, in place, in 8 bits. It is another one to the stories it makes.
+    """Quantise the blocks of the transformer to 8 bits in place; the model gets another fingerprint.
 
     Raises:
         InputError: the device has no 8-bit floats, or the weights are not in bfloat16.
@@ -109,13 +109,13 @@ def attend_in_float8(flash: Callable[..., Tensor | tuple[Tensor, ...]]) -> Atten
 
 
 def quantise_heads(tokens: Float[Tensor, "b n heads d"]) -> tuple[Tensor, Float[Tensor, "b heads"]]:
-    """Tokens as 8-bit floats, and the float32 scale that each head of a sample is to be multiplied by."""
+    """Quantise tokens to 8-bit floats, and return them with the float32 scale of each head of a sample."""
     scale = tokens.abs().amax((1, 3)).float().clamp(min=LEAST_SCALE) / LARGEST
     return (tokens / scale[:, None, :, None]).to(FLOAT8), scale
 
 
 def attention_to_float8(parts: ModelComponents) -> ModelComponents:
-    """The model with its self-attention, in place, in 8 bits; captions are read as before. It is another model.
+    """Run self-attention, but not cross-attention, in 8 bits from now on; the model gets another fingerprint.
 
     Raises:
         InputError: the device is of another capability than FlashAttention 3 is made for, or the package is missing.

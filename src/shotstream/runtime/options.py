@@ -26,7 +26,7 @@ class RunOptions:
 
 
 def apply_options(parts: ModelComponents, running: RunOptions) -> ModelComponents:
-    """The model as it is to run; its transformer is changed in place.
+    """Return the model with its options applied; its transformer is changed in place.
 
     Raises:
         InputError: something that is asked for cannot be had here.
@@ -47,7 +47,7 @@ def apply_options(parts: ModelComponents, running: RunOptions) -> ModelComponent
 
 
 def with_steps(parts: ModelComponents, count: int) -> ModelComponents:
-    """The model with that many steps a chunk, labelled as lossy where they are fewer than its own.
+    """Return the model with another number of steps per chunk, marked as lossy if they are fewer than its own.
 
     Raises:
         InputError: it has not so many.

@@ -8,7 +8,7 @@ from shotstream.model.transformer import Transformer
 
 
 def replace_linears(transformer: Transformer, make: Callable[[nn.Linear], nn.Module]) -> None:
-    """Replaces, in place, every linear map of the blocks: nearly all there is to multiply.
+    """Replace every linear map of the blocks in place; they are nearly all of the arithmetic.
 
     What enters and leaves the network is left alone: patches, timesteps, captions and the head.
     """

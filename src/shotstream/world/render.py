@@ -124,7 +124,7 @@ class _Stage:
         return self.scenery.view(0.0)
 
     def picture(self, frame: int) -> Indices:
-        """One frame as palette indices, `[80, 128]`."""
+        """Draw one frame as palette indices, `[80, 128]`."""
         offset = pan_offset(self.shot.camera, frame)
         return self._shoot(self.scenery.view(offset) if offset else self.still.copy(), frame, offset)
 

@@ -98,7 +98,7 @@ class _Figure:
         self.canvas.draw([(Box(-2.4, y - 2.4, 2.4, y + 1.6), Ink.METAL) if robot else (belly, self.pale)])
 
     def draw_head(self) -> None:
-        """Ears, skull, marks and face."""
+        """Draw ears, skull, marks and face."""
         ears, skull, features = HEADS[self.character.species](self)
         self.canvas.draw(ears + skull, Ink.LINE, self.line_px)
         self._put_marks(self.head, 0.0, self.head_y)
@@ -123,7 +123,7 @@ class _Figure:
             self.canvas.draw(parts, Ink.LINE, self.line_px)
 
     def draw_extras(self) -> None:
-        """The melon that is eaten, the letters of sleep."""
+        """Draw the melon that is eaten, or the letters of sleep."""
         if self.pose.melon:
             x, y = self.pose.turn * 2.4, self.head_y - 5.4
             y -= 0.0 if self.pose.mouth_open else 1.2

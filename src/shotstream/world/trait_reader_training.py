@@ -241,13 +241,13 @@ class Degrade:
         return torch.randn(shape, generator=generator) + F.interpolate(coarse, scale_factor=4.0, mode="nearest")
 
     def lose_detail(self, clip: Tensor, kept: int) -> Tensor:
-        """Keeps the `kept` lowest of the eight frequencies of every 8x8 block in either direction."""
+        """Keep the `kept` lowest of the eight frequencies of every 8x8 block in either direction."""
         low = self.basis[:kept].T @ self.basis[:kept]
         blocks = clip.unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8))
         return torch.einsum("...yahb,ai,bj->...yihj", blocks, low, low).flatten(-2).flatten(-3, -2)
 
     def blur(self, clip: Tensor, share: float) -> Tensor:
-        """Mixes in that share of a blur of three pixels."""
+        """Blend pixels with their blur over three pixels, of which `share` is the share."""
         soft = F.avg_pool2d(F.pad(clip, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         return clip + share * (soft - clip)
 
