@@ -104,10 +104,16 @@ def read_orientation(picture: av.VideoFrame) -> Orientation:
     """Read a frame's display matrix.
 
     Raises:
-        InputError: it turns by an angle that is no quarter turn, or scales or shears.
+        InputError: it turns by an angle that is no quarter turn, or scales or shears, or cannot be read.
     """
-    side_data: Any = picture.side_data
-    data = side_data.get(SideData.DISPLAYMATRIX)
+    try:
+        side_data: Any = picture.side_data
+        data = side_data.get(SideData.DISPLAYMATRIX)
+    except ValueError as error:  # of a kind that this PyAV has no name for; the others cannot be read then
+        raise InputError(
+            f"expected data beside the frames of known kinds, got another ({error}), so that it cannot be told how the "
+            "picture is turned; save it as PNG or JPEG, or encode the video again"
+        ) from error
     if data is None:
         return Orientation()
     a, b, _, c, d = np.frombuffer(bytes(data), "=i4")[:5].tolist()

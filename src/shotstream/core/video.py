@@ -268,7 +268,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """
     try:
         check_readable(path)
-        with av.open(f"file:{path}") as container:
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
             yield container, _shown_stream(container, path)
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"cannot read {path}: {error.strerror}; it is no video, or is cut off or damaged") from error
