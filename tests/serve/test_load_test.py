@@ -33,6 +33,7 @@ def test_viewers_direct_and_watch_a_server_of_its_own(tmp_path: Path, capsys: py
     told = capsys.readouterr().out
     assert "steer to be seen" in told
     assert "fair share" in told
+    assert "steers seen within 1 s: " in told
     seen = json.loads(where.read_text())
     assert len(seen["viewers"]) == 2
     for viewer in seen["viewers"]:
@@ -46,6 +47,8 @@ def test_viewers_direct_and_watch_a_server_of_its_own(tmp_path: Path, capsys: py
     ("words", "says"),
     [
         (["http://127.0.0.1:9"], "is a server there?"),
+        (["foo"], "http://HOST:PORT"),
+        (["ftp://host"], "http://HOST:PORT"),
         (["--viewers", "0"], "at least one viewer"),
         (["--chunks", "2"], "3 to 7 chunks"),
         (["--model", "nowhere"], "could not open its model"),

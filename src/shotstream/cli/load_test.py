@@ -107,10 +107,13 @@ def _ready(url: str) -> bool:
 def _show(found: "LoadTestResult", console: "Console") -> None:
     from rich.table import Table
 
+    from shotstream.serve.load_test import STEER_GOAL_S
+
     table = Table("", "median", "least", "most")
     for name, spread in (("first picture of a shot, s", found.picture_s), ("steer to be seen, s", found.steer_s)):
         table.add_row(name, f"{spread.median:.2f}", f"{spread.min:.2f}", f"{spread.max:.2f}")
     console.print(table)
+    console.print(f"steers seen within {STEER_GOAL_S:.0f} s: {found.steers_in_time:.0%}")
     played = Table("viewer", "stalls", "waited, s", "frames", "lost", "FPS")
     for number, one in enumerate(found.viewers, start=1):
         shown = one.playback

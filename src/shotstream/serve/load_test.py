@@ -6,10 +6,12 @@ follow. Then it lets a whole story play, which shows whether the picture ever ha
 
 import asyncio
 import json
+import random
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,8 @@ from shotstream.world.stories import sample_story
 
 START_BUFFER_S = 0.5
 """How much a viewer has before it begins to show."""
+STEER_GOAL_S = 1.0
+"""Time within which a steer should be seen."""
 MIN_CHUNKS = 3
 """Of a shot that is steered when its first chunk shows: the second is being made by then."""
 PATIENCE_S = 120
@@ -81,13 +85,21 @@ class LoadTestResult:
     fair_share: float
     viewers: tuple[Seen, ...]
 
+    @property
+    def steers_in_time(self) -> float:
+        """Return the share of steers that were seen within `STEER_GOAL_S`."""
+        steers = [value for one in self.viewers for value in one.steer_s]
+        return sum(value <= STEER_GOAL_S for value in steers) / len(steers)
+
 
 async def run_load_test(url: str, plan: LoadTestPlan, token: str | None = None) -> LoadTestResult:
-    """Rehearses on the server at `url` (`http://host:port/`); the stories are removed afterwards.
+    """Run a load test on the server at `url` (`http://host:port/`); the stories are removed afterwards.
 
     Raises:
         InputError: there is no server, or it refuses something.
     """
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"expected the address of a server as http://HOST:PORT, got {url!r}; correct it")
     viewers = [_Viewer(url.rstrip("/"), plan, plan.seed + number, token) for number in range(plan.viewers)]
     try:
         seen = await asyncio.gather(*(viewer.watch() for viewer in viewers))
@@ -108,6 +120,7 @@ class _Viewer:
 
     def __init__(self, url: str, plan: LoadTestPlan, seed: int, token: str | None) -> None:
         self._url, self._plan = url, plan
+        self._rng = random.Random(seed)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._global, self._captions = story_captions(sample_story(seed, shots=2 * plan.shots, chunks=plan.chunks))
 
@@ -125,18 +138,24 @@ class _Viewer:
         return Seen(tuple(picture for picture, _ in directed), tuple(steer for _, steer in directed), playback)
 
     async def _direct(self, socket: ClientConnection, text: str, steer: str) -> tuple[float, float]:
-        """Begins a shot, and steers it when it shows; seconds to the first picture of each."""
-        waits = []
-        for command in (
-            {"type": "shot", "text": text, "chunks": self._plan.chunks},
-            {"type": "steer", "text": steer},
-        ):
-            asked_s = time.perf_counter()
-            await socket.send(json.dumps(command))
-            await _until(socket, "flush")
-            await _next_frame(socket)
-            waits.append(time.perf_counter() - asked_s)
-        return waits[0], waits[1]
+        """Begin a shot, and steer it at a random time while it is shown; return the seconds until each is seen.
+
+        The frames of the shot are shown at their pace from its first one on; the first frame after the steer is seen
+        once it has come and its time has come, too.
+        """
+        asked_s = time.perf_counter()
+        await socket.send(json.dumps({"type": "shot", "text": text, "chunks": self._plan.chunks}))
+        await _until(socket, "flush")
+        await _next_frame(socket)
+        begun_s = time.perf_counter()
+        frames = frames_of_chunks(self._plan.chunks)
+        await _read_for(socket, self._rng.uniform(0.0, (frames - 1) / FPS))
+        steered_s = time.perf_counter()
+        await socket.send(json.dumps({"type": "steer", "text": steer}))
+        await _until(socket, "flush")
+        key = await _next_frame(socket)
+        due_s = begun_s + (key.frame or frames) / FPS
+        return begun_s - asked_s, max(time.perf_counter(), due_s) - steered_s
 
     async def _play(self, socket: ClientConnection, texts: Sequence[str]) -> Playback:
         """Has a story made in one go, and lets it play to its end."""
@@ -186,9 +205,18 @@ async def _until(socket: ClientConnection, kind: str) -> None:
             return
 
 
-async def _next_frame(socket: ClientConnection) -> None:
-    while not isinstance(await _receive(socket), FramePacket):
+async def _next_frame(socket: ClientConnection) -> FrameKey:
+    while not isinstance(packet := await _receive(socket), FramePacket):
         pass
+    return packet.key
+
+
+async def _read_for(socket: ClientConnection, seconds: float) -> None:
+    """Read what comes for so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                await _receive(socket)
 
 
 async def _receive(socket: ClientConnection) -> Any:
