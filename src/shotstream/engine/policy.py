@@ -117,8 +117,14 @@ class PolicySpec:
         """Check that the policy can run a model.
 
         Raises:
-            InputError: the network was made for another one.
+            InputError: the network was made for another one, or there are two transformers, which the policy cannot
+                take turns with.
         """
+        if config.expert_boundary is not None and (self.context or self.keys is not None):
+            raise InputError(
+                f"policy {self.name} runs one transformer, and {config.name} has two, of high and low noise; "
+                "use policy holocine or another that makes all shots at once"
+            )
         if self.context or config.transformer.injection == "frame":
             return
         raise InputError(

@@ -142,6 +142,7 @@ class VideoMaker:
             self._cache,
             negative_prompts=components.config.wan_vae is not None,
             token_spans=components.text_encoder.token_spans,
+            low_noise=components.second,
             clock=setup.clock,
         )
         self._decoder = FrameDecoder(components.codec, setup.clock)

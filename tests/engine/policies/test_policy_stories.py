@@ -121,3 +121,17 @@ def test_another_policy_is_another_story(parts: ModelComponents, tmp_path: Path)
         make(story, SCRIPT.shots[:1])
     with pytest.raises(InputError, match="policy: 'longlive' there, 'self_forcing' here"):
         begin(parts, "self_forcing", tmp_path)
+
+
+def test_two_transformers_make_whole_videos_and_nothing_else(tiny_config: Callable[..., ModelConfig]) -> None:
+    config = replace(tiny_config(), expert_boundary=0.9)
+    both = random_components(config)
+    one = replace(both, low_noise=None)
+    frames = []
+    for parts in (both, one):
+        with begin(parts, "full") as story:
+            frames.append(make(story)[0])
+    assert not np.array_equal(*frames)
+    for name in ("shotstream", "longlive"):
+        with pytest.raises(InputError, match=f"policy {name} runs one transformer, and .* has two"):
+            begin(both, name)
