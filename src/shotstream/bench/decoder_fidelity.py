@@ -1,5 +1,4 @@
-"""Measure how near a lossy model comes to the full one: its decoder, its transformer at one step, its
-sampler over one chunk."""
+"""Measure how near a lossy model comes to the full one: its decoder, one step, and one chunk."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

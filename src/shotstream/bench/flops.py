@@ -103,8 +103,7 @@ def _grown(one: OpCosts, two: OpCosts, layers: int) -> OpCosts:
 
 
 class OpCounter(TorchFunctionMode):
-    """Counts the products of torch functions while it is entered. It is a profiler (`core.profiling`) and so knows the
-    span."""
+    """Counts the products of torch functions while it is entered, by the spans of `core.profiling`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -113,8 +113,11 @@ def read_frames(path: Path, indices: Sequence[int], size: VideoSize) -> Frames:
 
 @dataclass(frozen=True)
 class _Index:
-    """Where frames are, in the stream's units of time: `times` of all frames in the order in which they are shown,
-    and of every key frame its time in `key_times` and where to seek for it in `key_places`."""
+    """Times of a stream's frames, in the stream's units.
+
+    `times` are those of all frames in the order in which they are shown. Every key frame has its time in `key_times`
+    and the place to seek for it in `key_places`.
+    """
 
     times: list[int]
     key_times: list[int]

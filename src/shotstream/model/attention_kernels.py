@@ -39,8 +39,10 @@ CUDNN_FIRST = [
 
 @dataclass(frozen=True)
 class Kernel:
-    """An attention by name. `scope` is entered around a forward: setting torch's order of kernels takes microseconds,
-    which is too long to do at every attention.
+    """An attention by name.
+
+    `scope` is entered around a forward: setting torch's order of kernels takes microseconds, which is too long to do
+    at every attention.
     """
 
     name: str

@@ -11,10 +11,11 @@ from shotstream.weights.build import ModelComponents
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of a run: compiled blocks (`runtime.compile`), CUDA graphs (`model.cuda_graphs`), an attention by name
-    (`model.attention_kernels`), and what is lossy: linear maps and attention in 8-bit floats (`runtime.fp8`), and
-    fewer steps than
-    the model was made for.
+    """Options of a run.
+
+    Exact ones: compiled blocks (`runtime.compile`), CUDA graphs (`model.cuda_graphs`), an attention by name
+    (`model.attention_kernels`). Lossy ones: linear maps and attention in 8-bit floats (`runtime.fp8`), and fewer steps
+    than the model was made for.
     """
 
     compiled: bool = False
