@@ -25,7 +25,7 @@ from shotstream.weights.wan_layouts import WAN_1_3B
 
 WAN = replace(
     TINY.model,
-    block_codec=None,
+    conv_codec=None,
     wan_vae=WanVAEConfig(dim=4),
     video=VideoSize(32, 48),
     transformer=replace(TINY.model.transformer, in_dim=16, out_dim=16),

@@ -118,7 +118,7 @@ CASES = {
         small(), transformer=replace(small().transformer, injection="channel"), sampler=SamplerConfig(steps=(1000.0,))
     ),
     "Wan's VAE": replace(
-        small(block_codec=None, wan_vae=WanVAEConfig(dim=4), video=VideoSize(16, 32)),
+        small(conv_codec=None, wan_vae=WanVAEConfig(dim=4), video=VideoSize(16, 32)),
         transformer=replace(small().transformer, in_dim=16, out_dim=16),
     ),
 }

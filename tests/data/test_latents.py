@@ -19,14 +19,14 @@ from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.data import latents
 from shotstream.data.latents import Batch, LatentPool, PoolConfig, encode_samples, load_batch, save_batch
 from shotstream.data.storyworld import StoryWorldShots
-from shotstream.model.block_codec import BlockCodec
-from shotstream.model.config import BlockCodecConfig, TextEncoderConfig
+from shotstream.model.config import ConvCodecConfig, TextEncoderConfig
+from shotstream.model.conv_codec import ConvCodec
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.weights.tokenizer import byte_tokenizer
 
 CONFIG = PoolConfig(latents=48, batches=2, chunks=(1, 2), chunk_shares=(0.5, 0.5))
 WORLD = StoryWorldShots()
-Networks = tuple[BlockCodec, TextEncoder]
+Networks = tuple[ConvCodec, TextEncoder]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def networks() -> Networks:
     shape = TextEncoderConfig(
         vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=48
     )
-    codec = BlockCodec(BlockCodecConfig(latent_channels=4, width=8, depth=1))
+    codec = ConvCodec(ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)))
     return codec.eval(), TextEncoder(shape, byte_tokenizer()).eval()
 
 
@@ -153,7 +153,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 def test_a_pool_of_another_origin_is_refused_by_its_name(networks: Networks, tmp_path: Path) -> None:
     LatentPool(tmp_path, CONFIG, WORLD, *networks)
     torch.manual_seed(1)
-    other = BlockCodec(BlockCodecConfig(latent_channels=4, width=8, depth=1))
+    other = ConvCodec(ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)))
     for what, arguments, micro_batches in (
         ("config", (replace(CONFIG, latents=96), WORLD, *networks), 1),
         ("source", (CONFIG, replace(WORLD, context="first"), *networks), 1),
@@ -168,7 +168,7 @@ def test_a_codec_whose_decoder_has_learnt_more_makes_the_same_latents(networks: 
     LatentPool(tmp_path, CONFIG, WORLD, *networks)
     trained = copy.deepcopy(networks[0])
     with torch.no_grad():
-        for weight in trained.refinement.parameters():
+        for weight in trained.decoder.parameters():
             weight.add_(1)
     LatentPool(tmp_path, CONFIG, WORLD, trained, networks[1])
 

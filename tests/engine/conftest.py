@@ -6,7 +6,7 @@ import pytest
 
 from shotstream.core.spec import VideoSize
 from shotstream.model.config import (
-    BlockCodecConfig,
+    ConvCodecConfig,
     ModelConfig,
     SamplerConfig,
     TextEncoderConfig,
@@ -35,7 +35,7 @@ def _tiny_config(**codec: object) -> ModelConfig:
             vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=32
         ),
         sampler=SamplerConfig(steps=(1000.0, 500.0)),
-        **(codec or {"block_codec": BlockCodecConfig(latent_channels=4, width=8, depth=1)}),  # type: ignore[arg-type]
+        **(codec or {"conv_codec": ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1))}),  # type: ignore[arg-type]
     )
 
 

@@ -15,7 +15,7 @@ from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.model.config import (
-    BlockCodecConfig,
+    ConvCodecConfig,
     Injection,
     ModelConfig,
     SamplerConfig,
@@ -34,7 +34,7 @@ MODEL = ModelConfig(
     "tiny",
     VideoSize(32, 48),
     SHAPE,
-    block_codec=BlockCodecConfig(latent_channels=4, width=8, depth=1),
+    conv_codec=ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)),
     text_encoder=TextEncoderConfig(
         vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=32
     ),

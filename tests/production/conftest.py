@@ -9,7 +9,7 @@ from shotstream.api import Model
 from shotstream.core.rng import SeededNoise
 from shotstream.core.spec import VideoSize
 from shotstream.model.config import (
-    BlockCodecConfig,
+    ConvCodecConfig,
     ModelConfig,
     SamplerConfig,
     TextEncoderConfig,
@@ -28,7 +28,7 @@ CONFIG = ModelConfig(
     "tiny",
     VideoSize(32, 48),
     TRANSFORMER,
-    block_codec=BlockCodecConfig(latent_channels=4, width=8, depth=1),
+    conv_codec=ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)),
     text_encoder=TEXT,
     sampler=SamplerConfig(steps=(1000.0, 500.0)),
 )

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from shotstream.api import Model
 from shotstream.core.spec import VideoSize
-from shotstream.model.config import BlockCodecConfig, ModelConfig, SamplerConfig, TextEncoderConfig, TransformerConfig
+from shotstream.model.config import ConvCodecConfig, ModelConfig, SamplerConfig, TextEncoderConfig, TransformerConfig
 from shotstream.serve.http.app import make_app
 from shotstream.serve.limits import Limits, Settings
 from shotstream.serve.packets import FrameKey, FramePacket
@@ -25,7 +25,7 @@ TINY = ModelConfig(
     TransformerConfig(
         dim=48, ffn_dim=64, num_heads=2, num_layers=1, in_dim=4, out_dim=4, freq_dim=32, text_dim=16, text_len=32
     ),
-    block_codec=BlockCodecConfig(latent_channels=4, width=8, depth=1),
+    conv_codec=ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)),
     text_encoder=TextEncoderConfig(
         vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=32
     ),

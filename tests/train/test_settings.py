@@ -134,7 +134,7 @@ DEEPER = "model.transformer.num_layers=2"
     [
         ("teacher", DEEPER, "goes on with has another shape: expected blocks.1."),
         ("stage2", DEEPER, "goes on with has another shape: expected blocks.1."),
-        ("base", "model.block_codec.latent_channels=8", "the codec of"),
+        ("base", "model.conv_codec.latent_channels=8", "the codec of"),
         ("base", "model.text_encoder.dim=32", "the text encoder of"),
         ("teacher", "model.transformer.in_dim=8", "expected patch_embedding.weight of shape [32, 8, 1, 2, 2]"),
     ],

@@ -21,9 +21,10 @@ from shotstream.data.latents import Batch
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.engine.sampler import Sampler
-from shotstream.model.block_codec import BlockCodec
-from shotstream.model.config import BlockCodecConfig
+from shotstream.model.config import ConvCodecConfig
+from shotstream.model.conv_codec import ConvCodec
 from shotstream.model.transformer import Transformer
+from shotstream.train.config import CodecTraining, LoopConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
 from shotstream.train.lora import merge_trained_adapters
@@ -31,7 +32,7 @@ from shotstream.train.presets import PRESETS, STORYWORLD, TINY, Preset, get_pres
 from shotstream.train.recipe import RECIPE_FILE, STAGES, Run
 from shotstream.train.rollout import resample_history
 from shotstream.train.stages.base import BaseStage, initialise, motion_weights, teacher_forced_loss
-from shotstream.train.stages.codec import fit_linear, sample_clip
+from shotstream.train.stages.codec import CodecStage, clips, codec_loss, fit_linear, sample_clip
 from shotstream.train.stages.text import ABSENT, QUERY_CLASSES, trait_targets
 from shotstream.world.render import render_frames
 from shotstream.world.stories import sample_story
@@ -194,8 +195,7 @@ def test_an_unknown_preset_is_refused_with_the_nearest() -> None:
 def test_presets_fit_together(name: str) -> None:
     preset = get_preset(name)
     model = preset.model
-    codec = model.block_codec.latent_channels if model.block_codec else model.wan_vae.z_dim
-    assert model.transformer.in_dim == model.transformer.out_dim == codec
+    assert model.transformer.in_dim == model.transformer.out_dim == model.codec_channels
     assert (model.transformer.text_dim, model.transformer.text_len) == (
         model.text_encoder.dim,
         model.text_encoder.text_len,
@@ -296,7 +296,7 @@ def test_the_base_sees_its_own_past_as_often_as_asked(run: Run, share: float, mo
 
 
 @torch.no_grad()
-def psnr(codec: BlockCodec) -> float:
+def psnr(codec: ConvCodec) -> float:
     """Peak signal-to-noise ratio in dB over the first shot of a held-out story."""
     story = sample_story(TRAINING_SEEDS)
     pixels = as_pixels([render_frames(story, 0, range(story.shots[0].frames))])
@@ -304,14 +304,39 @@ def psnr(codec: BlockCodec) -> float:
     return -10 * math.log10(float((decoded - pixels).square().mean()) / 4)
 
 
-def test_the_fitted_codec_reconstructs_and_gives_a_still_picture_one_code() -> None:
-    codec = BlockCodec(BlockCodecConfig(latent_channels=16, width=8, depth=1))
+CONV_CODEC = ConvCodecConfig("conv", 16, (8, 8), (1, 1), (8, 8), (1, 1))
+
+
+def test_the_fitted_linear_maps_reconstruct_a_still_picture_and_give_latents_of_size_one() -> None:
+    codec = ConvCodec(CONV_CODEC)
     before = psnr(codec)
     fit_linear(codec, 100)
     assert psnr(codec) > max(17, before + 8)
+    latents = codec.encode(clips(range(20))).detach()
+    assert float(latents.square().mean().sqrt()) == pytest.approx(1, abs=0.2)
     still = as_pixels([np.repeat(sample_clip(3)[:1], 9, axis=0)])
     first, later = codec.encode(still)[0, :2].detach()
-    assert float((first - later).square().mean()) < 0.1 * float(later.square().mean())
+    assert torch.allclose(first, later, atol=1e-5)
+
+
+def test_a_codec_learns_from_noisy_latents_and_keeps_their_size() -> None:
+    torch.manual_seed(0)
+    codec = ConvCodec(CONV_CODEC)
+    fit_linear(codec, 100)
+    config = CodecTraining(LoopConfig(steps=40, ema_decay=0.9), batch=4)
+    stage = CodecStage(codec, config, torch.device("cpu"))
+    held = clips(range(1000, 1008))
+
+    def error() -> float:
+        with torch.no_grad():
+            return float(codec_loss(codec, held, 0.2, 0))
+
+    before, (trained,) = error(), stage.state.trained.values()
+    for step in range(40):
+        stage.loss(NETWORK, step, 0).backward()
+        trained.update(step)
+    assert error() < before
+    assert float(codec.encode(held).square().mean()) == pytest.approx(1, abs=0.3)
 
 
 def test_trait_targets_are_within_their_sizes() -> None:

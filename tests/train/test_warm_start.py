@@ -114,9 +114,9 @@ def test_the_guide_says_how_the_model_in_the_package_is_trained_on(tmp_path: Pat
 
 def test_a_codec_cannot_be_taken_from_a_model_of_wans_vae(lively: Callable[..., Preset], tmp_path: Path) -> None:
     run = Run(tmp_path, lively(), DistributedContext(torch.device("cpu"), lively().distributed))
-    shape = replace(run.preset.model, block_codec=None, wan_vae=WanVAEConfig(dim=4))
+    shape = replace(run.preset.model, conv_codec=None, wan_vae=WanVAEConfig(dim=4))
     components = replace(open_components("storyworld", "cpu"), config=shape)
-    with pytest.raises(InputError, match="wan is of Wan's VAE and has no block_codec; take other stages than codec"):
+    with pytest.raises(InputError, match="wan is of Wan's VAE and has no conv_codec; take other stages than codec"):
         check_shape(run, "codec", components, "wan")
     check_shape(run, "text", components, "wan")
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from shotstream.core.errors import InputError
-from shotstream.model.config import BlockCodecConfig, ModelConfig, SamplerConfig
+from shotstream.model.config import ConvCodecConfig, ModelConfig, SamplerConfig
 from shotstream.model.wan_vae import FEW_PIXELS_PER_PASS, PIXELS_PER_PASS
 from shotstream.weights import hub as zoo
 from shotstream.weights.build import ModelComponents, random_components
@@ -153,7 +153,7 @@ def test_conversion_goes_round(tiny: Any, same: Same, tmp_path: Path, source: st
 
 def test_the_embedded_codec_goes_round_too(tmp_path: Path, tiny: Any, same: Same) -> None:
     config = dataclasses.replace(
-        tiny.parts.config, wan_vae=None, block_codec=BlockCodecConfig(latent_channels=16, width=8)
+        tiny.parts.config, wan_vae=None, conv_codec=ConvCodecConfig("conv", 16, (8, 8), (1, 1), (8, 8), (1, 1))
     )
     parts = random_components(config)
     write_directory(parts, tmp_path / "ours")

@@ -16,7 +16,7 @@ from shotstream.core.extras import require_packages
 
 SAMPLES, TRAJECTORIES, ALL = "samples", "trajectories", "all"
 STAGE_HELP = {
-    "codec": "Fit the codec's linear maps, then train its refinement.",
+    "codec": "Fit the codec's linear maps, then train all of it with noise on its latents.",
     "text": "Train the text encoder on captions.",
     "base": "Train the causal transformer by flow matching: pictures, then shots with their context.",
     "teacher": "Train the bidirectional next-shot teacher, from the base.",

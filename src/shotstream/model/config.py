@@ -91,13 +91,15 @@ class TinyDecoderConfig:
 
 
 @dataclass(frozen=True)
-class BlockCodecConfig:
-    """Shape of the embedded codec: a linear map of 4x8x8 blocks and a light causal decoder that refines it."""
+class ConvCodecConfig:
+    """Shape of the learned codec. Widths and depths are of the blocks at 1/8 of the picture's size, then at 1/4."""
 
-    kind: Literal["block"] = "block"
-    latent_channels: int = 64
-    width: int = 128
-    depth: int = 4
+    kind: Literal["conv"] = "conv"
+    latent_channels: int = 32
+    encoder_widths: tuple[int, int] = (256, 128)
+    encoder_depths: tuple[int, int] = (3, 2)
+    decoder_widths: tuple[int, int] = (256, 128)
+    decoder_depths: tuple[int, int] = (6, 4)
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ class ModelConfig:
     video: VideoSize
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     wan_vae: WanVAEConfig | None = None
-    block_codec: BlockCodecConfig | None = None
+    conv_codec: ConvCodecConfig | None = None
     text_encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     context: ContextChoice = "dynamic"
@@ -192,10 +194,16 @@ class ModelConfig:
     expert_boundary: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.wan_vae is None) == (self.block_codec is None):
-            raise InputError("expected exactly one codec in config.json: 'wan_vae' or 'block_codec'")
+        if (self.wan_vae is None) == (self.conv_codec is None):
+            raise InputError("expected exactly one codec in config.json: 'wan_vae' or 'conv_codec'")
         if self.tiny_decoder is not None and self.wan_vae is None:
             raise InputError(
                 f"{self.name}: expected a model with Wan's VAE for a tiny decoder, got one with a codec of its own; "
                 "leave the decoder out"
             )
+
+    @property
+    def codec_channels(self) -> int:
+        """Return how many channels the codec's latents have."""
+        codec = self.conv_codec
+        return codec.latent_channels if codec is not None else (self.wan_vae or WanVAEConfig()).z_dim

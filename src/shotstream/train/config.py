@@ -13,7 +13,8 @@ class OptimizerConfig:
     """AdamW and its learning rate over the run; the matrices inside a transformer's blocks may use Muon instead.
 
     The learning rate rises linearly to `lr` over `warmup_steps`, stays, and falls along a cosine to `final_lr_ratio` of
-    `lr` over the last `decay_share` of the run. Gradients are clipped to a total norm of `clip_norm`.
+    `lr` over the last `decay_share` of the run. Gradients are clipped to a total norm of `clip_norm`. AdamW's weights
+    whose name contains one of `slow_names` learn at `slow_share` of the rate.
     """
 
     lr: float = 1e-3
@@ -24,6 +25,8 @@ class OptimizerConfig:
     decay_share: float = 0.3
     final_lr_ratio: float = 0.02
     matrices: Literal["adamw", "muon"] = "adamw"
+    slow_names: tuple[str, ...] = ()
+    slow_share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,23 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class CodecTraining:
-    """The codec: `fit_clips` clips for the closed-form fit, then `batch` clips in each micro-batch of the refinement.
+    """The codec: `fit_clips` clips for the closed-form fit, then `batch` clips in each micro-batch.
 
-    Clips are rendered by `workers` processes ahead of the steps; 0: by the training process.
+    Clips are rendered by `workers` processes ahead of the steps; 0: by the training process. `noise` is the largest
+    standard deviation of the noise that latents get before they are decoded, in units of the latents' own. The linear
+    maps and the networks' last layers learn slowly: at the full rate they lose what was fitted within thirty steps.
     """
 
-    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, ema_decay=0.998))
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(lr=1e-3, weight_decay=0.0))
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=14000, ema_decay=0.998))
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(
+            3e-3, (0.9, 0.97), 0.0, warmup_steps=40, matrices="muon", slow_names=("linear.", "leave.")
+        )
+    )
     fit_clips: int = 2000
-    batch: int = 12
+    batch: int = 8
     workers: int = 0
+    noise: float = 0.2
 
 
 @dataclass(frozen=True)

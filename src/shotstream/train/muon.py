@@ -34,7 +34,14 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Optimise parameters of two dimensions; `lr` is on AdamW's scale, `dtype` is that of the iteration."""
+        """Optimise linear maps and 1x1 convolutions.
+
+        Args:
+            parameters: their weights.
+            lr: the rate, as AdamW understands it.
+            weight_decay: the same.
+            dtype: that of the iteration.
+        """
         self._dtype = dtype
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 
@@ -47,14 +54,15 @@ class Muon(torch.optim.Optimizer):
                 if parameter.grad is not None:
                     alike.setdefault(parameter.shape, []).append(parameter)
             for shape, parameters in alike.items():
-                updates = orthogonalise(torch.stack(self._directions(parameters)).to(self._dtype))
-                scale = ADAMW_RMS * max(shape) ** 0.5
+                matrices = torch.stack(self._directions(parameters)).flatten(2)
+                updates = orthogonalise(matrices.to(self._dtype)).unflatten(2, shape[1:])
+                scale = ADAMW_RMS * max(matrices.shape[1:]) ** 0.5
                 own = [_shard(update.to(one.dtype), one) for one, update in zip(parameters, updates, strict=True)]
                 weights: list[Tensor] = list(parameters)
                 torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(weights, own, alpha=-group["lr"] * scale)
 
-    def _directions(self, parameters: Sequence[nn.Parameter]) -> list[Float[Tensor, "m n"]]:
+    def _directions(self, parameters: Sequence[nn.Parameter]) -> list[Float[Tensor, "m n ..."]]:
         """Update the momenta, and return Nesterov's look-ahead of whole matrices in float32."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         for parameter in parameters:
@@ -67,8 +75,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter is a matrix inside a transformer's block."""
-    return "blocks." in name and parameter.ndim == 2
+    """Return whether a parameter of that name is a matrix inside a block: of a linear map or a 1x1 convolution."""
+    return "blocks." in name and (parameter.ndim == 2 or parameter.shape[2:] == (1, 1))
 
 
 def orthogonalise(matrices: Float[Tensor, "k m n"]) -> Float[Tensor, "k m n"]:

@@ -10,7 +10,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize
 from shotstream.data.latents import PoolConfig
 from shotstream.model.config import (
-    BlockCodecConfig,
+    ConvCodecConfig,
     ModelConfig,
     SamplerConfig,
     TextEncoderConfig,
@@ -74,15 +74,15 @@ STORYWORLD = Preset(
             dim=256,
             ffn_dim=1024,
             num_heads=4,
-            num_layers=8,
-            in_dim=64,
-            out_dim=64,
+            num_layers=6,
+            in_dim=32,
+            out_dim=32,
             freq_dim=256,
             text_dim=128,
             text_len=96,
             prediction="clean",
         ),
-        block_codec=BlockCodecConfig(),
+        conv_codec=ConvCodecConfig(),
         text_encoder=TextEncoderConfig(
             vocab_size=640, dim=128, attention_dim=128, ffn_dim=256, num_heads=4, num_layers=3, text_len=96
         ),
@@ -176,7 +176,7 @@ TINY = Preset(
         TransformerConfig(
             dim=32, ffn_dim=48, num_heads=2, num_layers=1, in_dim=4, out_dim=4, freq_dim=16, text_dim=16, text_len=64
         ),
-        block_codec=BlockCodecConfig(latent_channels=4, width=8, depth=1),
+        conv_codec=ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)),
         text_encoder=TextEncoderConfig(
             vocab_size=640, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=64
         ),

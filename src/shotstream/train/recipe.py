@@ -16,10 +16,10 @@ from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.data.latents import LatentPool, PoolConfig, claim_directory, hash_tensors
 from shotstream.data.samples import ShotSource
-from shotstream.model.block_codec import BlockCodec
 from shotstream.model.codec import Codec
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.model.context_injection import EMBEDDING, begin_channels
+from shotstream.model.conv_codec import ConvCodec
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import find_checkpoints, load_weights, read_weights
@@ -151,7 +151,7 @@ class Run:
         """The codec on the device, frozen: of the pretrained model, or of this run."""
         if self._pretrained is not None:
             return self._pretrained.codec
-        codec = _block_codec(self.preset.model)
+        codec = _conv_codec(self.preset.model)
         load_weights(codec, read_weights(self.directory / "codec", NETWORK), f"the codec of {self.directory}")
         return codec.eval().requires_grad_(False).to(self.distributed.device)
 
@@ -284,10 +284,10 @@ class Run:
 
     def _codec_stage(self) -> Stage:
         torch.manual_seed(self.preset.seed)
-        codec = _block_codec(self.preset.model)
+        codec = _conv_codec(self.preset.model)
         if not find_checkpoints(self.directory / "codec"):
             fit_linear(codec, self.preset.codec.fit_clips)
-        return CodecStage(codec, self.preset.codec, self.distributed.device)
+        return CodecStage(codec, self.preset.codec, self.distributed.device, bfloat16=self.distributed.bfloat16)
 
     def _text_stage(self) -> Stage:
         tokenizer = learn_tokenizer(self.directory / "text", self.preset.model.text_encoder, self.preset.text)
@@ -351,7 +351,7 @@ class Run:
         return network
 
 
-def _block_codec(config: ModelConfig) -> BlockCodec:
-    if config.block_codec is None:
-        raise InputError("expected a model with a block codec, which is the one trained here; set pretrained=")
-    return BlockCodec(config.block_codec)
+def _conv_codec(config: ModelConfig) -> ConvCodec:
+    if config.conv_codec is None:
+        raise InputError("expected a model with a conv_codec, which is the one trained here; set pretrained=")
+    return ConvCodec(config.conv_codec)

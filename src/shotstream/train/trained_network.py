@@ -1,6 +1,8 @@
 """A network with its optimisers: AdamW, and Muon for the matrices inside blocks where the preset asks for it."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,13 +29,14 @@ class TrainedNetwork:
         matrices = {
             name: one for name, one in named.items() if config.matrices == "muon" and is_hidden_matrix(name, one)
         }
-        rest = [parameter for name, parameter in named.items() if name not in matrices]
         self.parameters = list(named.values())
         self.optimizers: list[torch.optim.Optimizer] = []
-        if rest:
-            decay = config.weight_decay
+        if len(matrices) < len(named):
+            groups = _rate_groups({name: one for name, one in named.items() if name not in matrices}, config)
             self.optimizers.append(
-                torch.optim.AdamW(rest, lr=config.lr, betas=config.betas, weight_decay=decay, fused=True)
+                torch.optim.AdamW(
+                    groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+                )
             )
         if matrices:
             dtype = torch.bfloat16 if bfloat16 else torch.float32
@@ -59,7 +62,7 @@ class TrainedNetwork:
         if math.isfinite(value):
             for optimizer in self.optimizers:
                 for group in optimizer.param_groups:
-                    group["lr"] = self.learning_rate(step)
+                    group["lr"] = self.learning_rate(step) * group.get("share", 1)
                 optimizer.step()
         self.network.zero_grad(set_to_none=True)
         return value
@@ -84,3 +87,14 @@ class TrainedNetwork:
                     state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
                 kept[names[parameter]] = dict(state)
         return kept
+
+
+def _rate_groups(named: Mapping[str, nn.Parameter], config: OptimizerConfig) -> list[dict[str, Any]]:
+    """Return AdamW's groups, those with weights in them: at the full learning rate, and at `slow_share` of it."""
+    slow = {name for name in named if any(part in name for part in config.slow_names)}
+    shares = {1.0: named.keys() - slow, config.slow_share: slow}
+    return [
+        {"params": [named[name] for name in named if name in names], "share": share}
+        for share, names in shares.items()
+        if names
+    ]

@@ -11,7 +11,7 @@ from shotstream.core.atomic_files import make_directory
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.data.latents import claim_directory, hash_tensors
-from shotstream.model.block_codec import BlockCodec
+from shotstream.model.conv_codec import ConvCodec
 from shotstream.train.checkpoint import find_checkpoints
 from shotstream.train.loop import Stage
 from shotstream.train.recipe import PRETRAINED_STAGES, Run
@@ -21,7 +21,7 @@ from shotstream.weights.build import ModelComponents
 from shotstream.weights.hub import open_components
 
 WARM_START_FILE = "warm_start.json"
-_SHAPES: Mapping[str, str] = MappingProxyType({"codec": "block_codec", "text": "text_encoder", "base": "transformer"})
+_SHAPES: Mapping[str, str] = MappingProxyType({"codec": "conv_codec", "text": "text_encoder", "base": "transformer"})
 """The field of a model's configuration that holds the shape of each stage."""
 
 
@@ -69,7 +69,7 @@ def check_shape(run: Run, stage: str, components: ModelComponents, source: str) 
 def _build_stage(run: Run, stage: str, components: ModelComponents) -> Stage:
     """Build a stage with the model's weights: the base at its first step, the others at their last."""
     builders: Mapping[str, Callable[[], Stage]] = {
-        "codec": lambda: CodecStage(cast(BlockCodec, components.codec), run.preset.codec, torch.device("cpu")),
+        "codec": lambda: CodecStage(cast(ConvCodec, components.codec), run.preset.codec, torch.device("cpu")),
         "text": lambda: _text_stage(run, components),
         "base": lambda: run.build("base"),
     }

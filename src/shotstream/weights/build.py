@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.codec import Codec
-from shotstream.model.config import OMIT_DEFAULT, BlockCodecConfig, ModelConfig, SamplerConfig, TransformerConfig
+from shotstream.model.config import OMIT_DEFAULT, ModelConfig, SamplerConfig, TransformerConfig
 from shotstream.model.cuda_graphs import CudaGraphPool
 from shotstream.model.device import has_little_memory
 from shotstream.model.text_encoder import TextEncoder
@@ -188,7 +188,7 @@ def check_fit(config: ModelConfig, where: str) -> None:
         InputError: names the two that do not.
     """
     transformer, text = config.transformer, config.text_encoder
-    codec_channels = config.wan_vae.z_dim if config.wan_vae else _block_codec(config).latent_channels
+    codec_channels = config.codec_channels
     tiny_channels = config.tiny_decoder.latent_channels if config.tiny_decoder else codec_channels
     for what, ours, theirs in (
         ("latent channels of transformer and codec", transformer.in_dim, codec_channels),
@@ -260,18 +260,14 @@ def _codec(config: ModelConfig) -> nn.Module:
         from shotstream.model.wan_vae import WanVAE
 
         return WanVAE(config.wan_vae)
-    from shotstream.model.block_codec import BlockCodec
+    from shotstream.model.conv_codec import ConvCodec
 
-    return BlockCodec(_block_codec(config))
+    assert config.conv_codec is not None, "ModelConfig has one codec"
+    return ConvCodec(config.conv_codec)
 
 
 def _lossy(config: ModelConfig) -> tuple[str, ...]:
     return () if config.tiny_decoder is None else ("decoded by a tiny VAE",)
-
-
-def _block_codec(config: ModelConfig) -> BlockCodecConfig:
-    assert config.block_codec is not None, "ModelConfig has one codec"
-    return config.block_codec
 
 
 def _config_text(config: ModelConfig) -> str:

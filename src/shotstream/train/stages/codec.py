@@ -1,23 +1,25 @@
-"""Stage `codec`: fit the linear maps of the embedded codec in closed form, then train its decoder's refinement.
+"""Stage `codec`: fit the linear maps of the learned codec in closed form, then train all of it.
 
-The linear maps alone decide the latents, so a transformer can be trained on them before the refinement is done.
+The decoder learns from latents with noise on them, so that it draws something sharp from what a transformer makes.
+Noise means something only beside the latents' own size, so the loss holds their root mean square near 1.
 """
 
-import math
 import multiprocessing
 from collections.abc import Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from shotstream.core.rng import derive_seed
+from shotstream.core.spec import SPATIAL_STRIDE, TEMPORAL_STRIDE
 from shotstream.data.latents import JOBS_PER_WORKER
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
-from shotstream.model.block_codec import BLOCK_FRAMES, FIRST, LATER, BlockCodec, to_blocks
+from shotstream.model.conv_codec import ConvCodec
 from shotstream.train.config import CodecTraining
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.rng import make_generator, normal
@@ -29,24 +31,23 @@ from shotstream.world.stories import sample_story
 CLIP_FRAMES = 9
 WHITENING = 0.5
 """Exponent of the scaling: latents have each component's standard deviation to the power 1 - WHITENING."""
-LATENT_NOISE = 0.1
-"""Largest standard deviation of the noise on latents in training, so that the decoder tolerates imperfect ones."""
+SQUARED_WEIGHT, ABSOLUTE_WEIGHT, EDGE_WEIGHT, SCALE_WEIGHT = 10.0, 0.5, 0.5, 0.1
 
 
 class CodecStage(Stage):
-    """Train the refinement of a codec whose linear maps are fitted and fixed."""
+    """Train encoder and decoder together on rendered clips."""
 
-    def __init__(self, codec: BlockCodec, config: CodecTraining, device: torch.device) -> None:
-        for linear in (codec.analysis, codec.synthesis):
-            linear.requires_grad_(False)
-        self._codec, self._device, self._micro_batches = codec.to(device), device, config.loop.micro_batches
+    def __init__(
+        self, codec: ConvCodec, config: CodecTraining, device: torch.device, *, bfloat16: bool = False
+    ) -> None:
+        self._codec, self._device, self._config = codec.to(device), device, config
         self._rendered = RenderedClips(config.batch, config.workers)
-        trained = TrainedNetwork(codec, config.optimizer, config.loop.steps)
+        trained = TrainedNetwork(codec, config.optimizer, config.loop.steps, bfloat16=bfloat16)
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
-        number = step * self._micro_batches + micro_batch
-        return refinement_loss(self._codec, as_pixels(self._rendered(number), self._device), number)
+        number = step * self._config.loop.micro_batches + micro_batch
+        return codec_loss(self._codec, as_pixels(self._rendered(number), self._device), self._config.noise, number)
 
 
 class RenderedClips:
@@ -86,57 +87,32 @@ def clips(seeds: Iterable[int]) -> Float[Tensor, "b f c h w"]:
 
 
 @torch.no_grad()
-def fit_linear(codec: BlockCodec, clip_count: int) -> None:
-    """Set the codec's linear maps to the scaled principal components of `clip_count` clips, and its refinement to zero.
-
-    First frames have components of their own, rotated so that the latent of a still picture is nearest to that of four
-    equal frames (orthogonal Procrustes).
-    """
-    channels = codec.latent_channels
-    seen = torch.cat([clips(range(start, start + 100)) for start in range(0, clip_count, 100)])
-    mean_later, basis_later, deviation = _principal(to_blocks(seen[:, 1:], BLOCK_FRAMES[LATER]), channels)
-    first = to_blocks(seen[:, :1], BLOCK_FRAMES[FIRST])
-    mean_first, basis_first, _ = _principal(first, channels)
-    repeated = basis_later.unflatten(0, (BLOCK_FRAMES[LATER], -1)).sum(0) / math.sqrt(BLOCK_FRAMES[LATER])
-    covariance = _columns(first) - mean_first
-    covariance = covariance.T @ covariance / len(covariance)
-    u, _, v = torch.linalg.svd(basis_first.T @ covariance @ repeated)
-    basis_first = basis_first @ (u @ v)
-    scale = deviation**WHITENING
-    scale = scale * (deviation / scale).square().mean().sqrt()
-    gain = math.sqrt(BLOCK_FRAMES[LATER])
-    _set_maps(codec, FIRST, mean_first, basis_first, scale / gain)
-    _set_maps(codec, LATER, mean_later, basis_later, scale)
-    for parameter in codec.refinement.out.parameters():
-        nn.init.zeros_(parameter)
-
-
-def refinement_loss(codec: BlockCodec, pixels: Float[Tensor, "b f c h w"], seed: int) -> Float[Tensor, ""]:
-    """Compute the mean squared error of clips decoded from noisy latents; only the refinement gets gradient."""
-    with torch.no_grad():
-        latents = codec.encode(pixels)
-    strength = LATENT_NOISE * torch.rand(len(latents), 1, 1, 1, 1, generator=make_generator("codec-noise", seed))
-    decoded = codec.decode(latents + strength.to(pixels.device) * normal(latents, "codec-noise", seed))
-    return (decoded - pixels).square().mean()
-
-
-def _columns(blocks: Float[Tensor, "n v y x"]) -> Float[Tensor, "m v"]:
-    return blocks.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def _principal(blocks: Float[Tensor, "n v y x"], channels: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean [v], the leading components [v, channels], and their deviations [channels]."""
-    values = _columns(blocks)
+def fit_linear(codec: ConvCodec, clip_count: int) -> None:
+    """Set the codec's linear maps to the scaled principal components of blocks of 4x8x8 pixels."""
+    batches = [clips(range(start, min(start + 100, clip_count)))[:, 1:] for start in range(0, clip_count, 100)]
+    moving = torch.cat([batch.unflatten(1, (-1, TEMPORAL_STRIDE)).flatten(0, 1).flatten(1, 2) for batch in batches])
+    values = F.pixel_unshuffle(moving, SPATIAL_STRIDE).permute(0, 2, 3, 1).flatten(0, 2)
     mean = values.mean(0)
     centred = values - mean
     eigenvalues, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
-    return mean, vectors.flip(1)[:, :channels], eigenvalues.flip(0)[:channels].sqrt()
+    basis = vectors.flip(1)[:, : codec.latent_channels]
+    deviation = eigenvalues.flip(0)[: codec.latent_channels].clamp(min=1e-6).sqrt()
+    scale = deviation**WHITENING * (deviation ** (1 - WHITENING)).square().mean().sqrt()
+    forward, linear = (basis / scale).T, codec.decoder.linear
+    codec.encoder.linear.load_state_dict({"weight": forward[:, :, None, None], "bias": -(forward @ mean)})
+    linear.load_state_dict({"weight": (basis * scale)[:, :, None, None], "bias": mean})
 
 
-def _set_maps(codec: BlockCodec, which: int, mean: Tensor, basis: Tensor, scale: Tensor) -> None:
-    forward = (basis / scale).T
-    for layer, weight, bias in (
-        (codec.analysis[which], forward, -(forward @ mean)),
-        (codec.synthesis[which], basis * scale, mean),
-    ):
-        layer.load_state_dict({"weight": weight[:, :, None, None], "bias": bias})
+def codec_loss(codec: ConvCodec, pixels: Float[Tensor, "b f c h w"], noise: float, seed: int) -> Float[Tensor, ""]:
+    """Return the error of decoded clips: of pixels, and of the steps between neighbouring pixels.
+
+    Every clip's latents get noise of a deviation between 0 and `noise`, which `seed` decides. A last term holds the
+    logarithm of the latents' mean square near 0.
+    """
+    latents = codec.encode(pixels).float()
+    strength = noise * torch.rand(len(latents), 1, 1, 1, 1, generator=make_generator("codec-noise", seed))
+    noisy = latents + strength.to(pixels.device) * normal(latents, "codec-noise", seed)
+    error = codec.decode(noisy).float() - pixels
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    drawn = SQUARED_WEIGHT * error.square().mean() + ABSOLUTE_WEIGHT * error.abs().mean() + EDGE_WEIGHT * edges
+    return drawn + SCALE_WEIGHT * latents.square().mean().log().square()

@@ -1,4 +1,4 @@
-"""The embedded codec: streamed equals whole, causal, and frames that stand alone agree with first frames."""
+"""The learned codec: streamed equals whole, causal, and frames that stand alone agree with first frames."""
 
 from itertools import combinations, pairwise
 
@@ -8,19 +8,21 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_latents
-from shotstream.model.block_codec import BlockCodec, BlockDecoderState, from_blocks, to_blocks
 from shotstream.model.codec import Codec
-from shotstream.model.config import BlockCodecConfig
+from shotstream.model.config import ConvCodecConfig
+from shotstream.model.conv_codec import ConvCodec
 
 CHANNELS = 6
-CODEC = BlockCodecConfig(latent_channels=CHANNELS, width=8, depth=2)
 LATENTS = 7
 
 
 @pytest.fixture(scope="module")
-def codec() -> BlockCodec:
+def codec() -> ConvCodec:
     torch.manual_seed(0)
-    return BlockCodec(CODEC).double().eval().requires_grad_(False)
+    codec = ConvCodec(ConvCodecConfig("conv", CHANNELS, (8, 4), (2, 1), (8, 4), (2, 1)))
+    for last in (codec.encoder.leave, codec.decoder.leave):
+        torch.nn.init.normal_(last.weight, std=0.1)
+    return codec.double().eval().requires_grad_(False)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -31,7 +33,7 @@ def clip(latents: int, batch: int = 1) -> Tensor:
     return random(batch, frames_of_latents(latents), 3, 16, 24)
 
 
-def stream(codec: BlockCodec, latents: Tensor, sizes: list[int]) -> list[Tensor]:
+def stream(codec: ConvCodec, latents: Tensor, sizes: list[int]) -> list[Tensor]:
     state = codec.start_stream()
     return [codec.decode_next(piece, state) for piece in latents.split(sizes, 1)]
 
@@ -40,20 +42,20 @@ def same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=0, atol=1e-12)
 
 
-def test_it_is_a_codec(codec: BlockCodec) -> None:
+def test_it_is_a_codec(codec: ConvCodec) -> None:
     assert isinstance(codec, Codec)
     assert codec.latent_channels == CHANNELS
 
 
 @pytest.mark.parametrize("latents", [1, 2, 3, 7])
-def test_shapes(codec: BlockCodec, latents: int) -> None:
+def test_shapes(codec: ConvCodec, latents: int) -> None:
     pixels = clip(latents, batch=2)
     encoded = codec.encode(pixels)
     assert encoded.shape == (2, latents, CHANNELS, 2, 3)
     assert codec.decode(encoded).shape == pixels.shape
 
 
-def test_streamed_equals_whole_for_every_split(codec: BlockCodec) -> None:
+def test_streamed_equals_whole_for_every_split(codec: ConvCodec) -> None:
     latents = random(2, LATENTS, CHANNELS, 2, 3)
     whole = codec.decode(latents)
     splits = [cuts for count in range(LATENTS) for cuts in combinations(range(1, LATENTS), count)]
@@ -65,7 +67,7 @@ def test_streamed_equals_whole_for_every_split(codec: BlockCodec) -> None:
         assert same(torch.cat(pieces, 1), whole), sizes
 
 
-def test_two_streams_do_not_mix(codec: BlockCodec) -> None:
+def test_two_streams_do_not_mix(codec: ConvCodec) -> None:
     one, other = random(1, 4, CHANNELS, 2, 3), random(1, 4, CHANNELS, 2, 3, seed=1)
     states = (codec.start_stream(), codec.start_stream())
     pieces: tuple[list[Tensor], list[Tensor]] = ([], [])
@@ -77,7 +79,7 @@ def test_two_streams_do_not_mix(codec: BlockCodec) -> None:
 
 
 @pytest.mark.parametrize("changed", range(LATENTS))
-def test_decoding_is_causal(codec: BlockCodec, changed: int) -> None:
+def test_decoding_is_causal(codec: ConvCodec, changed: int) -> None:
     latents = random(1, LATENTS, CHANNELS, 2, 3)
     other = latents.clone()
     other[:, changed] += 1
@@ -88,7 +90,7 @@ def test_decoding_is_causal(codec: BlockCodec, changed: int) -> None:
 
 
 @pytest.mark.parametrize("changed", [0, 1, 4, 5, 24])
-def test_encoding_is_causal(codec: BlockCodec, changed: int) -> None:
+def test_encoding_is_causal(codec: ConvCodec, changed: int) -> None:
     pixels = clip(LATENTS)
     other = pixels.clone()
     other[:, changed] += 1
@@ -98,7 +100,7 @@ def test_encoding_is_causal(codec: BlockCodec, changed: int) -> None:
     assert not torch.equal(plain[:, latent], moved[:, latent])
 
 
-def test_a_frame_alone_is_a_first_frame(codec: BlockCodec) -> None:
+def test_a_frame_alone_is_a_first_frame(codec: ConvCodec) -> None:
     pixels = clip(3, batch=2)
     alone = codec.encode_frames(pixels)
     assert alone.shape == (2, 9, CHANNELS, 2, 3)
@@ -109,35 +111,27 @@ def test_a_frame_alone_is_a_first_frame(codec: BlockCodec) -> None:
     assert same(codec.decode(latents[:, :1]), codec.decode(latents)[:, :1])
 
 
-def test_batches_are_decoded_as_if_alone(codec: BlockCodec) -> None:
+def test_batches_are_decoded_as_if_alone(codec: ConvCodec) -> None:
     latents = random(3, 4, CHANNELS, 2, 3)
     together = codec.decode(latents)
     assert all(same(together[i : i + 1], codec.decode(latents[i : i + 1])) for i in range(3))
 
 
 @pytest.mark.parametrize("frames", [2, 3, 4, 6, 12])
-def test_other_numbers_of_frames_are_refused(codec: BlockCodec, frames: int) -> None:
+def test_other_numbers_of_frames_are_refused(codec: ConvCodec, frames: int) -> None:
     with pytest.raises(InputError, match=r"4n \+ 1"):
         codec.encode(random(1, frames, 3, 16, 16))
 
 
 @pytest.mark.parametrize(("height", "width"), [(12, 16), (16, 20), (7, 7)])
-def test_other_sizes_are_refused(codec: BlockCodec, height: int, width: int) -> None:
+def test_other_sizes_are_refused(codec: ConvCodec, height: int, width: int) -> None:
     with pytest.raises(InputError, match=f"divisible by 8, got {height}x{width}"):
         codec.encode(random(1, 5, 3, height, width))
 
 
-@pytest.mark.parametrize("frames", [1, 4])
-def test_blocks_are_taken_apart_and_put_together(frames: int) -> None:
-    pixels = random(2, 2 * frames, 3, 16, 24)
-    blocks = to_blocks(pixels, frames)
-    assert blocks.shape == (4, frames * 3 * 64, 2, 3)
-    assert torch.equal(from_blocks(blocks, frames).reshape(pixels.shape), pixels)
-
-
-def test_what_a_stream_remembers_is_one_latent(codec: BlockCodec) -> None:
+def test_what_a_stream_remembers_is_one_latent(codec: ConvCodec) -> None:
     state = codec.start_stream()
-    assert state == BlockDecoderState(None)
+    assert state.last is None
     latents = random(1, LATENTS, CHANNELS, 2, 3)
     codec.decode_next(latents, state)
     assert state.last is not None
