@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # The whole recipe on one large card: samples are made by the host's cores while the stages run, and wait for nobody.
-# Reads nothing, or codec and text encoder of a model (WARM_START=storyworld; with BASE=1 its base too, to train on, which
-# has six layers: --set model.transformer.num_layers=6).
+# Reads nothing, or codec and text encoder of a model (WARM_START=storyworld; with BASE=1 its base too, to train on).
 # Can be stopped and run again. Arguments are passed on to every stage (--set FIELD=VALUE).
 #   RUN the run's directory    WORKERS processes that make samples (all cores but three)    PRESET (tiny: to see that it works)
 set -euo pipefail
