@@ -11,7 +11,7 @@ from PIL import Image
 
 import shotstream
 from shotstream.core.spec import FPS
-from shotstream.story.script_files import read_script
+from shotstream.story.script_files import load_scripts
 
 ROOT = Path(__file__).parents[2]
 GAP, COLUMNS, SCALE = 2, 5, 2
@@ -20,7 +20,7 @@ GAP, COLUMNS, SCALE = 2, 5, 2
 def main() -> None:
     """Render the story, write its frames as a GIF, and two frames of every shot as one picture."""
     model = shotstream.open(sys.argv[1] if len(sys.argv) > 1 else "storyworld")
-    script = read_script(ROOT / "examples" / "fox.yaml")
+    (script,) = load_scripts(ROOT / "examples" / "fox.yaml")
     with model.story(script.global_caption, seed=script.seed or 0) as story:
         shots = [np.concatenate(list(story.shot(shot.text, shot.chunks))) for shot in script.shots]
     frames = [Image.fromarray(frame) for shot in shots for frame in shot]
