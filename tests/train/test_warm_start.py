@@ -103,7 +103,7 @@ def test_what_was_interrupted_goes_on_and_what_is_done_stays(
 
 def test_the_guide_says_how_the_model_in_the_package_is_trained_on(tmp_path: Path) -> None:
     guide = (SCRIPT.parents[2] / "docs" / "training.md").read_text().splitlines()
-    (line,) = (line for line in guide if line.startswith("ADOPT=storyworld BASE=1 "))
+    (line,) = (line for line in guide if line.startswith("WARM_START=storyworld BASE=1 "))
     changes = [after for word, after in pairwise(line.split()) if word == "--set"]
     preset = get_preset("storyworld-card", changes)
     run = Run(tmp_path, preset, DistributedContext(torch.device("cpu"), preset.distributed))
