@@ -75,7 +75,7 @@ def test_shell_runs(snippet: Snippet, clone: Path) -> None:
     command.chmod(0o755)
     environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     script = ["bash", "-euo", "pipefail", "-c", snippet.text]
-    done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, f"{snippet.place}\n{done.stderr}"
 
 

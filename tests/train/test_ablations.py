@@ -12,6 +12,7 @@ import torch
 
 from command_line import read_command
 from shotstream.api import Model
+from shotstream.train.build_stage import build_stage
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
 from shotstream.train.presets import Preset, get_preset
@@ -31,19 +32,19 @@ def opened(copy: Callable[..., Path], lively: Callable[..., Preset]) -> Opened:
 
 def test_a_seed_begins_anew_and_elsewhere_in_what_all_share(opened: Opened) -> None:
     one, other, again = opened("one"), opened("other", "seed=1"), opened("again", "seed=1")
-    fresh = [run.build("base").state.trained[NETWORK].network.state_dict() for run in (one, other, again)]
+    fresh = [build_stage(run, "base").state.trained[NETWORK].network.state_dict() for run in (one, other, again)]
     assert not torch.equal(fresh[0]["patch_embedding.weight"], fresh[1]["patch_embedding.weight"])
     assert all(torch.equal(fresh[1][name], value) for name, value in fresh[2].items())
     assert torch.equal(one.shots(1).read_file(0).target, other.shots(1).read_file(0).target)
     steps = one.preset.shots.steps_per_batch
     assert torch.equal(one.shots(1)(0).target, other.shots(1)(steps).target)
     assert not torch.equal(one.shots(1)(0).target, other.shots(1)(0).target)
-    told = [run.build("init").loss(NETWORK, 0, 0).item() for run in (one, other)]  # of the same weights
+    told = [build_stage(run, "init").loss(NETWORK, 0, 0).item() for run in (one, other)]  # of the same weights
     assert told[0] != told[1]
 
 
 def test_another_seed_tells_other_stories_in_stage_2(opened: Opened) -> None:
-    texts = [opened(f"seed{seed}", f"seed={seed}").build("stage2").inputs(0, 0).text for seed in (0, 1)]
+    texts = [build_stage(opened(f"seed{seed}", f"seed={seed}"), "stage2").inputs(0, 0).text for seed in (0, 1)]
     assert texts[0].shape != texts[1].shape or not torch.equal(*texts)
 
 
@@ -52,7 +53,7 @@ def test_a_model_without_memory_is_trained_and_told_without_one(opened: Opened) 
     batch = run.shots(1)(0).to(run.distributed.device)
     assert batch.context.shape[1] == 6
     assert not batch.context.any()
-    assert not run.build("stage2").inputs(1, 0).context.any(), "the second shot of a story"
+    assert not build_stage(run, "stage2").inputs(1, 0).context.any(), "the second shot of a story"
     model, second = Model(run.model("base")), []
     for first in ("wide shot: it walks left.", "close-up: it sleeps."):
         with model.story("A red fox in a forest by day.", seed=3) as story:

@@ -11,6 +11,7 @@ import torch
 from shotstream.cli import main
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
+from shotstream.train.build_stage import build_stage
 from shotstream.train.config import DistributedConfig, LoopConfig, SourceConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.presets import TINY, get_preset
@@ -160,7 +161,7 @@ def test_some_stages_run_alone(tmp_path: Path) -> None:
     several.processes = 2
     for stage in ("codec", "text"):
         with pytest.raises(InputError, match=f"expected one process for {stage}, got 2"):
-            Run(tmp_path, TINY, several).build(stage)
+            build_stage(Run(tmp_path, TINY, several), stage)
 
 
 def test_a_pretrained_model_stands_in_for_the_first_stages(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from shotstream.cli import main
 from shotstream.model.schedule import TRAIN_TIMESTEPS, training_sigmas, training_weights
 from shotstream.model.transformer import Transformer
+from shotstream.train.build_stage import build_stage
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
 from shotstream.train.losses import Conditions, flow_matching_loss
@@ -30,7 +31,7 @@ def open_run(directory: Path, preset: Preset) -> Run:
 
 @pytest.fixture
 def stage1(finished: Path, lively: Lively) -> DistillStage:
-    stage = open_run(finished, lively()).build("stage1")
+    stage = build_stage(open_run(finished, lively()), "stage1")
     assert isinstance(stage, Stage1)
     return stage
 
@@ -43,7 +44,7 @@ def norm(network: nn.Module) -> float:
 @pytest.mark.parametrize("label", ["target", "clean"])
 def test_the_teacher_trains_on_the_flow_matching_loss(finished: Path, lively: Lively, label: str) -> None:
     run = open_run(finished, lively(f"teacher.context_timestep={label}"))
-    stage, config, step = run.build("teacher"), run.preset.teacher, 3
+    stage, config, step = build_stage(run, "teacher"), run.preset.teacher, 3
     batch, network = run.shots(1)(step, 0).to(run.distributed.device), stage.state.trained[NETWORK].network
     text = drop_text(batch.text, config.no_text_share, "teacher-text", step, 0)
     sigmas = training_sigmas(config.shift)
@@ -63,7 +64,7 @@ def test_the_teacher_trains_on_the_flow_matching_loss(finished: Path, lively: Li
 
 @pytest.mark.parametrize(("trained", "others"), [("attention", False), ("all", True)])
 def test_the_teacher_trains_its_attention_or_all(finished: Path, lively: Lively, trained: str, others: bool) -> None:
-    stage = open_run(finished, lively(f"teacher.trained={trained}")).build("teacher")
+    stage = build_stage(open_run(finished, lively(f"teacher.trained={trained}")), "teacher")
     stage.loss(NETWORK, 0, 0).backward()
     have = {name for name, one in stage.state.trained[NETWORK].network.named_parameters() if one.grad is not None}
     assert any(".self_attn." in name for name in have)

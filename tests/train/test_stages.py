@@ -24,6 +24,7 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ConvCodecConfig
 from shotstream.model.conv_codec import ConvCodec
 from shotstream.model.transformer import Transformer
+from shotstream.train.build_stage import build_stage
 from shotstream.train.config import CodecTraining, LoopConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
@@ -258,7 +259,10 @@ def test_the_past_is_said_to_be_clean_and_has_a_little_noise(long_batch: Batch) 
 
 
 def test_a_past_of_its_own_follows_the_truth_as_near_as_its_level(run: Run, long_batch: Batch) -> None:
-    sampler, network = Sampler.from_config(STORYWORLD.model.sampler), run.build("base").state.trained[NETWORK].network
+    sampler, network = (
+        Sampler.from_config(STORYWORLD.model.sampler),
+        build_stage(run, "base").state.trained[NETWORK].network,
+    )
 
     def made(batch: Batch, highest: float, step: int = 0) -> Tensor:
         assert isinstance(network, Transformer)
@@ -286,7 +290,7 @@ def test_the_base_sees_its_own_past_as_often_as_asked(run: Run, share: float, mo
 
     monkeypatch.setattr("shotstream.train.stages.base.teacher_forced_loss", note)
     config = replace(TINY.base, picture_steps=0, resampled_share=share)
-    network = run.build("base").state.trained[NETWORK].network
+    network = build_stage(run, "base").state.trained[NETWORK].network
     assert isinstance(network, Transformer)
     stage = BaseStage(network, run.pictures(), run.shots(1), TINY.model.sampler, config, run.distributed)
     for step in range(12):

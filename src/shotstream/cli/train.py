@@ -232,13 +232,14 @@ def _full_name(preset_name: str, stage_name: str, change: str) -> str:
 
 def _run_stage(run: Any, name: str, minutes: float | None, *, board: bool) -> bool:
     """Runs one stage to its end, or for so many minutes; returns whether it got to its end."""
+    from shotstream.train.build_stage import build_stage
     from shotstream.train.loop import train
     from shotstream.train.metrics_log import MetricsLog
 
     if name == "trajectories":
         with StageProgress(name, run.preset.trajectories.batches, shown=run.distributed.main) as progress:
             return run.make_trajectories(lambda done: progress.report(done, {}), minutes)
-    stage, config, directory = run.build(name), run.loop(name), run.directory / name
+    stage, config, directory = build_stage(run, name), run.loop(name), run.directory / name
     with StageProgress(name, config.steps, shown=run.distributed.main) as progress:
         metrics = MetricsLog(directory, progress.report, board=board and run.distributed.main)
         samples = _sampler(run, name, stage) if config.sample_every_steps else None

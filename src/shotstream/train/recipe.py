@@ -17,24 +17,18 @@ from shotstream.core.errors import InputError
 from shotstream.data.latents import LatentPool, PoolConfig, claim_directory, hash_tensors
 from shotstream.data.samples import ShotSource
 from shotstream.model.codec import Codec
-from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.config import SamplerConfig
 from shotstream.model.context_injection import EMBEDDING, begin_channels
-from shotstream.model.conv_codec import ConvCodec
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import find_checkpoints, load_weights, read_weights
 from shotstream.train.config import LoopConfig, LoraConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
-from shotstream.train.lora import add_adapters, merge_trained_adapters
+from shotstream.train.lora import merge_trained_adapters
 from shotstream.train.presets import Preset
-from shotstream.train.stages.base import BaseStage, initialise
-from shotstream.train.stages.causal_init import InitStage
-from shotstream.train.stages.codec import CodecStage, fit_linear
-from shotstream.train.stages.stage1 import CRITIC, GENERATOR, Networks, Stage1
-from shotstream.train.stages.stage2 import Stage2
-from shotstream.train.stages.teacher import TeacherStage, choose_trained
-from shotstream.train.stages.text import ENCODER, TextStage, learn_tokenizer
+from shotstream.train.stages.stage1 import GENERATOR
+from shotstream.train.stages.text import ENCODER
 from shotstream.train.stages.trajectories import TrajectoryStore
 from shotstream.weights.build import ModelComponents
 from shotstream.weights.directory import write_directory
@@ -51,8 +45,8 @@ SHOT_POOL_OF: Mapping[str, str] = MappingProxyType(
 )
 """Stages that read a pool of shots, and the stage whose number of micro-batches that pool has."""
 RECIPE_FILE, ADAPTERS_FILE = "recipe.json", "adapters.json"
-BATCHES_PER_SEED, STORIES_PER_SEED = 101, 10**6
-"""How many batches of the pools, and stories of stage 2, lie between the starts of two seeds."""
+BATCHES_PER_SEED = 101
+"""How far on in the pools the next seed begins."""
 
 
 class Run:
@@ -80,37 +74,16 @@ class Run:
         """Return the loop settings of a stage."""
         return cast(LoopConfig, getattr(self.preset, stage).loop)
 
-    def build(self, stage: str) -> Stage:
-        """Build a stage at step 0, from the results of the earlier stages that it needs.
-
-        Raises:
-            InputError: one of them has no checkpoint yet, or the stage cannot run with these processes.
-        """
-        if stage in PRETRAINED_STAGES and self.preset.pretrained:
-            raise InputError(f"{stage} comes from {self.preset.pretrained}; set pretrained= to train it here")
-        if stage in ("codec", "text") and self.distributed.processes > 1:
-            raise InputError(f"expected one process for {stage}, got {self.distributed.processes}; run it alone first")
-        builders: dict[str, Callable[[], Stage]] = {
-            "codec": self._codec_stage,
-            "text": self._text_stage,
-            "base": self._base_stage,
-            "teacher": self._teacher_stage,
-            "init": self._init_stage,
-            "stage1": self._stage1,
-            "stage2": self._stage2,
-        }
-        return builders[stage]()
-
     def make_trajectories(self, on_progress: Callable[[int], None], minutes: float | None = None) -> bool:
         """Generate the teacher's missing trajectories, and return whether all are there.
 
         Raises:
             InputError: those on disk are of another teacher, or of other shots.
         """
-        weights, (shots,), store = self.weights("teacher"), self.pools("trajectories"), self._trajectories()
+        weights, (shots,), store = self.weights("teacher"), self.pools("trajectories"), self.trajectories()
         made_from = {"teacher": hash_tensors(weights.values()), "shots": shots.identity}
         claim_directory(store.identity_file, {**store.identity, **made_from})
-        return store.make(self._frozen(weights), shots, self.distributed, on_progress, minutes)
+        return store.make(self.frozen(weights), shots, self.distributed, on_progress, minutes)
 
     def pools(self, *stages: str) -> tuple[LatentPool, ...]:
         """Return the pools that these stages read, each once: pictures, if the base is one of them, then shots."""
@@ -151,7 +124,7 @@ class Run:
         """The codec on the device, frozen: of the pretrained model, or of this run."""
         if self._pretrained is not None:
             return self._pretrained.codec
-        codec = _conv_codec(self.preset.model)
+        codec = create_codec(self.preset.model)
         load_weights(codec, read_weights(self.directory / "codec", NETWORK), f"the codec of {self.directory}")
         return codec.eval().requires_grad_(False).to(self.distributed.device)
 
@@ -244,6 +217,19 @@ class Run:
             )
         write_directory(self.model(stage), directory, torch.bfloat16)
 
+    def trajectories(self) -> TrajectoryStore:
+        """Return the store of the teacher's trajectories."""
+        preset = self.preset
+        label = preset.teacher.context_timestep
+        directory = self.directory / "trajectories"
+        return TrajectoryStore(directory, preset.trajectories, preset.student, label, self._begin)
+
+    def frozen(self, weights: dict[str, Tensor]) -> Transformer:
+        """Return a transformer with these weights that is not trained, placed for inference."""
+        network = self.network(weights)
+        self.distributed.place_frozen(network)
+        return network
+
     @cached_property
     def _pretrained(self) -> ModelComponents | None:
         if not self.preset.pretrained:
@@ -272,71 +258,9 @@ class Run:
             device=device,
         )
 
-    def _trajectories(self) -> TrajectoryStore:
-        preset = self.preset
-        label = preset.teacher.context_timestep
-        directory = self.directory / "trajectories"
-        return TrajectoryStore(directory, preset.trajectories, preset.student, label, self._begin)
-
     @property
     def _begin(self) -> int:
         return self.preset.seed * BATCHES_PER_SEED
-
-    def _codec_stage(self) -> Stage:
-        torch.manual_seed(self.preset.seed)
-        codec = _conv_codec(self.preset.model)
-        if not find_checkpoints(self.directory / "codec"):
-            fit_linear(codec, self.preset.codec.fit_clips)
-        return CodecStage(codec, self.preset.codec, self.distributed.device, bfloat16=self.distributed.bfloat16)
-
-    def _text_stage(self) -> Stage:
-        tokenizer = learn_tokenizer(self.directory / "text", self.preset.model.text_encoder, self.preset.text)
-        torch.manual_seed(self.preset.seed)
-        return TextStage(TextEncoder(self.preset.model.text_encoder, tokenizer), self.preset.text)
-
-    def _base_stage(self) -> Stage:
-        torch.manual_seed(self.preset.seed)
-        network = Transformer(self.preset.model.transformer)
-        initialise(network)
-        self.distributed.place(network)
-        pictures, shots = self.pools("base")
-        return BaseStage(network, pictures, shots, self.preset.model.sampler, self.preset.base, self.distributed)
-
-    def _teacher_stage(self) -> Stage:
-        network = self.network(self.weights("base"))
-        choose_trained(network, self.preset.teacher.trained)
-        self.distributed.place(network)
-        (shots,) = self.pools("teacher")
-        return TeacherStage(network, shots, self.preset.teacher, self.distributed)
-
-    def _init_stage(self) -> Stage:
-        network = self.network(self.weights(self.preset.init.start))
-        self.distributed.place(network)
-        return InitStage(network, self._trajectories(), self.preset.init, self.distributed)
-
-    def _stage1(self) -> Stage:
-        teacher = self.weights("teacher")
-        generator, critic = self.network(self.weights("init")), self.network(teacher)
-        for network in (generator, critic):
-            self.distributed.place(network)
-        networks = Networks(generator, critic, self._frozen(teacher))
-        (shots,) = self.pools("stage1")
-        return Stage1(networks, shots, self.preset.student, self.preset.stage1, self.distributed)
-
-    def _stage2(self) -> Stage:
-        preset, settings = self.preset, self.preset.stage2
-        teacher, start = self.weights("teacher"), settings.start
-        followed = read_weights(self.directory / "stage1", CRITIC, average=False) if start == "stage1" else teacher
-        generator, critic = self.network(self.weights(start)), self.network(followed)
-        for network in (generator, critic):
-            if settings.lora.rank:
-                add_adapters(network, settings.lora)
-            self.distributed.place(network)
-        networks = Networks(generator, critic, self._frozen(teacher))
-        claim_directory(make_directory(self.directory / "stage2") / ADAPTERS_FILE, to_dict(settings.lora))
-        source, codec, encoder = self.source, self.codec, self.encoder
-        first = preset.seed * STORIES_PER_SEED
-        return Stage2(networks, source, codec, encoder, preset.model, preset.student, settings, self.distributed, first)
 
     def _merged(self, stage: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if stage != "stage2":
@@ -344,14 +268,3 @@ class Run:
         path = self.directory / stage / ADAPTERS_FILE
         lora = from_dict(LoraConfig, read_json(path), str(path))
         return merge_trained_adapters(weights, lora, self.directory / stage) if lora.rank else weights
-
-    def _frozen(self, weights: dict[str, Tensor]) -> Transformer:
-        network = self.network(weights)
-        self.distributed.place_frozen(network)
-        return network
-
-
-def _conv_codec(config: ModelConfig) -> ConvCodec:
-    if config.conv_codec is None:
-        raise InputError("expected a model with a conv_codec, which is the one trained here; set pretrained=")
-    return ConvCodec(config.conv_codec)

@@ -20,6 +20,7 @@ from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec
+from shotstream.train.build_stage import build_stage
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import Stage
 from shotstream.train.presets import Preset
@@ -92,7 +93,7 @@ class RandomRun(Run):
     def shots(self, micro_batches: int) -> RandomSamples:  # type: ignore[override] # noqa: ARG002
         return RandomSamples(self.preset)
 
-    def _trajectories(self) -> RandomSamples:  # type: ignore[override]
+    def trajectories(self) -> RandomSamples:  # type: ignore[override]
         return RandomSamples(self.preset)
 
     @cached_property
@@ -131,7 +132,7 @@ def measure_steps(
         if distributed.device.type == "cuda":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        stage = run.build(name)
+        stage = build_stage(run, name)
         times = [_time_step(stage, step, distributed) for step in (0, 0)]
         peak = torch.cuda.max_memory_allocated() / 2**30 if distributed.device.type == "cuda" else 0.0
         report(StepCost(name, times[-1], peak))

@@ -12,6 +12,7 @@ from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.data.latents import claim_directory, hash_tensors
 from shotstream.model.conv_codec import ConvCodec
+from shotstream.train.build_stage import build_stage
 from shotstream.train.checkpoint import find_checkpoints
 from shotstream.train.loop import Stage
 from shotstream.train.recipe import PRETRAINED_STAGES, Run
@@ -48,7 +49,7 @@ def warm_start(run: Run, source: str, stages: Sequence[str] = PRETRAINED_STAGES)
             directory / WARM_START_FILE, {"model": hash_tensors(cast(nn.Module, network).state_dict().values())}
         )
         if not find_checkpoints(directory):
-            _build_stage(run, stage, components).state.save(directory, run.distributed, 1)
+            _begin_stage(run, stage, components).state.save(directory, run.distributed, 1)
 
 
 def check_shape(run: Run, stage: str, components: ModelComponents, source: str) -> None:
@@ -66,12 +67,12 @@ def check_shape(run: Run, stage: str, components: ModelComponents, source: str) 
         raise InputError(f"{source} has another {what}; set {other}, or take other stages than {stage}")
 
 
-def _build_stage(run: Run, stage: str, components: ModelComponents) -> Stage:
+def _begin_stage(run: Run, stage: str, components: ModelComponents) -> Stage:
     """Build a stage with the model's weights: the base at its first step, the others at their last."""
     builders: Mapping[str, Callable[[], Stage]] = {
         "codec": lambda: CodecStage(cast(ConvCodec, components.codec), run.preset.codec, torch.device("cpu")),
         "text": lambda: _text_stage(run, components),
-        "base": lambda: run.build("base"),
+        "base": lambda: build_stage(run, "base"),
     }
     built = builders[stage]()
     if stage == "base":

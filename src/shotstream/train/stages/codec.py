@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.errors import InputError
 from shotstream.core.rng import derive_seed
 from shotstream.core.spec import SPATIAL_STRIDE, TEMPORAL_STRIDE
 from shotstream.data.latents import JOBS_PER_WORKER
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
+from shotstream.model.config import ModelConfig
 from shotstream.model.conv_codec import ConvCodec
 from shotstream.train.config import CodecTraining
 from shotstream.train.loop import NETWORK, Stage
@@ -32,6 +34,17 @@ CLIP_FRAMES = 9
 WHITENING = 0.5
 """Exponent of the scaling: latents have each component's standard deviation to the power 1 - WHITENING."""
 SQUARED_WEIGHT, ABSOLUTE_WEIGHT, EDGE_WEIGHT, SCALE_WEIGHT = 10.0, 0.5, 0.5, 0.1
+
+
+def create_codec(config: ModelConfig) -> ConvCodec:
+    """Create the learned codec of a configuration, with fresh weights.
+
+    Raises:
+        InputError: the model has another codec.
+    """
+    if config.conv_codec is None:
+        raise InputError("expected a model with a conv_codec, which is the one trained here; set pretrained=")
+    return ConvCodec(config.conv_codec)
 
 
 class CodecStage(Stage):

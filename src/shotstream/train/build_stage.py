@@ -1,0 +1,116 @@
+"""Stages of a run at step 0, built from what the stages before them have left."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+
+from shotstream.core.atomic_files import make_directory
+from shotstream.core.config import to_dict
+from shotstream.core.errors import InputError
+from shotstream.data.latents import claim_directory
+from shotstream.model.text_encoder import TextEncoder
+from shotstream.model.transformer import Transformer
+from shotstream.train.checkpoint import find_checkpoints, read_weights
+from shotstream.train.loop import Stage
+from shotstream.train.lora import add_adapters
+from shotstream.train.recipe import ADAPTERS_FILE, PRETRAINED_STAGES, Run
+from shotstream.train.stages.base import BaseStage, initialise
+from shotstream.train.stages.causal_init import InitStage
+from shotstream.train.stages.codec import CodecStage, create_codec, fit_linear
+from shotstream.train.stages.stage1 import CRITIC, Networks, Stage1
+from shotstream.train.stages.stage2 import Stage2
+from shotstream.train.stages.teacher import TeacherStage, choose_trained
+from shotstream.train.stages.text import TextStage, learn_tokenizer
+
+STORIES_PER_SEED = 10**6
+"""How far on in the stories of stage 2 the next seed begins."""
+
+
+def build_stage(run: Run, stage: str) -> Stage:
+    """Build a stage at step 0, from the results of the earlier stages that it needs.
+
+    Raises:
+        InputError: one of them has no checkpoint yet, or the stage cannot run with these processes.
+    """
+    if stage in PRETRAINED_STAGES and run.preset.pretrained:
+        raise InputError(f"{stage} comes from {run.preset.pretrained}; set pretrained= to train it here")
+    if stage in ("codec", "text") and run.distributed.processes > 1:
+        raise InputError(f"expected one process for {stage}, got {run.distributed.processes}; run it alone first")
+    return _BUILDERS[stage](run)
+
+
+def _codec_stage(run: Run) -> Stage:
+    torch.manual_seed(run.preset.seed)
+    codec = create_codec(run.preset.model)
+    if not find_checkpoints(run.directory / "codec"):
+        fit_linear(codec, run.preset.codec.fit_clips)
+    return CodecStage(codec, run.preset.codec, run.distributed.device, bfloat16=run.distributed.bfloat16)
+
+
+def _text_stage(run: Run) -> Stage:
+    tokenizer = learn_tokenizer(run.directory / "text", run.preset.model.text_encoder, run.preset.text)
+    torch.manual_seed(run.preset.seed)
+    return TextStage(TextEncoder(run.preset.model.text_encoder, tokenizer), run.preset.text)
+
+
+def _base_stage(run: Run) -> Stage:
+    torch.manual_seed(run.preset.seed)
+    network = Transformer(run.preset.model.transformer)
+    initialise(network)
+    run.distributed.place(network)
+    pictures, shots = run.pools("base")
+    return BaseStage(network, pictures, shots, run.preset.model.sampler, run.preset.base, run.distributed)
+
+
+def _teacher_stage(run: Run) -> Stage:
+    network = run.network(run.weights("base"))
+    choose_trained(network, run.preset.teacher.trained)
+    run.distributed.place(network)
+    (shots,) = run.pools("teacher")
+    return TeacherStage(network, shots, run.preset.teacher, run.distributed)
+
+
+def _init_stage(run: Run) -> Stage:
+    network = run.network(run.weights(run.preset.init.start))
+    run.distributed.place(network)
+    return InitStage(network, run.trajectories(), run.preset.init, run.distributed)
+
+
+def _stage1(run: Run) -> Stage:
+    teacher = run.weights("teacher")
+    generator, critic = run.network(run.weights("init")), run.network(teacher)
+    for network in (generator, critic):
+        run.distributed.place(network)
+    networks = Networks(generator, critic, run.frozen(teacher))
+    (shots,) = run.pools("stage1")
+    return Stage1(networks, shots, run.preset.student, run.preset.stage1, run.distributed)
+
+
+def _stage2(run: Run) -> Stage:
+    preset, settings = run.preset, run.preset.stage2
+    teacher, start = run.weights("teacher"), settings.start
+    followed = read_weights(run.directory / "stage1", CRITIC, average=False) if start == "stage1" else teacher
+    generator, critic = run.network(run.weights(start)), run.network(followed)
+    for network in (generator, critic):
+        if settings.lora.rank:
+            add_adapters(network, settings.lora)
+        run.distributed.place(network)
+    networks = Networks(generator, critic, run.frozen(teacher))
+    claim_directory(make_directory(run.directory / "stage2") / ADAPTERS_FILE, to_dict(settings.lora))
+    source, codec, encoder = run.source, run.codec, run.encoder
+    first = preset.seed * STORIES_PER_SEED
+    return Stage2(networks, source, codec, encoder, preset.model, preset.student, settings, run.distributed, first)
+
+
+_BUILDERS: Mapping[str, Callable[[Run], Stage]] = MappingProxyType(
+    {
+        "codec": _codec_stage,
+        "text": _text_stage,
+        "base": _base_stage,
+        "teacher": _teacher_stage,
+        "init": _init_stage,
+        "stage1": _stage1,
+        "stage2": _stage2,
+    }
+)
