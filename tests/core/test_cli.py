@@ -177,6 +177,14 @@ def test_a_dataclass_becomes_options() -> None:
 
     flat = flat_options(run)
     values = {"model": "tiny", "device": "cpu", "text_device": None, "compile": False, "graphs": False}
-    rest = {"fp8": False, "fp8_attention": False, "steps": 2, "decoder": None, "role": None, "checkpoint_key": None}
+    rest = {
+        "fp8": False,
+        "fp8_attention": False,
+        "steps": 2,
+        "decoder": None,
+        "role": None,
+        "checkpoint_key": None,
+        "policy": None,
+    }
     expected = ModelOptions("tiny", "cpu", steps=2)
     assert flat(first="a", last=4, **values, **rest) == ("a", expected, 4)

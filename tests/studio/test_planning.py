@@ -53,9 +53,10 @@ def test_a_plan_is_edited_as_cards_told_and_made_in_its_order(desk: Any) -> None
     expect_captions(desk, dialog, "The fox waves.", "The fox waves.", "The fox sleeps.", "The fox jumps.")
     dialog.get_by_role("button", name="Remove: shot 4").click()
     expect_captions(desk, dialog, "The fox waves.", "The fox waves.", "The fox sleeps.")
-    for shot in (1, 2, 3):
+    for shot, seconds in ((1, "4.7"), (2, "3.2"), (3, "1.7")):
         dialog.get_by_label(f"Length of shot {shot}").fill("1")
         dialog.get_by_label(f"Length of shot {shot}").press("Tab")
+        expect(dialog.get_by_role("status").last).to_have_text(f"3 shots, {seconds} s, planned.")
     dialog.get_by_label("Caption of shot 2").fill("The fox eats.")
     dialog.get_by_label("Caption of shot 2").press("Enter")
     expect(dialog.get_by_role("status").last).to_have_text("3 shots, 1.7 s, planned.")

@@ -10,6 +10,7 @@ import numpy as np
 from playwright.sync_api import expect
 
 from shotstream.core.images import write_png
+from shotstream.story.record import add_checksum
 
 
 def save(desk: Any, kind: str, to: Path) -> Path:
@@ -51,7 +52,8 @@ def test_a_story_by_another_model_is_watched_and_exported_from_the_list(desk: An
             content = old.read(name)
             if name == "story.json":
                 record = json.loads(content)
-                content = json.dumps(record | {"identity": record["identity"] | {"model": "0" * 32}}).encode()
+                other_model = record | {"identity": record["identity"] | {"model": "0" * 32}}
+                content = json.dumps(add_checksum(other_model)).encode()
             new.writestr(name, content)
     desk.page.get_by_role("button", name="Stories").click()
     desk.page.locator(".zip-file").set_input_files(other)

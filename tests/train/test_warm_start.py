@@ -124,7 +124,7 @@ def test_a_codec_cannot_be_taken_from_a_model_of_wans_vae(lively: Callable[..., 
 @pytest.mark.slow
 def test_the_recipe_for_one_card_runs_every_stage_beside_the_making_of_samples(model: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    own = {"PRESET": "tiny", "RUN": str(run), "WORKERS": "1", "ADOPT": str(model), "BASE": "1"}
+    own = {"PRESET": "tiny", "RUN": str(run), "WORKERS": "1", "WARM_START": str(model), "BASE": "1"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run([str(SCRIPT), "--device", "cpu"], env=os.environ | own | {"PATH": path}, check=True, timeout=300)
     assert find_checkpoints(run / "stage2")

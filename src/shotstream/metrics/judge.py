@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shotstream.core.errors import InputError
 from shotstream.core.images import encode_png
 from shotstream.core.video import Frame, Frames
-from shotstream.metrics.availability import NotAvailableError, require_package
+from shotstream.metrics.availability import NotAvailableError
 
 QUESTIONS = ("consistency", "prompt", "quality")
 LOWEST, HIGHEST = 1, 5
@@ -83,7 +83,6 @@ class Judge:
         Raises:
             NotAvailableError: the endpoint cannot be reached, refuses, or answers in another form twice.
         """
-        require_package("httpx2")
         content: list[dict[str, Any]] = [{"type": "text", "text": f"Story: {global_caption}"}]
         for number, (caption, shown) in enumerate(zip(captions, pictures, strict=True), start=1):
             content.append({"type": "text", "text": f"Shot {number}: {caption}"})
