@@ -34,6 +34,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+LANGUAGES = {"python", "bash", "text", "yaml", "json", "jsonl", "csv", "nginx", "caddy"}
+
+
 def test_every_block_is_of_a_language_that_is_checked() -> None:
     blocks = [snippet for page in PAGES for snippet in snippets_of(page)]
     assert {snippet.language for snippet in blocks} <= {
