@@ -176,7 +176,7 @@ def test_a_dataclass_becomes_options() -> None:
         return first, model, last
 
     flat = flat_options(run)
-    values = {"model": "tiny", "device": "cpu", "text_device": None, "compile": False, "graphs": False, "policy": None}
+    values = {"model": "tiny", "device": "cpu", "text_device": None, "compile": False, "graphs": False}
     rest = {
         "fp8": False,
         "fp8_attention": False,
