@@ -85,7 +85,7 @@ def test_frames_are_those_of_the_video_played_through(kind: str, tmp_path: Path)
 
 
 def test_what_lies_before_the_key_frame_is_not_decoded(tmp_path: Path) -> None:
-    path = encode(tmp_path / "a.mp4", "libx264", X264)
+    path = encode(tmp_path / "a.mp4", "libx264", X264 | {"threads": "1"})
     late = [40, 50]
     intact = read_frames(path, late, SIZE)
     overwrite(path, 0.2, 400)

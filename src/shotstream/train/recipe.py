@@ -27,6 +27,7 @@ from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.lora import merge_trained_adapters
 from shotstream.train.presets import Preset
+from shotstream.train.stages.codec import create_codec
 from shotstream.train.stages.stage1 import GENERATOR
 from shotstream.train.stages.text import ENCODER
 from shotstream.train.stages.trajectories import TrajectoryStore
