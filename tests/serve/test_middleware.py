@@ -122,8 +122,12 @@ def test_hostile_requests_are_answered(studio: Any, tmp_path: Path, message: Any
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(messages=st.lists((NEARLY | JSON).map(json.dumps) | st.text(max_size=50), min_size=30, max_size=60))
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.data_too_large, HealthCheck.too_slow],
+)
+@given(messages=st.lists((NEARLY | JSON).map(json.dumps) | st.text(max_size=50), min_size=10, max_size=25))
 def test_whatever_is_said_over_the_socket_is_answered(serve: Any, messages: list[str]) -> None:
     with serve(ahead_chunks=1, chunks=7) as studio, studio.watch(studio.begin()) as watcher:
         for number, text in enumerate(messages):
