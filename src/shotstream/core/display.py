@@ -140,7 +140,7 @@ def _scaled(picture: av.VideoFrame, height: int, width: int) -> Frame:
 
 
 def _colours(picture: av.VideoFrame) -> dict[str, Any]:
-    """What swscale must be told of a frame's colours beside its tags."""
+    """Return the arguments of `reformat` that tell swscale of a frame's colours beside its tags."""
     told: dict[str, Any] = {}
     hd = picture.width >= 1280 or picture.height > 576
     if picture.colorspace == _MATRIX_UNKNOWN and not picture.format.is_rgb and hd:

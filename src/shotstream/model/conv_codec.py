@@ -82,7 +82,7 @@ class ConvDecoder(nn.Module):
 
 @dataclass
 class ConvDecoderState:
-    """What a streamed decoder remembers: the last latent, or None before the first."""
+    """State of a streamed decoder: the last latent, or None before the first."""
 
     last: Float[Tensor, "b k y x"] | None = None
 

@@ -104,7 +104,7 @@ def _is_sound(take: Take, cast: int) -> bool:
 
 
 class _Budget:
-    """How much may still be unpacked."""
+    """Limit on the bytes of an import that are unpacked."""
 
     def __init__(self, most: int) -> None:
         self._left = most

@@ -146,7 +146,7 @@ class OpenStories:
                 _log.exception("story %s cannot go on", story)
 
     async def _missed(self, story: str, channel: Channel, seen: FrameKey | None) -> list[FramePacket]:
-        """What a viewer did not see of finished shots, read from the disk where the channel has it no more."""
+        """Return the frames of finished shots that a viewer missed, read from the disk if the channel dropped them."""
         if seen is None or channel.knows(seen):
             return []
         takes = await asyncio.wrap_future(self._worker.finished_after(story, seen))
@@ -207,7 +207,7 @@ class OpenStories:
         await self._loop.run_in_executor(self._encoder, lambda: None)
 
     def _publisher(self, story: str, channel: Channel) -> Publish:
-        """What a session hands its news to: frames are encoded on a thread of their own, and nothing overtakes."""
+        """Return the function that a session calls with its news: it encodes frames on one other thread, in order."""
 
         def publish(item: News) -> None:
             self._encoder.submit(deliver, item)

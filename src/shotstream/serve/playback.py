@@ -24,7 +24,7 @@ class TimedChunk:
         return self.first._replace(frame=self.first.frame + self.frames - 1)
 
     def begun_at(self, key: FrameKey) -> bool:
-        """Whether some of it has been shown where that frame of its shot has."""
+        """Return whether part of the chunk has been shown once that frame of its shot has."""
         return key[:2] == self.first[:2] and self.first.frame <= key.frame
 
 

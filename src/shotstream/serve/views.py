@@ -53,7 +53,7 @@ class ContextFrame(Message):
 
 
 class ContextView(Message):
-    """What the shot in the making remembers, or the next one where none is being made, in the model's order."""
+    """Context frames of the shot that is being made, or else of the next one, in the model's order."""
 
     shot: int
     frames: list[ContextFrame]

@@ -149,12 +149,12 @@ class Worker:
         return False
 
     def _wait_s(self) -> float | None:
-        """How long nothing is to be done: seconds, or None for as long as no command comes."""
+        """Return the seconds until there is something to do, or None if only a command can bring it."""
         return 0.0 if self._next_ahead() else self._spare_s
 
     @property
     def _spare_s(self) -> float | None:
-        """How long nothing is to be made."""
+        """Return the seconds until a chunk is due, or None if none is."""
         dues = [due for turn in self._turns.values() if (due := turn.session.due_s) is not None]
         return max(0.0, min(dues) - time.monotonic()) if dues else None
 

@@ -81,13 +81,13 @@ class _Reader:
         return self._made(node, where, lambda: CastEntry(**{key: self._value(value) for key, value in keys.items()}))
 
     def _list(self, node: yaml.Node, key: str, first: str, read: Callable[[yaml.Node, int], T]) -> tuple[T, ...]:
-        """What a list's entries say, each begun with the key `first` and numbered from 1."""
+        """Read a list's entries, which each begin with the key `first` and are numbered from 1."""
         if not isinstance(node, yaml.SequenceNode):
             raise InputError(f"{self._where(node)}: expected '{key}' to be a list; begin each with '- {first}:'")
         return tuple(read(entry, number) for number, entry in enumerate(node.value, start=1))
 
     def _made(self, node: yaml.Node, where: str, make: Callable[[], T]) -> T:
-        """What `make` gives; an error says where it is."""
+        """Call `make`, and say in its error where in the script it happened."""
         try:
             return make()
         except InputError as error:
@@ -96,7 +96,7 @@ class _Reader:
     def _mapping(
         self, node: yaml.Node, known: Sequence[str], required: Sequence[str], where: str
     ) -> dict[str, yaml.Node]:
-        """The values of a mapping's keys, which must be known, there where required, and not repeated."""
+        """Return a mapping's nodes by key; check that keys are known, not repeated, and that the required ones are there."""
         if not isinstance(node, yaml.MappingNode):
             keys = " and ".join(f"'{key}:'" for key in required)
             raise InputError(f"{self._where(node)}{where}: expected a mapping with {keys}, got {_kind(node)}")
@@ -113,7 +113,7 @@ class _Reader:
         return found
 
     def _value(self, node: yaml.Node) -> Any:
-        """What a scalar says."""
+        """Return the value of a scalar."""
         if not isinstance(node, yaml.ScalarNode):
             raise InputError(f"{self._where(node)}: expected one value, got {_kind(node)}; put text in quotes")
         try:
