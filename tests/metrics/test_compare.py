@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chromium import open_browser_or_skip
 from shotstream.cli import main
 from shotstream.core.atomic_files import write_json
 from shotstream.core.errors import InputError
@@ -15,7 +16,6 @@ from shotstream.core.video import write_video
 from shotstream.metrics.columns import CutSettings
 from shotstream.metrics.compare import compare_evaluations, comparison_markdown, comparison_page
 from shotstream.metrics.evaluation import Evaluation, StoryResult, to_data
-from studio.conftest import find_chromium, open_browser
 
 CAPTIONS = ("Wide shot: the fox.", "Close-up: the fox.")
 
@@ -102,13 +102,10 @@ def test_the_command_tells_kinds_of_scores_apart(
 
 @pytest.mark.browser
 def test_the_page_plays_both_videos_in_step(files: list[str], tmp_path: Path) -> None:
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on PATH: apt-get install chromium, or name one in SHOTSTREAM_CHROMIUM")
     page_file = tmp_path / "page.html"
     assert main(["evaluate", "compare", *files, "-o", str(tmp_path / "a.md"), "--page", str(page_file)]) == 0
     times = "[...document.querySelectorAll('video')].map((video) => [video.currentTime, video.ended])"
-    with open_browser(path) as browser:
+    with open_browser_or_skip() as browser:
         page = browser.new_page()
         page.goto(page_file.as_uri())
         page.get_by_role("button", name="Play").click()

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import shutil
 import threading
 import time
 import urllib.request
@@ -14,8 +12,9 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
+from chromium import open_browser_or_skip
 from shotstream.api import Model
 from shotstream.serve.http.app import make_app
 from shotstream.serve.http.run import listen
@@ -23,7 +22,6 @@ from shotstream.serve.limits import Limits, Settings
 from shotstream.train.presets import PRESETS
 from shotstream.weights.build import random_components
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_MS = 40_000
 LEFT_EARLY = "closed before the connection is established"
 """What Chromium says of whoever leaves a story, or the page, while its socket is being opened."""
@@ -115,29 +113,9 @@ def serve(model: Model, tmp_path: Path) -> Iterator[Serve]:
         yield lambda of=model, **options: stack.enter_context(running(of, tmp_path / "data", **options))
 
 
-def find_chromium() -> str | None:
-    """The Chromium of this machine; None where there is none."""
-    named = os.environ.get("SHOTSTREAM_CHROMIUM")
-    return named or next((path for name in CHROMIUMS if (path := shutil.which(name))), None)
-
-
-@contextmanager
-def open_browser(path: str) -> Iterator[Browser]:
-    """A browser without a window."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        try:
-            yield browser
-        finally:
-            browser.close()
-
-
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on PATH: apt-get install chromium, or name one in SHOTSTREAM_CHROMIUM")
-    with open_browser(path) as browser:
+    with open_browser_or_skip() as browser:
         yield browser
 
 

@@ -1,6 +1,6 @@
 """The page's screenshots in docs/, with the embedded model; made again by hand:
 
-.venv/bin/python tests/studio/screenshots.py
+PYTHONPATH=tests .venv/bin/python tests/studio/screenshots.py
 """
 
 import tempfile
@@ -9,7 +9,8 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 import shotstream
-from conftest import Desk, RunOptions, find_chromium, open_browser
+from chromium import find_chromium, open_browser
+from conftest import Desk, RunOptions
 from shotstream.serve.limits import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -10,12 +10,12 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from chromium import open_browser_or_skip
 from shotstream.cli import main
 from shotstream.core.sockets import listen
 from shotstream.study.app import make_app
 from shotstream.study.files import read_study
 from shotstream.study.votes import Votes
-from studio.conftest import find_chromium, open_browser
 from study.study_videos import STORIES, write_systems
 
 pytestmark = pytest.mark.browser
@@ -33,10 +33,7 @@ BRIGHTNESS = """
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        pytest.skip("no Chromium on PATH: apt-get install chromium, or name one in SHOTSTREAM_CHROMIUM")
-    with open_browser(path) as browser:
+    with open_browser_or_skip() as browser:
         yield browser
 
 

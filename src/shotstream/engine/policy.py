@@ -12,6 +12,9 @@ from shotstream.engine.video_plan import Video
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.story.script import Script
 
+FOUR_STEPS = SamplerConfig(steps=(1000.0, 750.0, 500.0, 250.0), shift=5.0)
+"""The published sampler of Self Forcing and of the systems that begin with its weights."""
+
 
 @dataclass(frozen=True)
 class PolicySpec:

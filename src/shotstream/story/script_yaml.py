@@ -96,7 +96,7 @@ class _Reader:
     def _mapping(
         self, node: yaml.Node, known: Sequence[str], required: Sequence[str], where: str
     ) -> dict[str, yaml.Node]:
-        """Return a mapping's nodes by key; check that keys are known, not repeated, and that the required ones are there."""
+        """Return a mapping's nodes by key; all keys must be known, none repeated, and no required one missing."""
         if not isinstance(node, yaml.MappingNode):
             keys = " and ".join(f"'{key}:'" for key in required)
             raise InputError(f"{self._where(node)}{where}: expected a mapping with {keys}, got {_kind(node)}")

@@ -13,10 +13,9 @@ import torch
 
 from shotstream.engine.call import Call, Text
 from shotstream.engine.engine import Engine
-from shotstream.engine.policy import PolicySpec
+from shotstream.engine.policy import FOUR_STEPS, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
-from shotstream.model.config import SamplerConfig
 from shotstream.story.captions import join_captions
 from shotstream.story.layout import frame_layout
 
@@ -39,7 +38,7 @@ class LongLive:
         keys="rotated",
         capacity=WINDOW,
         sink=SINK,
-        sampler=SamplerConfig(steps=(1000.0, 750.0, 500.0, 250.0), shift=5.0),
+        sampler=FOUR_STEPS,
     )
 
     def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
