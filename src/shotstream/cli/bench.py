@@ -130,6 +130,7 @@ def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
     from shotstream.bench.bench import open_subject
     from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_norm_error
     from shotstream.model.device import pick_device, pick_dtype
+    from shotstream.runtime.garbage import freeze_objects
     from shotstream.runtime.options import RunOptions, apply_options
     from shotstream.weights.wan_layouts import ReadOptions
 
@@ -143,6 +144,7 @@ def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
         decoder=model.decoder,
         options=ReadOptions(role=model.role, checkpoint_key=model.checkpoint_key),
     )
+    freeze_objects()
     asked = RunOptions(model.compile, model.graphs, model.fp8, model.fp8_attention, model.steps, options.attention)
     exact = first_velocity(parts) if model.fp8 or model.fp8_attention else None
     whole = first_chunk(parts) if model.steps is not None else None

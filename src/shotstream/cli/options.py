@@ -1,6 +1,5 @@
 """Options that several commands share, and the decorator that lets a command take them as a dataclass."""
 
-import gc
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 import shotstream
+from shotstream.runtime.garbage import freeze_objects
 
 if TYPE_CHECKING:
     from shotstream.api import Model
@@ -128,9 +128,6 @@ class ModelOptions:
     def open(self) -> "Model":
         """Open the model that the options name.
 
-        Objects that exist by then are left out of Python's garbage collection: to go through all of them takes 0.2 s,
-        in the middle of a shot.
-
         Raises:
             InputError: there is no such model or device, or an option is not available here.
         """
@@ -148,8 +145,7 @@ class ModelOptions:
             checkpoint_key=self.checkpoint_key,
             policy=self.policy,
         )
-        gc.collect()
-        gc.freeze()
+        freeze_objects()
         return model
 
 
