@@ -163,6 +163,7 @@ def _compare(
     from shotstream.bench.policies import choose_policies, time_policies
 
     table = Table("policy", "shots", "FPS", "first frame s", "growth", "KV cache MB", "peak device MB")
+    table.columns[0].no_wrap = True
     refused: dict[str, str] = {}
     made = []
     for timing in time_policies(parts, choose_policies(names), plan.shots, plan.chunks, plan.seed, refused.__setitem__):

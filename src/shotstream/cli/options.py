@@ -113,17 +113,16 @@ class ModelOptions:
         if self.policy is not None:
             find_system(self.policy).spec.check_script(script)
 
-    def open_live(self) -> "Model":
-        """Open the model for stories whose shots come one by one.
+    def check_live(self) -> None:
+        """Check that the policy makes stories whose shots come one by one.
 
         Raises:
-            InputError: as `open`, or the policy needs the whole script first.
+            InputError: there is no such policy, or it needs the whole script first.
         """
         from shotstream.engine.policies import find_system
 
         if self.policy is not None:
             find_system(self.policy).spec.check_live()
-        return self.open()
 
     def open(self) -> "Model":
         """Open the model that the options name.

@@ -78,4 +78,5 @@ def run(server: ServerOptions, model: ModelOptions) -> None:
     from shotstream.serve.http.run import serve
 
     show_warnings()
-    serve(model.open_live, server.settings(), lambda url: print(f"ShotStream is at {url}", flush=True))
+    model.check_live()
+    serve(model.open, server.settings(), lambda url: print(f"ShotStream is at {url}", flush=True))

@@ -30,4 +30,5 @@ def run(server: ServerOptions, model: ModelOptions) -> None:
         # in a thread, because a text browser blocks until its user leaves it
         threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
 
-    serve(model.open_live, settings, show)
+    model.check_live()
+    serve(model.open, settings, show)
