@@ -97,6 +97,30 @@ def mentions_distributed(tree: ast.Module) -> bool:
     return False
 
 
+ONE_MEANING = {
+    "EXIT_INPUT", "Frames", "GREY", "PAGE", "ReadCaptions", "T", "WEB", "app", "evaluate_videos", "main", "make_app",
+    "report_data", "router", "run", "to_markdown", "words",
+}  # fmt: skip
+"""Public names that several modules define with the same meaning: commands, routers, pages, reports as data."""
+
+
+def shared_names(modules: Modules) -> list[str]:
+    """Public names that more than one module defines at its top, with these modules."""
+    homes: dict[str, list[str]] = {}
+    for module, tree in modules.items():
+        for name in {name for node in tree.body for name in _defined(node) if not name.startswith("_")}:
+            homes.setdefault(name, []).append(module)
+    return [f"{name}: {', '.join(found)}" for name, found in sorted(homes.items()) if len(found) > 1]
+
+
+def _defined(node: ast.stmt) -> Iterator[str]:
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield node.name
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
 @pytest.fixture(scope="module")
 def modules() -> Modules:
     return read_modules(SOURCE)
@@ -137,6 +161,10 @@ def test_models_know_nothing_of_other_processes(modules: Modules) -> None:
 
 def test_only_commands_print(modules: Modules) -> None:
     assert prints({name: tree for name, tree in modules.items() if not name.startswith("shotstream.cli")}) == []
+
+
+def test_no_public_name_has_two_meanings(modules: Modules) -> None:
+    assert [found for found in shared_names(modules) if found.partition(":")[0] not in ONE_MEANING] == []
 
 
 def imported_by(statement: str) -> set[str]:
@@ -184,5 +212,11 @@ def test_the_checks_find_what_they_look_for(tmp_path: Path) -> None:
     ]
     assert set(find_cycle(broken)) == {"shotstream.core.a", "shotstream.core.b"}
     assert prints(broken) == ["shotstream.core.a:3"]
+    twice = {
+        "a": ast.parse("class One: pass\n_two = 2"),
+        "b": ast.parse("One: int = 1\n_two = 2"),
+        "c": ast.parse("x = 1"),
+    }
+    assert shared_names(twice) == ["One: a, b"]
     flagged = [name for name, tree in broken.items() if mentions_distributed(tree)]
     assert flagged == ["shotstream.model.d", "shotstream.model.e"]

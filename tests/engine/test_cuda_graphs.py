@@ -15,7 +15,7 @@ from shotstream.api import Model
 from shotstream.core.errors import InputError
 from shotstream.engine.story import Story
 from shotstream.model.config import ModelConfig, SamplerConfig
-from shotstream.model.cuda_graphs import CudaGraphPool, CudaGraphRecorder, Recorder, Run
+from shotstream.model.cuda_graphs import CudaGraphPool, CudaGraphRecorder, Recorder, TensorFunction
 from shotstream.runtime import compile as compiled
 from shotstream.runtime import options as running
 from shotstream.runtime.options import RunOptions, apply_options
@@ -42,7 +42,7 @@ class Rerun:
         self.runs = 0
         self._results: list[Tensor] = []
 
-    def record(self, run: Run, shape: Hashable) -> Run:
+    def record(self, run: TensorFunction, shape: Hashable) -> TensorFunction:
         result = run().clone()
         self.shapes.append(shape)
         self._results.append(result)

@@ -16,7 +16,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.video import write_video
 from shotstream.metrics.backbones import Backbones
 from shotstream.metrics.evaluation import FEATURES, Evaluation, evaluate_videos, from_data
-from shotstream.metrics.judge import MAX_SIDE, RUBRIC, Judge, parse_ratings, pictures_of
+from shotstream.metrics.judge import JUDGE_SIDE, RUBRIC, Judge, parse_ratings, pictures_of
 from shotstream.metrics.videos import find_videos
 
 GOOD = 'My rating: {"consistency": 4, "prompt": 2, "quality": 5}'
@@ -195,7 +195,7 @@ def test_only_three_whole_ratings_are_an_answer(answer: str) -> None:
 def test_pictures_are_the_first_middle_and_last_frame_and_small() -> None:
     frames = np.arange(9, dtype=np.uint8)[:, None, None, None] * np.ones((1, 300, 1024, 3), np.uint8)
     shown = pictures_of(frames)
-    assert shown.shape == (3, 150, MAX_SIDE, 3)
+    assert shown.shape == (3, 150, JUDGE_SIDE, 3)
     assert shown[:, 0, 0, 0].tolist() == [0, 4, 8]
     assert pictures_of(frames[:, :20, :30]).shape == (3, 20, 30, 3)
 

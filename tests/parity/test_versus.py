@@ -20,7 +20,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize
 from shotstream.model.config import ModelConfig, SamplerConfig, TextEncoderConfig, TransformerConfig, WanVAEConfig
 from shotstream.parity.reference_runner import SDPA, choose_attention
-from shotstream.parity.versus import Side, check_comparable, compare
+from shotstream.parity.versus import Side, check_comparable, compare_engines
 from shotstream.train.presets import TINY
 from shotstream.weights.build import random_components
 
@@ -97,7 +97,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_both_engines_make_the_same_shot(checkout: Path) -> None:
-    found = compare(random_components(CONFIG), checkout, chunks=2, shots=1, warmup=1)
+    found = compare_engines(random_components(CONFIG), checkout, chunks=2, shots=1, warmup=1)
     assert found.agree
     assert 0 <= found.latents_error < 1e-5
     assert found.pixels_error < 1e-5
@@ -135,7 +135,7 @@ def test_what_is_missing_is_one_line(checkout: Path, name: str, text: str | None
     file = checkout / "wan" / "modules" / f"{name}.py"
     file.unlink() if text is None else file.write_text(text)
     with pytest.raises(InputError, match=message) as refused:
-        compare(random_components(CONFIG), checkout, chunks=1, shots=1, warmup=0)
+        compare_engines(random_components(CONFIG), checkout, chunks=1, shots=1, warmup=0)
     assert "\n" not in str(refused.value)
 
 

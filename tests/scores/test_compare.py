@@ -9,7 +9,7 @@ import pytest
 from shotstream.cli import main
 from shotstream.core.atomic_files import write_json
 from shotstream.core.errors import InputError
-from shotstream.scores.compare import Column, compare, comparison_chart
+from shotstream.scores.compare import ComparedModel, compare_models, comparison_chart
 from shotstream.scores.cuts import Cuts
 from shotstream.scores.frechet import Frechet
 from shotstream.scores.intervals import Share
@@ -69,7 +69,9 @@ def test_decay_is_the_second_half_against_the_first() -> None:
 
 
 def test_a_table_has_every_figure_of_every_model_and_the_differences() -> None:
-    table = compare([Column.of("teacher", [report(8)]), Column.of("student", [report(6), report(4)])])
+    table = compare_models(
+        [ComparedModel.of("teacher", [report(8)]), ComparedModel.of("student", [report(6), report(4)])]
+    )
     lines = table.splitlines()
     assert lines[0] == "| | teacher | student | student less teacher |"
     assert lines[2] == "| stories | 2 of 10 shots, grammar | 2 of 10 shots, grammar, 2 runs | |"
@@ -92,17 +94,17 @@ def test_models_that_told_the_same_stories_are_compared_story_by_story(tmp_path:
     one, other = by_stories(easy), by_stories(hard, phrasing="people")
     write_json(tmp_path / "one.json", report_data(one))
     assert read_report(tmp_path / "one.json") == one
-    columns = [Column.of("one", [one]), Column.of("other", [other])]
-    assert "| -23.8 (-26.2 to -21.3) |" in compare(columns)
-    elsewhere = Column.of("other", [by_stories(hard, shots=5)])
-    assert "| -23.8 (-37.7 to -8.3) |" in compare([columns[0], elsewhere]), "independent"
+    columns = [ComparedModel.of("one", [one]), ComparedModel.of("other", [other])]
+    assert "| -23.8 (-26.2 to -21.3) |" in compare_models(columns)
+    elsewhere = ComparedModel.of("other", [by_stories(hard, shots=5)])
+    assert "| -23.8 (-37.7 to -8.3) |" in compare_models([columns[0], elsewhere]), "independent"
     seeds = pool([one, other])
     assert seeds.by_story[0]["species"] == Share(8, 8)
     assert pool([one, by_stories(hard[:10])]).by_story == ()
 
 
 def test_a_chart_is_a_picture_by_itself_with_a_bar_for_every_figure() -> None:
-    columns = [Column.of("a<b", [report(8)]), Column.of("b", [report(0)])]
+    columns = [ComparedModel.of("a<b", [report(8)]), ComparedModel.of("b", [report(0)])]
     root = ET.fromstring(comparison_chart(columns))
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     bars = root.findall(".//{*}title")
@@ -113,9 +115,9 @@ def test_a_chart_is_a_picture_by_itself_with_a_bar_for_every_figure() -> None:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    column = Column.of("a", [report(8)])
+    column = ComparedModel.of("a", [report(8)])
     with pytest.raises(InputError, match="expected 2 to 6 models"):
-        compare([column])
+        compare_models([column])
     with pytest.raises(InputError, match="name of its own"):
         comparison_chart([column, column])
 

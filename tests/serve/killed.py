@@ -8,7 +8,7 @@ import torch
 
 from conftest import TINY
 from shotstream.api import Model
-from shotstream.serve.http.run import listen, serve_model
+from shotstream.serve.http.run import open_listener, serve_model
 from shotstream.serve.limits import Limits, Settings
 from shotstream.weights.build import random_components
 
@@ -21,7 +21,7 @@ def main() -> None:
         serve_model(
             lambda: Model(random_components(TINY)),
             settings,
-            listen(settings),
+            open_listener(settings),
             lambda url: print(url, file=say, flush=True),
         )
     )

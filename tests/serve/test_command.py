@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shotstream.cli import main
-from shotstream.serve.http.run import listen
+from shotstream.serve.http.run import open_listener
 from shotstream.serve.limits import Settings
 
 
@@ -58,5 +58,5 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
         port = str(taken.getsockname()[1])
         assert main(["serve", "--data", str(tmp_path), "--port", port]) == 2
     assert capsys.readouterr().err.startswith(f"shotstream: cannot listen at 127.0.0.1:{port}")
-    with listen(Settings(tmp_path, port=0)) as free:
+    with open_listener(Settings(tmp_path, port=0)) as free:
         assert free.getsockname()[0] == "127.0.0.1"

@@ -14,7 +14,7 @@ from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.core.spec import frames_of_chunks
 from shotstream.serve.http.app import make_app
-from shotstream.serve.http.run import listen, serve_model
+from shotstream.serve.http.run import open_listener, serve_model
 from shotstream.serve.limits import Settings
 from shotstream.serve.store import Store
 
@@ -48,7 +48,7 @@ def test_a_model_that_cannot_be_opened_ends_the_server(tmp_path: Path) -> None:
         raise InputError("there is no such model")
 
     settings = Settings(tmp_path / "data", port=0)
-    with listen(settings) as listening, pytest.raises(InputError, match="no such model"):
+    with open_listener(settings) as listening, pytest.raises(InputError, match="no such model"):
         asyncio.run(asyncio.wait_for(serve_model(open_model, settings, listening, lambda _: None), 30))
 
 

@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 from shotstream.api import Model
 from shotstream.core.errors import InputError
 from shotstream.serve.http.app import make_app
-from shotstream.serve.http.run import listen
+from shotstream.serve.http.run import open_listener
 from shotstream.serve.limits import Settings
 from shotstream.serve.packets import FramePacket
 
@@ -128,7 +128,7 @@ def test_head_is_answered_wherever_get_is(studio: Any) -> None:
 def running(model: Model, data: Path, **settings: Any) -> Iterator[int]:
     """A server at a port of this machine."""
     given = Settings(data, port=0, token="secret", **settings)
-    listening = listen(given)
+    listening = open_listener(given)
     config = uvicorn.Config(make_app(lambda: model, given), log_level="warning", proxy_headers=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))

@@ -11,7 +11,7 @@ import pytest
 from shotstream.core.errors import InputError
 from shotstream.serve.doing import Doing, ShotInWork, ShotQueue
 from shotstream.serve.errors import RequestError
-from shotstream.serve.store import CLAIM, DATABASE, VERSION, Store, StoryRow, begin_row, copy_row, new_id
+from shotstream.serve.store import CLAIM, DATABASE, SCHEMA_VERSION, Store, StoryRow, begin_row, copy_row, new_id
 from shotstream.story.shot_spec import ShotSpec
 
 QUEUE = ShotQueue().insert([ShotSpec("The fox walks.", 2), ShotSpec("The fox sleeps.")])
@@ -112,8 +112,8 @@ def test_one_server_has_the_stories_until_it_closes(tmp_path: Path) -> None:
 def test_a_database_of_another_version_is_refused_and_left_free(tmp_path: Path) -> None:
     Store(tmp_path).close()
     with sqlite3.connect(tmp_path / DATABASE) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
-        database.execute(f"PRAGMA user_version={VERSION + 1}")
+        assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        database.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
     for _ in range(2):
         with pytest.raises(InputError, match="holds stories of another version of the server"):
             Store(tmp_path)

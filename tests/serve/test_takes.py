@@ -12,7 +12,7 @@ import pytest
 from shotstream.core.images import write_png
 from shotstream.core.spec import frames_of_chunks
 from shotstream.serve.http.state import COPIES
-from shotstream.serve.pictures import MAX_PIXELS, JpegEncoder
+from shotstream.serve.pictures import MAX_UPLOAD_PIXELS, JpegEncoder
 
 
 def pixels(data: bytes, form: str) -> Any:
@@ -54,7 +54,7 @@ def test_a_take_is_a_picture_and_a_video(studio: Any) -> None:
 def test_a_take_is_encoded_once_and_waits_for_no_export(
     studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shotstream.serve.replays.KEPT", 1)
+    monkeypatch.setattr("shotstream.serve.replays.MAX_REPLAYS", 1)
     story, kept = studio.begin(), tmp_path / "data" / "replays"
     with studio.watch(story) as watcher:
         watcher.make("The fox walks.", 1)
@@ -99,7 +99,7 @@ def test_the_cast_is_seen_by_what_comes(studio: Any, png: bytes, kind: str) -> N
 def test_what_is_no_picture_is_refused(serve: Any, png: bytes) -> None:
     huge = bytearray(png)
     huge[16:24] = (2**15).to_bytes(4, "big") * 2
-    assert MAX_PIXELS < 2**30
+    assert MAX_UPLOAD_PIXELS < 2**30
     with serve(cast=1, picture_bytes=10_000) as studio:
         story = studio.begin()
         for data in (b"", b"GIF89a", png[:20], bytes(huge), b"\xff\xd8\xff" + bytes(50), png[:60] + b"x" + png[61:]):

@@ -13,7 +13,7 @@ from shotstream.story.history import FinishedShot, History
 from shotstream.story.record import CastMember, StoryIdentity
 from shotstream.story.selectors import FrameRef, PastShot
 from shotstream.story.shot_spec import ShotSpec, Steer
-from shotstream.story.take_files import remove_story
+from shotstream.story.take_files import remove_story_files
 
 IDENTITY = StoryIdentity("A fox.", 7, 32, 48, {"kind": "few_step", "steps": (1000.0, 500.0)}, "abc")
 
@@ -239,7 +239,7 @@ def test_the_cast_is_kept_in_the_storys_size_and_found_again(story):
     (story / "cast-000.png").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"cast-000\.png is missing or damaged"):
         History.open(story)
-    remove_story(story)
+    remove_story_files(story)
     assert names(story) == []
 
 
@@ -247,7 +247,7 @@ def test_a_story_is_removed_and_nothing_else(story):
     others = ["cast-000-sketch.png", "notes.txt", "shot-000-mine.mkv", "shot-1.mkv"]
     for name in others:
         (story / name).touch()
-    remove_story(story)
+    remove_story_files(story)
     assert names(story) == others
 
 

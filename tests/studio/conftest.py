@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator
 from chromium import open_browser_or_skip
 from shotstream.api import Model
 from shotstream.serve.http.app import make_app
-from shotstream.serve.http.run import listen
+from shotstream.serve.http.run import open_listener
 from shotstream.serve.limits import Limits, Settings
 from shotstream.train.presets import PRESETS
 from shotstream.weights.build import random_components
@@ -49,7 +49,7 @@ class RunOptions:
         self._start()
 
     def _start(self) -> None:
-        listening = listen(self._settings)
+        listening = open_listener(self._settings)
         self.port = listening.getsockname()[1]
         self._settings = Settings(
             self._settings.data, "127.0.0.1", self.port, self._settings.token, self._settings.limits

@@ -15,13 +15,13 @@ DOT, LETTER, LABEL_STEP = 5.5, 7.5, 19
 AXIS_ROOM = 2.5
 LEAST_LABELLED = 0.06
 """Share of a bar below which a part's name does not fit into it; the table has them all."""
-UNITS = ("", "k", "M", "G", "T", "P", "E")
+SI_PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
 
 def si(value: float, unit: str) -> str:
     """Format a number with three digits and an SI prefix: 790 TFLOP/s."""
-    power = min(max(int(math.log10(value) // 3), 0), len(UNITS) - 1) if value > 0 else 0
-    return f"{value / 1000**power:.3g} {UNITS[power]}{unit}"
+    power = min(max(int(math.log10(value) // 3), 0), len(SI_PREFIXES) - 1) if value > 0 else 0
+    return f"{value / 1000**power:.3g} {SI_PREFIXES[power]}{unit}"
 
 
 def span_bar(shot: ShotBreakdown) -> str:

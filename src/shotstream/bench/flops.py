@@ -129,9 +129,9 @@ class OpCounter(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func in PRODUCTS:
+        if func in PRODUCT_OPS:
             assert self._part is not None, f"{func.__name__} outside of every part of a shot"
-            kind, flop = PRODUCTS[func]
+            kind, flop = PRODUCT_OPS[func]
             operands = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
             moved = sum(tensor.numel() * tensor.element_size() for tensor in (*operands, out))
             self.add(self._part, kind, OpCost(flop(operands, out), moved))
@@ -151,13 +151,15 @@ def _attention_flop(operands: Sequence[Tensor], out: Tensor) -> int:
     return 2 * (query.numel() + out.numel()) * key.shape[-2]
 
 
-PRODUCTS: Mapping[Callable[..., Tensor], tuple[OpKind, Callable[[Sequence[Tensor], Tensor], int]]] = MappingProxyType(
-    {
-        F.linear: ("linear", _linear_flop),
-        F.conv2d: ("convolution", _convolution_flop),
-        F.conv3d: ("convolution", _convolution_flop),
-        F.scaled_dot_product_attention: ("attention", _attention_flop),
-    }
+PRODUCT_OPS: Mapping[Callable[..., Tensor], tuple[OpKind, Callable[[Sequence[Tensor], Tensor], int]]] = (
+    MappingProxyType(
+        {
+            F.linear: ("linear", _linear_flop),
+            F.conv2d: ("convolution", _convolution_flop),
+            F.conv3d: ("convolution", _convolution_flop),
+            F.scaled_dot_product_attention: ("attention", _attention_flop),
+        }
+    )
 )
 """The functions whose work counts; their first operands are input and weight, or query and key."""
 

@@ -194,9 +194,9 @@ def _versus(
     """Compare with the published code; return 1 if the results do not agree."""
     from rich.table import Table
 
-    from shotstream.parity.versus import compare
+    from shotstream.parity.versus import compare_engines
 
-    found = compare(parts, checkout, chunks=plan.chunks, shots=plan.shots, warmup=plan.warmup)
+    found = compare_engines(parts, checkout, chunks=plan.chunks, shots=plan.shots, warmup=plan.warmup)
     table = Table("one shot, s", "here", "published", "ratio")
     for part, here in found.ours.seconds.items():
         there = found.theirs.seconds[part]

@@ -61,14 +61,14 @@ def run(
 
 
 def _compare_scores(named: list[tuple[str, str]], output: Path | None, chart: Path | None) -> None:
-    from shotstream.scores.compare import Column, compare, comparison_chart
+    from shotstream.scores.compare import ComparedModel, compare_models, comparison_chart
     from shotstream.scores.reports import read_report
 
     columns = []
     for name, files in named:
         paths = [Path(path) for path in files.split(",")]
-        columns.append(Column.of(name or paths[0].stem, [read_report(path) for path in paths]))
-    _emit(compare(columns), output)
+        columns.append(ComparedModel.of(name or paths[0].stem, [read_report(path) for path in paths]))
+    _emit(compare_models(columns), output)
     if chart:
         write_bytes(chart, comparison_chart(columns).encode())
 

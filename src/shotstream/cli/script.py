@@ -24,7 +24,7 @@ def _script() -> None:
         "shotstream script check prompts/ --tokenizer Wan2.1-T2V-1.3B/google/umt5-xxl --strict",
     ),
 )
-def run_check(
+def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scripts, or directories of them.")],
     tokenizer: Annotated[
         str | None,

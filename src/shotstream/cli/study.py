@@ -12,7 +12,7 @@ from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.errors import InputError
 from shotstream.core.extras import EXTRAS, require_packages
 
-DEFAULT_PORT = 8770
+STUDY_PORT = 8770
 StudyDirectory = Annotated[Path, typer.Argument(metavar="STUDY", help="Directory of 'study make'.")]
 
 app = typer.Typer(name="study", help="Compare systems by a blind user study.", no_args_is_help=True)
@@ -48,7 +48,7 @@ def run_make(
 def run_serve(
     directory: StudyDirectory,
     host: Annotated[str, typer.Option(metavar="H", help="Address to listen at; 0.0.0.0 lets others in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="P", help="Port to listen at; 0 takes a free one.")] = DEFAULT_PORT,
+    port: Annotated[int, typer.Option(metavar="P", help="Port to listen at; 0 takes a free one.")] = STUDY_PORT,
 ) -> None:
     """Serve the page on which raters vote; each gets a link of their own to come back to."""
     require_packages("shotstream study serve", *EXTRAS["serve"])

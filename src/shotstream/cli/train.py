@@ -42,7 +42,7 @@ Board = Annotated[bool, typer.Option("--board", help="Write TensorBoard's event 
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class TrainOptions:
     """Options of a training run: its preset, its directory, and its device."""
 
     preset: Annotated[str, typer.Option(metavar="P", help="storyworld, storyworld-card, tiny or wan-1.3b.")] = (
@@ -85,11 +85,11 @@ app = typer.Typer(name="train", help="Train a model, stage by stage.", no_args_i
 def _add_stage(name: str, text: str) -> None:
     """Add the command of a stage: of those that make steps, some draw samples that can be made first."""
 
-    def run_stage(options: RunOptions, minutes: Minutes = None, steps: Steps = None, board: Board = False) -> None:
+    def run_stage(options: TrainOptions, minutes: Minutes = None, steps: Steps = None, board: Board = False) -> None:
         _train(options.open(name, steps), (name,), minutes=minutes, board=board)
 
     def run_with_workers(
-        options: RunOptions,
+        options: TrainOptions,
         minutes: Minutes = None,
         steps: Steps = None,
         board: Board = False,
@@ -107,14 +107,14 @@ for _name, _text in STAGE_HELP.items():
 
 @app.command(TRAJECTORIES, epilog=examples("shotstream train trajectories --preset tiny"))
 @flat_options
-def run_trajectories(options: RunOptions, minutes: Minutes = None, workers: Workers = None) -> None:
+def run_trajectories(options: TrainOptions, minutes: Minutes = None, workers: Workers = None) -> None:
     """Let the teacher make shots, and keep the states on the way."""
     _train(options.open(TRAJECTORIES), (TRAJECTORIES,), minutes=minutes, workers=workers)
 
 
 @app.command(ALL, epilog=examples("shotstream train all --preset tiny", "shotstream train all --minutes 60"))
 @flat_options
-def run_all(options: RunOptions, minutes: Minutes = None, board: Board = False, workers: Workers = None) -> None:
+def run_all(options: TrainOptions, minutes: Minutes = None, board: Board = False, workers: Workers = None) -> None:
     """Run every stage that is not done yet, in the order of the recipe."""
     run = options.open(ALL)
     _train(run, run.stages(), minutes=minutes, board=board, workers=workers)
@@ -122,7 +122,7 @@ def run_all(options: RunOptions, minutes: Minutes = None, board: Board = False, 
 
 @app.command(SAMPLES, epilog=examples("shotstream train samples --workers 8"))
 @flat_options
-def run_samples(options: RunOptions, workers: Workers = None) -> None:
+def run_samples(options: TrainOptions, workers: Workers = None) -> None:
     """Make what base, teacher and stage 1 draw on; they may be trained beside it, and draw on what is there."""
     run = options.open(SAMPLES)
     run.begin()
@@ -135,7 +135,7 @@ def run_samples(options: RunOptions, workers: Workers = None) -> None:
 @app.command("warm-start", epilog=examples("shotstream train warm-start codec text --model storyworld --run runs/mine"))
 @flat_options
 def run_warm_start(
-    options: RunOptions,
+    options: TrainOptions,
     stages: Annotated[
         list[str] | None,
         typer.Argument(metavar="[STAGE]...", show_default="all three", help="codec, text, base to train on."),
@@ -156,7 +156,7 @@ def run_warm_start(
 
 @app.command("step-cost", epilog=examples("shotstream train step-cost --preset wan-1.3b --device cuda"))
 @flat_options
-def run_step_cost(options: RunOptions) -> None:
+def run_step_cost(options: TrainOptions) -> None:
     """Time one step of every stage with random weights, and print its cost: a line of JSON for each."""
     import json
     import sys
@@ -180,7 +180,7 @@ def run_step_cost(options: RunOptions) -> None:
 )
 @flat_options
 def run_export(
-    options: RunOptions,
+    options: TrainOptions,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory to write.")],
     stage: Annotated[
         str | None, typer.Option(metavar="STAGE", show_default="the latest of the recipe", help="Whose model.")

@@ -10,7 +10,7 @@ from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.errors import InputError
 from shotstream.core.log import show_warnings
 
-UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
+COUNT_UNITS = ((10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 app = typer.Typer(name="weights", help="Inspect or convert files of weights.", no_args_is_help=True)
 
@@ -78,7 +78,7 @@ def run_convert(
 
 def _count(number: int) -> str:
     """Write a number with four digits and a unit: 1.419 B, 126.9 M."""
-    for size, unit in UNITS:
+    for size, unit in COUNT_UNITS:
         if number >= size:
             return f"{number / size:.4g} {unit}"
     return f"{number} "

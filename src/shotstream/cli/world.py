@@ -11,7 +11,7 @@ from shotstream.core.atomic_files import check_target
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS
 
-Seed = Annotated[int, typer.Option(metavar="S", help="Which story; of several, the first.")]
+StorySeed = Annotated[int, typer.Option(metavar="S", help="Which story; of several, the first.")]
 
 app = typer.Typer(name="world", help="StoryWorld: rendered stories with ground truth.", no_args_is_help=True)
 
@@ -19,7 +19,7 @@ app = typer.Typer(name="world", help="StoryWorld: rendered stories with ground t
 @app.command("render", epilog=examples("shotstream world render --seed 3 -o story.mp4"))
 def render(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.mp4", help="The video to write.")],
-    seed: Seed = 0,
+    seed: StorySeed = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Render one story as a video."""
@@ -45,7 +45,7 @@ def render(
 def dataset(
     stories: Annotated[int, typer.Option(metavar="N", help="How many stories.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory to write.")],
-    seed: Seed = 0,
+    seed: StorySeed = 0,
 ) -> None:
     """Render many stories: a CSV, and for each story JSON, mp4 and ground truth."""
     from shotstream.cli.progress import counted

@@ -22,8 +22,8 @@ from shotstream.data.samples import ShotSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
 from shotstream.story.published_layout import (
-    COLUMNS,
-    Row,
+    CSV_COLUMNS,
+    CsvRow,
     check_cells,
     find_named_file,
     parse_ranges,
@@ -100,7 +100,7 @@ def read_manifest(path: str | Path, *, skip_bad: bool = False, resample: bool = 
     path = Path(path)
     videos: list[MultiShotVideo] = []
     skipped = 0
-    for line, row in read_table(path, COLUMNS[1:]):
+    for line, row in read_table(path, CSV_COLUMNS[1:]):
         try:
             videos.append(_read_row(row, line, path, resample=resample))
         except InputError as error:
@@ -205,7 +205,7 @@ _times = lru_cache(maxsize=256)(read_times)
 """Times of the frames of the videos that were read last: a shot's frames are asked for several times."""
 
 
-def _read_row(cells: Row, line: int, path: Path, *, resample: bool) -> MultiShotVideo:
+def _read_row(cells: CsvRow, line: int, path: Path, *, resample: bool) -> MultiShotVideo:
     row = check_cells(cells)
     ranges = parse_ranges(row["frame_number"])
     captions = read_row_captions(row, path, ranges, f"{path.name}, line {line}")

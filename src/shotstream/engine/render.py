@@ -34,7 +34,7 @@ from shotstream.story.record import RECORD_FILE, StoryRecord
 from shotstream.story.repair import load_record
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec
-from shotstream.story.take_files import TAKE_NAME, remove_story
+from shotstream.story.take_files import TAKE_NAME, remove_story_files
 
 Mode = Literal["new", "resume", "overwrite"]
 _FRAME_FILE = re.compile(r"frame-\d{5,}\.png", re.ASCII)
@@ -243,7 +243,7 @@ def _write_extras(history: History, outputs: Outputs) -> None:
 
 
 def _remove_shots(directory: Path) -> None:
-    remove_story(directory)
+    remove_story_files(directory)
     _remove(directory, _SHOT_FILE)
     (directory / CHECKSUMS_FILE).unlink(missing_ok=True)
 

@@ -26,9 +26,9 @@ from shotstream.metrics.judge import Judge
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP_COLOURS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 BATCH = 32
-MAX_SIDE = 224
+FLOW_SIDE = 224
 """DINOv2's own 518 pixels are for dense features; its class token is read at 224."""
-TEXT_TOKENS = 77
+CLIP_TOKENS = 77
 """CLIP text models read no more; the rest of a caption is cut off."""
 
 
@@ -178,7 +178,7 @@ class Backbones:
         model, tokenizer = self.get("video", load)
         chosen = frames[np.linspace(0, len(frames) - 1, model.config.vision_config.num_frames).round().astype(int)]
         pixels = prepare(chosen, model.config.vision_config.image_size, BACKBONES["video"].colours)[None]
-        tokens = tokenizer([caption], return_tensors="pt", truncation=True, max_length=TEXT_TOKENS).to(self.device)
+        tokens = tokenizer([caption], return_tensors="pt", truncation=True, max_length=CLIP_TOKENS).to(self.device)
         out = model(pixel_values=pixels.to(self.device), **tokens)
         return out.video_embeds[0].float().cpu().numpy(), out.text_embeds.reshape(-1).float().cpu().numpy()
 
@@ -186,7 +186,7 @@ class Backbones:
         self, name: str, model: Any, frames: Frames, run: Callable[[Tensor], Tensor]
     ) -> Float[np.ndarray, "n d"]:
         side = getattr(getattr(model.config, "vision_config", model.config), "image_size", 224)
-        side = min(int(side), MAX_SIDE)
+        side = min(int(side), FLOW_SIDE)
         batches = (frames[start : start + BATCH] for start in range(0, len(frames), BATCH))
         return torch.cat(
             [run(prepare(batch, side, BACKBONES[name].colours).to(self.device)).float().cpu() for batch in batches]

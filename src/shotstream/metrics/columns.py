@@ -15,8 +15,8 @@ from shotstream.metrics.formulas import (
     is_dynamic,
     text_alignment,
 )
-from shotstream.metrics.judge import QUESTIONS
-from shotstream.scores.cuts import TOLERANCE, CutScore, score_cut_frames
+from shotstream.metrics.judge import JUDGE_QUESTIONS
+from shotstream.scores.cuts import CUT_TOLERANCE_FRAMES, CutScore, score_cut_frames
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class CutSettings:
     """Settings of the cut score. `penalty_frames` None: the length of the story's longest shot."""
 
     penalty_frames: float | None = None
-    tolerance_frames: int = TOLERANCE
+    tolerance_frames: int = CUT_TOLERANCE_FRAMES
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def _cut_column(key: str, title: str, value: Callable[[CutScore], float]) -> Col
 
 
 def _judge_column(question: str, title: str) -> Column:
-    index = QUESTIONS.index(question)
+    index = JUDGE_QUESTIONS.index(question)
     return Column(
         f"judge_{question}",
         f"Judge: {title}, 1 to 5",

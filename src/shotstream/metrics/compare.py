@@ -19,7 +19,7 @@ MAX_SYSTEMS = 6
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedColumn:
     """One column of the paper over the stories that all systems have.
 
     `differences` are those from the first system, paired by story; None where no story has a value in both.
@@ -35,7 +35,7 @@ class Comparison:
     """Systems side by side. `stories` are compared; `left_out` says why the others are not."""
 
     names: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ComparedColumn, ...]
     stories: tuple[tuple[StoryResult, ...], ...]
     left_out: Mapping[str, str]
     settings_differ: bool
@@ -71,10 +71,10 @@ def _why_not(story: str, names: Sequence[str], found: Sequence[Mapping[str, Stor
     return "" if len({of[story].captions for of in found}) == 1 else "the captions differ"
 
 
-def _row(title: str, key: str, stories: Sequence[Sequence[StoryResult]]) -> Row:
+def _row(title: str, key: str, stories: Sequence[Sequence[StoryResult]]) -> ComparedColumn:
     by_system = [[story.values.get(key) for story in of] for of in zip(*stories, strict=True)]
     means = [bootstrap_mean(known) if (known := [v for v in values if v is not None]) else None for values in by_system]
-    return Row(title, tuple(means), tuple(_paired(by_system[0], other) for other in by_system[1:]))
+    return ComparedColumn(title, tuple(means), tuple(_paired(by_system[0], other) for other in by_system[1:]))
 
 
 def _paired(first: Sequence[float | None], other: Sequence[float | None]) -> Estimate | None:

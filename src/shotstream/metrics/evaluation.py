@@ -25,7 +25,7 @@ from shotstream.metrics.features import (
     read_features,
     save_features,
 )
-from shotstream.metrics.judge import QUESTIONS
+from shotstream.metrics.judge import JUDGE_QUESTIONS
 from shotstream.metrics.videos import ScoredVideo, UnreadableVideo
 from shotstream.scores.agreement import agreement, krippendorff_alpha
 from shotstream.scores.intervals import Estimate, bootstrap_mean
@@ -155,7 +155,7 @@ def _features_of(video: ScoredVideo, path: Path, backbones: Backbones) -> StoryF
 def _agreement(ratings: Sequence[NDArray[Any]]) -> dict[str, dict[str, float | None]]:
     """Return, for each question, how far the repeats of a story agree: equal pairs, and Krippendorff's alpha."""
     found = {}
-    for index, question in enumerate(QUESTIONS):
+    for index, question in enumerate(JUDGE_QUESTIONS):
         answers = [story[:, index].tolist() for story in ratings]
         values = {"equal_pairs": agreement(answers), "krippendorff_alpha": krippendorff_alpha(answers)}
         found[question] = {name: None if np.isnan(value) else value for name, value in values.items()}

@@ -17,11 +17,11 @@ from shotstream.core.images import encode_png
 from shotstream.core.video import Frame, Frames
 from shotstream.metrics.availability import NotAvailableError
 
-QUESTIONS = ("consistency", "prompt", "quality")
+JUDGE_QUESTIONS = ("consistency", "prompt", "quality")
 LOWEST, HIGHEST = 1, 5
 PICTURES_A_SHOT = 3
-MAX_SIDE = 512
-TIMEOUT_S = 120
+JUDGE_SIDE = 512
+JUDGE_TIMEOUT_S = 120
 TRIES = 2
 """An answer in another form is asked for once more."""
 RUBRIC = """You judge short videos of several shots, shown as pictures: the first, middle and last frame of every shot,
@@ -73,7 +73,7 @@ class Judge:
         return json.dumps(self.description, sort_keys=True)
 
     def rate(self, global_caption: str, captions: Sequence[str], pictures: Sequence[Frames]) -> NDArray[np.float32]:
-        """Return the ratings `[repeats, 3]` of a story, in the order of `QUESTIONS`.
+        """Return the ratings `[repeats, 3]` of a story, in the order of `JUDGE_QUESTIONS`.
 
         Args:
             global_caption: of the story.
@@ -100,7 +100,7 @@ class Judge:
                     f"{self.url.rstrip('/')}/chat/completions",
                     json={"model": self.model, "messages": messages},
                     headers={"Authorization": f"Bearer {self.api_key}"} if self.api_key else {},
-                    timeout=TIMEOUT_S,
+                    timeout=JUDGE_TIMEOUT_S,
                 )
                 response.raise_for_status()
                 answer = str(response.json()["choices"][0]["message"]["content"])
@@ -119,7 +119,7 @@ def parse_ratings(answer: str) -> list[int]:
         ValueError, KeyError, TypeError: it has another form, or a rating is not a whole number from 1 to 5.
     """
     data = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
-    ratings = [data[question] for question in QUESTIONS]
+    ratings = [data[question] for question in JUDGE_QUESTIONS]
     if not all(type(rating) is int and LOWEST <= rating <= HIGHEST for rating in ratings):
         raise ValueError(f"expected whole numbers from {LOWEST} to {HIGHEST}, got {ratings}")
     return ratings
@@ -129,7 +129,7 @@ def pictures_of(frames: Frames) -> UInt8[NDArray, "n_small h_small w_small 3"]:
     """Return the first, middle and last frame of a shot, at most 512 pixels on the longer side."""
     chosen = frames[np.linspace(0, len(frames) - 1, PICTURES_A_SHOT).round().astype(int)]
     height, width = chosen.shape[1:3]
-    scale = MAX_SIDE / max(height, width)
+    scale = JUDGE_SIDE / max(height, width)
     if scale >= 1:
         return chosen
     pixels = torch.from_numpy(np.ascontiguousarray(chosen)).permute(0, 3, 1, 2).float()

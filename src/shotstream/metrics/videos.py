@@ -16,7 +16,7 @@ from shotstream.story.characters import read_characters
 from shotstream.story.script_files import load_scripts
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
-SCRIPT_SUFFIXES = (".json", ".yaml", ".yml")
+VIDEO_SCRIPT_SUFFIXES = (".json", ".yaml", ".yml")
 MIN_SHOT_FRAMES = 2
 MAX_SHOT_FRAMES_READ = 2000
 """A longer shot is refused, because all frames of one shot are in memory at once."""
@@ -139,7 +139,7 @@ def _from_manifest(video: MultiShotVideo) -> ScoredVideo:
 
 
 def _from_script(path: Path) -> ScoredVideo:
-    scripts = [path.with_suffix(suffix) for suffix in SCRIPT_SUFFIXES if path.with_suffix(suffix).is_file()]
+    scripts = [path.with_suffix(suffix) for suffix in VIDEO_SCRIPT_SUFFIXES if path.with_suffix(suffix).is_file()]
     if not scripts:
         raise InputError(f"no script beside it: expected {path.stem}.json or {path.stem}.yaml")
     script = load_scripts(scripts[0])[0]

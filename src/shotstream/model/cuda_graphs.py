@@ -22,7 +22,7 @@ from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import Rotary
 from shotstream.model.transformer import Transformer
 
-Run = Callable[[], Tensor]
+TensorFunction = Callable[[], Tensor]
 CacheSize = tuple[int, tuple[int, int], int, int]
 """Batch, latents' height and width, capacity and pinned latents, as `Transformer.new_cache` takes them."""
 WARM_UPS = 2
@@ -33,7 +33,7 @@ WARM_UPS = 2
 class Recorder(Protocol):
     """Records what a function does to tensors on a device."""
 
-    def record(self, run: Run, shape: Hashable) -> Run:
+    def record(self, run: TensorFunction, shape: Hashable) -> TensorFunction:
         """A function that does the same again with what then lies in the same tensors.
 
         Its result lies at one place, and only until any recording of this recorder runs.
@@ -100,7 +100,7 @@ class GraphedForward:
     def __init__(self, transformer: Transformer, cache: KVCache, recorder: Recorder) -> None:
         self.cache, self._transformer, self._recorder = cache, transformer, recorder
         self._buffers: Inputs | None = None
-        self._windows: dict[tuple[int, int], Run] = {}
+        self._windows: dict[tuple[int, int], TensorFunction] = {}
 
     def __call__(
         self,
@@ -131,7 +131,7 @@ class GraphedForward:
             self._windows[window] = self._record(self._buffers, staged)
         return self._windows[window]().clone()
 
-    def _record(self, held: Inputs, staged: Staged) -> Run:
+    def _record(self, held: Inputs, staged: Staged) -> TensorFunction:
         transformer = self._transformer
 
         def run() -> Tensor:
@@ -171,7 +171,7 @@ class CudaGraphRecorder:
         self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)
         self._warm: set[Hashable] = set()
 
-    def record(self, run: Run, shape: Hashable) -> Run:
+    def record(self, run: TensorFunction, shape: Hashable) -> TensorFunction:
         """A graph that is replayed (`Recorder.record`)."""
         with torch.cuda.device(self._device):
             if shape not in self._warm:
@@ -187,7 +187,7 @@ class CudaGraphRecorder:
 
         return replay
 
-    def _warm_up(self, run: Run) -> None:
+    def _warm_up(self, run: TensorFunction) -> None:
         """On the stream that records: workspaces of libraries belong to a stream."""
         here = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(here)

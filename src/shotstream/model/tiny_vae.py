@@ -22,7 +22,7 @@ from shotstream.model.wan_vae_layers import StreamState, map_frames
 MEMORY_BLOCKS = 3
 LEVEL_GROWTH = (1, 2, 2)
 """Factor of the frame rate at each level."""
-TINY = "tiny."
+TINY_VAE_PREFIX = "tiny."
 """Prefix of the tiny network's weights in the VAE's state."""
 
 

@@ -63,7 +63,7 @@ class CausalConv3d(nn.Conv3d):
         self,
         x: Float[Tensor, "b c f h w"],
         state: StreamState | None,
-        norm: "RMSNorm | None" = None,
+        norm: "ChannelRMSNorm | None" = None,
         added: Float[Tensor, "b k g y x"] | None = None,
     ) -> Float[Tensor, "b k g y x"]:
         """Convolve `x`, or SiLU(norm(x)) if `norm` is given, and add `added`."""
@@ -89,7 +89,7 @@ class CausalConv3d(nn.Conv3d):
         return one_clip and plain and fuses(x)
 
     def _fused(
-        self, x: Tensor, state: StreamState | None, norm: "RMSNorm | None", added: Tensor | None
+        self, x: Tensor, state: StreamState | None, norm: "ChannelRMSNorm | None", added: Tensor | None
     ) -> Float[Tensor, "b k f h w"]:
         from shotstream.model.wan_vae_triton import product, stage
 
@@ -146,7 +146,7 @@ def skip_first(layer: Callable[[Tensor], Tensor], x: Float[Tensor, "b c f h w"])
     return torch.cat([first, layer(rest)], dim=2) if rest.shape[2] else first
 
 
-class RMSNorm(nn.Module):
+class ChannelRMSNorm(nn.Module):
     """Normalisation by the root mean square over the channels (the second axis), scaled by `gamma`.
 
     Equal to Wan's unit length over the channels times the root of their number; zeros stay zeros.
@@ -174,7 +174,7 @@ class NormedConv(nn.ModuleList):
     """Norm, SiLU and convolution."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
-        super().__init__([RMSNorm(channels), nn.SiLU(), CausalConv3d(channels, out_channels, (3, 3, 3))])
+        super().__init__([ChannelRMSNorm(channels), nn.SiLU(), CausalConv3d(channels, out_channels, (3, 3, 3))])
 
     def forward(self, x: Float[Tensor, "b c f h w"], state: StreamState | None) -> Float[Tensor, "b k f h w"]:
         norm, _, conv = self
@@ -188,10 +188,10 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.residual = nn.ModuleList(
             [
-                RMSNorm(channels),
+                ChannelRMSNorm(channels),
                 nn.SiLU(),
                 CausalConv3d(channels, out_channels, (3, 3, 3)),
-                RMSNorm(out_channels),
+                ChannelRMSNorm(out_channels),
                 nn.SiLU(),
                 nn.Identity(),  # dropout in training of the published model
                 CausalConv3d(out_channels, out_channels, (3, 3, 3)),
@@ -210,7 +210,7 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = RMSNorm(channels, pictures=True)
+        self.norm = ChannelRMSNorm(channels, pictures=True)
         self.to_qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.proj = nn.Conv2d(channels, channels, 1)
 

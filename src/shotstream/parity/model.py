@@ -28,7 +28,7 @@ SINK_LATENTS = 3
 
 DIT = "dit/cases.safetensors"
 CAUSAL = "causal/cases.safetensors"
-WINDOW = "causal/window.safetensors"
+WINDOW_FILE = "causal/window.safetensors"
 BLOCK_CAUSAL = "causal/block_causal.safetensors"
 VAE = "vae/cases.safetensors"
 UMT5 = "umt5/cases.safetensors"
@@ -133,7 +133,7 @@ def check_causal(golden: Golden) -> Iterator[CaseResult]:
 
 def check_window(golden: Golden) -> Iterator[CaseResult]:
     """Check a rollout over a rolling window of the shot's latents, the first of which stay as a sink."""
-    return _check_rollout(golden, golden.tensors(WINDOW), "window", WINDOW_LATENTS, sink=SINK_LATENTS)
+    return _check_rollout(golden, golden.tensors(WINDOW_FILE), "window", WINDOW_LATENTS, sink=SINK_LATENTS)
 
 
 @torch.inference_mode()

@@ -155,7 +155,7 @@ def _attends(attend: Callable[..., Tensor], device: torch.device, dtype: torch.d
 
 
 @torch.inference_mode()
-def run(checkout: Path, job: Path) -> None:
+def run_job(checkout: Path, job: Path) -> None:
     """Run a job and write its results.
 
     Raises:
@@ -176,7 +176,7 @@ def main(words: list[str]) -> int:
     """Run the process; return 0, or 2 with one line on stderr if the published code cannot run here."""
     checkout, job = map(Path, words)
     try:
-        run(checkout, job)
+        run_job(checkout, job)
     except InputError as error:
         sys.stderr.write(f"{error}\n")
         return EXIT_INPUT

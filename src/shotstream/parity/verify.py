@@ -33,7 +33,7 @@ CHECKS = (
     Check("dit/one_caption", (*_weights("dit"), model.DIT), model.check_one_caption),
     Check("dit/no_indicator", (*_weights("dit"), model.DIT), model.check_no_indicator),
     Check("causal/full", (*_weights("causal"), model.CAUSAL), model.check_causal),
-    Check("causal/window", (*_weights("causal"), model.WINDOW), model.check_window),
+    Check("causal/window", (*_weights("causal"), model.WINDOW_FILE), model.check_window),
     Check("causal/block_causal", (*_weights("causal"), model.BLOCK_CAUSAL), model.check_block_causal),
     Check("vae/encode", (*_weights("vae"), model.VAE), model.check_vae_encode),
     Check("vae/decode", (*_weights("vae"), model.VAE), model.check_vae_decode),

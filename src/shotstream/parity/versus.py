@@ -30,9 +30,9 @@ from shotstream.parity import reference_runner
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import ModelComponents
 
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+AGREEMENT_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 """Relative error up to which both computed the same: rounding adds up over a shot's forwards."""
-STAGES = ("context", "shot", "decode")
+TIMED_STAGES = ("context", "shot", "decode")
 REACH = 1000
 """Characters of what a process said last that are worth showing."""
 
@@ -57,7 +57,7 @@ class Side:
     @classmethod
     def of(cls, attention: str, times: Sequence[Mapping[str, float]], frames: int) -> "Side":
         """Return one side from the times of several shots."""
-        seconds = {part: spread for part in STAGES if (spread := Spread.of([shot[part] for shot in times]))}
+        seconds = {part: spread for part in TIMED_STAGES if (spread := Spread.of([shot[part] for shot in times]))}
         return cls(attention, seconds, frames / sum(spread.median for spread in seconds.values()))
 
 
@@ -76,7 +76,7 @@ class Versus:
     agree: bool
 
 
-def compare(parts: ModelComponents, checkout: Path, *, chunks: int, shots: int, warmup: int) -> Versus:
+def compare_engines(parts: ModelComponents, checkout: Path, *, chunks: int, shots: int, warmup: int) -> Versus:
     """Measure both engines.
 
     Args:
@@ -114,7 +114,7 @@ def compare(parts: ModelComponents, checkout: Path, *, chunks: int, shots: int, 
         ours.fps / theirs.fps,
         latents_error,
         pixels_error,
-        agree=max(latents_error, pixels_error) <= TOLERANCE[weight.dtype],
+        agree=max(latents_error, pixels_error) <= AGREEMENT_TOLERANCE[weight.dtype],
     )
 
 
@@ -179,7 +179,7 @@ def make_ours(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler) -> 
     decoded, decode_s = timed(decode, device)
     if parts.graphs is not None and recorded is not None:
         parts.graphs.give_back(size, recorded)
-    return dict(zip(STAGES, (context_s, shot_s, decode_s), strict=True)), made, decoded
+    return dict(zip(TIMED_STAGES, (context_s, shot_s, decode_s), strict=True)), made, decoded
 
 
 def run_theirs(

@@ -27,7 +27,7 @@ TICKS = (0, 25, 50, 75, 100)
 
 
 @dataclass(frozen=True)
-class Column:
+class ComparedModel:
     """One model of a comparison: its reports (one for each training seed) and all of them pooled."""
 
     name: str
@@ -35,12 +35,12 @@ class Column:
     whole: ScoreReport
 
     @classmethod
-    def of(cls, name: str, reports: Sequence[ScoreReport]) -> "Column":
-        """Return the column of a model from its reports."""
+    def of(cls, name: str, reports: Sequence[ScoreReport]) -> "ComparedModel":
+        """Return a model with its reports and all of them pooled."""
         return cls(name, tuple(reports), pool(reports))
 
 
-def compare(columns: Sequence[Column]) -> str:
+def compare_models(columns: Sequence[ComparedModel]) -> str:
     """Return a Markdown table: one metric a row with its 95% interval, and differences from the first model in points.
 
     Where a model has several reports, the least and the greatest of them follow in brackets. Differences of shares are
@@ -62,7 +62,7 @@ def compare(columns: Sequence[Column]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def comparison_chart(columns: Sequence[Column]) -> str:
+def comparison_chart(columns: Sequence[ComparedModel]) -> str:
     """Return the comparison as an SVG bar chart with intervals, for light and dark pages.
 
     Raises:
@@ -84,7 +84,7 @@ def comparison_chart(columns: Sequence[Column]) -> str:
     return svg("comparison", height, title, pieces, FILE)
 
 
-def _check(columns: Sequence[Column]) -> None:
+def _check(columns: Sequence[ComparedModel]) -> None:
     if not 2 <= len(columns) <= MAX_COLUMNS:
         raise InputError(f"expected 2 to {MAX_COLUMNS} models to compare, got {len(columns)}; name one file for each")
     names = [one.name for one in columns]
@@ -92,7 +92,7 @@ def _check(columns: Sequence[Column]) -> None:
         raise InputError(f"expected a name of its own for every model, got {', '.join(names)}; write NAME=FILE")
 
 
-def _asked(column: Column) -> str:
+def _asked(column: ComparedModel) -> str:
     """Describe what was evaluated: number of stories, shots a story, phrasing, runs."""
     asked: Mapping[str, object] = column.whole.asked
     shots = f" of {asked['shots']} shots" if asked.get("shots") else ""
@@ -112,7 +112,7 @@ def _difference(one: ScoreReport, other: ScoreReport, name: str) -> str:
     return in_points(paired or one.figures[name].minus(other.figures[name]))
 
 
-def _cell(column: Column, figure: Estimate | None, name: str) -> str:
+def _cell(column: ComparedModel, figure: Estimate | None, name: str) -> str:
     if figure is None:
         return ""
     values = [of[name].value for one in column.reports if name in (of := one.figures)]

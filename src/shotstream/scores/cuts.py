@@ -11,7 +11,7 @@ from shotstream.scores.intervals import Estimate, Share, mean_estimate
 from shotstream.world.cuts import detect_cuts
 
 STORYWORLD_TOLERANCE = 1
-TOLERANCE = 2
+CUT_TOLERANCE_FRAMES = 2
 """Frames that a detected cut may be away from the wanted one to count as found; TransNet V2 is evaluated with 2."""
 
 
@@ -40,7 +40,7 @@ def score_cut_frames(
     detected: Sequence[int],
     total_frames: int,
     penalty_frames: float,
-    tolerance_frames: int = TOLERANCE,
+    tolerance_frames: int = CUT_TOLERANCE_FRAMES,
 ) -> CutScore:
     """Score detected cuts against wanted ones; a cut is the first frame of a new shot.
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt, TypeAdapter, Valid
 
 from shotstream.core.display import Frame
 from shotstream.serve.errors import RequestError
-from shotstream.serve.messages import MOST, Count, Message, Place, Seed, SteerView, Text, describe
+from shotstream.serve.messages import MOST, Count, FrameKeyText, Message, Seed, SteerView, UserText, describe
 from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, Steer
 
 
@@ -21,14 +21,14 @@ class _Named(BaseModel):
 
 
 class _Direction(_Command):
-    shown: Place | None = None
+    shown: FrameKeyText | None = None
     """The last frame that the viewer has shown; None: by the server's own clock."""
 
 
 class NewShot(Message):
     """A shot to be made; more chunks than the model learnt need `extend`. Its steers are at chunks that rise."""
 
-    text: Text
+    text: UserText
     chunks: Annotated[StrictInt, Field(ge=1, le=MOST)] = DEFAULT_CHUNKS
     extend: StrictBool = False
     seed: Seed | None = None
@@ -121,7 +121,7 @@ class SteerShot(_Direction):
     """
 
     type: Literal["steer"]
-    text: Text
+    text: UserText
 
 
 class CutShot(_Direction):
@@ -148,7 +148,7 @@ class DraftCaption(_Command):
     """Encode a caption that is being written and may come, when nothing else is to be made."""
 
     type: Literal["draft"]
-    text: Text
+    text: UserText
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from shotstream.serve.edit import Edit, ExportOptions
 from shotstream.serve.errors import RequestError
 from shotstream.serve.films import add_soundtrack, write_animation, write_mp4, write_still, write_webm
 from shotstream.story.history import History
-from shotstream.story.record import RECORD_FILE, VERSION, StoryRecord, record_to_dict, write_record
+from shotstream.story.record import RECORD_FILE, RECORD_VERSION, StoryRecord, record_to_dict, write_record
 from shotstream.story.repair import load_record
 from shotstream.story.script import CastEntry, Script, format_script
 from shotstream.story.shot_spec import ShotSpec
@@ -131,7 +131,7 @@ def _write_zip(history: History, target: Path) -> None:
 
 
 def _record(history: History) -> StoryRecord:
-    return StoryRecord(VERSION, history.identity, history.tree, history.cast)
+    return StoryRecord(RECORD_VERSION, history.identity, history.tree, history.cast)
 
 
 def story_files(directory: Path, record: StoryRecord) -> list[Path]:

@@ -32,7 +32,7 @@ from shotstream.world.traits import (
 )
 
 VARIABLES = ("SHOTSTREAM_DIRECTOR_URL", "SHOTSTREAM_DIRECTOR_KEY", "SHOTSTREAM_DIRECTOR_MODEL")
-TIMEOUT_S = 60
+LLM_TIMEOUT_S = 60
 ANSWER_BYTES = 2**20
 MAX_SHOTS = 20
 _TASK = (
@@ -83,7 +83,7 @@ class Director:
     def _ask(self, body: Mapping[str, Any]) -> Any:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
         request = urllib.request.Request(f"{self.url}/chat/completions", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
+        with urllib.request.urlopen(request, timeout=LLM_TIMEOUT_S) as reply:
             return json.loads(reply.read(ANSWER_BYTES))
 
 

@@ -16,9 +16,9 @@ _log = logging.getLogger(__name__)
 MOST = 2**31 - 1
 """The largest number of a shot, a take, a frame or a length."""
 
-Text = Annotated[StrictStr, Field(min_length=1, max_length=100_000)]
+UserText = Annotated[StrictStr, Field(min_length=1, max_length=100_000)]
 Count = Annotated[StrictInt, Field(ge=0, le=MOST)]
-Place = Annotated[StrictStr, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}$")]
+FrameKeyText = Annotated[StrictStr, Field(pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}$")]
 """A frame as text, SHOT.TAKE.FRAME, each from 0."""
 Seed = Annotated[StrictInt, Field(ge=0, le=MAX_SEED)]
 
@@ -126,7 +126,7 @@ class Flush(Message):
     """Drop the frames that wait to be shown: all of them, or those that came after frame `after`."""
 
     type: Literal["flush"] = "flush"
-    after: Place | None = None
+    after: FrameKeyText | None = None
 
 
 class Note(Message):

@@ -14,7 +14,7 @@ from shotstream.serve.errors import RequestError
 
 QUALITY = 3
 """FFmpeg's scale from 2 (best) to 31."""
-MAX_PIXELS = 2**24
+MAX_UPLOAD_PIXELS = 2**24
 
 
 class JpegEncoder:
@@ -38,9 +38,9 @@ def read_picture(data: bytes) -> Frame:
     """Decode a PNG, JPEG or WebP that somebody sent as a viewer shows it, uint8 `[h, w, 3]`; no other format is tried.
 
     Raises:
-        RequestError: it is none, is damaged, or has more than `MAX_PIXELS`.
+        RequestError: it is none, is damaged, or has more than `MAX_UPLOAD_PIXELS`.
     """
     try:
-        return decode_image(data, ("PNG", "JPEG", "WEBP"), MAX_PIXELS)
+        return decode_image(data, ("PNG", "JPEG", "WEBP"), MAX_UPLOAD_PIXELS)
     except InputError as error:
         raise RequestError("invalid", str(error)) from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from shotstream.core.spec import FPS
 from shotstream.serve.packets import FrameKey
 
-KEPT = 64
+MAX_TIMED_CHUNKS = 64
 """Chunks that are remembered: more than any viewer is behind."""
 
 
@@ -41,7 +41,7 @@ class PlaybackClock:
         """Add a chunk that was made now; `shown`: before the server was restarted it was shown already."""
         start_s = max([now_s, *(chunk.end_s for chunk in self._chunks[-1:])])
         end_s = start_s if shown else start_s + frames / FPS
-        self._chunks = [*self._chunks[-KEPT + 1 :], TimedChunk(first, frames, start_s, end_s)]
+        self._chunks = [*self._chunks[-MAX_TIMED_CHUNKS + 1 :], TimedChunk(first, frames, start_s, end_s)]
 
     def due_s(self, ahead: int) -> float:
         """Return the time from when on fewer than `ahead` chunks wait to be shown."""

@@ -10,7 +10,7 @@ from shotstream.serve.exports import clear
 from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import Take
 
-KEPT = 64
+MAX_REPLAYS = 64
 """Videos that are kept at most; beyond that, the one that was asked for longest ago makes room."""
 
 
@@ -38,7 +38,7 @@ class Replays:
         with self._lock:
             path = self._kept.pop(take.sha256, None) or self._encode(take, files)
             self._kept[take.sha256] = path
-            while len(self._kept) > KEPT:
+            while len(self._kept) > MAX_REPLAYS:
                 self._kept.pop(next(iter(self._kept))).unlink(missing_ok=True)
             return path
 

@@ -26,7 +26,7 @@ from shotstream.serve.doing import Doing
 from shotstream.serve.errors import RequestError
 
 DATABASE = "stories.sqlite3"
-VERSION = 1
+SCHEMA_VERSION = 1
 """Of the database's layout."""
 CLAIM = "server.lock"
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -201,9 +201,14 @@ def _prepare(database: sqlite3.Connection, data: Path) -> None:
         InputError: the database has another layout.
     """
     (found,) = database.execute("PRAGMA user_version").fetchone()
-    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'stories'").fetchone() and found != VERSION:
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'stories'").fetchone() and found != SCHEMA_VERSION:
         raise InputError(f"{data} holds stories of another version of the server; give another --data")
-    for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", _SCHEMA, f"PRAGMA user_version={VERSION}"):
+    for statement in (
+        "PRAGMA journal_mode=WAL",
+        "PRAGMA synchronous=FULL",
+        _SCHEMA,
+        f"PRAGMA user_version={SCHEMA_VERSION}",
+    ):
         database.execute(statement)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, StrictStr
 
 from shotstream.serve.commands import NewShot
-from shotstream.serve.messages import Message, Seed, SteerView, Text
+from shotstream.serve.messages import Message, Seed, SteerView, UserText
 from shotstream.serve.store import StoryRow
 from shotstream.story.record import StoryRecord
 from shotstream.story.take_tree import Take
@@ -65,7 +65,7 @@ class NewStory(Message):
     `context` names the selector of context frames (None: the model's).
     """
 
-    global_caption: Text
+    global_caption: UserText
     title: Title = ""
     seed: Seed = 0
     context: Annotated[str, Field(max_length=100)] | None = None

@@ -30,7 +30,7 @@ from shotstream.core.video import Frame, Frames, check_frames, iter_video, read_
 from shotstream.story.cast import fit_picture
 from shotstream.story.record import (
     RECORD_FILE,
-    VERSION,
+    RECORD_VERSION,
     CastMember,
     DamagedRecordError,
     StoryIdentity,
@@ -94,7 +94,7 @@ class History:
         Raises:
             InputError: the directory holds a story already, or cannot be written.
         """
-        record = StoryRecord(VERSION, identity)
+        record = StoryRecord(RECORD_VERSION, identity)
         if directory is None:
             temporary = tempfile.TemporaryDirectory(prefix="shotstream-")
             return cls(Path(temporary.name), record, temporary)
@@ -129,7 +129,7 @@ class History:
         record = load_record(path)
         difference = identity.difference(record.identity)
         if difference and not record.begun:
-            record = StoryRecord(VERSION, identity)
+            record = StoryRecord(RECORD_VERSION, identity)
             write_record(path / RECORD_FILE, record)
         elif difference:
             raise InputError(f"{directory} holds another story ({difference}); make it anew or use another directory")

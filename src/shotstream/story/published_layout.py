@@ -28,14 +28,14 @@ from shotstream.story.script import Script
 from shotstream.story.script_text import MAX_TABLE_BYTES, check_spelling, decode_json, located, read_text
 from shotstream.story.shot_spec import ShotSpec, check_text
 
-COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
+CSV_COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
 PUBLISHED_CHUNKS = MAX_CHUNKS
 JSON_KEYS = ("global_caption", "frames_per_shot", "video_path")
 _SHOT_KEY = re.compile(r"shot[1-9]\d*", re.ASCII)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _NO_LITERAL = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 _log = logging.getLogger(__name__)
-Row = Mapping[str | None, Any]
+CsvRow = Mapping[str | None, Any]
 """A row of a CSV as it was read: None holds values beyond the last column, and stands for values that are missing."""
 
 
@@ -116,7 +116,7 @@ def parse_csv(path: Path, chunks: int = PUBLISHED_CHUNKS) -> list[Script]:
     return scripts
 
 
-def read_table(path: Path, required: Sequence[str]) -> Iterator[tuple[int, Row]]:
+def read_table(path: Path, required: Sequence[str]) -> Iterator[tuple[int, CsvRow]]:
     """Yield the rows of a published CSV by column, each with the line it ends on.
 
     Raises:
@@ -131,7 +131,7 @@ def read_table(path: Path, required: Sequence[str]) -> Iterator[tuple[int, Row]]
         raise InputError(f"{path.name}, after line {reader.line_num}: no CSV ({error}); check the quotes") from error
 
 
-def check_cells(row: Row) -> Mapping[str, str]:
+def check_cells(row: CsvRow) -> Mapping[str, str]:
     """Return a row that has as many values as the table has columns.
 
     Raises:
@@ -226,13 +226,13 @@ def _check_columns(columns: Sequence[str], required: Sequence[str], name: str) -
     where = f"{name}, line 1"
     if len(columns) == 1 and (found := next((one for one in _SEPARATORS if one in columns[0]), None)):
         raise InputError(f"{where}: its columns are separated by {_SEPARATORS[found]}; save it with commas")
-    check_spelling(columns, COLUMNS, where)
+    check_spelling(columns, CSV_COLUMNS, where)
     for column in columns:
-        if column in COLUMNS and columns.count(column) > 1:
+        if column in CSV_COLUMNS and columns.count(column) > 1:
             raise InputError(f"{where}: the column '{column}' stands twice; remove one")
     missing = [column for column in required if column not in columns]
     if missing:
-        raise InputError(f"{where}: missing column '{missing[0]}'; expected {', '.join(COLUMNS)}")
+        raise InputError(f"{where}: missing column '{missing[0]}'; expected {', '.join(CSV_COLUMNS)}")
 
 
 def _script_of_row(row: Mapping[str, str], table: Path, chunks: int, where: str) -> Script:

@@ -13,7 +13,7 @@ from shotstream.core.errors import InputError
 from shotstream.story.take_tree import StoryTree
 
 RECORD_FILE = "story.json"
-VERSION = 4
+RECORD_VERSION = 4
 CHECKSUM = "sha256"
 
 
@@ -84,8 +84,8 @@ def read_record(path: Path) -> StoryRecord:
     if not isinstance(data, dict):
         raise _damaged(path)
     checksum, version = data.pop(CHECKSUM, None), data.get("version")
-    if checksum is None and version != VERSION:
-        raise InputError(f"{path}: expected version {VERSION}, got {version!r}; make the story anew")
+    if checksum is None and version != RECORD_VERSION:
+        raise InputError(f"{path}: expected version {RECORD_VERSION}, got {version!r}; make the story anew")
     if checksum != _hash(data):
         raise _damaged(path)
     return from_dict(StoryRecord, data, str(path))

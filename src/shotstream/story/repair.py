@@ -21,7 +21,7 @@ from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.story.record import (
     RECORD_FILE,
-    VERSION,
+    RECORD_VERSION,
     CastMember,
     DamagedRecordError,
     StoryIdentity,
@@ -91,7 +91,7 @@ def rebuild_record(directory: Path) -> StoryRecord | None:
     tree = StoryTree(tuple(takes.values()))
     branches = [branch.takes for branch in tree.branches()]
     newest = max(branches, key=lambda branch: tree.takes.index(takes[len(branch) - 1, branch[-1]]), default=())
-    return StoryRecord(VERSION, last.identity, tree.switch(newest), last.cast)
+    return StoryRecord(RECORD_VERSION, last.identity, tree.switch(newest), last.cast)
 
 
 def put_back(files: StoryFiles, record: StoryRecord, take: Take) -> StoryTree:

@@ -28,7 +28,7 @@ TRAINED_SHOTS = (2, 5)
 LONG_CAPTION_WORDS = 40
 OPENING_WORDS = 3
 """A cut that is named within so many words, such as "The camera cuts to", is the one that begins the shot."""
-SCRIPT_SUFFIXES = (".json", ".yaml", ".yml", ".csv")
+CHECKED_SUFFIXES = (".json", ".yaml", ".yml", ".csv")
 Level = Literal["error", "warning", "note"]
 
 PRONOUNS = frozenset(["he", "she", "they", "him", "her", "them", "his", "hers", "their", "it", "its"])
@@ -123,9 +123,9 @@ def find_scripts(sources: list[Path]) -> list[Path]:
     for source in sources:
         inside = [source]
         if source.is_dir():
-            inside = sorted(p for p in source.rglob("*") if p.suffix in SCRIPT_SUFFIXES and not is_side_file(p))
+            inside = sorted(p for p in source.rglob("*") if p.suffix in CHECKED_SUFFIXES and not is_side_file(p))
             if not inside:
-                raise InputError(f"expected scripts ({', '.join(SCRIPT_SUFFIXES)}) in {source}, found none")
+                raise InputError(f"expected scripts ({', '.join(CHECKED_SUFFIXES)}) in {source}, found none")
         found += inside
     return found
 

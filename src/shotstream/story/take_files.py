@@ -71,7 +71,7 @@ class StoryFiles:
         return aside
 
 
-def remove_story(directory: Path) -> None:
+def remove_story_files(directory: Path) -> None:
     """Removes a story's record, shots and cast from a directory, and leaves what else lies there.
 
     Raises:

@@ -127,13 +127,13 @@ def read_weights(directory: Path, network: str, *, average: bool = True) -> dict
         averaged = average and any(key.startswith(f"{EMA}.") for key in stored)
         prefix = f"{EMA}." if averaged else f"{NETWORKS}.{network}."
         tensors = {key: allocate(entry) for key, entry in stored.items() if key.startswith(prefix)}
-        read_tensors(path, tensors)
+        load_tensors(path, tensors)
         return {key.removeprefix(prefix): value for key, value in tensors.items()}
 
     return read_newest(directory, read)
 
 
-def read_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
+def load_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
     """Read tensors of a checkpoint into those given, which may be nested and sharded, after checking the checksums.
 
     Raises:

@@ -24,7 +24,7 @@ from shotstream.train.state import TrainState
 MAX_BAD_STEPS = 10
 NETWORK = "network"
 """Name of the only network of a stage that has no critic."""
-Sampler = Callable[[int, Path], Mapping[str, float]]
+SampleWriter = Callable[[int, Path], Mapping[str, float]]
 """Writes samples of a step's weights into a directory, and returns their scores by name."""
 
 
@@ -60,7 +60,7 @@ def train(
     metrics: MetricsLog,
     *,
     minutes: float | None = None,
-    sample: Sampler | None = None,
+    sample: SampleWriter | None = None,
 ) -> bool:
     """Run a stage to its last step, from the newest checkpoint in `directory` that can be read, if there is one.
 
@@ -154,7 +154,7 @@ def _step(
 
 
 def _sample(
-    sample: Sampler, state: TrainState, directory: Path, distributed: DistributedContext, metrics: MetricsLog
+    sample: SampleWriter, state: TrainState, directory: Path, distributed: DistributedContext, metrics: MetricsLog
 ) -> None:
     target = make_directory(directory / "samples") / f"step-{state.step:08d}"
     scores = sample(state.step, target)

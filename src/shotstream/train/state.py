@@ -16,7 +16,7 @@ from shotstream.train.checkpoint import (
     NETWORKS,
     allocate,
     find_difference,
-    read_tensors,
+    load_tensors,
     save_checkpoint,
     stored_tensors,
 )
@@ -82,7 +82,7 @@ class TrainState:
         prefixes = tuple(f"{BUFFERS}.{micro_batch}." for micro_batch in micro_batches)
         buffers = {key: allocate(stored[key]) for key in stored if key.startswith(prefixes)}
         step = torch.zeros((), dtype=torch.long)
-        read_tensors(path, {**state, **buffers, STEP: step})
+        load_tensors(path, {**state, **buffers, STEP: step})
         self.step, self.buffers = int(step), {}
         for key, value in buffers.items():
             _, micro_batch, name = key.split(".", 2)

@@ -10,7 +10,7 @@ import torch
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
-from shotstream.model.tiny_vae import TINY
+from shotstream.model.tiny_vae import TINY_VAE_PREFIX
 from shotstream.weights.build import ModelComponents, ModelStates, build
 from shotstream.weights.directory import CONFIG_FILE, WEIGHT_FILES, is_ours, read_directory
 from shotstream.weights.lora import ADAPTER_CONFIG, ADAPTER_FILE
@@ -147,11 +147,11 @@ def find_decoder(source: str | Path) -> Path:
 
 def _with_tiny_decoder(states: ModelStates, path: Path) -> ModelStates:
     config, tensors = read_tiny_decoder(path)
-    exact = {name: value for name, value in states.codec.items() if not name.startswith(TINY)}
+    exact = {name: value for name, value in states.codec.items() if not name.startswith(TINY_VAE_PREFIX)}
     return replace(
         states,
         config=replace(states.config, tiny_decoder=config),
-        codec={**exact, **{f"{TINY}{name}": value for name, value in tensors.items()}},
+        codec={**exact, **{f"{TINY_VAE_PREFIX}{name}": value for name, value in tensors.items()}},
         files=(*states.files, path),
         source=f"{states.source}, decoder {path}",
     )

@@ -20,7 +20,7 @@ from shotstream.weights.build import networks
 from shotstream.weights.directory import CONFIG_FILE, WEIGHT_FILES, is_ours
 from shotstream.weights.finite import nonfinite_names, some_names, value_ranges
 from shotstream.weights.hub import open_components
-from shotstream.weights.load import compare
+from shotstream.weights.load import compare_tensors
 from shotstream.weights.tensors import INDEX_SUFFIX, files_of, read_checkpoint, read_json
 from shotstream.weights.tiny_vae import read_tiny_decoder
 
@@ -113,7 +113,7 @@ def _identify(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:
         component = next(component for component, name in WEIGHT_FILES.items() if name == path.name)
         with torch.device("meta"):
             network: nn.Module = networks(config, None)[tuple(WEIGHT_FILES).index(component)]
-        mismatch = compare(network, state)
+        mismatch = compare_tensors(network, state)
         return f"{component.replace('_', ' ')} of '{config.name}'", mismatch.report() if mismatch else ""
     found = identify(state)
     if found is None:
@@ -128,7 +128,7 @@ def _identify(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:
     original = to_original(kind, state)
     try:
         with torch.device("meta"):
-            mismatch = compare(_network_like(kind, original, str(path)), original)
+            mismatch = compare_tensors(_network_like(kind, original, str(path)), original)
     except InputError as error:
         return layout, str(error)
     return layout, mismatch.report() if mismatch else ""

@@ -74,7 +74,7 @@ class Mismatch:
         return ""
 
 
-def compare(module: nn.Module, state: Mapping[str, Tensor]) -> Mismatch:
+def compare_tensors(module: nn.Module, state: Mapping[str, Tensor]) -> Mismatch:
     """Compare tensors with those that a module has, which may be on the meta device."""
     expected = module.state_dict()
     return Mismatch(
@@ -110,7 +110,7 @@ def load_into(
     Raises:
         InputError: a tensor is missing, unexpected, misshapen or no floating one, or is not finite (in `dtype`).
     """
-    mismatch = compare(module, state)
+    mismatch = compare_tensors(module, state)
     if mismatch:
         raise InputError(f"{where}: the tensors do not fit {type(module).__name__}: {mismatch.report()}")
     if not any(parameter.is_meta for parameter in module.parameters()):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 
-FLOAT8 = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
+FLOAT8_DTYPES = (torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e4m3fnuz, torch.float8_e5m2fnuz)
 SCALES = ("scale_weight", "weight_scale", "weight_scale_inv")
 _ACTIVATION_SCALES = ("scale_input", "input_scale", "comfy_quant")
 _MARKER, _EMBEDDED_TOKENIZER = "scaled_fp8", "spiece_model"
@@ -43,7 +43,7 @@ def apply_scales(state: Mapping[str, Tensor], where: str) -> tuple[dict[str, Ten
     _check_supported(state, where)
     plain = {name: value for name, value in state.items() if not _serves_quantisation(name)}
     scales = {name: value for name, value in state.items() if name.rpartition(".")[2] in SCALES}
-    if not scales and not any(value.dtype in (*FLOAT8, torch.int8) for value in plain.values()):
+    if not scales and not any(value.dtype in (*FLOAT8_DTYPES, torch.int8) for value in plain.values()):
         return plain, ()
     dtype = _common_dtype(plain)
     for name, scale in scales.items():
@@ -51,7 +51,7 @@ def apply_scales(state: Mapping[str, Tensor], where: str) -> tuple[dict[str, Ten
         plain[target] = _scaled(plain.get(target), target, scale, name, where).to(dtype)
     if unscaled := [name for name, value in plain.items() if value.dtype == torch.int8]:
         raise InputError(f"{where}: '{unscaled[0]}' is int8 without a scale; expected '*.weight_scale' beside it")
-    bare = [name for name, value in plain.items() if value.dtype in FLOAT8]
+    bare = [name for name, value in plain.items() if value.dtype in FLOAT8_DTYPES]
     plain |= {name: plain[name].float().to(dtype) for name in bare}
     if not bare:
         return plain, ()
@@ -63,7 +63,7 @@ def apply_scales(state: Mapping[str, Tensor], where: str) -> tuple[dict[str, Ten
 def _scaled(weight: Tensor | None, target: str, scale: Tensor, name: str, where: str) -> Tensor:
     if weight is None:
         raise InputError(f"{where}: '{name}' scales '{target}', which is not there; fetch the file anew")
-    if weight.dtype not in (*FLOAT8, torch.int8):
+    if weight.dtype not in (*FLOAT8_DTYPES, torch.int8):
         kind = str(weight.dtype).removeprefix("torch.")
         raise InputError(f"{where}: '{name}' scales '{target}', which is {kind} and not 8-bit; fetch the file anew")
     return weight.float() * _expand(scale, weight, name, where)

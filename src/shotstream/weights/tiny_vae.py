@@ -10,7 +10,7 @@ from shotstream.core.errors import InputError
 from shotstream.model.config import TinyDecoderConfig
 from shotstream.model.names import identify
 from shotstream.model.tiny_vae import TinyDecoder
-from shotstream.weights.load import compare
+from shotstream.weights.load import compare_tensors
 from shotstream.weights.tensors import read_tensors
 
 PUBLISHED_FILES = ("taew2_1.safetensors", "taew2_1.pth")
@@ -34,7 +34,7 @@ def read_tiny_decoder(path: Path) -> tuple[TinyDecoderConfig, dict[str, Tensor]]
     state = {name: value for name, value in tensors.items() if not name.startswith(ENCODER_PREFIX)}
     with torch.device("meta"):
         network = TinyDecoder(config)
-    if mismatch := compare(network, state):
+    if mismatch := compare_tensors(network, state):
         raise InputError(f"{path}: the tensors do not fit a tiny VAE for Wan2.1: {mismatch.report()}")
     return config, state
 

@@ -26,7 +26,7 @@ from shotstream.story.layout import frame_layout
 
 WINDOW = 21
 """Latents that a forward sees, itself and the anchor included."""
-Block = tuple[range, str]
+PromptedFrames = tuple[range, str]
 """The latents of a chunk, and its prompt."""
 
 
@@ -53,7 +53,7 @@ class RollingForcing:
 
     def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
         """Make all chunks of all shots in one diagonal sweep."""
-        blocks: list[Block] = [
+        blocks: list[PromptedFrames] = [
             (frames, self.prompts(video.global_caption, [shot.text])[0])
             for shot in video.shots
             for frames in shot.chunks()
@@ -80,7 +80,7 @@ class RollingForcing:
             ]
 
 
-def _window(run: Engine, window: Sequence[Block]) -> Call:
+def _window(run: Engine, window: Sequence[PromptedFrames]) -> Call:
     """Return the call of a pass: the window at its place in the video, and what it sees of the cache."""
     first, last = window[0][0].start, window[-1][0].stop
     keys: tuple[Key, ...] = ()
@@ -93,13 +93,13 @@ def _window(run: Engine, window: Sequence[Block]) -> Call:
     return _call(run, window, keys)
 
 
-def _first(run: Engine, block: Block) -> Call:
+def _first(run: Engine, block: PromptedFrames) -> Call:
     """Return the clean call of the oldest chunk: it sees the latents right before it, and no anchor."""
     frames = block[0]
     return _call(run, [block], tuple(Key(frame) for frame in range(max(0, frames.stop - WINDOW), frames.start)))
 
 
-def _call(run: Engine, window: Sequence[Block], keys: tuple[Key, ...]) -> Call:
+def _call(run: Engine, window: Sequence[PromptedFrames], keys: tuple[Key, ...]) -> Call:
     frames = range(window[0][0].start, window[-1][0].stop)
     prompts = list(dict.fromkeys(prompt for _, prompt in window))
     captions = [prompts.index(prompt) for own, prompt in window for _ in own]

@@ -21,14 +21,14 @@ def serve(open_model: Callable[[], Model], settings: Settings, started: Callable
     Raises:
         InputError: there is no such model, or the address or the stories cannot be taken.
     """
-    listening = listen(settings)
+    listening = open_listener(settings)
     try:
         asyncio.run(serve_model(lambda: open_ready(open_model), settings, listening, started))
     finally:
         listening.close()
 
 
-def listen(settings: Settings) -> socket.socket:
+def open_listener(settings: Settings) -> socket.socket:
     """The socket of the server.
 
     Raises:

@@ -12,7 +12,7 @@ from shotstream.serve.http.metrics import CONTENT_TYPE, metrics_text
 from shotstream.serve.http.state import Here
 from shotstream.serve.http.stories import record_of
 from shotstream.serve.llm import suggest
-from shotstream.serve.messages import Message, SteerView, Text
+from shotstream.serve.messages import Message, SteerView, UserText
 from shotstream.story.script_files import parse_script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.world.captions import unknown_words
@@ -27,7 +27,7 @@ router = APIRouter()
 class Idea(Message):
     """An idea for a story, in a few words."""
 
-    idea: Annotated[Text, Field(max_length=2000)]
+    idea: Annotated[UserText, Field(max_length=2000)]
 
 
 class Outline(Message):
@@ -40,7 +40,7 @@ class Outline(Message):
 class ScriptText(Message):
     """A story as a person writes it down: YAML, the published JSON, or "global | shot | shot"."""
 
-    text: Annotated[Text, Field(max_length=100_000)]
+    text: Annotated[UserText, Field(max_length=100_000)]
 
 
 class ScriptView(Message):
@@ -57,7 +57,7 @@ class Suggestions(Message):
     shots: list[str]
 
 
-class Phrases(Message):
+class TraitPhrases(Message):
     """Ways to say one value of a trait."""
 
     value: str
@@ -68,7 +68,7 @@ class TraitWords(Message):
     """The words of one trait."""
 
     trait: str
-    values: list[Phrases]
+    values: list[TraitPhrases]
 
 
 class Words(Message):
@@ -84,7 +84,9 @@ def words(server: Here, text: Annotated[str, Query(max_length=2000)] = "") -> Wo
     if server.model.config.name != WORLD_MODEL:
         return Words(traits=[], unknown=[])
     traits = [
-        TraitWords(trait=trait, values=[Phrases(value=value, phrases=list(said)) for value, said in values.items()])
+        TraitWords(
+            trait=trait, values=[TraitPhrases(value=value, phrases=list(said)) for value, said in values.items()]
+        )
         for trait, values in vocabulary().items()
     ]
     return Words(traits=traits, unknown=list(unknown_words(text)))
