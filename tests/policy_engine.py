@@ -1,6 +1,7 @@
 """Engines over tiny random networks for tests of policies: traces of what is seen, and a dense mask to compare with."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from shotstream.model.config import TransformerConfig
 from shotstream.model.frame_cache import FrameCache
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.rotary import BASE
+from shotstream.model.schedule import add_noise, clean_from_velocity
 from shotstream.model.transformer import Transformer
 from shotstream.story.shot_spec import ShotSpec
 
@@ -66,11 +68,15 @@ def make_engine(
 
 @dataclass(frozen=True)
 class Seen:
-    """What one forward saw: noise level of its first latent, its own latents, and every latent with its position."""
+    """What one forward saw: noise level of its first latent, its own latents, and every latent with its position.
+
+    `twice` are those that were among the keys twice.
+    """
 
     sigma: float
     frames: tuple[int, ...]
     positions: dict[int, int]
+    twice: tuple[int, ...] = ()
 
 
 class TracingTransformer(Transformer):
@@ -93,7 +99,9 @@ class TracingTransformer(Transformer):
         if staged is not None:
             k, v = staged.extend(0, k, v.float())
         positions = {int(v[0, at, 0, 0]): self._position(k[0, at, 0]) for at in range(0, k.shape[1], TOKENS)}
-        self.seen.append(Seen(float(timesteps[0, 0]) / 1000, tuple(own.tolist()), positions))
+        times = Counter(v[0, ::TOKENS, 0, 0].int().tolist())
+        twice = tuple(sorted(latent for latent, count in times.items() if count == 2))
+        self.seen.append(Seen(float(timesteps[0, 0]) / 1000, tuple(own.tolist()), positions, twice))
         return torch.zeros_like(latents)
 
     def _position(self, key: Tensor) -> int:
@@ -129,14 +137,15 @@ def dense_velocity(
 ) -> Tensor:
     """Return the velocity of a whole sequence without a cache, with a dense mask `[f, f]` of who sees whom in latents.
 
-    `text` are embeddings `[1, s, l, e]` of separate prompts.
+    `mask` may be numbers: how often a latent is among the keys. `text` are embeddings `[1, s, l, e]` of separate
+    prompts.
     """
-    tokens = mask.repeat_interleave(TOKENS, 0).repeat_interleave(TOKENS, 1)
+    tokens = mask.double().repeat_interleave(TOKENS, 0).repeat_interleave(TOKENS, 1).log()
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         scores = torch.einsum("bnhd,bmhd->bhnm", q, k) / math.sqrt(q.shape[-1])
         if k.shape[1] == len(tokens):
-            scores = scores.masked_fill(~tokens, -math.inf)
+            scores = scores + tokens
         return torch.einsum("bhnm,bmhd->bnhd", scores.softmax(-1), v)
 
     before = transformer.kernel
@@ -146,6 +155,28 @@ def dense_velocity(
         return transformer(latents, timesteps, text, transformer.place(layout, SIZE))
     finally:
         transformer.use(before)
+
+
+def dense_chunk(
+    transformer: Transformer,
+    run: Engine,
+    frames: range,
+    before: Tensor,
+    layout: FrameLayout,
+    text: Tensor,
+    mask: Tensor,
+) -> Tensor:
+    """Return a chunk denoised behind clean latents with a dense mask (`dense_velocity`), at the levels of `FEW`.
+
+    `layout` and `mask` are of `before` and the chunk.
+    """
+    x = run.noise(frames, 0)
+    for step, sigma in enumerate(FEW.sigmas):
+        x = add_noise(x, run.noise(frames, step), sigma) if step else x
+        sigmas = [0.0] * before.shape[1] + [sigma] * len(frames)
+        velocity = dense_velocity(transformer, torch.cat([before, x], 1), sigmas, layout, text, mask)
+        x = clean_from_velocity(x, velocity[:, -len(frames) :], sigma)
+    return x
 
 
 def new_cache(policy: Policy, transformer: Transformer, rows: int = 1) -> KVCache | FrameCache | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -159,6 +160,16 @@ class Engine:
         return replace(
             text, keys=keys, negative=self._turn(text.negative, lengths_without, positions, padding_position)
         )
+
+    def relevance(self, frames: Sequence[int], text: Text) -> Float[Tensor, "f"]:
+        """Return how well latents in a cache by number answer a text: their mean score over layers, heads and tokens.
+
+        A score is the product of a key of the text in cross-attention and a key of the latent in self-attention, as it
+        is held. Source: MemFlow (arXiv 2512.14699).
+        """
+        queries = torch.stack([keys[0].float().mean((0, 1)) for keys, _ in text.keys])
+        keys = cast(FrameCache, self.kv_cache).mean_keys(frames)
+        return (queries[:, None] * keys).sum(-1).mean((0, 2))
 
     def velocity(self, call: Call, x: Latents, sigma: float | Float[Tensor, "f"]) -> Latents:
         """Return the velocity of noisy latents; `sigma` is one noise level or one a latent. The cache stays as it is.

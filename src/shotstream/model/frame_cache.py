@@ -62,6 +62,11 @@ class FrameCache:
         kept = set(frames)
         self._slots = {frame: slot for frame, slot in self._slots.items() if frame in kept}
 
+    def mean_keys(self, frames: Sequence[int]) -> Float[Tensor, "layers f heads d"]:
+        """Return the mean over the tokens of each latent's keys as they are held, in float32, of the first row."""
+        places = [self._slots[frame].place for frame in frames]
+        return self._buffer[:, 0, 0, places].float().mean(2)
+
     def see(
         self, frames: range, positions: Sequence[int], keys: Sequence[Key] | None, *, write: bool = False
     ) -> "StagedFrames":

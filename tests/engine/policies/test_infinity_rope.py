@@ -2,9 +2,8 @@
 
 import torch
 
-from policy_engine import FEW, dense_velocity, encode, make_engine, make_shots, make_transformer, trace
+from policy_engine import dense_chunk, encode, make_engine, make_shots, make_transformer, trace
 from shotstream.engine.policies import POLICIES
-from shotstream.model.schedule import add_noise, clean_from_velocity
 from shotstream.story.layout import frame_layout
 
 POLICY = POLICIES["infinity_rope"]
@@ -34,12 +33,6 @@ def test_chunks_equal_a_dense_mask() -> None:
     for first, positions in ((3, range(6)), (6, range(6)), (9, (0, 1, 2, 45, 46, 47)), (12, range(6))):
         held = [0, first - 2, first - 1]
         layout = frame_layout(positions, [0] * 6, [int(frame >= 9) for frame in (*held, *range(first, first + 3))])
-        x = run.noise(range(first, first + 3), 0)
-        for step, sigma in enumerate(FEW.sigmas):
-            latents = torch.cat([clean[:, held], x], 1)
-            everyone = torch.ones(6, 6, dtype=torch.bool)
-            velocity = dense_velocity(transformer, latents, [0.0] * 3 + [sigma] * 3, layout, text, everyone)[:, -3:]
-            x = clean_from_velocity(x, velocity, sigma)
-            if step == 0:
-                x = add_noise(x, run.noise(range(first, first + 3), 1), FEW.sigmas[1])
-        assert torch.allclose(x, clean[:, first : first + 3], atol=1e-5)
+        everyone = torch.ones(6, 6, dtype=torch.bool)
+        made = dense_chunk(transformer, run, range(first, first + 3), clean[:, held], layout, text, everyone)
+        assert torch.allclose(made, clean[:, first : first + 3], atol=1e-5)

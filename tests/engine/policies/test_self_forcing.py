@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from policy_engine import FEW, SIZE, dense_velocity, encode, make_engine, make_shots, make_transformer, trace
+from policy_engine import FEW, SIZE, dense_chunk, encode, make_engine, make_shots, make_transformer, trace
 from shotstream.core.errors import InputError
 from shotstream.engine.policies import POLICIES, find_system
-from shotstream.model.schedule import add_noise, clean_from_velocity
 from shotstream.story.layout import frame_layout
 
 POLICY = POLICIES["self_forcing"]
@@ -44,15 +43,9 @@ def test_chunks_equal_a_dense_mask() -> None:
         chunks = torch.tensor(frames) // 3
         mask = (chunks[None] <= chunks[:, None]) & (chunks[None] > chunks[:, None] - 7)
         layout = frame_layout(frames, [0] * len(frames), owner[: len(frames)])
-        x = run.noise(range(3 * chunk, 3 * chunk + 3), 0)
-        for step, sigma in enumerate(FEW.sigmas):
-            latents = torch.cat([clean[:, : 3 * chunk], x], 1)
-            sigmas = [0.0] * (3 * chunk) + [sigma] * 3
-            velocity = dense_velocity(transformer, latents, sigmas, layout, text, mask)[:, -3:]
-            x = clean_from_velocity(x, velocity, sigma)
-            if step == 0:
-                x = add_noise(x, run.noise(range(3 * chunk, 3 * chunk + 3), 1), FEW.sigmas[1])
-        assert torch.allclose(x, clean[:, 3 * chunk : 3 * chunk + 3], atol=1e-5)
+        own = range(3 * chunk, 3 * chunk + 3)
+        made = dense_chunk(transformer, run, own, clean[:, : 3 * chunk], layout, text, mask)
+        assert torch.allclose(made, clean[:, own.start : own.stop], atol=1e-5)
     assert clean.shape[-2:] == SIZE
 
 

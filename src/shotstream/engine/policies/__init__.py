@@ -15,7 +15,9 @@ from shotstream.engine.policies.holocine import HoloCine
 from shotstream.engine.policies.infinity_rope import InfinityRope
 from shotstream.engine.policies.lct import LCT
 from shotstream.engine.policies.longlive import LongLive
+from shotstream.engine.policies.longlive2 import LongLive2
 from shotstream.engine.policies.mask2dit import Mask2DiT
+from shotstream.engine.policies.memflow import MemFlow
 from shotstream.engine.policies.rolling_forcing import RollingForcing
 from shotstream.engine.policies.self_forcing import SelfForcing
 from shotstream.engine.policies.shotstream import SHOTSTREAM, TEACHER, ShotStreamMaker, TeacherMaker
@@ -26,6 +28,8 @@ from shotstream.model.config import ModelConfig, SamplerConfig
 _ALL: tuple[Policy, ...] = (
     SelfForcing(),
     LongLive(),
+    LongLive2(),
+    MemFlow(),
     RollingForcing(),
     InfinityRope(),
     EchoShot(),
