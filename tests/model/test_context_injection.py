@@ -80,7 +80,7 @@ def test_no_context_is_a_context_of_zeros() -> None:
 @torch.no_grad()
 def test_a_network_begun_from_a_frame_network_sees_no_context_yet() -> None:
     frame, channel = network(FRAME), network(CHANNEL)
-    channel.load_state_dict(begin_channels(frame.state_dict()))
+    channel.load_state_dict(begin_channels(frame.state_dict(), channel.config.embedded_channels))
     t = torch.full((1, 2 * CHUNK), 500.0, dtype=torch.float64)
     alone = frame(target(), t, text(), frame.place(layout("channel"), SIZE))
     carrying = join_context("channel", context(), target())

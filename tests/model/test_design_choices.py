@@ -21,7 +21,7 @@ Same = Callable[[ModelComponents, ModelComponents], bool]
 TRANSFORMER = WEIGHT_FILES["transformer"]
 
 
-def chosen(config: ModelConfig, **choice: str) -> ModelConfig:
+def chosen(config: ModelConfig, **choice: object) -> ModelConfig:
     """A configuration with another design choice, of the model or of its transformer."""
     where = config if hasattr(config, next(iter(choice), "name")) else config.transformer
     changed = dataclasses.replace(where, **choice)  # type: ignore[arg-type]
@@ -31,9 +31,9 @@ def chosen(config: ModelConfig, **choice: str) -> ModelConfig:
 @pytest.mark.parametrize(
     "choice",
     [{"context": "first_last"}, {"captions": "target"}, {"indicator": "none"}, {"indicator": "learned"},
-     {"injection": "channel"}],
+     {"injection": "channel"}, {"previous": True}, {"ffn_conv": True}],
 )  # fmt: skip
-def test_a_design_choice_goes_round(tiny: Any, same: Same, tmp_path: Path, choice: dict[str, str]) -> None:
+def test_a_design_choice_goes_round(tiny: Any, same: Same, tmp_path: Path, choice: dict[str, object]) -> None:
     parts = random_components(chosen(tiny.parts.config, **choice))
     write_directory(parts, tmp_path / "ours")
     opened = open_components(tmp_path / "ours")
@@ -50,10 +50,14 @@ def test_a_design_choice_goes_round(tiny: Any, same: Same, tmp_path: Path, choic
         ({"injection": "channel"}, {}, r"another injection \('channel'"),
         ({}, {"indicator": "learned"}, r"another indicator \(no embedding by shot"),
         ({"indicator": "learned"}, {}, r"another indicator \('learned'"),
+        ({}, {"previous": True}, "without 'previous'"),
+        ({"previous": True}, {}, "with 'previous'"),
+        ({}, {"ffn_conv": True}, "without 'ffn_conv'"),
+        ({"ffn_conv": True}, {}, "with 'ffn_conv'"),
     ],
 )
 def test_weights_of_another_choice_are_refused_by_its_name(
-    tiny: Any, tmp_path: Path, written: dict[str, str], claimed: dict[str, str], said: str
+    tiny: Any, tmp_path: Path, written: dict[str, object], claimed: dict[str, object], said: str
 ) -> None:
     write_directory(random_components(chosen(tiny.parts.config, **written)), tmp_path / "ours")
     config = tmp_path / "ours" / "config.json"

@@ -67,6 +67,23 @@ def test_what_tells_shots_apart_may_be_another_when_a_base_trains_on(
     assert learned.keys() - back.keys() == {"shot_embedding"}
 
 
+def test_a_base_trains_on_with_the_latent_before_and_a_convolution_that_it_lacked(
+    model: Path, command: Command, lively: Callable[..., Preset], tmp_path: Path
+) -> None:
+    changes, run = ("model.transformer.previous=true", "model.transformer.ffn_conv=true"), tmp_path / "run"
+    assert main([*command("warm-start", run, changes=changes), "--model", str(model)]) == 0
+    opened = Run(run, lively(*changes), DistributedContext(torch.device("cpu"), lively().distributed))
+    begun, channels = opened.weights("base"), opened.preset.model.transformer.in_dim
+    added = [name for name in begun if ".ffn.conv." in name]
+    assert added
+    assert not any(begun[name].any() for name in added)
+    assert not begun["patch_embedding.weight"][:, channels:].any()
+    assert main(command("base", run, changes=changes)) == 0
+    trained = opened.weights("base")
+    assert all(trained[name].any() for name in added)
+    assert trained["patch_embedding.weight"][:, channels:].any()
+
+
 def test_stages_can_be_taken_alone_and_no_stage_twice(
     model: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

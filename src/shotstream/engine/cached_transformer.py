@@ -9,7 +9,7 @@ from torch import Tensor
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import Group
 from shotstream.model.blocks import TextKeys, TokenPositions
-from shotstream.model.context_injection import carry_context, latents_in_front
+from shotstream.model.context_injection import carry_context, carry_previous, latents_in_front
 from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import Rotary
@@ -67,11 +67,17 @@ class CachedTransformer:
         captions: Captions,
         placement: TokenPositions,
         guidance: float = 1.0,
+        previous: Float[Tensor, "b f c h w"] | None = None,
     ) -> Float[Tensor, "b f c h w"]:
-        """The velocity of noisy latents: unguided + guidance (guided - unguided); 1 asks the guided branch alone."""
+        """The velocity of noisy latents: unguided + guidance (guided - unguided); 1 asks the guided branch alone.
+
+        `previous` is the latent before the chunk of each, None where nothing was before; networks that do not carry it
+        (`TransformerConfig.previous`) pass over it.
+        """
         if guidance == 1 and self._branches == 2:
             captions, placement = self._guided_branch(captions, placement)
-        velocity, _ = self._forward(x, sigma, captions, placement, branches=1 if guidance == 1 else 2)
+        branches = 1 if guidance == 1 else 2
+        velocity, _ = self._forward(x, sigma, captions, placement, branches=branches, previous=previous)
         if guidance == 1:
             return velocity
         guided, unguided = velocity.chunk(2)
@@ -84,9 +90,12 @@ class CachedTransformer:
         captions: Captions,
         placement: TokenPositions,
         plan: tuple[Group, ...] = (),
+        previous: Float[Tensor, "b f c h w"] | None = None,
     ) -> None:
-        """Commits clean latents to the cache."""
-        _, staged = self._forward(clean.detach(), 0.0, captions, placement, plan, branches=self._branches)
+        """Commits clean latents to the cache; `previous` as in `velocity`."""
+        _, staged = self._forward(
+            clean.detach(), 0.0, captions, placement, plan, branches=self._branches, previous=previous
+        )
         self._cache.commit(staged)
 
     def remember_context(self, captions: Captions, layout: ShotLayout) -> None:
@@ -107,8 +116,12 @@ class CachedTransformer:
         plan: tuple[Group, ...] = (),
         *,
         branches: int,
+        previous: Tensor | None,
     ) -> tuple[Tensor, Staged]:
-        x = torch.cat([carry_context(self._injection, self._context, x)] * branches)
+        config, x = self._transformer.config, carry_context(self._injection, self._context, x)
+        if config.previous:
+            x = carry_previous(x, previous, config.in_dim)
+        x = torch.cat([x] * branches)
         timesteps = x.new_full(x.shape[:2], sigma * TRAIN_TIMESTEPS, dtype=torch.float32)
         staged = self._cache.stage(x.shape[1])
         return self._run(x, timesteps, captions, placement, staged, plan).to(x.dtype), staged

@@ -64,6 +64,18 @@ class ShotInputs:
         return self.text[:, own : own + 1]
 
 
+@dataclass(frozen=True)
+class MadeChunk:
+    """Clean latents of a chunk, and for each the last latent of the chunk before; None where there is none."""
+
+    latents: Float[Tensor, "b f c h w"]
+    previous: Float[Tensor, "b f c h w"] | None
+
+    def following(self) -> Float[Tensor, "b f c h w"]:
+        """Return the last latent of this chunk, for every latent of the chunk that follows."""
+        return self.latents[:, -1:].expand_as(self.latents)
+
+
 class ShotRollout:
     """Makes one shot: `next(rollout)` denoises a chunk; what it remembers is committed when the next one is asked for.
 
@@ -104,9 +116,9 @@ class ShotRollout:
         self._forward = CachedTransformer(
             transformer, cache, inputs.context, sampler.guidance, inputs.negative, run=forward
         )
-        self._uncommitted: tuple[Tensor, TokenPositions] | None = None
-        self._window: list[Tensor] = []
-        self._evicted: deque[Tensor] = deque(maxlen=REVISABLE_CHUNKS)
+        self._uncommitted: tuple[MadeChunk, TokenPositions] | None = None
+        self._window: list[MadeChunk] = []
+        self._evicted: deque[MadeChunk] = deque(maxlen=REVISABLE_CHUNKS)
         self._steered = False
         self._latents_made = 0
         with clock("prefill"):
@@ -133,13 +145,17 @@ class ShotRollout:
         chunk = self._latents_made // CHUNK_LATENTS
         placement = self._forward.place(self._layout[self._latents_made : self._latents_made + CHUNK_LATENTS])
 
+        previous = self._window[-1].following() if self._window else None
+
         def predict(x: Tensor, sigma: float) -> Tensor:
-            return self._forward.velocity(x, sigma, self._text, placement, self._sampler.guidance_at(sigma))
+            guidance = self._sampler.guidance_at(sigma)
+            return self._forward.velocity(x, sigma, self._text, placement, guidance, previous)
 
         with self._clock("denoise"):
             latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop)
-        self._uncommitted = (latents, placement)
-        self._keep(latents.detach())
+        made = MadeChunk(latents.detach(), previous)
+        self._uncommitted = (made, placement)
+        self._keep(made)
         self._latents_made += CHUNK_LATENTS
         return latents
 
@@ -180,27 +196,28 @@ class ShotRollout:
         if self._steered:
             self._commit_window()
         elif self._uncommitted is not None:
-            clean, placement = self._uncommitted
-            self._forward.remember(clean, self._text, placement)
+            made, placement = self._uncommitted
+            self._forward.remember(made.latents, self._text, placement, previous=made.previous)
         self._steered, self._uncommitted = False, None
         positions = self._layout.positions[0]
         if positions[self._latents_made] == positions[self._latents_made - CHUNK_LATENTS]:
             self._cache.rotate_window(
-                time_rotation(-CHUNK_LATENTS, self._cache.shape.head_dim, self._window[-1].device)
+                time_rotation(-CHUNK_LATENTS, self._cache.shape.head_dim, self._window[-1].latents.device)
             )
 
     def _commit_window(self) -> None:
         """One forward of all remembered chunks where they are now, each seeing those before it."""
         self._cache.reset(self._forward.in_front)
-        clean, sink = torch.cat(self._window, 1), self._cache.pinned - self._forward.in_front
+        clean, sink = torch.cat([made.latents for made in self._window], 1), self._cache.pinned - self._forward.in_front
         positions = self._layout.positions[0]
         end = int(positions[self._latents_made - 1] - positions[0]) + 1
         layout = self._layout[:sink] + self._layout[end - clean.shape[1] + sink : end]
         plan = recommit_plan(self._forward.in_front, clean.shape[1], CHUNK_LATENTS)
-        self._forward.remember(clean, self._text, self._forward.place(layout), plan)
+        before = [torch.zeros_like(made.latents) if made.previous is None else made.previous for made in self._window]
+        self._forward.remember(clean, self._text, self._forward.place(layout), plan, torch.cat(before, 1))
 
-    def _keep(self, clean: Tensor) -> None:
-        """Remembers the latents of what the cache remembers, oldest first."""
-        self._window.append(clean)
+    def _keep(self, made: MadeChunk) -> None:
+        """Remembers the chunks that the cache remembers, oldest first."""
+        self._window.append(made)
         if len(self._window) * CHUNK_LATENTS > self._cache.capacity - self._forward.in_front:
             self._evicted.append(self._window.pop(self._sink_chunks))

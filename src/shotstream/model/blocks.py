@@ -30,6 +30,7 @@ class TokenPositions:
     latents each have their own, all after them share the last one's. `shots` is every latent's row of the shot
     embedding, None for a network without one. With `reads` there is one sequence of text, and that is its
     cross-attention plan: queries in latents, keys in tokens. `text_rotary` turns the queries of cross-attention.
+    `size` is (rows, columns) of the tokens of a latent.
     """
 
     rotary: Rotary
@@ -37,6 +38,7 @@ class TokenPositions:
     captions: Int[Tensor, "b f"]
     alone: int
     shots: Int[Tensor, "b f"] | None
+    size: tuple[int, int]
     reads: LayerPlan | None = None
     text_rotary: Rotary | None = None
 
@@ -120,6 +122,22 @@ class CrossAttention(Attention):
         return torch.cat(seen, 1).flatten(2)
 
 
+class FeedForward(nn.ModuleList):
+    """The two linear maps of a block, with a convolution over each latent between them where the configuration asks."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        dim, hidden = config.dim, config.ffn_dim
+        super().__init__([nn.Linear(dim, hidden), TanhGELU(), nn.Linear(hidden, dim)])
+        self.conv = nn.Conv2d(hidden, hidden, 3, padding=1, groups=hidden, bias=False) if config.ffn_conv else None
+
+    def forward(self, x: Float[Tensor, "b n dim"], size: tuple[int, int]) -> Float[Tensor, "b n dim"]:
+        hidden = self[0](x)
+        if self.conv is not None:
+            pictures = hidden.reshape(-1, *size, hidden.shape[-1]).permute(0, 3, 1, 2)
+            hidden = hidden + self.conv(pictures).permute(0, 2, 3, 1).reshape(hidden.shape)
+        return self[2](self[1](hidden))
+
+
 class Block(nn.Module):
     """Self-attention, cross-attention and feed-forward, the first and last modulated by the timestep.
 
@@ -137,7 +155,7 @@ class Block(nn.Module):
         self.norm3 = nn.LayerNorm(dim, eps)
         self.cross_attn = CrossAttention(config)
         self.norm2 = nn.LayerNorm(dim, eps, elementwise_affine=False)
-        self.ffn = nn.Sequential(nn.Linear(dim, config.ffn_dim), TanhGELU(), nn.Linear(config.ffn_dim, dim))
+        self.ffn = FeedForward(config)
         self.modulation = nn.Parameter(torch.randn(1, 6, dim) / math.sqrt(dim))
 
     def forward(
@@ -157,7 +175,7 @@ class Block(nn.Module):
         if isinstance(text, Tensor):
             text = self.cross_attn.keys_values(text)
         read = self.cross_attn(q, text, placement, layer)
-        return self.leave(x, read, shift2, scale2, gate2)
+        return self.leave(x, read, shift2, scale2, gate2, placement.size)
 
     def enter(self, x: Tensor, shift: Tensor, scale: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
         """From tokens to the queries, keys and values of self-attention."""
@@ -168,10 +186,12 @@ class Block(nn.Module):
         x = gated_add(x, self.self_attn.o(seen), gate)
         return x, self.cross_attn.queries(self.norm3(x).to(self.matrix_dtype))
 
-    def leave(self, x: Tensor, read: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+    def leave(
+        self, x: Tensor, read: Tensor, shift: Tensor, scale: Tensor, gate: Tensor, size: tuple[int, int]
+    ) -> Tensor:
         """From what was read in the captions to the tokens of the next block."""
         x = x + self.cross_attn.o(read)
-        return gated_add(x, self.ffn(modulate(self.norm2(x), shift, scale).to(self.matrix_dtype)), gate)
+        return gated_add(x, self.ffn(modulate(self.norm2(x), shift, scale).to(self.matrix_dtype), size), gate)
 
     @property
     def matrix_dtype(self) -> torch.dtype:

@@ -12,7 +12,7 @@ Indicator = Literal["phase", "none", "learned"]
 Injection = Literal["frame", "channel"]
 DESIGN_CHOICES = ("context", "captions", "indicator", "injection")
 """Fields for the choices that the paper ablates; the defaults are the paper's."""
-OMIT_DEFAULT = (*DESIGN_CHOICES, "tiny_decoder", "guided", "modulation", "expert_boundary")
+OMIT_DEFAULT = (*DESIGN_CHOICES, "tiny_decoder", "guided", "modulation", "expert_boundary", "previous", "ffn_conv")
 """Optional fields, left out of a model's fingerprint at their default."""
 EMBEDDED_SHOTS = 16
 """Number of embeddings of a learned indicator; later shots share the last one."""
@@ -32,6 +32,10 @@ class TransformerConfig:
             (`model.context_injection`).
         modulation: dtype of the modulation of tokens and of their residual sums: that of all weights (models of the
             Self Forcing family), or float32 (Wan2.1, and bidirectional models trained from it).
+        previous: whether the latents of a chunk also carry the last latent of the chunk before, as more channels. A
+            small network reads where a figure was from these sooner than through attention. Not in Wan or ShotStream.
+        ffn_conv: whether the hidden channels of the feed-forward also pass a depthwise 3x3 convolution over each
+            latent (the Mix-FFN of SegFormer and SANA). Not in Wan or ShotStream.
     """
 
     dim: int = 1536
@@ -49,6 +53,8 @@ class TransformerConfig:
     indicator: Indicator = "phase"
     injection: Injection = "frame"
     modulation: Literal["weights", "float32"] = "weights"
+    previous: bool = False
+    ffn_conv: bool = False
 
     def __post_init__(self) -> None:
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
@@ -60,8 +66,8 @@ class TransformerConfig:
 
     @property
     def embedded_channels(self) -> int:
-        """Input channels of the patch embedding: `in_dim`, and those of the context if it enters as channels."""
-        return self.in_dim * (1 + CONTEXT_LATENTS) if self.injection == "channel" else self.in_dim
+        """Input channels of the patch embedding: a latent's own, and those of context and latent that it carries."""
+        return self.in_dim * (1 + CONTEXT_LATENTS * (self.injection == "channel") + self.previous)
 
 
 @dataclass(frozen=True)

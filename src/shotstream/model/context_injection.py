@@ -3,11 +3,15 @@
 `frame` is the paper's choice: the context is part of the sequence, and at inference of the memory. With `channel` the
 sequence is the target alone, and every latent of it, noisy or committed, carries all context latents as further
 channels behind its own. Source: ShotStream section 3 (condition injection) and its ablation.
+
+A network may also be given the last latent of the chunk before as channels, behind all others
+(`TransformerConfig.previous`).
 """
 
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -54,8 +58,34 @@ def join_context(
     return torch.cat([front.to(target), carrying], 1) if front.shape[1] else carrying
 
 
-def begin_channels(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a frame network for one that carries the context in channels; the new weights begin at zero."""
+def carry_previous(
+    target: Float[Tensor, "b f k h w"], previous: Float[Tensor, "b f c h w"] | None, channels: int
+) -> Float[Tensor, "b f m h w"]:
+    """Put the latent before its chunk behind the channels of every target latent.
+
+    Args:
+        target: with its own channels, and those of the context if they are carried.
+        previous: last latent of the chunk before the chunk of each target latent; None: nothing was before, zeros.
+        channels: of one latent.
+    """
+    if previous is None:
+        return F.pad(target, (0, 0, 0, 0, 0, channels))
+    return torch.cat([target, previous.to(target)], 2)
+
+
+def previous_latents(history: Float[Tensor, "b p c h w"], each: int) -> Float[Tensor, "b f c h w"]:
+    """Return the last latent of the chunk before, for every latent of a shot; zeros for its first chunk.
+
+    Args:
+        history: all chunks of the shot but the last.
+        each: latents of a chunk.
+    """
+    last = F.pad(history[:, each - 1 :: each], (0, 0, 0, 0, 0, 0, 1, 0))
+    return last.repeat_interleave(each, 1)
+
+
+def begin_channels(state: Mapping[str, Tensor], channels: int) -> dict[str, Tensor]:
+    """Return the tensors of a network for one with more input channels; the new weights begin at zero."""
     own = state[EMBEDDING]
-    new = own.new_zeros(own.shape[0], CONTEXT_LATENTS * own.shape[1], *own.shape[2:])
+    new = own.new_zeros(own.shape[0], channels - own.shape[1], *own.shape[2:])
     return {**state, EMBEDDING: torch.cat([own, new], 1)}

@@ -65,7 +65,9 @@ class Transformer(nn.Module):
         shots = None if self.shot_embedding is None else send(layout.shots.clamp(max=EMBEDDED_SHOTS - 1), device)
         differing = (layout.captions != layout.captions[:, -1:]).any(0).nonzero()
         alone = int(differing.max()) + 1 if len(differing) else 0
-        return TokenPositions(rotary, caption, send(layout.captions, device), alone, shots)
+        _, ph, pw = self.config.patch_size
+        size = (latent_size[0] // ph, latent_size[1] // pw)
+        return TokenPositions(rotary, caption, send(layout.captions, device), alone, shots, size)
 
     def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
         """Cross-attention keys and values of s captions, to be used for a whole shot."""
@@ -112,8 +114,8 @@ class Transformer(nn.Module):
         """The velocity (noise - clean) of each latent.
 
         Args:
-            latents: noisy or clean latents, all of which are queries, with the context's channels where they carry
-                them (`model.context_injection`).
+            latents: noisy or clean latents, all of which are queries, with further channels where they carry context
+                (`model.context_injection`). Channels that are left out count as zeros.
             timesteps: 1000 sigma of each latent.
             text: embeddings of s captions (zero rows are padding and are attended), or their keys from `read_text`.
             placement: from `place`, for exactly these latents.
@@ -122,7 +124,9 @@ class Transformer(nn.Module):
                 function gives the plan of a layer.
         """
         dtype = self.patch_embedding.weight.dtype
-        x = self._indicate(self._patchify(latents.to(dtype)), placement)
+        missing = self.config.embedded_channels - latents.shape[2]
+        given = F.pad(latents, (0, 0, 0, 0, 0, missing)) if missing else latents
+        x = self._indicate(self._patchify(given.to(dtype)), placement)
         time = self.time_embedding(timestep_features(timesteps, self.config.freq_dim).to(self.head.modulation.dtype))
         modulation = self.time_projection(time).unflatten(-1, (6, -1))
         embedded = self.text_embedding(text.to(dtype)) if isinstance(text, Tensor) else None

@@ -15,7 +15,13 @@ from shotstream.core.types import FrameLayout
 from shotstream.model.attention import teacher_forcing_plan
 from shotstream.model.blocks import TokenPositions
 from shotstream.model.config import ContextTimestep, Injection
-from shotstream.model.context_injection import join_context, latents_in_front, sequence_layout
+from shotstream.model.context_injection import (
+    carry_previous,
+    join_context,
+    latents_in_front,
+    previous_latents,
+    sequence_layout,
+)
 from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import Transformer
 
@@ -98,6 +104,11 @@ def predict_teacher_forced_velocity(
     each = latents - history.shape[1]
     given = Conditions.of(network, context, text, layout[: before + history.shape[1]] + layout[before:])
     sequence = given.join(torch.cat([history, noisy], 1))
+    if network.config.previous:
+        previous = previous_latents(history, each)
+        unseen = history.new_zeros(len(history), given.in_front, *history.shape[2:])
+        previous = torch.cat([unseen, previous[:, : history.shape[1]], previous], 1)
+        sequence = carry_previous(sequence, previous, network.config.in_dim)
     clean = sequence.shape[1] - latents
     timesteps = torch.cat([sigmas.new_zeros(len(sigmas), clean), sigmas * TRAIN_TIMESTEPS], 1)
     plan = teacher_forcing_plan(given.in_front, latents // each, each)

@@ -18,7 +18,7 @@ from shotstream.data.latents import LatentPool, PoolConfig, claim_directory, has
 from shotstream.data.samples import ShotSource
 from shotstream.model.codec import Codec
 from shotstream.model.config import SamplerConfig
-from shotstream.model.context_injection import EMBEDDING, begin_channels
+from shotstream.model.context_injection import begin_channels
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import find_checkpoints, load_weights, read_weights
@@ -172,7 +172,9 @@ class Run:
         return preset.model.sampler if stage == "base" else preset.student
 
     def network(self, weights: dict[str, Tensor]) -> Transformer:
-        """Build a transformer to train, in float32, from weights that may lack its indicator or context channels.
+        """Build a transformer to train, in float32, from weights that may lack its indicator, channels or convolution.
+
+        Channels and convolutions that they lack begin at zero, so the network begins as it was.
 
         Raises:
             InputError: they have another shape.
@@ -180,8 +182,10 @@ class Run:
         torch.manual_seed(self.preset.seed)  # of a learned indicator, and of adapters that are added next
         shape = self.preset.model.transformer
         network = Transformer(shape)
-        begins = shape.injection == "channel" and weights[EMBEDDING].shape[1] == shape.in_dim
-        state = begin_channels(weights) if begins else dict(weights)
+        state = begin_channels(weights, shape.embedded_channels)
+        for name, value in network.named_parameters():
+            if ".ffn.conv." in name:
+                state.setdefault(name, torch.zeros_like(value))
         if network.shot_embedding is None:
             state.pop("shot_embedding", None)
         else:

@@ -67,6 +67,14 @@ class Mismatch:
                 return "with another injection ('frame', the context as latents)"
             if found == (want[0], want[1] * (1 + CONTEXT_LATENTS)):
                 return "with another injection ('channel', the context as channels)"
+            if found == (want[0], 2 * want[1]):
+                return "with 'previous' (the latent before as channels)"
+            if want == (found[0], 2 * found[1]):
+                return "without 'previous' (the latent before as channels)"
+        if any(".ffn.conv." in name for name in self.unexpected):
+            return "with 'ffn_conv' (a convolution in the feed-forward)"
+        if self.missing and all(".ffn.conv." in name for name in self.missing):
+            return "without 'ffn_conv' (a convolution in the feed-forward)"
         if "shot_embedding" in self.unexpected:
             return "with another indicator ('learned', an embedding by shot)"
         if self.missing == ("shot_embedding",):

@@ -121,12 +121,14 @@ def motion_weights(target: Float[Tensor, "b f c h w"], most: float) -> Float[Ten
 
 
 def initialise(transformer: Transformer) -> None:
-    """Initialise a transformer: Xavier for linear maps, zero biases, and a head that predicts zero."""
+    """Initialise a transformer: Xavier for linear maps, zero biases and convolutions, a head that predicts zero."""
     for name, parameter in transformer.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif name.startswith(("time_embedding", "time_projection")):
             nn.init.normal_(parameter, std=0.02)
+        elif ".ffn.conv." in name:
+            nn.init.zeros_(parameter)
         elif parameter.ndim >= 2 and "modulation" not in name and "shot_embedding" not in name:
             nn.init.xavier_uniform_(parameter.flatten(1))
     nn.init.zeros_(transformer.head.head.weight)

@@ -1,0 +1,119 @@
+"""Networks that carry the latent before each chunk, and whose feed-forward has a convolution."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
+from shotstream.engine.sampler import Sampler
+from shotstream.model.config import TransformerConfig
+from shotstream.model.context_injection import previous_latents
+from shotstream.model.schedule import clean_from_velocity
+from shotstream.model.transformer import Transformer
+from shotstream.model.velocity import predict_teacher_forced_velocity
+from shotstream.story.layout import shot_layout
+
+CHUNKS, SIZE = 4, (4, 6)
+ONCE = Sampler("few_step", (1.0,))
+
+
+def random(*shape: int, seed: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def network(*, previous: bool = True, ffn_conv: bool = True) -> Transformer:
+    torch.manual_seed(0)
+    config = TransformerConfig(
+        dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5,
+        previous=previous, ffn_conv=ffn_conv,
+    )  # fmt: skip
+    return Transformer(config).double().eval()
+
+
+def inputs() -> ShotInputs:
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], 6, CHUNKS * CHUNK_LATENTS)
+    negative = torch.zeros(1, 1, 5, 10, dtype=torch.float64)
+    return ShotInputs(random(1, 6, 4, *SIZE, seed=1), random(1, 3, 5, 10, seed=2), layout, negative)
+
+
+def noise(chunk: int, step: int) -> Tensor:
+    return random(1, CHUNK_LATENTS, 4, *SIZE, seed=100 * chunk + step)
+
+
+def begin(transformer: Transformer) -> ShotRollout:
+    cache = transformer.new_cache(1, SIZE, 6 + CHUNKS * CHUNK_LATENTS, 6)
+    return ShotRollout(transformer, cache, inputs(), noise, ONCE)
+
+
+def test_every_latent_is_given_the_last_one_of_the_chunk_before() -> None:
+    history = random(1, 6, 4, *SIZE, seed=5)
+    given = previous_latents(history, 3)
+    assert given.shape == (1, 9, 4, *SIZE)
+    assert not given[:, :3].any()
+    for latent in range(3, 9):
+        assert torch.equal(given[:, latent], history[:, 2 if latent < 6 else 5])
+
+
+@torch.no_grad()
+def test_chunks_over_the_cache_equal_the_forward_that_training_makes() -> None:
+    transformer, given = network(), inputs()
+    made = torch.cat(list(begin(transformer)), 1)
+    start = torch.cat([noise(chunk, 0) for chunk in range(CHUNKS)], 1)
+    velocity = predict_teacher_forced_velocity(
+        transformer, start, torch.ones(1, start.shape[1], dtype=torch.float64), made[:, :-CHUNK_LATENTS],
+        given.context, given.text, given.layout.context + given.layout.target,
+    )  # fmt: skip
+    torch.testing.assert_close(made, clean_from_velocity(start, velocity, 1.0))
+
+
+@torch.no_grad()
+def test_the_latent_before_and_the_convolution_change_what_is_made() -> None:
+    def second(change: Callable[[Transformer], object]) -> Tensor:
+        transformer = network()
+        change(transformer)
+        rollout = begin(transformer)
+        next(rollout)
+        return next(rollout)
+
+    made = second(lambda _: None)
+    assert not torch.allclose(made, second(lambda net: net.patch_embedding.weight[:, 4:].zero_()))
+    assert not torch.allclose(made, second(lambda net: net.blocks[0].ffn.conv.weight.zero_()))
+
+
+@torch.no_grad()
+def test_channels_that_are_not_given_are_zeros() -> None:
+    transformer = network()
+    layout = inputs().layout.target[:3]
+    placement, x = transformer.place(layout, SIZE), noise(0, 0)
+    times, text = torch.full((1, 3), 500.0, dtype=torch.float64), inputs().text
+    full = torch.cat([x, torch.zeros_like(x)], 2)
+    torch.testing.assert_close(transformer(x, times, text, placement), transformer(full, times, text, placement))
+
+
+@torch.inference_mode()
+def test_steering_by_the_same_caption_and_dropping_change_nothing() -> None:
+    transformer, given = network(), inputs()
+    expected = list(begin(transformer))
+    steered, dropped = begin(transformer), begin(transformer)
+    for chunk in range(CHUNKS):
+        torch.testing.assert_close(next(steered), expected[chunk])
+        steered.steer(given.own_text)
+    for _ in range(3):
+        next(dropped)
+    dropped.drop(2)
+    torch.testing.assert_close(next(dropped), expected[1])
+    torch.testing.assert_close(next(dropped), expected[2])
+
+
+@torch.no_grad()
+def test_the_convolution_sees_one_latent_alone() -> None:
+    feed_forward = network().blocks[0].ffn
+    x = random(1, 2 * 6, 24, seed=9)
+    both = feed_forward(x, (2, 3))
+    torch.testing.assert_close(feed_forward(x[:, :6], (2, 3)), both[:, :6])
+    shifted = x.clone()
+    shifted[:, 0] += 1
+    changed = (feed_forward(shifted, (2, 3)) - both).abs().sum(-1)[0] > 1e-12
+    assert changed.tolist() == [True, True, False, True, True, False] + [False] * 6
