@@ -129,6 +129,7 @@ def png_of(width: int, height: int) -> bytes:
         ("a.png", png_of(9_000, 9_000), "9000x9000 pixels, the most is 67108864; make it smaller"),
         ("a.png", png_of(60_000, 60_000), "more than 67108864 pixels; make it smaller"),
         ("a.png", png_of(64, 64), "cut off or damaged"),
+        ("a.png", png_of(64, 64).replace(b"@", b"A"), "it begins as a picture and is cut off or damaged"),
         ("a.txt", b"no picture", "it is no video, or is cut off or damaged"),
         ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC pictures are not supported; save it as PNG or JPEG"),
     ],

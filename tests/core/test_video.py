@@ -2,13 +2,15 @@
 
 import errno
 import resource
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
+import av
 import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
 from shotstream.core.images import contact_sheet, write_gif, write_png
+from shotstream.core.spec import VideoSize
 from shotstream.core.video import (
     VideoWriter,
     concat_videos,
@@ -18,6 +20,7 @@ from shotstream.core.video import (
     read_video,
     write_video,
 )
+from shotstream.data.clips import read_frames
 
 
 def clip(frames=21, height=48, width=64, shift=0):
@@ -252,6 +255,27 @@ def test_truncated_videos_are_refused(tmp_path, part, name, lossless):
         read_video(tmp_path / name)
     with pytest.raises(InputError, match="cut off or damaged"):
         read_video(tmp_path / name, [8])
+
+
+@pytest.mark.parametrize("checksums", ["0", "1"])
+def test_a_flipped_bit_in_a_lossless_frame_is_found_by_its_checksum(tmp_path, checksums):
+    path, frames = tmp_path / "a.mkv", noise(3)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=16, options={"level": "3", "slicecrc": checksums, "g": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "bgr0"
+        container.mux([one for f in frames for one in stream.encode(av.VideoFrame.from_ndarray(f, format="rgb24"))])
+        container.mux(stream.encode(None))
+    assert np.array_equal(read_video(path), frames)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    for read in (
+        read_video,
+        lambda path: read_video(path, [1]),
+        lambda path: read_frames(path, [1], VideoSize(64, 64)),
+    ):
+        with nullcontext() if checksums == "0" else pytest.raises(InputError, match="a checksum of its frames"):
+            assert len(read(path))
 
 
 def test_a_frame_that_is_not_there(tmp_path):

@@ -109,6 +109,20 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, suffix: str, damage: Any) ->
     one_line(path, "corrupt or truncated")
 
 
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_flipped_bit_in_a_torch_file_is_found_by_its_checksum(tmp_path: Path, checksums: bool) -> None:
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(checksums)
+    torch.save({"weight": torch.full((1000,), 3.0)}, tmp_path / "x.pt")
+    torch.serialization.set_crc32_options(before)
+    data = (tmp_path / "x.pt").read_bytes()
+    (tmp_path / "x.pt").write_bytes(data.replace(b"\0\0@@" * 9, b"\0\0@A" + b"\0\0@@" * 8, 1))
+    if checksums:
+        one_line(tmp_path / "x.pt", "Bad CRC-32 for file 'x/data/0'")
+    else:
+        assert read_tensors(tmp_path / "x.pt")["weight"].max() > 3
+
+
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".safetensors.index.json"])
 def test_a_git_lfs_pointer_is_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"

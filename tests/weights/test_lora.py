@@ -179,6 +179,12 @@ def test_contradictions_are_refused_unless_the_user_decides(
         ({}, {"lora_adapter_metadata": "{"}, None, "expected JSON in the header's lora_adapter_metadata"),
         ({}, {"lora_adapter_metadata": "[]"}, None, "expected a mapping in the header"),
         ({"blocks.0.ffn.0.alpha": torch.ones(3)}, None, None, r"expected one number in 'blocks\.0\.ffn\.0\.alpha'"),
+        (
+            {"blocks.0.fn.0.alpha": torch.tensor(8.0)},
+            None,
+            None,
+            "'blocks.0.fn.0.alpha' belongs to no halves of a LoRA",
+        ),
         ({}, None, {"lora_alpha": 8, "alpha_pattern": 3}, "expected a mapping for 'alpha_pattern'"),
         ({}, None, {"use_dora": True}, "expected a plain LoRA, got use_dora"),
         ({}, None, {"bias": "all"}, "expected a plain LoRA, got biases"),
@@ -213,7 +219,11 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Any, tmp_path: Path, chan
 
 
 def test_alphas_alone_are_no_adapter(tiny: Any, tmp_path: Path) -> None:
-    refused(tiny.transformer, save(tmp_path, {"blocks.0.ffn.0.alpha": torch.tensor(1.0)}), "expected the halves")
+    refused(
+        tiny.transformer, save(tmp_path, {"blocks.0.ffn.0.alpha": torch.tensor(1.0)}), "belongs to no halves of a LoRA"
+    )
+    whole = {"blocks.0.ffn.0.weight": torch.zeros(32, 24)}
+    refused(tiny.transformer, save(tmp_path, whole), "expected the halves of a LoRA, found none")
 
 
 def test_plain_differences_are_added(tiny: Any, tmp_path: Path) -> None:

@@ -18,12 +18,14 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from shotstream.core.atomic_files import replacing, write_bytes, writing
 from shotstream.core.display import Frame, Frames, on_ground
 from shotstream.core.errors import InputError
-from shotstream.core.video import check_frames, check_readable, iter_video
+from shotstream.core.video import DAMAGED, check_frames, check_readable, iter_video, open_video
 
 Picture: TypeAlias = str | Path | Image.Image | NDArray[Any]
 """What a caller may hand in as a picture; see `as_frame`."""
 MAX_PIXELS = 2**26
 """Largest picture that is decoded, in pixels: 8192 x 8192."""
+_READ_BY_PILLOW = ("png_pipe", "apng", "jpeg_pipe", "mjpeg", "gif", "gif_pipe", "tiff_pipe", "bmp_pipe", "webp_pipe")
+"""FFmpeg's names of kinds that it must not be asked for, because it shows what is left of a damaged picture."""
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 """Pillow's modes of one channel with more than 8 bits."""
 
@@ -41,7 +43,10 @@ def read_image(path: str | Path) -> Frame:
     check_readable(path)
     try:
         return _decode(path, None, MAX_PIXELS, f"cannot read {path}")
-    except UnidentifiedImageError:
+    except UnidentifiedImageError as error:
+        with open_video(path) as (container, _):
+            if container.format.name in _READ_BY_PILLOW:
+                raise InputError(f"cannot read {path}: it begins as a picture and {DAMAGED}") from error
         return next(iter_video(path))
 
 
@@ -182,7 +187,7 @@ def _decode(source: Path | io.BytesIO, formats: tuple[str, ...] | None, max_pixe
         raise InputError(f"{failed}: it has more than {max_pixels} pixels; make it smaller") from error
     except Exception as error:  # damaged bytes raise SyntaxError, OSError, ValueError, struct.error and others
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{failed}: {reason}; it is cut off or damaged") from error
+        raise InputError(f"{failed}: {reason}; it {DAMAGED}") from error
 
 
 def _to_rgb(image: Image.Image) -> Frame:

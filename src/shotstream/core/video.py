@@ -19,8 +19,10 @@ from av.video.reformatter import ColorRange, Colorspace
 from shotstream.core.atomic_files import replacing, writing
 from shotstream.core.display import Frame, Frames, show_frame
 from shotstream.core.errors import InputError
+from shotstream.core.ffv1 import decode_frames, decode_packet
 
 _BT709 = 1
+DAMAGED = "is cut off or damaged: copy or encode it again"
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"heif")
 _X264_OPTIONS = {"crf": "16", "preset": "fast", "x264-params": "stitchable=1:mbtree=0"}
 """stitchable: files can be joined. No mbtree: on some processors x264's makes other bits of the same frames."""
@@ -158,12 +160,12 @@ def iter_video(path: str | Path) -> Iterator[Frame]:
     """
     path, count = Path(path), 0
     with open_video(path) as (container, stream):
-        for picture in container.decode(stream):
+        for picture in decode_frames(container, stream):
             yield show_frame(picture, stream.sample_aspect_ratio)
             count += 1
         expected = _length(container, stream)
     if count < max(expected, 1):
-        raise InputError(f"cannot read {path}: it says {expected} frames and holds {count}; it is cut off or damaged")
+        raise InputError(f"cannot read {path}: it says {expected} frames and holds {count}; it {DAMAGED}")
 
 
 def read_video(path: str | Path, indices: Sequence[int] | None = None) -> Frames:
@@ -249,10 +251,12 @@ def _some_frames(path: Path, wanted: set[int]) -> Iterator[tuple[int, Frame]]:
         if stream.codec_context.name == "ffv1":
             for index, packet in enumerate(container.demux(stream)):
                 if index in wanted:
-                    yield from ((index, show_frame(picture, stream.sample_aspect_ratio)) for picture in packet.decode())
+                    yield from (
+                        (index, show_frame(picture, stream.sample_aspect_ratio)) for picture in decode_packet(packet)
+                    )
                 if index >= max(wanted):
                     return
-        for index, picture in enumerate(container.decode(stream)):
+        for index, picture in enumerate(decode_frames(container, stream)):
             if index in wanted:
                 yield index, show_frame(picture, stream.sample_aspect_ratio)
             if index >= max(wanted):
@@ -271,7 +275,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             yield container, _shown_stream(container, path)
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; it is no video, or is cut off or damaged") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; it is no video, or {DAMAGED}") from error
 
 
 def check_readable(path: Path) -> None:
@@ -297,7 +301,10 @@ def _shown_stream(container: Any, path: Path) -> Any:
             f"cannot read {path}: its transparency lies in a second stream (VP8 or VP9 alpha), which is not read; "
             "lay it on a ground and encode it without transparency"
         )
-    return next((stream for stream in films if stream.disposition & Disposition.default), films[0])
+    shown = next((stream for stream in films if stream.disposition & Disposition.default), films[0])
+    if shown.codec_context is None:
+        raise InputError(f"cannot read {path}: its video is of a codec that is not known here; encode it as H.264")
+    return shown
 
 
 @contextmanager

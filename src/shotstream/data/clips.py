@@ -15,8 +15,9 @@ from jaxtyping import Float64, Int64
 
 from shotstream.core.display import Frames, show_frame
 from shotstream.core.errors import InputError
+from shotstream.core.ffv1 import decode_frames
 from shotstream.core.spec import FPS, MAX_SHOT_FRAMES, VideoSize
-from shotstream.core.video import open_video
+from shotstream.core.video import DAMAGED, open_video
 
 MAX_SHOT_S = 600
 SAME_TIME_S = 1e-6
@@ -47,12 +48,10 @@ def read_times(path: Path) -> Float64[np.ndarray, " times"]:
             units = [packet for packet in container.demux(stream) if packet.size]
             whole = sum(not packet.is_corrupt for packet in units)
             if whole < told:
-                raise InputError(
-                    f"cannot read {path}: it says {told} frames and holds {whole}; it is cut off or damaged"
-                )
+                raise InputError(f"cannot read {path}: it says {told} frames and holds {whole}; it {DAMAGED}")
             shown = [(packet.pts, packet.duration) for packet in units if not packet.is_discard]
         else:
-            shown = [(picture.pts, picture.duration) for picture in container.decode(stream)]
+            shown = [(picture.pts, picture.duration) for picture in decode_frames(container, stream)]
     starts = sorted(start for start, _ in shown if start is not None)
     if base and len(set(starts)) == len(shown):
         last = max((start, length or 0) for start, length in shown)[1] if shown else 0
@@ -151,7 +150,7 @@ def _seek(container: Any, stream: Any, wanted: Sequence[int], index: _Index) -> 
 def _until(container: Any, stream: Any, wanted: Mapping[int, int]) -> Iterator[tuple[int, Any]]:
     """Frames by their time, from where the container stands to the last one wanted."""
     last = max(wanted)
-    for picture in container.decode(stream):
+    for picture in decode_frames(container, stream):
         if picture.pts in wanted:
             yield wanted[picture.pts], picture
         if picture.pts >= last:
@@ -160,7 +159,7 @@ def _until(container: Any, stream: Any, wanted: Mapping[int, int]) -> Iterator[t
 
 def _count(container: Any, stream: Any, wanted: Sequence[int]) -> Iterator[tuple[int, Any]]:
     """Wanted frames (numbers rising) with their numbers, counted from the start of the video."""
-    for number, picture in enumerate(container.decode(stream)):
+    for number, picture in enumerate(decode_frames(container, stream)):
         if number in wanted:
             yield number, picture
         if number >= wanted[-1]:

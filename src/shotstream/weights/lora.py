@@ -134,12 +134,14 @@ def merge_tensors(
             replaced += 1
         else:
             raise InputError(f"{source}: expected only a plain LoRA's tensors, got '{name}'; merge it with its trainer")
+    if lonely := alphas.keys() - {pair.name for pair in pairs.values()}:
+        raise InputError(f"{source}: '{min(lonely)}.alpha' belongs to no halves of a LoRA; fetch the file anew")
     rule = ScaleRule(source, settings, alphas, alpha)
     for module, pair in pairs.items():
         target = f"{module}.weight"
         down, up = _complete(pair, merged[target], target, source)
         merged[target] = merge_low_rank(merged[target], down, up, rule.scale(pair.name, down.shape[0]))
-    if len(adapter) == len(alphas) + replaced:
+    if len(adapter) == replaced:
         raise InputError(f"{source}: expected the halves of a LoRA, found none; fetch the file anew")
     return merged, rule.notes
 

@@ -33,6 +33,7 @@ from shotstream.weights.scaled import apply_scales
 INDEX_SUFFIX = ".safetensors.index.json"
 _LFS_POINTER = b"version https://git-lfs"
 _ZIP_MAGIC = b"PK\x03\x04"
+_PIECE = 2**20
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,8 @@ def _weight_map(path: Path) -> dict[str, str]:
 def _read_torch(path: Path) -> Any:
     mapped = zipfile.is_zipfile(path)
     try:
+        if mapped:
+            _check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # unpickling damaged bytes raises exceptions of any kind
         if isinstance(error, pickle.UnpicklingError) and "GLOBAL" in str(error):
@@ -176,6 +179,16 @@ def _read_torch(path: Path) -> Any:
                 "as .safetensors and pass that"
             ) from error
         raise _corrupt(path, error) from error
+
+
+def _check_sums(path: Path) -> None:
+    """Read the zip of a torch checkpoint and check its CRCs, as torch does not; a CRC of 0 was never computed."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.CRC:
+                with archive.open(entry) as record:
+                    while record.read(_PIECE):
+                        pass
 
 
 def _corrupt(path: Path, error: Exception) -> InputError:
