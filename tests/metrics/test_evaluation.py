@@ -229,8 +229,8 @@ TWO = '{"global_caption": "Grey.", "shot1": "Dark.", "shot2": "Bright."}'
     [
         (20, None, "no script beside it: expected a.json or a.yaml"),
         (20, '{"global_caption": "Grey."}', "missing key 'shot1'"),
-        (3, TWO, "its script names 2 shots and it has 3 frames"),
-        (1, '{"global_caption": "Grey.", "shot1": "Dark."}', "its script names 1 shots and it has 1 frames"),
+        (3, TWO, "expected at least 2 frames a shot: its script names 2 shots and it has 3 frames"),
+        (1, '{"global_caption": "Grey.", "shot1": "Dark."}', "its script names 1 shot and it has 1 frame"),
     ],
 )
 def test_a_video_that_cannot_be_scored_says_why(frames: int, script: str | None, reason: str, tmp_path: Path) -> None:
@@ -240,13 +240,83 @@ def test_a_video_that_cannot_be_scored_says_why(frames: int, script: str | None,
     assert reason in found.reason
 
 
-def test_a_table_that_names_more_frames_than_the_video_has_is_named(videos: Path, tmp_path: Path) -> None:
+HEADER = "shot_num_from_caption,json_path,video_path,frame_number"
+
+
+def write_table(videos: Path, directory: Path, *rows: str) -> Path:
+    """Copy the video `call` with its script into a directory, and write a CSV of these rows beside it."""
     for path in videos.glob("call.*"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    header = "shot_num_from_caption,json_path,video_path,frame_number"
-    (tmp_path / "all.csv").write_text(f'{header}\n2,call.json,call.mp4,"[[0, 33], [33, 900]]"\n')
-    with pytest.raises(InputError, match=r"all\.csv, line 2.*900"):
-        list(find_videos(tmp_path))
+        (directory / path.name).write_bytes(path.read_bytes())
+    (directory / "all.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+    return directory / "all.csv"
+
+
+GOOD_ROW = '2,call.json,call.mp4,"[[0, 33], [33, 78]]"'
+
+
+def test_a_row_of_a_table_that_cannot_be_used_is_one_story_s_failure(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beyond, gone = GOOD_ROW.replace("78", "900"), GOOD_ROW.replace("call.mp4", "gone.mp4")
+    table = write_table(videos, tmp_path, beyond, GOOD_ROW, gone, '2,call.json,,"[[0, 33]]"')
+    out = tmp_path / "out"
+    assert main(["evaluate", "videos", str(tmp_path), "-o", str(out)]) == 0
+    results = read_results(out)
+    assert [story.name for story in results.stories] == ["call-2"]
+    assert [one.name for one in results.failed] == ["call", "gone", "line 5"]
+    told = " ".join(capsys.readouterr().out.split())
+    assert "left out: call: all.csv, line 2: expected frames within 0 to 78 of call.mp4, got [33, 900]" in told
+    assert [one.name for one in find_videos(table)] == ["call", "call-2", "gone", "line 5"], "the CSV itself"
+
+
+def test_videos_of_one_name_keep_features_of_their_own(videos: Path, tmp_path: Path) -> None:
+    write_table(videos, tmp_path, GOOD_ROW, GOOD_ROW.replace("[[0, 33], [33, 78]]", "[[0, 30], [30, 70]]"))
+    first, second = find_videos(tmp_path)
+    assert isinstance(first, ScoredVideo)
+    assert isinstance(second, ScoredVideo)
+    assert (first.name, first.ranges, second.name, second.ranges) == (
+        "call", ((0, 33), (33, 78)), "call-2", ((0, 30), (30, 70)),
+    )  # fmt: skip
+
+
+def test_two_tables_are_not_guessed_between(videos: Path, tmp_path: Path) -> None:
+    table = write_table(videos, tmp_path, GOOD_ROW)
+    table.with_name("results.csv").write_text("story\n")
+    with pytest.raises(InputError, match=r"expected one CSV .* found all\.csv, results\.csv; give the path of one"):
+        find_videos(tmp_path)
+
+
+def test_a_network_that_fails_on_a_video_is_that_video_s_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(frames: np.ndarray, _: float) -> np.ndarray:
+        if frames.mean() < 100:
+            raise RuntimeError("CUDA out of memory\nand more")
+        return np.zeros(len(frames) - 1)
+
+    monkeypatch.setattr("shotstream.metrics.features.flow_magnitudes", fail)
+    monkeypatch.setattr("shotstream.metrics.features.cut_probabilities", lambda small: np.zeros(len(small)))
+    for name, grey in (("bright", 220), ("dark", 20)):
+        write_video(tmp_path / f"{name}.mp4", np.full((20, 32, 48, 3), grey, np.uint8), 16)
+        (tmp_path / f"{name}.json").write_text(TWO)
+    results = evaluate_videos(find_videos(tmp_path), tmp_path / "out", Backbones(CPU))
+    assert [story.name for story in results.stories] == ["bright"]
+    assert results.failed == (
+        UnreadableVideo("dark", "the features 'flow' cannot be computed of it: CUDA out of memory"),
+    )
+
+
+def test_damaged_features_are_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("shotstream.metrics.features.cut_probabilities", lambda small: np.zeros(len(small)))
+    write_one(tmp_path, 20, TWO)
+    first = evaluate_videos(find_videos(tmp_path), tmp_path / "out", Backbones(CPU))
+    stored = tmp_path / "out" / FEATURES / "a.npz"
+    stored.write_bytes(stored.read_bytes()[:-200])
+    again = evaluate_videos(find_videos(tmp_path), tmp_path / "out", Backbones(CPU))
+    assert "a.npz cannot be read" in caplog.text
+    assert again.stories == first.stories
 
 
 def test_a_damaged_video_is_left_out_and_counted(
@@ -289,6 +359,7 @@ def test_shots_beyond_the_video_are_named(videos: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["missing"], "expected a directory of videos"),
+        ([".", "-o", "."], "expected --output in another directory than the videos"),
         (["."], "expected videos (.mp4"),
         ([".", "--backbone", "vicuna=x"], "expected --backbone NAME=ID with a name of dino"),
     ],

@@ -56,7 +56,9 @@ class MetricOptions:
 )
 @flat_options
 def evaluate_videos(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Videos with scripts of the same name, or a CSV.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Videos with scripts of the same name or with a CSV; or that CSV.")
+    ],
     metrics: MetricOptions,
     device: Device = "auto",
     json_file: JsonFile = None,
@@ -97,6 +99,8 @@ def _evaluate(directory: Path, options: MetricOptions, device: str, json_file: P
     from shotstream.metrics.videos import find_videos
     from shotstream.model.device import pick_device
 
+    if options.output.resolve() == directory.resolve():
+        raise InputError(f"expected --output in another directory than the videos, got {options.output}")
     key = os.environ.get(JUDGE_KEY_VARIABLE, "")
     judge = options.judge and Judge(options.judge, options.judge_model, options.judge_repeats, key)
     ids = dict(_parse_backbones(options.backbone or [], list(BACKBONES)))

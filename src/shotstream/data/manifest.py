@@ -6,7 +6,7 @@ A CSV has one row a video (`story.published_layout`). Shots stand in order; ther
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -72,6 +72,15 @@ class MultiShotVideo:
 
 
 @dataclass(frozen=True)
+class BadRow:
+    """A row of a manifest that cannot be used: where it ends in the CSV, the path of its video as it stands, and why."""
+
+    line: int
+    video_path: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """All videos of a CSV that can be used; `skipped` rows could not.
 
@@ -100,17 +109,34 @@ def read_manifest(path: str | Path, *, skip_bad: bool = False, resample: bool = 
     path = Path(path)
     videos: list[MultiShotVideo] = []
     skipped = 0
-    for line, row in read_table(path, CSV_COLUMNS[1:]):
-        try:
-            videos.append(_read_row(row, line, path, resample=resample))
-        except InputError as error:
-            if not skip_bad:
-                raise InputError(f"{path.name}, line {line}: {error}") from error
-            _log.warning("%s, line %d: %s; left out", path.name, line, error)
-            skipped += 1
+    for row in read_rows(path, resample=resample):
+        if isinstance(row, MultiShotVideo):
+            videos.append(row)
+            continue
+        if not skip_bad:
+            raise InputError(row.reason)
+        _log.warning("%s; left out", row.reason)
+        skipped += 1
     if not videos:
         raise InputError(f"{path.name}: expected at least one row that can be used, got none ({skipped} bad); add one")
     return Manifest(path, tuple(videos), skipped, _digest(videos))
+
+
+def read_rows(path: Path, *, resample: bool = True) -> Iterator[MultiShotVideo | BadRow]:
+    """Yield the rows of a CSV in the published layout in order, each checked against its files.
+
+    Args:
+        path: the CSV.
+        resample: as for `read_manifest`.
+
+    Raises:
+        InputError: the CSV cannot be read, or lacks a column.
+    """
+    for line, row in read_table(path, CSV_COLUMNS[1:]):
+        try:
+            yield _read_row(row, line, path, resample=resample)
+        except InputError as error:
+            yield BadRow(line, row.get("video_path") or "", f"{path.name}, line {line}: {error}")
 
 
 class ManifestShots:

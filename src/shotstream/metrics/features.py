@@ -4,16 +4,20 @@ Everything that a network says is stored; every number of a report follows from 
 """
 
 import json
+import logging
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shotstream.core.atomic_files import hash_file, replacing
+from shotstream.core.errors import InputError
 from shotstream.core.video import Frames
 from shotstream.metrics.availability import NotAvailableError
 from shotstream.metrics.backbones import Backbones
@@ -24,6 +28,7 @@ from shotstream.metrics.subjects import shot_frames_to_split, split_subject
 from shotstream.metrics.videos import ScoredVideo
 
 THUMBNAIL_WIDTH = 192
+_log = logging.getLogger(__name__)
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -117,7 +122,7 @@ def extract_features(video: ScoredVideo, backbones: Backbones, groups: Sequence[
     """Compute the features of a video, decoding it once. A group without its network is noted in `missing`.
 
     Raises:
-        InputError: the video cannot be read to its end.
+        InputError: the video cannot be read to its end, or a network fails on it.
     """
     arrays: Arrays = {}
     missing: dict[str, str] = {}
@@ -133,7 +138,7 @@ def extract_features(video: ScoredVideo, backbones: Backbones, groups: Sequence[
         shot = ShotInput(backbones, frames, caption, video.fps)
         for group in [name for name in EXTRACTORS if name in groups and name not in missing]:
             try:
-                arrays |= {f"{index}/{key}": value for key, value in EXTRACTORS[group](shot).items()}
+                arrays |= {f"{index}/{key}": value for key, value in _extract(group, shot).items()}
             except NotAvailableError as error:
                 missing[group] = str(error)
     if CUTS in groups:
@@ -150,6 +155,18 @@ def extract_features(video: ScoredVideo, backbones: Backbones, groups: Sequence[
             missing[JUDGE] = str(error)
     arrays["thumbnails"] = np.stack(thumbnails)
     return StoryFeatures(video, *size, arrays, missing)
+
+
+def _extract(group: str, shot: ShotInput) -> Arrays:
+    """Compute a group of features of one shot; an error of a network becomes one of this video alone."""
+    try:
+        return EXTRACTORS[group](shot)
+    except (InputError, NotAvailableError):
+        raise
+    except Exception as error:
+        _log.debug("%s failed", group, exc_info=True)
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"the features '{group}' cannot be computed of it: {reason}") from error
 
 
 def thumbnail(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -176,12 +193,15 @@ def save_features(path: Path, features: StoryFeatures, key: str) -> None:
 
 
 def load_features(path: Path, video: ScoredVideo, key: str) -> StoryFeatures | None:
-    """Read the features of a video; None if there are none or they depend on something else than `key`."""
-    if path.is_file():
+    """Read the features of a video; None if there are none, they are damaged, or depend on something else than `key`."""
+    try:
         with np.load(path, allow_pickle=False) as stored:
-            if str(stored["key"]) == key:
-                return read_features(path, video)
-    return None
+            return read_features(path, video) if str(stored["key"]) == key else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        _log.warning("%s cannot be read (%s); computed again", path, error)
+        return None
 
 
 def read_features(path: Path, video: ScoredVideo) -> StoryFeatures | None:

@@ -1,9 +1,9 @@
 """Find the videos of a directory with their scripts, and cut them into shots."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import accumulate, count, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +11,15 @@ import numpy as np
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS, frames_of_chunks
 from shotstream.core.video import Frame, Frames, iter_video, probe_video
-from shotstream.data.manifest import MultiShotVideo, read_manifest
+from shotstream.data.manifest import BadRow, MultiShotVideo, read_rows
 from shotstream.story.characters import read_characters
 from shotstream.story.script_files import load_scripts
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
 VIDEO_SCRIPT_SUFFIXES = (".json", ".yaml", ".yml")
 MIN_SHOT_FRAMES = 2
+MIN_SIDE = 16
+"""Of a frame, in pixels; optical flow cannot be computed of much less."""
 MAX_SHOT_FRAMES_READ = 2000
 """A longer shot is refused, because all frames of one shot are in memory at once."""
 
@@ -84,28 +86,48 @@ class UnreadableVideo:
     reason: str
 
 
-def find_videos(directory: Path) -> Iterator[ScoredVideo | UnreadableVideo]:
+def find_videos(source: Path) -> Iterator[ScoredVideo | UnreadableVideo]:
     """Yield every video of a directory, in order of its name; a video that cannot be scored comes with its reason.
 
-    A `.csv` in the directory (the published layout) names the videos and their frame ranges. Without one, each video
-    needs a script of the same name beside it (`a.mp4` and `a.json` or `a.yaml`). `a.characters.json` may say who is in
-    each shot: `{"shot1": ["Mara"], ...}`.
+    A `.csv` in the directory (the published layout), or given in its place, names the videos and their frame ranges.
+    Without one, each video needs a script of the same name beside it (`a.mp4` and `a.json` or `a.yaml`).
+    `a.characters.json` may say who is in each shot: `{"shot1": ["Mara"], ...}`. A name that comes again is numbered.
 
     Raises:
-        InputError: no such directory, or no video in it.
+        InputError: no such directory, no video in it, or more than one CSV.
     """
-    if not directory.is_dir():
-        raise InputError(f"expected a directory of videos, got {directory}; check the path")
-    tables = sorted(directory.glob("*.csv"))
+    if source.suffix.lower() == ".csv" and source.is_file():
+        return _numbered(_of_table(source))
+    if not source.is_dir():
+        raise InputError(f"expected a directory of videos, or a CSV that names them, got {source}; check the path")
+    tables = sorted(source.glob("*.csv"))
+    if len(tables) > 1:
+        found = ", ".join(table.name for table in tables)
+        raise InputError(f"expected one CSV that names the videos of {source}, found {found}; give the path of one")
     if tables:
-        return (
-            _check(video.shots[0].video.stem, partial(_from_manifest, video))
-            for video in read_manifest(tables[0], resample=False).videos
-        )
-    paths = sorted(path for path in directory.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+        return _numbered(_of_table(tables[0]))
+    paths = sorted(path for path in source.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
     if not paths:
-        raise InputError(f"expected videos ({', '.join(VIDEO_SUFFIXES)}) with scripts in {directory}, found none")
-    return (_check(path.stem, partial(_from_script, path)) for path in paths)
+        raise InputError(f"expected videos ({', '.join(VIDEO_SUFFIXES)}) with scripts in {source}, found none")
+    return _numbered(_check(path.stem, partial(_from_script, path)) for path in paths)
+
+
+def _of_table(table: Path) -> Iterator[ScoredVideo | UnreadableVideo]:
+    for row in read_rows(table, resample=False):
+        if isinstance(row, BadRow):
+            yield UnreadableVideo(Path(row.video_path).stem or f"line {row.line}", row.reason)
+        else:
+            yield _check(row.shots[0].video.stem, partial(_from_manifest, row))
+
+
+def _numbered(videos: Iterable[ScoredVideo | UnreadableVideo]) -> Iterator[ScoredVideo | UnreadableVideo]:
+    """Give every video a name of its own, because its features are kept under it: a, a-2, a-3."""
+    taken: set[str] = set()
+    for video in videos:
+        names = (video.name if number == 1 else f"{video.name}-{number}" for number in count(1))
+        name = next(name for name in names if name not in taken)
+        taken.add(name)
+        yield replace(video, name=name)
 
 
 def _check(name: str, read: Callable[[], ScoredVideo]) -> ScoredVideo | UnreadableVideo:
@@ -114,6 +136,8 @@ def _check(name: str, read: Callable[[], ScoredVideo]) -> ScoredVideo | Unreadab
         info = probe_video(video.path)
         if video.ranges[-1][1] > info.frames:
             raise InputError(f"its shots end at frame {video.ranges[-1][1]} and it has {info.frames}")
+        if min(info.height, info.width) < MIN_SIDE:
+            raise InputError(f"expected frames of at least {MIN_SIDE}x{MIN_SIDE}, got {info.width}x{info.height}")
         short = min(video.lengths)
         if short < MIN_SHOT_FRAMES:
             raise InputError(f"expected at least {MIN_SHOT_FRAMES} frames a shot, got a shot of {short}")
@@ -125,8 +149,6 @@ def _check(name: str, read: Callable[[], ScoredVideo]) -> ScoredVideo | Unreadab
 
 def _from_manifest(video: MultiShotVideo) -> ScoredVideo:
     path = video.shots[0].video
-    if any(shot.video != path for shot in video.shots):
-        raise InputError("expected all shots of a story in one video file")
     return ScoredVideo(
         path.stem,
         path,
@@ -143,11 +165,14 @@ def _from_script(path: Path) -> ScoredVideo:
     if not scripts:
         raise InputError(f"no script beside it: expected {path.stem}.json or {path.stem}.yaml")
     script = load_scripts(scripts[0])[0]
-    frames, count = probe_video(path).frames, len(script.shots)
-    if frames < MIN_SHOT_FRAMES * count:
-        raise InputError(f"its script names {count} shots and it has {frames} frames")
+    frames, shots = probe_video(path).frames, len(script.shots)
+    if frames < MIN_SHOT_FRAMES * shots:
+        raise InputError(
+            f"expected at least {MIN_SHOT_FRAMES} frames a shot: its script names {shots} "
+            f"{'shot' if shots == 1 else 'shots'} and it has {frames} {'frame' if frames == 1 else 'frames'}"
+        )
     wanted = [frames_of_chunks(shot.chunks) for shot in script.shots]
-    equal = [frames * (index + 1) // count - frames * index // count for index in range(count)]
+    equal = [frames * (index + 1) // shots - frames * index // shots for index in range(shots)]
     fits = sum(wanted) == frames
     notes = () if fits else (f"{frames} frames, not the script's {sum(wanted)}: shots taken as equally long",)
     return ScoredVideo(
