@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
 # What the paper ablates (its Tables 3 and 4): which frames are remembered, which captions they attend to, how they enter
-# the network, what tells shots apart, and the stages of distillation. Each is a switch of the preset (docs/training.md).
-# Reads codec, text and latents of a run (RUN); for the stages its teacher and init too. Every model of a group has the
-# same steps, in every seed. Writes a run a model and seed, scores, and tables and a chart a group, into OUT.
-# Can be stopped and run again. Arguments are changes of the preset for all of them: FIELD=VALUE.
-#   WHAT which of "context captions injection indicator stages" (all)    SEEDS "0 1"    BASE_STEPS, DISTILL_STEPS steps of a model
-#   WARM_START a model of this shape whose weights the bases train on from, instead of beginning afresh with pictures
-#   STORIES, SHOTS what the trait reader scores (0 stories: nothing)    ERROR_STORIES where bases predict from noise (50)
+# the network, which layers are trained, what tells shots apart, and the stages of distillation. Each is a switch of the
+# preset (docs/training.md).
+# Reads codec, text and latents of a run (RUN); for the layers its base, for the stages its teacher and init too. Every
+# model of a group has the same steps, in every seed. Writes a run a model and seed, scores, and tables and a chart a
+# group, into OUT. Can be stopped and run again. Arguments are changes of the preset for all of them: FIELD=VALUE.
+#   WHAT which of "context captions injection layers indicator stages" (all)    SEEDS "0 1"
+#   BASE_STEPS, TEACHER_STEPS, DISTILL_STEPS steps of a model (6000, 2000, 2000)
+#   WARM_START a model of this shape whose weights the bases train on from, instead of beginning afresh with pictures;
+#   for the layers it is the base itself
+#   STORIES, SHOTS what the trait reader scores (0 stories: nothing)    ERROR_STORIES where models predict from noise (50)
 #   PRESET, DEVICE
-# To see that it works, in minutes: PRESET=tiny RUN=runs/tiny BASE_STEPS=3 DISTILL_STEPS=2 STORIES=1 SHOTS=2
+# To see that it works, in minutes: PRESET=tiny RUN=runs/tiny BASE_STEPS=3 TEACHER_STEPS=2 DISTILL_STEPS=2 STORIES=1 SHOTS=2
 set -euo pipefail
 run=$(realpath "${RUN:-runs/storyworld}") out=${OUT:-runs/ablations} seeds=${SEEDS:-0 1}
-base_steps=${BASE_STEPS:-6000} distill_steps=${DISTILL_STEPS:-2000} device=${DEVICE:-auto} stories=${STORIES:-50}
+base_steps=${BASE_STEPS:-6000} distill_steps=${DISTILL_STEPS:-2000} teacher_steps=${TEACHER_STEPS:-2000}
+device=${DEVICE:-auto} stories=${STORIES:-50}
 picture_steps=$((base_steps / 3))
 [[ -n ${WARM_START:-} ]] && picture_steps=0
 every=(--preset "${PRESET:-storyworld}" --device "$device")
@@ -51,6 +55,18 @@ base() { # NAME LATENTS CHANGE...: LATENTS is `shared`, or the name of samples o
         [[ -z ${WARM_START:-} ]] || train warm-start "$dir" "${choice[@]}" base --model "$WARM_START"
         train base "$dir" "${choice[@]}" --steps "$base_steps" --set base.picture_steps="$picture_steps"
         score "$1" "$seed" "${choice[@]}"
+    done
+}
+
+teacher() { # NAME WEIGHTS: a teacher of which these weights are trained, "attention" or "all"
+    for seed in $seeds; do
+        local dir=$out/$1-$seed choice=(--set seed="$seed" --set teacher.trained="$2")
+        share "$dir" codec text latents
+        if [[ -n ${WARM_START:-} ]]; then
+            train warm-start "$dir" "${choice[@]}" base --model "$WARM_START"
+        else share "$dir" base; fi
+        train teacher "$dir" "${choice[@]}" --steps "$teacher_steps"
+        score "$1" "$seed" "${choice[@]}" --stage teacher
     done
 }
 
@@ -106,6 +122,13 @@ injection() {
     compare injection dynamic channel
 }
 
+layers() {
+    teacher attention-layers attention
+    teacher all-layers all
+    errors layers attention-layers all-layers
+    compare layers attention-layers all-layers
+}
+
 indicator() {
     base dynamic shared
     base no-indicator shared model.transformer.indicator=none
@@ -121,4 +144,4 @@ stages() {
     compare stages both stage-1 stage-2
 }
 
-for group in ${WHAT:-context captions injection indicator stages}; do "$group"; done
+for group in ${WHAT:-context captions injection layers indicator stages}; do "$group"; done

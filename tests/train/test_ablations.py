@@ -71,7 +71,7 @@ def say(tmp_path: Path) -> Callable[..., list[list[str]]]:
     stand_in.write_text(f'#!/usr/bin/env bash\n(IFS=$\'\\t\'; echo "$*") >> "{said}"\n')
     stand_in.chmod(0o755)
     where = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "RUN": str(tmp_path), "OUT": str(tmp_path / "out")}
-    sizes = {"PRESET": "tiny", "BASE_STEPS": "6", "DISTILL_STEPS": "4", "SEEDS": "0 1"}
+    sizes = {"PRESET": "tiny", "BASE_STEPS": "6", "TEACHER_STEPS": "5", "DISTILL_STEPS": "4", "SEEDS": "0 1"}
 
     def run(**others: str) -> list[list[str]]:
         subprocess.run([SCRIPT, "shots.latents=27"], env={**os.environ, **where, **sizes, **others}, check=True)
@@ -100,8 +100,11 @@ def test_the_script_gives_every_model_of_a_group_the_same_steps(commands: list[l
     based = {name for name, count in steps.items() if count == 6 * (4 if name[:-2] == "dynamic" else 1)}
     others = {"no-context", "first", "first_last", "target-caption", "channel", "no-indicator", "learned"}
     assert {name[:-2] for name in based} == {"dynamic", *others}
-    assert {name[:-2] for name in steps.keys() - based} == {"both", "stage-1", "stage-2"}
-    assert {steps[name] for name in steps.keys() - based} == {4}
+    assert {name[:-2] for name, count in steps.items() if count == 5} == {"attention-layers", "all-layers"}
+    assert {name[:-2] for name, count in steps.items() if count == 4} == {"both", "stage-1", "stage-2"}
+    assert set(steps.values()) == {4, 5, 6, 24}
+    trained = [presets[f"{name}-layers-0"].teacher.trained for name in ("attention", "all")]
+    assert trained == ["attention", "all"]
     random_index = {name: (one.model.context, one.model.transformer.indicator) for name, one in presets.items()}
     assert random_index["no-context-1"] == ("none", "phase")
     assert random_index["learned-0"] == ("dynamic", "learned")
@@ -121,7 +124,9 @@ def test_the_script_compares_every_seed_of_every_model(commands: list[list[str]]
 def test_the_script_compares_predictions_of_one_seed(commands: list[list[str]]) -> None:
     asked = [read_command(words).values for words in commands if words[:2] == ["evaluate", "errors"]]
     assert {(args["json_file"].name, args["models"][0].partition("=")[0]) for args in asked} == {
-        (f"{group}-errors-{seed}.json", "dynamic") for group in ("context", "indicator") for seed in (0, 1)
+        (f"{group}-errors-{seed}.json", first)
+        for group, first in (("context", "dynamic"), ("indicator", "dynamic"), ("layers", "attention-layers"))
+        for seed in (0, 1)
     }
     assert all(f"-{args['json_file'].stem[-1]}/model" in model for args in asked for model in args["models"])
 
@@ -129,7 +134,7 @@ def test_the_script_compares_predictions_of_one_seed(commands: list[list[str]]) 
 def test_the_script_begins_with_a_run_that_has_no_samples_yet(commands: list[list[str]], tmp_path: Path) -> None:
     assert commands
     models = [path for path in (tmp_path / "out").iterdir() if path.name.endswith(("-0", "-1"))]
-    assert len(models) == 22
+    assert len(models) == 26
     assert all((model / "latents").is_dir() for model in models)
 
 

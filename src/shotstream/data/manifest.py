@@ -73,7 +73,7 @@ class MultiShotVideo:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row of a manifest that cannot be used: where it ends in the CSV, the path of its video as it stands, and why."""
+    """A row of a manifest that cannot be used: where it ends in the CSV, the video path in it, and why."""
 
     line: int
     video_path: str

@@ -193,7 +193,7 @@ def save_features(path: Path, features: StoryFeatures, key: str) -> None:
 
 
 def load_features(path: Path, video: ScoredVideo, key: str) -> StoryFeatures | None:
-    """Read the features of a video; None if there are none, they are damaged, or depend on something else than `key`."""
+    """Read the features of a video; None if there are none that can be read and depend on `key`."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return read_features(path, video) if str(stored["key"]) == key else None
