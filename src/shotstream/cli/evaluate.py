@@ -1,6 +1,6 @@
 """`shotstream evaluate`: a model's scores by StoryWorld's trait reader, on stories it has never seen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +15,8 @@ from shotstream.core.errors import InputError
 
 if TYPE_CHECKING:
     from shotstream.scores.reports import ScoreReport
+    from shotstream.scores.saved_stories import MakeStory
+    from shotstream.scores.story_scores import ScoredStory
 
 SHEET_STORIES = 20
 """A contact sheet shows the first so many stories."""
@@ -83,6 +85,7 @@ class EvaluateOptions:
     epilog=examples(
         "shotstream evaluate --stories 50",
         "shotstream evaluate --model DIR --json scores.json --sheet sheet.png",
+        "shotstream evaluate --stories 3 --shots 40 --save long/",
         "shotstream evaluate compare before.json after.json",
     ),
 )
@@ -94,13 +97,17 @@ def run(
         Path | None,
         typer.Option(metavar="PNG", help=f"Write a contact sheet of {SHEET_STORIES} stories, a story a row."),
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Save each story as lossless video; a run that stopped goes on from there."),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Score a model by StoryWorld's trait reader on unseen stories."""
     if context_.invoked_subcommand is not None:
         _refuse_options_before(context_, context_.invoked_subcommand)
         return
-    _evaluate(options, sheet, json_file)
+    _evaluate(options, sheet, save, json_file)
 
 
 def _refuse_options_before(context: typer.Context, command: str) -> None:
@@ -111,13 +118,14 @@ def _refuse_options_before(context: typer.Context, command: str) -> None:
         raise InputError(f"expected the options of {command} behind its name, got {', '.join(given)} in front of it")
 
 
-def _evaluate(options: EvaluateOptions, sheet_file: Path | None, json_file: Path | None) -> None:
+def _evaluate(options: EvaluateOptions, sheet_file: Path | None, save: Path | None, json_file: Path | None) -> None:
     import numpy as np
 
     from shotstream.cli.progress import counted
     from shotstream.scores.frechet import Frechet, shot_features
     from shotstream.scores.reports import ScoreReport, report_data
-    from shotstream.scores.story_scores import ScoredStory, held_out_stories, score_stories
+    from shotstream.scores.saved_stories import SavedStories
+    from shotstream.scores.story_scores import held_out_stories, score_stories
     from shotstream.world.trait_reader import TraitReader
 
     check_outputs(json_file, sheet_file)
@@ -125,19 +133,24 @@ def _evaluate(options: EvaluateOptions, sheet_file: Path | None, json_file: Path
     sheet: list[Sequence[Any]] = []
     reader, features = TraitReader.load(), []
 
-    def keep(made: ScoredStory) -> None:
+    def keep(made: "ScoredStory") -> None:
         if sheet_file and len(sheet) < SHEET_STORIES:
             sheet.append(made.shots)
         if options.frechet:
             features.append(shot_features(reader, [made.shots]))
 
     stories = held_out_stories(options.stories, shots=options.shots)
-    source = _render(stories) if options.truth else _generate(options, stories)
+    make, made_by = (_render, "") if options.truth else _open_maker(options)
+    if save is None:
+        source = (make(number, story) for number, story in enumerate(stories))
+    else:
+        saved = SavedStories.open(save, options.phrasing, options.asked | {"weights": made_by})
+        source = saved.complete(stories, make)
     scores = score_stories(reader, counted(source, "scoring", options.stories), keep)
     frechet = None
     if options.frechet:
         others = held_out_stories(options.stories, first=options.stories, shots=options.shots)
-        true, other = (shot_features(reader, (one.shots for one in _render(of))) for of in (stories, others))
+        true, other = (shot_features(reader, (_render(0, one).shots for one in of)) for of in (stories, others))
         frechet = Frechet.of(np.concatenate(features), true, other)
     report = ScoreReport.of(scores, options.asked, frechet)
     _show(report, json_file)
@@ -183,14 +196,16 @@ def _show(report: "ScoreReport", json_file: Path | None) -> None:
         make_console(json_file).print(part)
 
 
-def _render(stories: Sequence[Any]) -> Iterator[Any]:
+def _render(_: int, story: Any) -> "ScoredStory":
+    """Return a story as the world renders it."""
     from shotstream.scores.story_scores import ScoredStory
     from shotstream.world.render import render_story
 
-    return (ScoredStory(story, tuple(render_story(story))) for story in stories)
+    return ScoredStory(story, tuple(render_story(story)))
 
 
-def _generate(options: EvaluateOptions, stories: Sequence[Any]) -> Iterator[Any]:
+def _open_maker(options: EvaluateOptions) -> tuple["MakeStory", str]:
+    """Open the model and return the function that makes a story with it, and the fingerprint of its weights."""
     from shotstream.scores.story_scores import make_story
 
     model = shotstream.open(options.model, device=options.device, policy=options.policy)
@@ -203,4 +218,4 @@ def _generate(options: EvaluateOptions, stories: Sequence[Any]) -> Iterator[Any]
     if options.guided is not None:
         sampler = replace(sampler, guided=options.guided)
     how: dict[str, Any] = {"sampler": sampler, "context": options.context, "phrasing": options.phrasing}
-    return (make_story(model, story, seed=seed, **how) for seed, story in enumerate(stories))
+    return (lambda number, story: make_story(model, story, seed=number, **how)), model.parts.fingerprint

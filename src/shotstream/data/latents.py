@@ -314,7 +314,7 @@ def claim_directory(path: Path, identity: Mapping[str, object]) -> None:
     recorded = json.loads(path.read_text())
     for topic, value in identity.items():
         if recorded.get(topic) != value:
-            raise InputError(f"{path.parent} was made with another {topic}; remove it first, or name another run")
+            raise InputError(f"{path.parent} was made with another {topic}; remove it first, or name another directory")
 
 
 def hash_tensors(tensors: Iterable[Tensor]) -> str:
