@@ -197,7 +197,9 @@ def _ids_like(networks: dict[str, str]) -> dict[str, str]:
     return networks | {"dinov2": str(Path(networks["dino"]).parent / "dinov2")}
 
 
-def test_without_networks_cuts_and_motion_are_measured(videos: Path, tmp_path: Path) -> None:
+def test_without_networks_cuts_and_motion_are_measured(
+    videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", "videos", str(videos), "-o", str(tmp_path / "out"), "--penalty", "40"]) == 0
     results = read_results(tmp_path / "out")
     assert set(results.means) == {"cut_accuracy", "cut_f1", "cut_offset", "dynamic_degree"}
@@ -209,6 +211,8 @@ def test_without_networks_cuts_and_motion_are_measured(videos: Path, tmp_path: P
     table = (tmp_path / "out" / "results.md").read_text()
     assert "| Shot cut accuracy | 0.9" in table or "| Shot cut accuracy | 1.000" in table
     assert "hf download openai/clip-vit-base-patch32" in table
+    shown = capsys.readouterr().out
+    assert "not available: Intra-shot subject; run: hf download facebook/dino-vitb16" in shown
     page = (tmp_path / "out" / "results.html").read_text()
     assert page.count("data:image/png;base64,") == sum(map(len, VIDEOS.values()))
     assert 'src="http' not in page

@@ -80,6 +80,21 @@ def test_the_true_tokenizer_counts_where_there_is_one() -> None:
     assert check_script("a", script, CaptionLimit(400, byte_tokenizer())).findings == ()
 
 
+@pytest.mark.parametrize(
+    ("story", "tokens"),
+    [("A" * 300, 330 // 3 + 1), ("狐" * 300, 300 + 30 // 3 + 1)],
+    ids=["ASCII", "Chinese"],
+)
+def test_without_the_tokenizer_an_estimate_warns(story: str, tokens: int) -> None:
+    script = Script(story, (ShotSpec("Wide shot: a quiet hill."),))
+    checked = check_script("a", script, CaptionLimit(tokens - 1))
+    assert checked.longest_tokens == tokens
+    [found] = [one for one in checked.findings if one.rule == "caption-length" and one.shot]
+    assert found.level == "warning"
+    assert f"may have up to about {tokens} tokens" in found.message
+    assert check_script("a", script, CaptionLimit(tokens)).count("error") == 0
+
+
 def test_a_tokenizer_comes_from_a_directory(tmp_path: Path) -> None:
     byte_tokenizer().save(str(tmp_path / "tokenizer.json"))
     found = find_tokenizer(str(tmp_path))

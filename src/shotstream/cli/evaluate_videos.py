@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shotstream.metrics.evaluation import Evaluation
 
 JUDGE_KEY_VARIABLE = "SHOTSTREAM_JUDGE_KEY"
+SHOWN_NOTES = 10
 
 app = typer.Typer()
 
@@ -113,7 +114,7 @@ def _evaluate(directory: Path, options: MetricOptions, device: str, json_file: P
     write_bytes(options.output / "results.md", to_markdown(evaluation).encode())
     write_bytes(options.output / "results.html", to_html(evaluation, features).encode())
     _show(evaluation, json_file)
-    make_console(json_file).print(f"{options.output}: results.json, results.csv, results.md, results.html")
+    make_console(json_file, wrap=False).print(f"{options.output}: results.json, results.csv, results.md, results.html")
     emit_json(json_file, to_data(evaluation))
 
 
@@ -128,15 +129,21 @@ def _parse_backbones(words: list[str], known: list[str]) -> Iterator[tuple[str, 
 def _show(evaluation: "Evaluation", json_file: Path | None) -> None:
     from rich.table import Table
 
-    from shotstream.metrics.tables import format_mean
+    from shotstream.metrics.tables import missing_networks, show_mean
 
-    console, means = make_console(json_file), evaluation.means
+    means = evaluation.means
     table = Table("metric", "mean (95% interval)", "stories", title=f"{len(evaluation.stories)} stories")
     for column in evaluation.columns:
         mean = means.get(column.key)
-        command = evaluation.missing.get(column.key)
-        shown = f"not available: {command}" if command and mean is None else format_mean(mean)
-        table.add_row(column.title, shown, str(mean.cases) if mean else "")
+        table.add_row(column.title, show_mean(evaluation, column), str(mean.cases) if mean else "")
+    console = make_console(json_file, wrap=False)
     console.print(table)
+    for command, titles in missing_networks(evaluation).items():
+        console.print(f"not available: {', '.join(titles)}; run: {command}")
     for video in evaluation.failed:
-        console.print(f"left out: {video.name}: {video.reason}", markup=False)
+        console.print(f"left out: {video.name}: {video.reason}")
+    notes = [f"note: {story.name}: {note}" for story in evaluation.stories for note in story.notes]
+    for note in notes[:SHOWN_NOTES]:
+        console.print(note)
+    if len(notes) > SHOWN_NOTES:
+        console.print(f"and {len(notes) - SHOWN_NOTES} more notes in results.md")

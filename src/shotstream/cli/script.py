@@ -59,9 +59,10 @@ def check(
             console.print(f"{one.name}{where}: {finding.level}: {finding.message} ({finding.rule})")
     counts = {level: sum(one.count(level) for one in checked) for level in ("error", "warning", "note")}
     told = ", ".join(f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())
-    how = (
-        "estimated from letters, the tokenizer is not on this machine" if found is None else "counted by the tokenizer"
-    )
+    how = "counted by the tokenizer"
+    if found is None:
+        fetch = f"hf download {TOKENIZER} --include '*.json'"
+        how = f"estimated, rather too high, because the tokenizer is not on this machine; to count them: {fetch}"
     console.print(f"{len(checked)} {'story' if len(checked) == 1 else 'stories'}: {told}; tokens {how}")
     data: dict[str, Any] = {
         "stories": [asdict(one) for one in checked],

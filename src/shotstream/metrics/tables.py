@@ -18,6 +18,8 @@ from shotstream.metrics.features import StoryFeatures
 from shotstream.scores.intervals import Estimate
 
 NOT_AVAILABLE = "not available"
+NOTHING = "nothing to measure"
+"""Shown where the networks are there and no story has a value: no cut was found, no characters are named."""
 
 
 def format_value(value: float | None) -> str:
@@ -28,11 +30,19 @@ def format_value(value: float | None) -> str:
 
 
 def format_mean(mean: Estimate | None) -> str:
-    """Format a mean with its interval: 0.825 (0.811 to 0.838)."""
+    """Format a mean with its interval: 0.825 (0.811 to 0.838); empty without one."""
     if mean is None:
-        return NOT_AVAILABLE
+        return ""
     interval = f" ({format_value(mean.low)} to {format_value(mean.high)})" if mean.low == mean.low else ""
     return f"{format_value(mean.value)}{interval}"
+
+
+def show_mean(evaluation: Evaluation, column: Column) -> str:
+    """Format a column's mean, or say that its network is not available, or that there is nothing to measure."""
+    mean = evaluation.means.get(column.key)
+    if mean is None:
+        return NOT_AVAILABLE if column.key in evaluation.missing else NOTHING
+    return format_mean(mean)
 
 
 def to_csv(evaluation: Evaluation) -> str:
@@ -47,25 +57,26 @@ def to_csv(evaluation: Evaluation) -> str:
 
 
 def to_markdown(evaluation: Evaluation) -> str:
-    """Return the means with their intervals, what was not available, and the videos that failed."""
+    """Return the means with their intervals, what was not available, the videos that failed, and the notes."""
     means = evaluation.means
     rows = [f"| metric | {evaluation.source} | stories |", "|---|---|---|"]
     for column in evaluation.columns:
         mean = means.get(column.key)
-        rows.append(f"| {column.title} | {format_mean(mean)} | {mean.cases if mean else 0} |")
-    for title, command in missing_columns(evaluation):
-        rows.append(f"\n{title}: {NOT_AVAILABLE}; run `{command}`")
+        rows.append(f"| {column.title} | {show_mean(evaluation, column)} | {mean.cases if mean else 0} |")
+    for command, titles in missing_networks(evaluation).items():
+        rows.append(f"\n{', '.join(titles)}: {NOT_AVAILABLE}; run `{command}`")
     rows += [f"\n{video.name}: left out, {video.reason}" for video in evaluation.failed]
+    rows += [f"\n{story.name}: {note}" for story in evaluation.stories for note in story.notes]
     return "\n".join(rows) + "\n"
 
 
-def missing_columns(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """Return the title of every column that has no value, and the command that fetches what it needs."""
-    return [
-        (column.title, evaluation.missing[column.key])
-        for column in evaluation.columns
-        if column.key in evaluation.missing
-    ]
+def missing_networks(evaluation: Evaluation) -> dict[str, list[str]]:
+    """Return the titles of the columns that lack something, by the command that fetches it."""
+    found: dict[str, list[str]] = {}
+    for column in evaluation.columns:
+        if column.key in evaluation.missing:
+            found.setdefault(evaluation.missing[column.key], []).append(column.title)
+    return found
 
 
 def to_html(evaluation: Evaluation, features: Mapping[str, StoryFeatures]) -> str:
@@ -81,12 +92,12 @@ def to_html(evaluation: Evaluation, features: Mapping[str, StoryFeatures]) -> st
         evaluation=evaluation,
         columns=evaluation.columns,
         means=evaluation.means,
-        missing=missing_columns(evaluation),
+        missing=missing_networks(evaluation),
         plots={column.key: plot(column, evaluation) for column in evaluation.columns if evaluation.values(column.key)},
         strips=strips,
         replaced={name: spec.replaces for name, spec in BACKBONES.items() if spec.replaces},
         format_value=format_value,
-        format_mean=format_mean,
+        show_mean=lambda column: show_mean(evaluation, column),
     )
 
 

@@ -22,8 +22,10 @@ from shotstream.weights.tokenizer import read_tokenizer
 
 TOKENIZER = "google/umt5-xxl"
 TEXT_TOKENS = 512
-LETTERS_A_TOKEN = 4
-"""Of English in UMT5's vocabulary, a little less than it has; for an estimate without the tokenizer."""
+LETTERS_A_TOKEN = 3
+"""For an estimate without the tokenizer, of ASCII text; English has about four, so that the estimate is rather too high.
+Any other character counts as a token of its own."""
+END_TOKENS = 1
 TRAINED_SHOTS = (2, 5)
 LONG_CAPTION_WORDS = 40
 OPENING_WORDS = 3
@@ -70,7 +72,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class CaptionLimit:
-    """Limit of a caption in tokens, and the tokenizer that counts them; None: estimated."""
+    """Limit of a caption in tokens, and the tokenizer that counts them; None: estimated, rather too high."""
 
     tokens: int = TEXT_TOKENS
     tokenizer: Tokenizer | None = None
@@ -78,7 +80,10 @@ class CaptionLimit:
     def count(self, caption: str) -> int:
         """Return the tokens of a caption, cleaned as the text encoder cleans it."""
         text = clean(caption)
-        return -(-len(text) // LETTERS_A_TOKEN) if self.tokenizer is None else len(self.tokenizer.encode(text).ids)
+        if self.tokenizer is not None:
+            return len(self.tokenizer.encode(text).ids)
+        ascii_letters = sum(letter.isascii() for letter in text)
+        return -(-ascii_letters // LETTERS_A_TOKEN) + len(text) - ascii_letters + END_TOKENS
 
 
 @dataclass(frozen=True)
@@ -175,11 +180,13 @@ def is_english(text: str) -> bool:
 
 
 def _check_lengths(captions: list[str], counts: list[int], limit: CaptionLimit) -> Iterator[Finding]:
-    about = "about " if limit.tokenizer is None else ""
+    known = limit.tokenizer is not None
+    level: Level = "error" if known else "warning"
+    have = "have" if known else "may have up to about"
     for number, count in enumerate(counts, start=1):
         if count > limit.tokens:
-            message = f"global caption and shot have {about}{count} tokens; the text encoder reads {limit.tokens}"
-            yield Finding("error", "caption-length", number, f"{message}; shorten them")
+            message = f"global caption and shot {have} {count} tokens; the text encoder reads {limit.tokens}"
+            yield Finding(level, "caption-length", number, f"{message}; shorten them")
     if (least := min(len(words_of(caption)) for caption in captions)) < LONG_CAPTION_WORDS:
         message = f"a shot with its global caption has {least} words; published models were trained on long captions,"
         yield Finding("note", "caption-length", None, f"{message} {LONG_CAPTION_WORDS} words and more")
