@@ -64,7 +64,7 @@ def to_markdown(evaluation: Evaluation) -> str:
         mean = means.get(column.key)
         rows.append(f"| {column.title} | {show_mean(evaluation, column)} | {mean.cases if mean else 0} |")
     for command, titles in missing_networks(evaluation).items():
-        rows.append(f"\n{', '.join(titles)}: {NOT_AVAILABLE}; run `{command}`")
+        rows.append(f"\n{'; '.join(titles)}: {NOT_AVAILABLE}. Run `{command}`")
     rows += [f"\n{video.name}: left out, {video.reason}" for video in evaluation.failed]
     rows += [f"\n{story.name}: {note}" for story in evaluation.stories for note in story.notes]
     return "\n".join(rows) + "\n"

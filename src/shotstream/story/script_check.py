@@ -23,7 +23,7 @@ from shotstream.weights.tokenizer import read_tokenizer
 TOKENIZER = "google/umt5-xxl"
 TEXT_TOKENS = 512
 LETTERS_A_TOKEN = 3
-"""For an estimate without the tokenizer, of ASCII text; English has about four, so that the estimate is rather too high.
+"""For an estimate without the tokenizer, of ASCII text; English has about four, so the estimate is rather too high.
 Any other character counts as a token of its own."""
 END_TOKENS = 1
 TRAINED_SHOTS = (2, 5)
