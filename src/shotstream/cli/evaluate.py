@@ -1,6 +1,6 @@
 """`shotstream evaluate`: a model's scores by StoryWorld's trait reader, on stories it has never seen."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -141,9 +141,8 @@ def _evaluate(options: EvaluateOptions, sheet_file: Path | None, save: Path | No
 
     stories = held_out_stories(options.stories, shots=options.shots)
     make, made_by = (_render, "") if options.truth else _open_maker(options)
-    if save is None:
-        source = (make(number, story) for number, story in enumerate(stories))
-    else:
+    source: Iterable[ScoredStory] = (make(number, story) for number, story in enumerate(stories))
+    if save is not None:
         saved = SavedStories.open(save, options.phrasing, options.asked | {"weights": made_by})
         source = saved.complete(stories, make)
     scores = score_stories(reader, counted(source, "scoring", options.stories), keep)
