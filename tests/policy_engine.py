@@ -90,7 +90,7 @@ class TracingTransformer(Transformer):
         super().__init__(TransformerConfig(num_layers=1, text_len=5, **shape))  # type: ignore[arg-type]
         self.seen: list[Seen] = []
 
-    def forward(self, latents, timesteps, text, placement, staged=None, plan=()):  # type: ignore[no-untyped-def] # noqa: ARG002
+    def forward(self, latents, sigmas, text, placement, staged=None, plan=()):  # type: ignore[no-untyped-def] # noqa: ARG002
         """Record what is seen; the velocity is zero, so that every clean estimate is the noise."""
         own = latents[0, :, 0, 0, 0].round().int()
         angles = torch.complex(placement.rotary.cos, placement.rotary.sin)
@@ -101,7 +101,7 @@ class TracingTransformer(Transformer):
         positions = {int(v[0, at, 0, 0]): self._position(k[0, at, 0]) for at in range(0, k.shape[1], TOKENS)}
         times = Counter(v[0, ::TOKENS, 0, 0].int().tolist())
         twice = tuple(sorted(latent for latent, count in times.items() if count == 2))
-        self.seen.append(Seen(float(timesteps[0, 0]) / 1000, tuple(own.tolist()), positions, twice))
+        self.seen.append(Seen(float(sigmas[0, 0]), tuple(own.tolist()), positions, twice))
         return torch.zeros_like(latents)
 
     def _position(self, key: Tensor) -> int:
@@ -151,8 +151,7 @@ def dense_velocity(
     before = transformer.kernel
     transformer.use(Kernel("dense", attend))
     try:
-        timesteps = 1000 * torch.tensor([list(sigmas)])
-        return transformer(latents, timesteps, text, transformer.place(layout, SIZE))
+        return transformer(latents, torch.tensor([list(sigmas)]), text, transformer.place(layout, SIZE))
     finally:
         transformer.use(before)
 

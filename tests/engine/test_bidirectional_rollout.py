@@ -60,8 +60,8 @@ def chunk_noise(chunk: int, step: int) -> Tensor:
 def velocity(net: Transformer, given: ShotInputs, text: Tensor, x: Tensor, sigma: float, label: float) -> Tensor:
     """Of a network that takes the context in front, called by hand."""
     placement = net.place(given.layout.context + given.layout.target, (4, 4))
-    timesteps = torch.tensor([[label] * 6 + [1000 * sigma] * x.shape[1]], dtype=x.dtype)
-    return net(torch.cat([given.context, x], 1), timesteps, text, placement)[:, 6:]
+    sigmas = torch.tensor([[label] * 6 + [sigma] * x.shape[1]], dtype=x.dtype)
+    return net(torch.cat([given.context, x], 1), sigmas, text, placement)[:, 6:]
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def test_a_whole_shot_is_the_velocity_integrated(context_timestep: Literal["targ
     assert [chunk.shape[1] for chunk in made] == [3, 3]
     x = torch.cat([chunk_noise(0, 0), chunk_noise(1, 0)], 1)
     for sigma, following in pairwise(sampler.sigmas):
-        label = 1000 * sigma if context_timestep == "target" else 0.0
+        label = sigma if context_timestep == "target" else 0.0
         told, untold = (
             velocity(net, given, text, x, sigma, label) for text in (given.text, torch.zeros_like(given.text))
         )

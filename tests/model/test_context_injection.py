@@ -81,7 +81,7 @@ def test_no_context_is_a_context_of_zeros() -> None:
 def test_a_network_begun_from_a_frame_network_sees_no_context_yet() -> None:
     frame, channel = network(FRAME), network(CHANNEL)
     channel.load_state_dict(begin_channels(frame.state_dict(), channel.config.embedded_channels))
-    t = torch.full((1, 2 * CHUNK), 500.0, dtype=torch.float64)
+    t = torch.full((1, 2 * CHUNK), 0.5, dtype=torch.float64)
     alone = frame(target(), t, text(), frame.place(layout("channel"), SIZE))
     carrying = join_context("channel", context(), target())
     placement = channel.place(layout("channel"), SIZE)
@@ -94,19 +94,19 @@ def test_a_network_begun_from_a_frame_network_sees_no_context_yet() -> None:
 def test_a_velocity_made_of_a_clean_prediction_takes_the_latents_own_channels() -> None:
     clean_network = network(replace(CHANNEL, prediction="clean"))
     plain = network(CHANNEL)
-    carrying, t = join_context("channel", context(), target()), torch.full((1, 2 * CHUNK), 500.0, dtype=torch.float64)
+    carrying, t = join_context("channel", context(), target()), torch.full((1, 2 * CHUNK), 0.5, dtype=torch.float64)
     placement = plain.place(layout("channel"), SIZE)
     predicted = plain(carrying, t, text(), placement)
-    expected = velocity_from_clean(target(), predicted, t / 1000)
+    expected = velocity_from_clean(target(), predicted, t)
     torch.testing.assert_close(clean_network(carrying, t, text(), placement), expected)
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("timestep", [0.0, 700.0])
-def test_the_cache_without_a_context_equals_the_block_causal_sequence(timestep: float) -> None:
+@pytest.mark.parametrize("sigma", [0.0, 0.7])
+def test_the_cache_without_a_context_equals_the_block_causal_sequence(sigma: float) -> None:
     channel, placed = network(CHANNEL), layout("channel")
     x = join_context("channel", context(), target())
-    t = torch.tensor([[0.0] * CHUNK + [timestep] * CHUNK], dtype=torch.float64)
+    t = torch.tensor([[0.0] * CHUNK + [sigma] * CHUNK], dtype=torch.float64)
     plan = block_causal_plan(0, (CHUNK, CHUNK))
     whole = channel(x, t, text(), channel.place(placed, SIZE), plan=plan)
     memory = channel.new_cache(1, SIZE, 2 * CHUNK, 0)

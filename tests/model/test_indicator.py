@@ -30,7 +30,7 @@ def random(*shape: int) -> Tensor:
 def run(of: Transformer, *shots: int) -> Tensor:
     """The velocity of two chunks whose latents come from `shots`, in one sequence."""
     layout = frame_layout(range(LATENTS), shots, [0] * LATENTS)
-    t = torch.full((1, LATENTS), 500.0, dtype=torch.float64)
+    t = torch.full((1, LATENTS), 0.5, dtype=torch.float64)
     return of(random(1, LATENTS, 4, *SIZE), t, random(1, 1, 5, 10), of.place(layout, SIZE))
 
 
@@ -69,7 +69,7 @@ def test_the_embedding_belongs_to_the_latents_own_shot() -> None:
     """Latents that do not see each other are changed by their own shot's embedding alone."""
     learned = network("learned")
     layout = frame_layout(range(LATENTS), [0, 0, 0, 3, 3, 3], [0] * LATENTS)
-    arguments = torch.full((1, LATENTS), 500.0, dtype=torch.float64), random(1, 1, 5, 10)
+    arguments = torch.full((1, LATENTS), 0.5, dtype=torch.float64), random(1, 1, 5, 10)
     placement, plan = learned.place(layout, SIZE), block_causal_plan(0, (3, 3))
     with torch.no_grad():
         before = learned(random(1, LATENTS, 4, *SIZE), *arguments, placement, plan=plan)
@@ -83,7 +83,7 @@ def test_the_embedding_belongs_to_the_latents_own_shot() -> None:
 def test_every_shot_learns_its_own(rows: int) -> None:
     learned = network("learned")
     layout = frame_layout(range(LATENTS), [rows] * LATENTS, [0] * LATENTS)
-    t = torch.full((1, LATENTS), 500.0, dtype=torch.float64)
+    t = torch.full((1, LATENTS), 0.5, dtype=torch.float64)
     learned(
         random(1, LATENTS, 4, *SIZE), t, random(1, 1, 5, 10), learned.place(layout, SIZE)
     ).square().mean().backward()

@@ -50,7 +50,7 @@ def captions(batch: int = 1) -> Tensor:
     return random(batch, 3, TINY.text_len, TINY.text_dim, seed=2)
 
 
-def timesteps(last: float, batch: int = 1) -> Tensor:
+def sigmas(last: float, batch: int = 1) -> Tensor:
     """History at 0, the last chunk at `last`."""
     return torch.tensor([0.0] * (CONTEXT + CHUNK) + [last] * CHUNK, dtype=torch.float64).expand(batch, -1)
 
@@ -75,10 +75,10 @@ def test_later_chunks_never_change_earlier_ones(network: Transformer, layout: Fr
     placement, plan = network.place(layout, SIZE), block_causal_plan(CONTEXT, (CHUNK, CHUNK))
     x, changed = latents(), latents()
     changed[:, -CHUNK:] += 1
-    one, other = (network(some, timesteps(700), captions(), placement, plan=plan) for some in (x, changed))
+    one, other = (network(some, sigmas(0.7), captions(), placement, plan=plan) for some in (x, changed))
     assert torch.equal(one[:, :-CHUNK], other[:, :-CHUNK])
     assert not torch.allclose(one[:, -CHUNK:], other[:, -CHUNK:])
-    whole = network(changed, timesteps(700), captions(), placement)
+    whole = network(changed, sigmas(0.7), captions(), placement)
     assert not torch.allclose(whole[:, :-CHUNK], other[:, :-CHUNK]), "without a plan everyone sees everyone"
 
 
@@ -86,23 +86,21 @@ def test_later_chunks_never_change_earlier_ones(network: Transformer, layout: Fr
 def test_the_context_sees_only_itself_and_chunks_see_it(network: Transformer, layout: FrameLayout) -> None:
     placement, plan = network.place(layout, SIZE), block_causal_plan(CONTEXT, (CHUNK, CHUNK))
     x = latents()
-    whole = network(x, timesteps(700), captions(), placement, plan=plan)
-    context = network(x[:, :CONTEXT], timesteps(0)[:, :CONTEXT], captions(), network.place(layout[:CONTEXT], SIZE))
+    whole = network(x, sigmas(0.7), captions(), placement, plan=plan)
+    context = network(x[:, :CONTEXT], sigmas(0)[:, :CONTEXT], captions(), network.place(layout[:CONTEXT], SIZE))
     torch.testing.assert_close(whole[:, :CONTEXT], context)
     x[:, 0] += 1
-    assert not torch.allclose(
-        network(x, timesteps(700), captions(), placement, plan=plan)[:, -CHUNK:], whole[:, -CHUNK:]
-    )
+    assert not torch.allclose(network(x, sigmas(0.7), captions(), placement, plan=plan)[:, -CHUNK:], whole[:, -CHUNK:])
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("timestep", [0.0, 700.0])
-def test_the_cache_equals_the_block_causal_sequence(network: Transformer, layout: FrameLayout, timestep: float) -> None:
+@pytest.mark.parametrize("sigma", [0.0, 0.7])
+def test_the_cache_equals_the_block_causal_sequence(network: Transformer, layout: FrameLayout, sigma: float) -> None:
     x, plan = latents(), block_causal_plan(CONTEXT, (CHUNK, CHUNK))
-    whole = network(x, timesteps(timestep), captions(), network.place(layout, SIZE), plan=plan)
+    whole = network(x, sigmas(sigma), captions(), network.place(layout, SIZE), plan=plan)
     memory = remembering(network, x, layout)
     placement = network.place(layout[-CHUNK:], SIZE)
-    cached = network(x[:, -CHUNK:], timesteps(timestep)[:, -CHUNK:], captions(), placement, memory.stage(CHUNK))
+    cached = network(x[:, -CHUNK:], sigmas(sigma)[:, -CHUNK:], captions(), placement, memory.stage(CHUNK))
     torch.testing.assert_close(cached, whole[:, -CHUNK:])
 
 
@@ -111,18 +109,18 @@ def test_teacher_forcing_equals_the_cache(network: Transformer, layout: FrameLay
     clean, noisy = latents(), latents(2 * CHUNK, seed=3)
     remembered = CONTEXT + CHUNK
     sequence = torch.cat([clean[:, :remembered], noisy], 1)
-    times = torch.cat([timesteps(0)[:, :remembered], timesteps(700)[:, CONTEXT:]], 1)
+    levels = torch.cat([sigmas(0)[:, :remembered], sigmas(0.7)[:, CONTEXT:]], 1)
     placement = network.place(layout[:remembered] + layout[CONTEXT:], SIZE)
-    forced = network(sequence, times, captions(), placement, plan=teacher_forcing_plan(CONTEXT, 2, CHUNK))
+    forced = network(sequence, levels, captions(), placement, plan=teacher_forcing_plan(CONTEXT, 2, CHUNK))
     memory, begin = network.new_cache(1, SIZE, CONTEXT + 2 * CHUNK, CONTEXT), 0
     for chunk, end in enumerate((CONTEXT, CONTEXT + CHUNK)):
         staged = memory.stage(end - begin)
         placement = network.place(layout[begin:end], SIZE)
-        network(clean[:, begin:end], timesteps(0)[:, begin:end], captions(), placement, staged)
+        network(clean[:, begin:end], sigmas(0)[:, begin:end], captions(), placement, staged)
         memory.commit(staged)
         own, begin = slice(chunk * CHUNK, (chunk + 1) * CHUNK), end
         placement = network.place(layout[CONTEXT:][own], SIZE)
-        cached = network(noisy[:, own], timesteps(700)[:, CONTEXT:][:, own], captions(), placement, memory.stage(CHUNK))
+        cached = network(noisy[:, own], sigmas(0.7)[:, CONTEXT:][:, own], captions(), placement, memory.stage(CHUNK))
         torch.testing.assert_close(cached, forced[:, remembered:][:, own])
 
 
@@ -132,8 +130,8 @@ def test_denoising_leaves_the_memory_as_it_is(network: Transformer, layout: Fram
     memory = remembering(network, x, layout)
     keys = memory.keys(1).clone()
     placement = network.place(layout[-CHUNK:], SIZE)
-    for timestep in (900.0, 500.0):
-        network(x[:, -CHUNK:], timesteps(timestep)[:, -CHUNK:], captions(), placement, memory.stage(CHUNK))
+    for sigma in (0.9, 0.5):
+        network(x[:, -CHUNK:], sigmas(sigma)[:, -CHUNK:], captions(), placement, memory.stage(CHUNK))
     assert memory.latents == CONTEXT + CHUNK
     assert torch.equal(memory.keys(1), keys)
 
@@ -145,12 +143,12 @@ def test_gradient_over_the_cache_equals_that_of_the_sequence(network: Transforme
     keys = memory.keys(0).clone()
     chunk = x[:, -CHUNK:].clone().requires_grad_()
     placement = network.place(layout[-CHUNK:], SIZE)
-    cached = network(chunk, timesteps(700)[:, -CHUNK:], captions(), placement, memory.stage(CHUNK))
+    cached = network(chunk, sigmas(0.7)[:, -CHUNK:], captions(), placement, memory.stage(CHUNK))
     (cached * weight).sum().backward()
 
     plan = block_causal_plan(CONTEXT, (CHUNK, CHUNK))
     sequence = x.clone().requires_grad_()
-    whole = network(sequence, timesteps(700), captions(), network.place(layout, SIZE), plan=plan)[:, -CHUNK:]
+    whole = network(sequence, sigmas(0.7), captions(), network.place(layout, SIZE), plan=plan)[:, -CHUNK:]
     (whole * weight).sum().backward()
     assert sequence.grad is not None
     assert chunk.grad is not None
@@ -165,7 +163,7 @@ def test_weights_get_the_same_gradient_over_an_empty_cache(network: Transformer,
     gradients = []
     for staged in (None, network.new_cache(1, SIZE, CONTEXT + CHUNK, CONTEXT).stage(CONTEXT)):
         network.zero_grad()
-        network(x, timesteps(0)[:, :CONTEXT], captions(), placement, staged).square().mean().backward()
+        network(x, sigmas(0)[:, :CONTEXT], captions(), placement, staged).square().mean().backward()
         gradients.append({name: weight.grad.clone() for name, weight in network.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient, msg=name)
@@ -177,7 +175,7 @@ def test_captions_read_once_are_the_captions(network: Transformer, layout: Frame
     placement = network.place(layout, SIZE)
     read = network.read_text(captions())
     torch.testing.assert_close(
-        network(latents(), timesteps(700), read, placement), network(latents(), timesteps(700), captions(), placement)
+        network(latents(), sigmas(0.7), read, placement), network(latents(), sigmas(0.7), captions(), placement)
     )
 
 
@@ -187,9 +185,9 @@ def test_each_latent_attends_to_its_own_caption(network: Transformer, layout: Fr
     plan = (*block_causal_plan(CONTEXT, ()), attention.Group(slice(CONTEXT, 12), (slice(CONTEXT, 12),)))
     placement = network.place(layout, SIZE)
     text = captions()
-    one = network(latents(), timesteps(700), text, placement, plan=plan)
+    one = network(latents(), sigmas(0.7), text, placement, plan=plan)
     text[:, 2] += 1
-    other = network(latents(), timesteps(700), text, placement, plan=plan)
+    other = network(latents(), sigmas(0.7), text, placement, plan=plan)
     assert torch.equal(one[:, :CONTEXT], other[:, :CONTEXT])
     assert not torch.allclose(one[:, CONTEXT:], other[:, CONTEXT:])
 
@@ -198,7 +196,7 @@ def test_each_latent_attends_to_its_own_caption(network: Transformer, layout: Fr
 def test_one_caption_for_all_is_a_shortcut_and_no_more(network: Transformer) -> None:
     placement = network.place(frame_layout(range(4), [0] * 4, [2] * 4), SIZE)
     assert placement.caption == 2
-    x, t = latents(4), torch.full((1, 4), 300.0, dtype=torch.float64)
+    x, t = latents(4), torch.full((1, 4), 0.3, dtype=torch.float64)
     routed = network(x, t, captions(), replace(placement, caption=None))
     torch.testing.assert_close(network(x, t, captions(), placement), routed)
 
@@ -209,7 +207,7 @@ def test_latents_that_share_the_last_caption_read_it_together_and_as_they_would_
     both = FrameLayout(*(torch.cat(rows) for rows in zip(*(vars(one).values() for one in layouts), strict=True)))
     placement = network.place(both, SIZE)
     assert (placement.caption, placement.alone) == (None, 3)
-    x, t = latents(6, batch=2), torch.full((2, 6), 300.0, dtype=torch.float64)
+    x, t = latents(6, batch=2), torch.full((2, 6), 0.3, dtype=torch.float64)
     together, alone = (network(x, t, captions(2), replace(placement, alone=count)) for count in (3, 5))
     torch.testing.assert_close(together, alone)
 
@@ -219,8 +217,8 @@ def test_a_batch_of_stories_is_each_story_alone(network: Transformer, layout: Fr
     other = shot_layout(3, (0, 1, 1, 2, 2, 2), CONTEXT, 2 * CHUNK)
     layouts = [layout, replace(other.context + other.target, captions=layout.captions.flip(1))]
     both = FrameLayout(*(torch.cat(rows) for rows in zip(*(vars(one).values() for one in layouts), strict=True)))
-    x, text, t = latents(batch=2), captions(2), timesteps(700, 2).clone()
-    t[1] += 50
+    x, text, t = latents(batch=2), captions(2), sigmas(0.7, 2).clone()
+    t[1] += 0.05
     batched = network(x, t, text, network.place(both, SIZE))
     for index, one in enumerate(layouts):
         row = slice(index, index + 1)
@@ -231,15 +229,15 @@ def test_a_batch_of_stories_is_each_story_alone(network: Transformer, layout: Fr
 @torch.no_grad()
 def test_shots_are_told_apart_by_phase_alone(network: Transformer, layout: FrameLayout) -> None:
     moved = replace(layout, shots=layout.shots + (layout.shots == 2) * 4)
-    run = [network(latents(), timesteps(700), captions(), network.place(some, SIZE)) for some in (layout, moved)]
+    run = [network(latents(), sigmas(0.7), captions(), network.place(some, SIZE)) for some in (layout, moved)]
     assert not torch.allclose(run[0], run[1])
     network.shot_phase = 0.0
-    run = [network(latents(), timesteps(700), captions(), network.place(some, SIZE)) for some in (layout, moved)]
+    run = [network(latents(), sigmas(0.7), captions(), network.place(some, SIZE)) for some in (layout, moved)]
     assert torch.equal(run[0], run[1])
 
 
 def test_timestep_features_are_cosines_then_sines() -> None:
-    features = timestep_features(torch.tensor([[0.0, 2.0]]), 4)
+    features = timestep_features(torch.tensor([[0.0, 0.002]]), 4)
     assert features.dtype == torch.float32
     expected = torch.tensor([[[1.0, 1.0, 0.0, 0.0], [2.0, 0.02, 2.0, 0.02]]])
     expected[0, 1, :2], expected[0, 1, 2:] = expected[0, 1, :2].cos(), expected[0, 1, 2:].sin()
@@ -248,7 +246,7 @@ def test_timestep_features_are_cosines_then_sines() -> None:
 
 def test_shapes_are_checked_while_these_tests_run(network: Transformer, layout: FrameLayout) -> None:
     with pytest.raises(TypeCheckError):
-        network(latents()[0], timesteps(700), captions(), network.place(layout, SIZE))
+        network(latents()[0], sigmas(0.7), captions(), network.place(layout, SIZE))
 
 
 def test_a_width_that_heads_do_not_share_is_refused() -> None:

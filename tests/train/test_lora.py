@@ -21,7 +21,7 @@ def velocity(network: Transformer) -> Tensor:
     text = torch.randn(1, 2, 64, 16, generator=draw)
     latents = torch.randn(1, 9, 4, 4, 4, generator=draw)
     placement = network.place(layout.context + layout.target, (4, 4))
-    return network(latents, torch.full((1, 9), 500.0), text, placement)
+    return network(latents, torch.full((1, 9), 0.5), text, placement)
 
 
 @pytest.fixture

@@ -48,9 +48,9 @@ def latents() -> Tensor:
 
 def test_the_context_label_is_a_choice() -> None:
     net = network()
-    given, noisy, timestep = conditions(net), latents(), torch.tensor([500.0])
+    given, noisy, sigma = conditions(net), latents(), torch.tensor([0.5])
     assert not torch.allclose(
-        predict_velocity(net, noisy, timestep, given), predict_velocity(net, noisy, timestep, given, "clean")
+        predict_velocity(net, noisy, sigma, given), predict_velocity(net, noisy, sigma, given, "clean")
     )
 
 
@@ -58,7 +58,7 @@ def test_equal_scores_give_no_gradient() -> None:
     net = network()
     given = conditions(net)
     gradient = distribution_matching_gradient(
-        net, net, latents(), latents(), torch.tensor([500.0]), given, given, guidance=0.0
+        net, net, latents(), latents(), torch.tensor([0.5]), given, given, guidance=0.0
     )
     assert gradient.abs().max() == 0
 
@@ -67,10 +67,10 @@ def test_equal_scores_give_no_gradient() -> None:
 def test_a_chunk_takes_the_state_of_its_first_latent_and_the_end_is_not_scored(injection: Injection) -> None:
     net = network(injection)
     given, trajectory = conditions(net), torch.randn(1, 3, LATENTS, 4, *SIZE)
-    timesteps = torch.tensor([1000.0, 500.0, 0.0])
+    sigmas = torch.tensor([1.0, 0.5, 0.0])
 
     def loss(*index: int) -> Tensor:
-        return trajectory_loss(net, trajectory, timesteps, torch.tensor([index]), given)
+        return trajectory_loss(net, trajectory, sigmas, torch.tensor([index]), given)
 
     assert torch.equal(loss(0, 1, 2, 1, 0, 0), loss(0, 0, 0, 1, 1, 1))
     first_only = loss(0, 0, 0, 2, 2, 2)
@@ -82,19 +82,19 @@ def test_losses_of_a_network_with_the_context_in_channels() -> None:
     """The losses are those of the network called by hand, and they see the context."""
     net = network("channel")
     given, target, noise = conditions(net), latents(), latents()
-    timestep, timesteps = torch.tensor([500.0]), torch.tensor([1000.0, 0.0])
+    sigma, sigmas = torch.tensor([0.5]), torch.tensor([1.0, 0.0])
     carrying = torch.cat(
         [0.5 * (target + noise), given.context.flatten(1, 2)[:, None].expand(-1, LATENTS, -1, -1, -1)], 2
     )
-    velocity = net(carrying, timestep.expand(1, LATENTS), given.text, given.placement)
-    loss = flow_matching_loss(net, target, noise, timestep, given)
+    velocity = net(carrying, sigma.expand(1, LATENTS), given.text, given.placement)
+    loss = flow_matching_loss(net, target, noise, sigma, given)
     torch.testing.assert_close(loss, (velocity - (noise - target)).square().mean())
 
     carrying = torch.cat([noise, carrying[:, :, 4:]], 2)
     plan = block_causal_plan(0, (3,) * (LATENTS // 3))
-    velocity = net(carrying, timesteps[:1].expand(1, LATENTS), given.text, given.placement, plan=plan)
+    velocity = net(carrying, sigmas[:1].expand(1, LATENTS), given.text, given.placement, plan=plan)
     loss = trajectory_loss(
-        net, torch.stack([noise, target], 1), timesteps, torch.zeros(1, LATENTS, dtype=torch.long), given
+        net, torch.stack([noise, target], 1), sigmas, torch.zeros(1, LATENTS, dtype=torch.long), given
     )
     torch.testing.assert_close(loss, (noise - velocity - target).square().mean())
 
@@ -102,12 +102,10 @@ def test_losses_of_a_network_with_the_context_in_channels() -> None:
 @pytest.mark.parametrize("injection", INJECTIONS)
 def test_the_context_is_seen_and_gets_no_velocity(injection: Injection) -> None:
     net = network(injection)
-    given, noisy, timestep = conditions(net), latents(), torch.tensor([500.0])
-    velocity = predict_velocity(net, noisy, timestep, given)
+    given, noisy, sigma = conditions(net), latents(), torch.tensor([0.5])
+    velocity = predict_velocity(net, noisy, sigma, given)
     assert velocity.shape == noisy.shape
-    assert not torch.allclose(
-        velocity, predict_velocity(net, noisy, timestep, replace(given, context=given.context + 1))
-    )
+    assert not torch.allclose(velocity, predict_velocity(net, noisy, sigma, replace(given, context=given.context + 1)))
 
 
 def made_from(net: Transformer, chunks: int) -> tuple[ShotInputs, list[Tensor]]:
@@ -169,10 +167,10 @@ def test_a_streamed_shot_follows_from_the_block_causal_sequence(injection: Injec
         layout = inputs.layout.context + inputs.layout.target[: known + 3]
         given = Conditions.of(net, inputs.context, inputs.text, layout)
         front = given.in_front
-        timesteps = torch.tensor([[0.0] * (front + known) + [1000.0] * 3])
+        sigmas = torch.tensor([[0.0] * (front + known) + [1.0] * 3])
         plan = block_causal_plan(front, (3,) * (chunk + 1))
         x = given.join(torch.cat([*made[:chunk], noise], 1))
-        velocity = net(x, timesteps, given.text, given.placement, plan=plan)[:, front + known :]
+        velocity = net(x, sigmas, given.text, given.placement, plan=plan)[:, front + known :]
         torch.testing.assert_close(made[chunk], noise - velocity)
 
 

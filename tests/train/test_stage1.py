@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from shotstream.cli import main
-from shotstream.model.schedule import TRAIN_TIMESTEPS, training_sigmas, training_weights
+from shotstream.model.schedule import training_sigmas, training_weights
 from shotstream.model.transformer import Transformer
 from shotstream.train.build_stage import build_stage
 from shotstream.train.distributed import DistributedContext
@@ -53,7 +53,7 @@ def test_the_teacher_trains_on_the_flow_matching_loss(finished: Path, lively: Li
         network,
         batch.target,
         normal(batch.target, "teacher-noise", step, 0),
-        sigmas[index] * TRAIN_TIMESTEPS,
+        sigmas[index],
         Conditions.of(network, batch.context, text, batch.layout),
         training_weights(sigmas)[index],
         label,
@@ -91,7 +91,7 @@ def test_gradient_of_a_rollout_is_of_its_chosen_step_only(
     seen = watch_gradient(stage1.state.trained[GENERATOR].network)
     chunks = stage1.inputs(0, 0).layout.target.latents // 3
     stage1.loss(GENERATOR, 0, 0).backward()
-    level = 1000 * stage1._sampler.sigmas[stop]
+    level = stage1._sampler.sigmas[stop]
     assert seen == pytest.approx([level] * chunks)
     assert norm(stage1.state.trained[GENERATOR].network) > 0
 

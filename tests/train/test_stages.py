@@ -246,11 +246,11 @@ def test_the_past_is_said_to_be_clean_and_has_a_little_noise(long_batch: Batch) 
     errors = []
     for history_noise in (0.0, 0.25):
         teacher_forced_loss(transformer, batch, None, replace(TINY.base, history_noise=history_noise), 0)
-        sequence, timesteps = seen[-1]
+        sequence, sigmas = seen[-1]
         clean = sequence.shape[1] - batch.target.shape[1]
         assert torch.equal(sequence[:, :CONTEXT_LATENTS], batch.context)
-        assert bool((timesteps[:, :clean] == 0).all())
-        assert bool((timesteps[:, clean:] > 0).all())
+        assert bool((sigmas[:, :clean] == 0).all())
+        assert bool((sigmas[:, clean:] > 0).all())
         errors.append(
             float((sequence[:, CONTEXT_LATENTS:clean] - batch.target[:, : clean - CONTEXT_LATENTS]).abs().max())
         )

@@ -47,13 +47,13 @@ def test_the_states_are_those_of_the_teacher_sampled_whole(finished: Path, livel
     assert not torch.equal(more[STATES][:, 0], more[STATES][:, -1])
 
 
-def test_timesteps_are_near_the_students_and_end_at_zero(finished: Path) -> None:
+def test_noise_levels_are_near_the_students_and_end_at_zero(finished: Path) -> None:
     store = TrajectoryStore(finished / "trajectories", TINY.trajectories, TINY.student, "target")
-    _, states, timesteps = store.read(0)
-    assert states.shape[1] == len(timesteps) == 5
-    assert timesteps[-1] == 0
-    wanted = [1000 * sigma for sigma in few_step_sigmas(NOMINAL, TINY.student.shift)]
-    assert timesteps[:-1].tolist() == pytest.approx(wanted, abs=15)
+    _, states, sigmas = store.read(0)
+    assert states.shape[1] == len(sigmas) == 5
+    assert sigmas[-1] == 0
+    wanted = few_step_sigmas(NOMINAL, TINY.student.shift)
+    assert sigmas[:-1].tolist() == pytest.approx(wanted, abs=0.015)
     again, _, _ = store.read(TINY.trajectories.batches)
     assert torch.equal(again.target, store.read(0)[0].target), "after the last comes the first"
 

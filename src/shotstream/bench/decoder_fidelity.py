@@ -15,7 +15,6 @@ from shotstream.engine.sampler import Latents, Predict, Sampler
 from shotstream.model.codec import Codec
 from shotstream.model.context_injection import carry_context
 from shotstream.model.device import send
-from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.tiny_vae import TinyWanVAE
 from shotstream.weights.build import ModelComponents
 
@@ -88,8 +87,8 @@ def _first_steps(parts: ModelComponents) -> Predict:
 
     def predict(noisy: Latents, sigma: float) -> Latents:
         x = carry_context(parts.config.transformer.injection, noisy[:, :0], noisy)
-        timesteps = torch.full((1, CHUNK_LATENTS), sigma * TRAIN_TIMESTEPS, device=device)
-        return transformer(x, timesteps, text, placement)
+        sigmas = torch.full((1, CHUNK_LATENTS), sigma, device=device)
+        return transformer(x, sigmas, text, placement)
 
     return predict
 

@@ -10,7 +10,6 @@ from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Predict, Sampler
-from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import Transformer
 from shotstream.model.velocity import Conditions, predict_velocity
 
@@ -25,11 +24,11 @@ def bidirectional_velocity(transformer: Transformer, inputs: ShotInputs, sampler
     )
 
     def predict(x: Float[Tensor, "b f c h w"], sigma: float) -> Float[Tensor, "b f c h w"]:
-        timestep = x.new_full((len(x),), sigma * TRAIN_TIMESTEPS)
-        velocity = predict_velocity(transformer, x, timestep, given, context_timestep).to(x.dtype)
+        level = x.new_full((len(x),), sigma)
+        velocity = predict_velocity(transformer, x, level, given, context_timestep).to(x.dtype)
         if (guidance := sampler.guidance_at(sigma)) == 1:
             return velocity
-        unguided = predict_velocity(transformer, x, timestep, without, context_timestep).to(x.dtype)
+        unguided = predict_velocity(transformer, x, level, without, context_timestep).to(x.dtype)
         return unguided + guidance * (velocity - unguided)
 
     return predict

@@ -13,7 +13,6 @@ from shotstream.model.context_injection import carry_context, carry_previous, la
 from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import Rotary
-from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import ShotLayout
 
@@ -122,9 +121,9 @@ class CachedTransformer:
         if config.previous:
             x = carry_previous(x, previous, config.in_dim)
         x = torch.cat([x] * branches)
-        timesteps = x.new_full(x.shape[:2], sigma * TRAIN_TIMESTEPS, dtype=torch.float32)
+        sigmas = x.new_full(x.shape[:2], sigma, dtype=torch.float32)
         staged = self._cache.stage(x.shape[1])
-        return self._run(x, timesteps, captions, placement, staged, plan).to(x.dtype), staged
+        return self._run(x, sigmas, captions, placement, staged, plan).to(x.dtype), staged
 
     def _guided_branch(self, captions: Captions, placement: TokenPositions) -> tuple[Captions, TokenPositions]:
         """The half of both that belongs to the branch which reads the captions."""

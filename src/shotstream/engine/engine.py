@@ -18,7 +18,6 @@ from shotstream.model.context_injection import carry_context
 from shotstream.model.frame_cache import FrameCache, StagedFrames
 from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import make_text_rotary, rotate
-from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import Transformer
 
 Encode = Callable[[Sequence[str]], Float[Tensor, "s l e"]]
@@ -228,11 +227,11 @@ class Engine:
         *,
         reads: bool = True,
     ) -> Tensor:
-        timesteps = (sigmas * TRAIN_TIMESTEPS).to(x.device, torch.float32).expand(len(x), -1)
         latents = carry_context(self._transformer.config.injection, x[:, :0], x)
         placement = self._place(call, len(x), reads)
         network, text = self._expert(float(sigmas.max()), text)
-        return network(latents, timesteps, text, placement, staged, call.sees or ()).to(x.dtype)
+        levels = sigmas.to(x.device, torch.float32).expand(len(x), -1)
+        return network(latents, levels, text, placement, staged, call.sees or ()).to(x.dtype)
 
     def _expert(self, sigma: float, text: TextKeys) -> tuple[Transformer, TextKeys]:
         """Return the transformer that predicts at a noise level, and its part of the text."""

@@ -50,24 +50,24 @@ class Inputs:
     """Inputs of a recorded forward besides weights and cache: `[b, f, ...]` of a chunk, and the keys of one caption."""
 
     latents: Tensor
-    timesteps: Tensor
+    sigmas: Tensor
     placement: TokenPositions
     text: TextKeys
 
     @classmethod
-    def of(cls, latents: Tensor, timesteps: Tensor, text: TextKeys, placement: TokenPositions) -> "Inputs":
+    def of(cls, latents: Tensor, sigmas: Tensor, text: TextKeys, placement: TokenPositions) -> "Inputs":
         """The inputs of a forward whose latents all attend to one caption, which becomes the only one."""
         assert placement.caption is not None, "one caption for all latents"
         caption = slice(placement.caption, placement.caption + 1)
         own = replace(placement, caption=0, captions=torch.zeros_like(placement.captions))
-        return cls(latents, timesteps, own, [(k[:, caption], v[:, caption]) for k, v in text])
+        return cls(latents, sigmas, own, [(k[:, caption], v[:, caption]) for k, v in text])
 
     @property
     def few(self) -> list[Tensor]:
         """Everything but the caption's keys and values."""
         place = self.placement
         shots = [] if place.shots is None else [place.shots]
-        return [self.latents, self.timesteps, place.rotary.cos, place.rotary.sin, *shots]
+        return [self.latents, self.sigmas, place.rotary.cos, place.rotary.sin, *shots]
 
     @property
     def keys(self) -> list[Tensor]:
@@ -85,7 +85,7 @@ class Inputs:
         rotary = Rotary(_own(place.rotary.cos), _own(place.rotary.sin))
         shots = None if place.shots is None else _own(place.shots)
         placement = replace(place, rotary=rotary, shots=shots)
-        return Inputs(_own(self.latents), _own(self.timesteps), placement, [(_own(k), _own(v)) for k, v in self.text])
+        return Inputs(_own(self.latents), _own(self.sigmas), placement, [(_own(k), _own(v)) for k, v in self.text])
 
     def take(self, given: "Inputs") -> None:
         """Other values in the same tensors."""
@@ -105,7 +105,7 @@ class GraphedForward:
     def __call__(
         self,
         latents: Float[Tensor, "b f k h w"],
-        timesteps: Float[Tensor, "b f"],
+        sigmas: Float[Tensor, "b f"],
         text: TextKeys | Tensor,
         placement: TokenPositions,
         staged: Staged,
@@ -116,10 +116,10 @@ class GraphedForward:
         plain = bool(plan) or placement.caption is None or staged.latents != CHUNK_LATENTS or torch.is_grad_enabled()
         plain = plain or len(latents) != self.cache.shape.batch
         if not (plain or isinstance(text, Tensor)):
-            given = Inputs.of(latents, timesteps, text, placement)
+            given = Inputs.of(latents, sigmas, text, placement)
             if self._buffers is None or self._buffers.shapes == given.shapes:
                 return self._run(given, staged)
-        return self._transformer(latents, timesteps, text, placement, staged, plan)
+        return self._transformer(latents, sigmas, text, placement, staged, plan)
 
     @torch.inference_mode()
     def _run(self, given: Inputs, staged: Staged) -> Tensor:
@@ -135,7 +135,7 @@ class GraphedForward:
         transformer = self._transformer
 
         def run() -> Tensor:
-            return transformer(held.latents, held.timesteps, held.text, held.placement, staged)
+            return transformer(held.latents, held.sigmas, held.text, held.placement, staged)
 
         return self._recorder.record(run, (staged.first, staged.visible, held.shapes))
 

@@ -105,7 +105,7 @@ class Transformer(nn.Module):
     def forward(
         self,
         latents: Float[Tensor, "b f k h w"],
-        timesteps: Float[Tensor, "b f"],
+        sigmas: Float[Tensor, "b f"],
         text: TextKeys | Float[Tensor, "b s l e"],
         placement: TokenPositions,
         staged: Staged | StagedFrames | None = None,
@@ -116,7 +116,7 @@ class Transformer(nn.Module):
         Args:
             latents: noisy or clean latents, all of which are queries, with further channels where they carry context
                 (`model.context_injection`). Channels that are left out count as zeros.
-            timesteps: 1000 sigma of each latent.
+            sigmas: noise level of each latent, 0 (clean) to 1.
             text: embeddings of s captions (zero rows are padding and are attended), or their keys from `read_text`.
             placement: from `place`, for exactly these latents.
             staged: room in a cache; the latents see what it remembers, and each other. None: no memory.
@@ -127,7 +127,7 @@ class Transformer(nn.Module):
         missing = self.config.embedded_channels - latents.shape[2]
         given = F.pad(latents, (0, 0, 0, 0, 0, missing)) if missing else latents
         x = self._indicate(self._patchify(given.to(dtype)), placement)
-        time = self.time_embedding(timestep_features(timesteps, self.config.freq_dim).to(self.head.modulation.dtype))
+        time = self.time_embedding(timestep_features(sigmas, self.config.freq_dim).to(self.head.modulation.dtype))
         modulation = self.time_projection(time).unflatten(-1, (6, -1))
         embedded = self.text_embedding(text.to(dtype)) if isinstance(text, Tensor) else None
         with self.kernel.scope():
@@ -139,7 +139,7 @@ class Transformer(nn.Module):
         if self.config.prediction == "velocity":
             return predicted
         own = latents[:, :, : self.config.in_dim]
-        return velocity_from_clean(own, predicted.to(latents.dtype), timesteps / TRAIN_TIMESTEPS)
+        return velocity_from_clean(own, predicted.to(latents.dtype), sigmas)
 
     def _indicate(self, x: Float[Tensor, "b n dim"], placement: TokenPositions) -> Float[Tensor, "b n dim"]:
         """Tokens with the embedding of their latent's shot, where the network has one."""
@@ -171,10 +171,13 @@ def is_modulation(name: str) -> bool:
     return name.startswith(("time_", "head.")) or name.endswith(".modulation") or ".norm3." in name
 
 
-def timestep_features(timesteps: Float[Tensor, "b f"], dim: int) -> Float[Tensor, "b f dim"]:
-    """Sinusoidal features of timesteps, cosines first, frequencies falling from 1 to 1/10000; in float64 if it can."""
+def timestep_features(sigmas: Float[Tensor, "b f"], dim: int) -> Float[Tensor, "b f dim"]:
+    """Return sinusoidal features of the timesteps 1000 sigma: cosines, then sines.
+
+    Frequencies fall from 1 to 1/10000. They are computed in float64 where the device has it.
+    """
     half = dim // 2
-    precise = torch.float32 if timesteps.device.type == "mps" else torch.float64
-    exponents = torch.arange(half, dtype=precise, device=timesteps.device) / half
-    angles = timesteps.to(precise)[..., None] * 10000.0**-exponents
+    precise = torch.float32 if sigmas.device.type == "mps" else torch.float64
+    exponents = torch.arange(half, dtype=precise, device=sigmas.device) / half
+    angles = (TRAIN_TIMESTEPS * sigmas.to(precise))[..., None] * 10000.0**-exponents
     return torch.cat([angles.cos(), angles.sin()], -1).float()

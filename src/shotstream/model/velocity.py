@@ -22,7 +22,6 @@ from shotstream.model.context_injection import (
     previous_latents,
     sequence_layout,
 )
-from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import Transformer
 
 Network = Callable[..., Tensor]
@@ -68,16 +67,16 @@ class Conditions:
 def predict_velocity(
     network: Network,
     noisy: Float[Tensor, "b f c h w"],
-    timestep: Float[Tensor, "b"],
+    sigma: Float[Tensor, "b"],
     conditions: Conditions,
     context_timestep: ContextTimestep = "target",
 ) -> Float[Tensor, "b f c h w"]:
-    """Velocity of the target latents, all at one timestep a sample, seen with the context in both directions."""
-    labels = timestep[:, None].expand(-1, noisy.shape[1])
-    before = timestep[:, None].expand(-1, conditions.in_front)
-    before = before if context_timestep == "target" else torch.zeros_like(before)
-    latents, all_labels = conditions.join(noisy), torch.cat([before, labels], 1)
-    return network(latents, all_labels, conditions.text, conditions.placement)[:, conditions.in_front :]
+    """Return the velocity of the target latents, at one noise level a sample; all latents see each other."""
+    front, latents = conditions.in_front, conditions.join(noisy)
+    sigmas = sigma[:, None].repeat(1, latents.shape[1])
+    if context_timestep == "clean":
+        sigmas[:, :front] = 0
+    return network(latents, sigmas, conditions.text, conditions.placement)[:, front:]
 
 
 def predict_teacher_forced_velocity(
@@ -110,6 +109,6 @@ def predict_teacher_forced_velocity(
         previous = torch.cat([unseen, previous[:, : history.shape[1]], previous], 1)
         sequence = carry_previous(sequence, previous, network.config.in_dim)
     clean = sequence.shape[1] - latents
-    timesteps = torch.cat([sigmas.new_zeros(len(sigmas), clean), sigmas * TRAIN_TIMESTEPS], 1)
+    every = torch.cat([sigmas.new_zeros(len(sigmas), clean), sigmas], 1)
     plan = teacher_forcing_plan(given.in_front, latents // each, each)
-    return network(sequence, timesteps, given.text, given.placement, plan=plan)[:, clean:]
+    return network(sequence, every, given.text, given.placement, plan=plan)[:, clean:]

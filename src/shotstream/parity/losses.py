@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
-from shotstream.model.schedule import few_step_sigmas, training_sigmas, training_weights
+from shotstream.model.schedule import TRAIN_TIMESTEPS, few_step_sigmas, training_sigmas, training_weights
 from shotstream.model.transformer import Transformer
 from shotstream.parity.case import CaseResult, Golden, Recording
 from shotstream.parity.model import RecordedShot, recorded_shot
@@ -50,6 +50,10 @@ class LossCase:
         placement = network.place(shot.frames.expand(len(context)), (context.shape[-2], context.shape[-1]))
         return Conditions(context, shot.text, placement)
 
+    def sigmas(self, name: str) -> Tensor:
+        """Return recorded timesteps as noise levels."""
+        return self[name] / TRAIN_TIMESTEPS
+
     def compare(self, what: str, got: Tensor) -> CaseResult:
         """Compare one value or tensor with the recorded one."""
         tolerance = self.golden.coarse_tolerance
@@ -74,7 +78,7 @@ def check_teacher(golden: Golden) -> Iterator[CaseResult]:
     yield case.compare("timestep", sigmas[index].to(golden.device) * len(sigmas))
     yield case.compare("weight", training_weights(sigmas)[index].to(golden.device))
     loss = flow_matching_loss(
-        network, case["latents"], case["noise"], case["timestep"], case.conditions(network), case["weight"]
+        network, case["latents"], case["noise"], case.sigmas("timestep"), case.conditions(network), case["weight"]
     )
     yield from _compare_loss(case, network, loss)
 
@@ -83,7 +87,9 @@ def check_critic(golden: Golden) -> Iterator[CaseResult]:
     """Check the fake score's flow matching loss on generated latents."""
     case = LossCase(golden, "critic", golden.tensors(LOSSES))
     network = _trainable(golden.transformer("dit", FAKE_WEIGHTS))
-    loss = flow_matching_loss(network, case["generated"], case["noise"], case["timestep"], case.conditions(network))
+    loss = flow_matching_loss(
+        network, case["generated"], case["noise"], case.sigmas("timestep"), case.conditions(network)
+    )
     yield from _compare_loss(case, network, loss)
 
 
@@ -92,7 +98,7 @@ def check_causal_init(golden: Golden) -> Iterator[CaseResult]:
     case = LossCase(golden, "ode", golden.tensors(LOSSES))
     network = _trainable(golden.transformer("causal"))
     loss = trajectory_loss(
-        network, case["trajectory"], case["timesteps"], case["step_index_drawn"], case.conditions(network)
+        network, case["trajectory"], case.sigmas("timesteps"), case["step_index_drawn"], case.conditions(network)
     )
     yield from _compare_loss(case, network, loss)
 
@@ -109,7 +115,7 @@ def check_distribution_matching(golden: Golden) -> Iterator[CaseResult]:
         fake,
         generated,
         case["noise"],
-        case["timestep"],
+        case.sigmas("timestep"),
         given,
         Conditions(given.context, text, given.placement),
         float(case["guidance"]),

@@ -75,8 +75,8 @@ def check_t2v(golden: Golden) -> Iterator[CaseResult]:
     x = cases["t2v.x"].movedim(2, 1)
     batch, latents = x.shape[:2]
     layout = frame_layout(range(latents), [0] * latents, [0] * latents).expand(batch)
-    timesteps = cases["t2v.t"][:, None].expand(batch, latents)
-    flow = network(x, timesteps, cases["t2v.text"][:, None], network.place(layout, _size(x)))
+    sigmas = cases["t2v.t"][:, None].expand(batch, latents) / TRAIN_TIMESTEPS
+    flow = network(x, sigmas, cases["t2v.text"][:, None], network.place(layout, _size(x)))
     yield golden.compare("dit/t2v.flow", flow.movedim(1, 2), cases["t2v.flow"])
 
 
@@ -98,16 +98,16 @@ def check_no_indicator(golden: Golden) -> Iterator[CaseResult]:
 @torch.inference_mode()
 def _check_bidirectional(golden: Golden, name: str, *, own_captions: bool, phases: bool) -> Iterator[CaseResult]:
     cases, network = golden.tensors(DIT), golden.transformer("dit")
-    x, timesteps = cases["next_shot.latents"], cases["next_shot.t"]
+    x, sigmas = cases["next_shot.latents"], cases["next_shot.t"] / TRAIN_TIMESTEPS
     shot = recorded_shot(cases["next_shot.shots"], cases["next_shot.text"], len(x))
     layout = shot.frames
     if not own_captions:
         layout = replace(layout, captions=layout.captions[:, -1:].expand_as(layout.captions))
     if not phases:
         layout = replace(layout, shots=torch.zeros_like(layout.shots))
-    flow = network(x, timesteps, shot.text, network.place(layout.expand(len(x)), _size(x)))
+    flow = network(x, sigmas, shot.text, network.place(layout.expand(len(x)), _size(x)))
     yield golden.compare(f"dit/{name}.flow", flow, cases[f"{name}.flow"])
-    clean = clean_from_velocity(x, flow, timesteps / TRAIN_TIMESTEPS)
+    clean = clean_from_velocity(x, flow, sigmas)
     yield golden.compare(f"dit/{name}.x0", clean, cases[f"{name}.x0"])
 
 
@@ -115,13 +115,13 @@ def _check_bidirectional(golden: Golden, name: str, *, own_captions: bool, phase
 def check_block_causal(golden: Golden) -> Iterator[CaseResult]:
     """Check the block-causal training forward: each chunk attends to context and earlier chunks."""
     cases, network = golden.tensors(BLOCK_CAUSAL), golden.transformer("causal")
-    x, timesteps = cases["latents"], cases["t"]
+    x, sigmas = cases["latents"], cases["t"] / TRAIN_TIMESTEPS
     shot = recorded_shot(cases["shots"], cases["text"], len(x))
     first = shot.context_latents
     plan = block_causal_plan(first, [CHUNK_LATENTS] * ((x.shape[1] - first) // CHUNK_LATENTS))
-    flow = network(x, timesteps, shot.text, network.place(shot.frames.expand(len(x)), _size(x)), plan=plan)
+    flow = network(x, sigmas, shot.text, network.place(shot.frames.expand(len(x)), _size(x)), plan=plan)
     yield golden.compare("causal/block_causal.flow", flow, cases["flow"])
-    clean = clean_from_velocity(x, flow, timesteps / TRAIN_TIMESTEPS)
+    clean = clean_from_velocity(x, flow, sigmas)
     yield golden.compare("causal/block_causal.x0", clean[:, first:], cases["x0"][:, first:])
 
 
@@ -183,8 +183,8 @@ def watching(network: Transformer) -> Iterator[list[Forward]]:
     forwards: list[Forward] = []
 
     def note(_: nn.Module, arguments: tuple[Any, ...], velocity: Tensor) -> None:
-        latents, timesteps = arguments[:2]
-        forwards.append(Forward(latents, timesteps.max().item() / TRAIN_TIMESTEPS, velocity.to(latents.dtype)))
+        latents, sigmas = arguments[:2]
+        forwards.append(Forward(latents, sigmas.max().item(), velocity.to(latents.dtype)))
 
     handle = network.register_forward_hook(note)
     try:

@@ -17,7 +17,7 @@ from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, encode_samples
 from shotstream.data.storyworld import shot_of_story
-from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, clean_from_velocity
+from shotstream.model.schedule import add_noise, clean_from_velocity
 from shotstream.model.velocity import Conditions, predict_teacher_forced_velocity, predict_velocity
 from shotstream.scores.intervals import Estimate, ratio_estimate
 from shotstream.world.scene import WorldStory
@@ -94,9 +94,9 @@ def _predict_clean(
     network, sampler = model.parts.transformer, model.config.sampler
     noisy = add_noise(batch.target, noise, level)
     if sampler.order == "whole":
-        timestep = noisy.new_full((len(noisy),), level * TRAIN_TIMESTEPS)
         given = Conditions.of(network, batch.context, batch.text, batch.layout)
-        velocity = predict_velocity(network, noisy, timestep, given, sampler.context_timestep)
+        sigma = noisy.new_full((len(noisy),), level)
+        velocity = predict_velocity(network, noisy, sigma, given, sampler.context_timestep)
     else:
         history, sigmas = batch.target[:, :-CHUNK_LATENTS], noisy.new_full(noisy.shape[:2], level)
         velocity = predict_teacher_forced_velocity(

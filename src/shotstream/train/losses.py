@@ -14,18 +14,18 @@ from torch import Tensor
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.model.attention import block_causal_plan
 from shotstream.model.config import ContextTimestep
-from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, clean_from_velocity
+from shotstream.model.schedule import add_noise, clean_from_velocity
 from shotstream.model.velocity import Conditions, Network, predict_velocity
 
-MIN_SCORE_TIMESTEP, MAX_SCORE_TIMESTEP = 20, 980
-"""Range of the timesteps at which scores are compared (reference section 7)."""
+MIN_SCORE_SIGMA, MAX_SCORE_SIGMA = 0.02, 0.98
+"""Range of the noise levels at which scores are compared (reference section 7)."""
 
 
 def flow_matching_loss(
     network: Network,
     target: Float[Tensor, "b f c h w"],
     noise: Float[Tensor, "b f c h w"],
-    timestep: Float[Tensor, "b"],
+    sigma: Float[Tensor, "b"],
     conditions: Conditions,
     weight: Float[Tensor, "b"] | None = None,
     context_timestep: ContextTimestep = "target",
@@ -34,12 +34,12 @@ def flow_matching_loss(
 
     Args:
         target: clean latents; no gradient flows into them.
-        timestep: 1000 sigma of each sample.
+        sigma: noise level of each sample.
         weight: from `schedule.training_weights`, or None for 1.
     """
     target = target.detach()
-    noisy = add_noise(target, noise, timestep / TRAIN_TIMESTEPS)
-    velocity = predict_velocity(network, noisy, timestep, conditions, context_timestep)
+    noisy = add_noise(target, noise, sigma)
+    velocity = predict_velocity(network, noisy, sigma, conditions, context_timestep)
     error = (velocity.float() - (noise - target)).square().mean((1, 2, 3, 4))
     return (error if weight is None else error * weight).mean()
 
@@ -47,7 +47,7 @@ def flow_matching_loss(
 def trajectory_loss(
     network: Network,
     trajectory: Float[Tensor, "b k f c h w"],
-    timesteps: Float[Tensor, "k"],
+    sigmas: Float[Tensor, "k"],
     step_index: Int[Tensor, "b f"],
     conditions: Conditions,
 ) -> Float[Tensor, ""]:
@@ -55,22 +55,22 @@ def trajectory_loss(
 
     Args:
         trajectory: the kept states, from noise to the clean end.
-        timesteps: of the kept states; the last is 0.
+        sigmas: noise levels of the kept states; the last is 0.
         step_index: the state that each latent is given; a chunk takes that of its first latent. Chunks that are given
-            the end itself (timestep 0) are seen by later chunks and add nothing to the loss.
+            the end itself (sigma 0) are seen by later chunks and add nothing to the loss.
     """
     chunks = step_index.shape[1] // CHUNK_LATENTS
     index = step_index[:, ::CHUNK_LATENTS].repeat_interleave(CHUNK_LATENTS, 1)
     rows = torch.arange(len(trajectory), device=trajectory.device)[:, None]
     noisy = trajectory[rows, index, torch.arange(index.shape[1], device=trajectory.device)]
-    labels = timesteps[index]
+    levels = sigmas[index]
     before = conditions.in_front
     plan = block_causal_plan(before, (CHUNK_LATENTS,) * chunks)
     latents = conditions.join(noisy)
-    all_labels = torch.cat([labels.new_zeros(len(labels), before), labels], 1)
-    velocity = network(latents, all_labels, conditions.text, conditions.placement, plan=plan)[:, before:]
-    clean = clean_from_velocity(noisy, velocity.float(), labels / TRAIN_TIMESTEPS)
-    scored = labels > 0
+    every = torch.cat([levels.new_zeros(len(levels), before), levels], 1)
+    velocity = network(latents, every, conditions.text, conditions.placement, plan=plan)[:, before:]
+    clean = clean_from_velocity(noisy, velocity.float(), levels)
+    scored = levels > 0
     error = (clean - trajectory[:, -1]).square().mean((2, 3, 4))
     return error[scored].sum() / scored.sum().clamp(min=1)
 
@@ -81,7 +81,7 @@ def distribution_matching_gradient(
     fake: Network,
     generated: Float[Tensor, "b f c h w"],
     noise: Float[Tensor, "b f c h w"],
-    timestep: Float[Tensor, "b"],
+    sigma: Float[Tensor, "b"],
     conditions: Conditions,
     negative: Conditions,
     guidance: float = 3.0,
@@ -92,11 +92,10 @@ def distribution_matching_gradient(
     (fake - real) / mean|generated - real| over clean estimates of the re-noised samples; the real score is guided:
     conditional + guidance (conditional - unconditional). Source: DMD, equation 7; reference section 7.
     """
-    sigma = timestep / TRAIN_TIMESTEPS
     noisy = add_noise(generated, noise, sigma)
 
     def clean(network: Network, given: Conditions) -> Tensor:
-        velocity = predict_velocity(network, noisy, timestep, given, context_timestep)
+        velocity = predict_velocity(network, noisy, sigma, given, context_timestep)
         return clean_from_velocity(noisy, velocity.to(noisy.dtype), sigma)
 
     conditional, unconditional = clean(real, conditions), clean(real, negative)

@@ -66,10 +66,10 @@ class RandomSamples:
         )
 
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
-        """Return a batch, trajectories and their timesteps."""
+        """Return a batch, trajectories and their noise levels."""
         batch, kept = self(number, 0), kept_steps(self._preset.trajectories.num_steps, self._preset.student.steps)
         states = batch.target[:, None].expand(-1, len(kept), -1, -1, -1, -1)
-        return batch, states, torch.linspace(1000, 0, len(kept))
+        return batch, states, torch.linspace(1, 0, len(kept))
 
 
 class RandomScripts:

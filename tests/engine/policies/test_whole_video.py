@@ -20,7 +20,6 @@ from shotstream.engine.sampler import Sampler
 from shotstream.engine.video_plan import Video, plan_shots
 from shotstream.model.attention import Group
 from shotstream.model.rotary import rotate
-from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import Transformer, timestep_features
 
 LAYERS = 30
@@ -210,7 +209,7 @@ def dense(network: Transformer, run: Engine, call: Call, x: Tensor, sigmas: Tens
     place = run._place(call, 1, reads is not None)
     tokens = network._patchify(x)
     each = tokens.shape[1] // x.shape[1]
-    time = network.time_embedding(timestep_features(TRAIN_TIMESTEPS * sigmas[None], 16).double())
+    time = network.time_embedding(timestep_features(sigmas[None], 16).double())
     modulation = network.time_projection(time).unflatten(-1, (6, -1))
     text = call.text.keys if guided else call.text.negative
     assert text is not None

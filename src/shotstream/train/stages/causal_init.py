@@ -29,12 +29,12 @@ class InitStage(Stage):
         self.state = TrainState({NETWORK: trained}, config.loop.ema_decay)
 
     def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
-        batch, states, timesteps = self._batch(step, micro_batch)
+        batch, states, sigmas = self._batch(step, micro_batch)
         draw = make_generator("init-states", step, micro_batch)
-        index = torch.randint(len(timesteps), batch.target.shape[:2], generator=draw).to(self._device)
+        index = torch.randint(len(sigmas), batch.target.shape[:2], generator=draw).to(self._device)
         given = Conditions.of(self._network, batch.context, batch.text, batch.layout)
-        return trajectory_loss(self._network, states, timesteps, index, given)
+        return trajectory_loss(self._network, states, sigmas, index, given)
 
     def _read(self, step: int, micro_batch: int) -> tuple[Batch, Tensor, Tensor]:
-        batch, states, timesteps = self._trajectories.read(step * self._micro_batches + micro_batch)
-        return batch.to(self._device), send(states, self._device).float(), timesteps.to(self._device)
+        batch, states, sigmas = self._trajectories.read(step * self._micro_batches + micro_batch)
+        return batch.to(self._device), send(states, self._device).float(), sigmas.to(self._device)

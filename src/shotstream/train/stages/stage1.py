@@ -17,14 +17,14 @@ from shotstream.data.latents import LatentPool
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import SamplerConfig
-from shotstream.model.schedule import TRAIN_TIMESTEPS, shift_sigma
+from shotstream.model.schedule import shift_sigma
 from shotstream.model.transformer import Transformer
 from shotstream.train.config import DistillTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import Stage
 from shotstream.train.losses import (
-    MAX_SCORE_TIMESTEP,
-    MIN_SCORE_TIMESTEP,
+    MAX_SCORE_SIGMA,
+    MIN_SCORE_SIGMA,
     Conditions,
     distribution_matching_gradient,
     distribution_matching_loss,
@@ -98,7 +98,7 @@ class DistillStage(Stage):
             networks.critic,
             made.detach(),
             normal(made, self.name, "score-noise", step, micro_batch),
-            self._timesteps(made, "score", step, micro_batch),
+            self._sigmas(made, "score", step, micro_batch),
             self._conditions(networks.teacher, inputs, inputs.text),
             self._conditions(networks.teacher, inputs, torch.zeros_like(inputs.text)),
             config.guidance,
@@ -114,7 +114,7 @@ class DistillStage(Stage):
             critic,
             made,
             normal(made, self.name, "critic-noise", step, micro_batch),
-            self._timesteps(made, "critic", step, micro_batch),
+            self._sigmas(made, "critic", step, micro_batch),
             self._conditions(critic, inputs, inputs.text),
             context_timestep=self._config.context_timestep,
         )
@@ -123,10 +123,10 @@ class DistillStage(Stage):
         """Draw the sampler's step at which all chunks of a rollout stop; the same for all micro-batches."""
         return random_index(len(self._sampler.sigmas), self.name, "stop", network, step)
 
-    def _timesteps(self, made: Tensor, *where: str | int) -> Float[Tensor, "b"]:
+    def _sigmas(self, made: Tensor, *where: str | int) -> Float[Tensor, "b"]:
         drawn = torch.rand(len(made), generator=make_generator(self.name, "levels", *where))
-        timesteps = shift_sigma(drawn, self._config.score_shift) * TRAIN_TIMESTEPS
-        return timesteps.clamp(MIN_SCORE_TIMESTEP, MAX_SCORE_TIMESTEP).to(made.device)
+        shifted = shift_sigma(drawn, self._config.score_shift)
+        return shifted.clamp(MIN_SCORE_SIGMA, MAX_SCORE_SIGMA).to(made.device)
 
     def _conditions(self, network: Transformer, inputs: ShotInputs, text: Tensor) -> Conditions:
         return Conditions.of(network, inputs.context, text, inputs.layout.context + inputs.layout.target)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from shotstream.data.latents import LatentPool
-from shotstream.model.schedule import TRAIN_TIMESTEPS, training_sigmas, training_weights
+from shotstream.model.schedule import training_sigmas, training_weights
 from shotstream.model.transformer import Transformer
 from shotstream.train.config import TeacherTraining
 from shotstream.train.distributed import DistributedContext
@@ -33,12 +33,12 @@ class TeacherStage(Stage):
         text = drop_text(batch.text, config.no_text_share, "teacher-text", step, micro_batch)
         levels = make_generator("teacher-levels", step, micro_batch)
         index = torch.randint(len(self._sigmas), (len(batch.target),), generator=levels)
-        timestep, weight = (values[index].to(self._device) for values in (self._sigmas, self._weights))
+        sigma, weight = (values[index].to(self._device) for values in (self._sigmas, self._weights))
         return flow_matching_loss(
             self._network,
             batch.target,
             normal(batch.target, "teacher-noise", step, micro_batch),
-            timestep * TRAIN_TIMESTEPS,
+            sigma,
             Conditions.of(self._network, batch.context, text, batch.layout),
             weight,
             config.context_timestep,

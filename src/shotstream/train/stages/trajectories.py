@@ -93,7 +93,7 @@ class TrajectoryStore:
         return True
 
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
-        """Read a batch, the stored states of its trajectories, and their timesteps. The first file follows the last.
+        """Read a batch, the stored states of its trajectories, and their noise levels. The first file follows the last.
 
         Raises:
             InputError: the file is missing.
@@ -102,8 +102,7 @@ class TrajectoryStore:
         if not path.exists():
             raise InputError(f"{path} is missing; run 'shotstream train trajectories' to its end first")
         batch, more = load_batch(path)
-        timesteps = torch.tensor([self._sampler.sigmas[step] for step in self._kept]) * TRAIN_TIMESTEPS
-        return batch, more[STATES], timesteps
+        return batch, more[STATES], torch.tensor([self._sampler.sigmas[step] for step in self._kept])
 
     def _states(self, teacher: Transformer, batch: Batch, number: int) -> Float[Tensor, "b k f c h w"]:
         predict = bidirectional_velocity(teacher, shot_inputs(batch), self._sampler)
