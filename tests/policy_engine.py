@@ -60,7 +60,7 @@ def make_engine(
     policy: Policy, transformer: Transformer, shots: Sequence[ShotSpec], sampler: Sampler = FEW
 ) -> tuple[Video, Engine]:
     """Return a video of these shots and the engine that makes it."""
-    cache = new_cache(policy, transformer, 1 if sampler.guidance == 1 else 2)
+    cache = new_cache(policy, transformer, sampler.branches)
     noise = VideoNoise((transformer.config.in_dim, *SIZE), torch.device("cpu"))
     video = Video("A fox.", noise.watch(plan_shots(shots, seeded_noise)))
     return video, Engine(transformer, encode, sampler, noise, SIZE, cache)

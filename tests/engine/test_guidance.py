@@ -34,7 +34,7 @@ def told(parts: ModelComponents, sampler: SamplerConfig) -> list[np.ndarray]:
 def test_levels_within_the_interval_are_guided() -> None:
     sampler = Sampler.from_config(MIDDLE)
     assert [round(sigma, 2) for sigma in sampler.sigmas] == [1.0, 0.9, 0.75, 0.5, 0.0]
-    assert [sampler.guidance_at(sigma) for sigma in sampler.sigmas[:-1]] == [1.0, 3.0, 3.0, 1.0]
+    assert [sampler.guidance_at(sigma) for sigma in sampler.sigmas[:-1]] == [None, 3.0, 3.0, None]
     assert {Sampler.from_config(replace(MIDDLE, guided=(0.0, 1.0))).guidance_at(s) for s in (0.0, 0.5, 1.0)} == {3.0}
 
 
@@ -56,10 +56,10 @@ def test_one_branch_computes_what_it_computes_beside_the_other(
     made = told(parts, MIDDLE)
     alone = CachedTransformer.velocity
 
-    def in_both(self, x, sigma, captions, placement, guidance=1.0) -> torch.Tensor:  # type: ignore[no-untyped-def]
-        if guidance != 1:
-            return alone(self, x, sigma, captions, placement, guidance)
-        velocity, _ = self._forward(x, sigma, captions, placement, branches=2)
+    def in_both(self, x, sigma, captions, placement, previous=None) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        if self._sampler.guidance_at(sigma) is not None:
+            return alone(self, x, sigma, captions, placement, previous)
+        velocity, _ = self._forward(x, sigma, captions, placement, branches=2, previous=previous)
         return velocity.chunk(2)[0]
 
     monkeypatch.setattr(CachedTransformer, "velocity", in_both)

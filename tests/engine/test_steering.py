@@ -49,7 +49,7 @@ def inputs(caption: Tensor, chunks: int = 5) -> ShotInputs:
 
 def new_cache(transformer: Transformer, sampler: Sampler) -> KVCache:
     front = latents_in_front(transformer.config.injection, 6)
-    return transformer.new_cache(2 if sampler.guidance != 1 else 1, SIZE, front + 21, front + 3)
+    return transformer.new_cache(sampler.branches, SIZE, front + 21, front + 3)
 
 
 def noise(chunk: int, step: int) -> Tensor:

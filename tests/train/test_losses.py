@@ -132,7 +132,7 @@ def rollout(
     pinned = latents_in_front(net.config.injection, CONTEXT)
     cache = net.new_cache(1, SIZE, pinned + 3 * chunks, pinned, straight_through=straight_through, dtype=memory)
     sampler = Sampler("few_step", tuple(few_step_sigmas((1000.0, 500.0), 8.0)))
-    return ShotRollout(net, cache, inputs, lambda _, step: noise[step], sampler, stop=stop)
+    return ShotRollout(net, cache, inputs, lambda _, step: noise[step], sampler, stop=stop, training=True)
 
 
 def test_straight_through_changes_gradients_and_no_value() -> None:

@@ -223,7 +223,7 @@ def _count(rollout: Iterator[Tensor], codec: Codec, counter: OpCounter, steps: i
 
 def _kinds_of_step(sampler: Sampler) -> list[tuple[float, int]]:
     """Return a noise level and the number of steps for each kind of step (guided, unguided)."""
-    kinds: dict[float, list[float]] = {}
+    kinds: dict[float | None, list[float]] = {}
     for sigma in sampler.sigmas[: sampler.forwards]:
         kinds.setdefault(sampler.guidance_at(sigma), []).append(sigma)
     return [(levels[0], len(levels)) for levels in kinds.values()]
@@ -252,9 +252,8 @@ def begin_shot(
 
     if sampler.order == "whole":
         return WholeShotRollout(transformer, inputs, noise, sampler, counter)
-    batch = 2 if sampler.guidance != 1 else 1
     front = latents_in_front(config.transformer.injection, CONTEXT_LATENTS)
-    cache = transformer.new_cache(batch, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS)
+    cache = transformer.new_cache(sampler.branches, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS)
     return ShotRollout(transformer, cache, inputs, noise, sampler, counter)
 
 

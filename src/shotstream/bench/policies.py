@@ -8,6 +8,7 @@ from shotstream.api import with_policy
 from shotstream.bench.machine import forget_peak, peak_device_bytes, synchronise
 from shotstream.core.errors import InputError
 from shotstream.engine.policies import SYSTEMS, default_sampler, find_system
+from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec
@@ -102,7 +103,7 @@ def time_policies(
 def cache_bytes(components: ModelComponents, policy: str) -> int:
     """Return the size of a policy's KV cache; 0 for a policy without one."""
     spec, config = SYSTEMS[policy].spec, components.config
-    rows = 1 if default_sampler(spec, config).guidance == 1 else 2
+    rows = Sampler.from_config(default_sampler(spec, config)).branches
     token = 2 * config.transformer.num_layers * config.transformer.dim
     size = components.transformer.patch_embedding.weight.element_size()
     return rows * spec.capacity * config.video.tokens_per_latent * token * size

@@ -15,7 +15,10 @@ from shotstream.model.velocity import Conditions, predict_velocity
 
 
 def bidirectional_velocity(transformer: Transformer, inputs: ShotInputs, sampler: Sampler) -> Predict:
-    """The velocity of a whole shot's latents, guided as `sampler` says; `inputs.negative` None means zeros."""
+    """Return what predicts the velocity of a whole shot's latents, guided as `sampler` says.
+
+    Without `inputs.negative` the branch without guidance sees zeros.
+    """
     context_timestep = sampler.context_timestep
     layout = inputs.layout.context + inputs.layout.target
     negative = torch.zeros_like(inputs.text) if inputs.negative is None else inputs.negative.expand_as(inputs.text)
@@ -26,7 +29,7 @@ def bidirectional_velocity(transformer: Transformer, inputs: ShotInputs, sampler
     def predict(x: Float[Tensor, "b f c h w"], sigma: float) -> Float[Tensor, "b f c h w"]:
         level = x.new_full((len(x),), sigma)
         velocity = predict_velocity(transformer, x, level, given, context_timestep).to(x.dtype)
-        if (guidance := sampler.guidance_at(sigma)) == 1:
+        if (guidance := sampler.guidance_at(sigma)) is None:
             return velocity
         unguided = predict_velocity(transformer, x, level, without, context_timestep).to(x.dtype)
         return unguided + guidance * (velocity - unguided)

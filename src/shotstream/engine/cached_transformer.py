@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.types import FrameLayout
+from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import Group
 from shotstream.model.blocks import TextKeys, TokenPositions
 from shotstream.model.context_injection import carry_context, carry_previous, latents_in_front
@@ -17,7 +18,7 @@ from shotstream.model.transformer import Transformer
 from shotstream.story.layout import ShotLayout
 
 Captions = TextKeys | Tensor
-"""Captions as forwards read them: keys and values, or embeddings while gradient is recorded."""
+"""Captions as forwards take them: keys and values of every layer, or embeddings in training."""
 
 
 class CachedTransformer:
@@ -28,31 +29,35 @@ class CachedTransformer:
         transformer: Transformer,
         cache: KVCache,
         context: Float[Tensor, "b f c h w"],
-        guidance: float = 1.0,
+        sampler: Sampler,
         negative: Float[Tensor, "b 1 l e"] | None = None,
         run: GraphedForward | None = None,
+        *,
+        training: bool = False,
     ) -> None:
-        """Forwards over `cache`, whose batch is twice that of `context` where they are guided.
+        """Run forwards over `cache`, which has `sampler.branches` rows for each of `context`.
 
         Args:
             transformer: makes the forwards.
             cache: of the shot alone.
-            context: latents of what the shot remembers.
-            guidance: of steps that are guided; 1 where none is, and then there is one branch.
-            negative: what the unguided branch reads in place of every caption.
-            run: makes the forwards in place of the transformer.
+            context: latents of the context.
+            sampler: says which noise levels are guided.
+            negative: what the unguided branch attends to instead of every caption; needed by a guided sampler.
+            run: makes the forwards in place of the transformer, for inference alone.
+            training: every forward projects the captions itself, so that gradient reaches the projections.
         """
+        assert run is None or not training, "a recorded forward has no gradient"
         self._transformer, self._run, self._cache = transformer, run or transformer, cache
-        self._context, self._branches, self._negative = context, 1 if guidance == 1 else 2, negative
-        self._injection, self._recording = transformer.config.injection, torch.is_grad_enabled()
+        self._context, self._sampler, self._negative = context, sampler, negative
+        self._injection, self._training = transformer.config.injection, training
         self.in_front = latents_in_front(self._injection, context.shape[1])
 
     def read(self, captions: Float[Tensor, "b s l e"]) -> Captions:
-        """Keys of captions, for a whole shot; where gradient is recorded, every forward reads embeddings itself."""
-        if self._branches == 2:
+        """Project captions to keys and values once, for all later forwards; in training, return them as they are."""
+        if self._sampler.branches == 2:
             assert self._negative is not None, "guidance needs a negative embedding"
             captions = torch.cat([captions, self._negative.expand_as(captions)])
-        return captions if self._recording else self._transformer.read_text(captions)
+        return captions if self._training else self._transformer.read_text(captions)
 
     def place(self, layout: FrameLayout) -> TokenPositions:
         """Make the positions of latents, for every sample and guidance branch."""
@@ -65,21 +70,21 @@ class CachedTransformer:
         sigma: float,
         captions: Captions,
         placement: TokenPositions,
-        guidance: float = 1.0,
         previous: Float[Tensor, "b f c h w"] | None = None,
     ) -> Float[Tensor, "b f c h w"]:
-        """The velocity of noisy latents: unguided + guidance (guided - unguided); 1 asks the guided branch alone.
+        """Return the velocity of noisy latents; at a guided level, unguided + guidance (guided - unguided).
 
-        `previous` is the latent before the chunk of each, None where nothing was before; networks that do not carry it
-        (`TransformerConfig.previous`) pass over it.
+        At the other levels of a guided sampler only the guided branch runs. `previous` is the latent before the chunk
+        of each, None where nothing was before; networks that do not carry it (`TransformerConfig.previous`) pass over
+        it.
         """
-        if guidance == 1 and self._branches == 2:
-            captions, placement = self._guided_branch(captions, placement)
-        branches = 1 if guidance == 1 else 2
-        velocity, _ = self._forward(x, sigma, captions, placement, branches=branches, previous=previous)
-        if guidance == 1:
-            return velocity
-        guided, unguided = velocity.chunk(2)
+        guidance = self._sampler.guidance_at(sigma)
+        if guidance is None:
+            if self._sampler.branches == 2:
+                captions, placement = self._guided_branch(captions, placement)
+            return self._forward(x, sigma, captions, placement, branches=1, previous=previous)[0]
+        both, _ = self._forward(x, sigma, captions, placement, branches=2, previous=previous)
+        guided, unguided = both.chunk(2)
         return unguided + guidance * (guided - unguided)
 
     @torch.no_grad()
@@ -91,14 +96,13 @@ class CachedTransformer:
         plan: tuple[Group, ...] = (),
         previous: Float[Tensor, "b f c h w"] | None = None,
     ) -> None:
-        """Commits clean latents to the cache; `previous` as in `velocity`."""
-        _, staged = self._forward(
-            clean.detach(), 0.0, captions, placement, plan, branches=self._branches, previous=previous
-        )
+        """Commit clean latents to the cache; `previous` as in `velocity`."""
+        branches = self._sampler.branches
+        _, staged = self._forward(clean.detach(), 0.0, captions, placement, plan, branches=branches, previous=previous)
         self._cache.commit(staged)
 
     def remember_context(self, captions: Captions, layout: ShotLayout) -> None:
-        """Fills the context part of an empty cache (the paper's global cache), where the context has one.
+        """Fill the context part of an empty cache (the paper's global cache), where the context has one.
 
         `captions` are those that the context attends to; but for a story's first shot, nothing need be known of the
         shot that is to come.

@@ -93,8 +93,10 @@ class ShotRollout:
         clock: Clock = no_profiler,
         stop: int | None = None,
         forward: GraphedForward | None = None,
+        *,
+        training: bool = False,
     ) -> None:
-        """Fills the context part of `cache` with one clean forward, where it has one and is still empty.
+        """Fill the context part of `cache` with one clean forward, where it has one and is still empty.
 
         Args:
             transformer: makes the shot.
@@ -108,13 +110,14 @@ class ShotRollout:
             stop: for self-forcing training: every chunk ends with this step's clean estimate, and only that forward
                 records gradient. The memory never does.
             forward: makes the transformer's forwards over `cache` in its place; None: it does so itself.
+            training: gradient reaches the projections of captions, too.
         """
         self._cache, self._noise, self._sampler = cache, noise, sampler
         self._clock, self._stop = clock, stop
         target = inputs.layout.target
         self._layout = replace(target, captions=torch.zeros_like(target.captions))
         self._forward = CachedTransformer(
-            transformer, cache, inputs.context, sampler.guidance, inputs.negative, run=forward
+            transformer, cache, inputs.context, sampler, inputs.negative, forward, training=training
         )
         self._uncommitted: tuple[MadeChunk, TokenPositions] | None = None
         self._window: list[MadeChunk] = []
@@ -148,8 +151,7 @@ class ShotRollout:
         previous = self._window[-1].following() if self._window else None
 
         def predict(x: Tensor, sigma: float) -> Tensor:
-            guidance = self._sampler.guidance_at(sigma)
-            return self._forward.velocity(x, sigma, self._text, placement, guidance, previous)
+            return self._forward.velocity(x, sigma, self._text, placement, previous)
 
         with self._clock("denoise"):
             latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop)

@@ -84,11 +84,10 @@ class ContextCache:
         known = self._encode("", cast)
         layout = self.layout(known, 1)
         text = self._read([known.captions[number] for number in layout.context_captions])
-        negative, guidance = torch.zeros_like(text[:, :1]), self._sampler.guidance
-        cache = self._empty_cache()
+        negative, cache = torch.zeros_like(text[:, :1]), self._empty_cache()
         with self._clock("prefill"):
             forward = CachedTransformer(
-                self._parts.transformer, cache, known.latents, guidance, negative, self.recorded
+                self._parts.transformer, cache, known.latents, self._sampler, negative, self.recorded
             )
             forward.remember_context(forward.read(text), layout)
         self._prepared = tuple(self._history.branch), cast, known
@@ -146,7 +145,6 @@ class ContextCache:
 
     @property
     def _cache_size(self) -> CacheSize:
-        batch = 2 if self._sampler.guidance != 1 else 1
         front = latents_in_front(self._parts.config.transformer.injection, CONTEXT_LATENTS)
         size = (self._size.latent_height, self._size.latent_width)
-        return batch, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS
+        return self._sampler.branches, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS

@@ -75,7 +75,7 @@ class Engine:
         self._token_spans = token_spans
         self._cache, self.sampler, self.noise = kv_cache, sampler, noise
         self._transformer, self._encode, self._size, self._clock = transformer, encode, latent_size, clock
-        self._guided = sampler.guidance != 1
+        self._guided = sampler.branches == 2
         self._negative_prompts = negative_prompts
         self._latest: tuple[tuple[str, ...], Text] | None = None
         self._placed: tuple[Call | None, dict[tuple[int, bool], TokenPositions]] = (None, {})
@@ -177,11 +177,11 @@ class Engine:
         """
         sigmas = as_sigmas(sigma, len(call.frames))
         scales = [self.sampler.guidance_at(level) for level in sigmas.tolist()]
-        if all(scale == 1 for scale in scales):
+        if all(scale is None for scale in scales):
             return self._forward(call, x, sigmas, call.text.keys)
         guided, unguided = self._both(call, x, sigmas)
-        scale = torch.tensor(scales, dtype=x.dtype, device=x.device)[:, None, None, None]
-        return unguided + scale * (guided - unguided)
+        scale = torch.tensor([1.0 if one is None else one for one in scales], dtype=x.dtype, device=x.device)
+        return unguided + scale[:, None, None, None] * (guided - unguided)
 
     def denoise(self, call: Call) -> Latents:
         """Return the clean latents of a call, from their noise, by the sampler."""

@@ -1,6 +1,7 @@
-"""From noise to one clean chunk: by clean estimates and fresh noise in turn, or by Euler integration."""
+"""Denoise latents: by clean estimates and fresh noise in turn, or by Euler integration of the velocity."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
@@ -14,25 +15,33 @@ from shotstream.model.schedule import add_noise, clean_from_velocity, euler_sigm
 
 Latents = Float[Tensor, "b f c h w"]
 Predict = Callable[[Latents, float], Latents]
-"""The velocity of noisy latents at noise level sigma."""
+"""Returns the velocity of noisy latents at noise level sigma."""
 StepNoise = Callable[[int], Latents]
-"""The noise of a step: step 0 starts the chunk, later steps re-noise it."""
+"""Returns the noise of a step: step 0 starts the chunk, later steps re-noise it."""
 StepDone = Callable[[int, float, Latents], None]
 """Is told the step (from 0), the noise level that it started from, and its clean estimate."""
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """A ladder of noise levels and the way down it.
+    """The noise levels that latents pass on their way to clean ones, and the guidance there.
 
     `few_step` visits `sigmas` and re-noises its clean estimate with fresh noise in between (reference: section 3).
-    `euler` follows the velocity from each level to the next, the last of which is 0. `order`, `context_timestep` and
-    `guided` are as in `SamplerConfig`. `on_step` is called after every step; what it raises ends the denoising.
+    `euler` follows the velocity from each level to the next, the last of which is 0.
+
+    Attributes:
+        kind: which of the two.
+        sigmas: falling noise levels.
+        guidance: scale of classifier-free guidance; None: the sampler is not guided.
+        order: as in `SamplerConfig`.
+        context_timestep: as in `SamplerConfig`.
+        guided: as in `SamplerConfig`.
+        on_step: called after every step; an error that it raises ends the denoising.
     """
 
     kind: Literal["few_step", "euler"]
     sigmas: tuple[float, ...]
-    guidance: float = 1.0
+    guidance: float | None = None
     order: Literal["chunks", "whole"] = "chunks"
     context_timestep: ContextTimestep = "target"
     guided: tuple[float, float] = (0.0, 1.0)
@@ -40,22 +49,27 @@ class Sampler:
 
     @classmethod
     def from_config(cls, config: SamplerConfig) -> "Sampler":
-        """The sampler that a model's configuration asks for."""
+        """Make the sampler that a configuration asks for."""
         few = config.kind == "few_step"
         sigmas = few_step_sigmas(config.steps, config.shift) if few else euler_sigmas(config.num_steps, config.shift)
-        way = (config.guidance, config.order, config.context_timestep, config.guided)
-        return cls(config.kind, tuple(sigmas), *way)
+        guidance = None if config.guidance == 1 else config.guidance
+        return cls(config.kind, tuple(sigmas), guidance, config.order, config.context_timestep, config.guided)
 
-    def guidance_at(self, sigma: float) -> float:
-        """The guidance of a step from that noise level; 1 is none."""
+    @property
+    def branches(self) -> int:
+        """Return the rows of a forward for each sample: 2 with guidance (captions and negative text), else 1."""
+        return 1 if self.guidance is None else 2
+
+    def guidance_at(self, sigma: float) -> float | None:
+        """Return the guidance of a step from that noise level; None where it has none."""
         low, high = self.guided
-        return self.guidance if low <= sigma <= high else 1.0
+        return self.guidance if low <= sigma <= high else None
 
     def rest(self, start: int) -> "Sampler":
-        """The way from the level of step `start` on; without guidance where none of its steps is guided."""
+        """Return the sampler from step `start` on; without guidance where no remaining step uses it."""
         sigmas = self.sigmas[start:]
-        guided = any(self.guidance_at(sigma) != 1 for sigma in sigmas[: self.forwards - start])
-        return replace(self, sigmas=sigmas, guidance=self.guidance if guided else 1.0)
+        guided = any(self.guidance_at(sigma) is not None for sigma in sigmas[: self.forwards - start])
+        return replace(self, sigmas=sigmas, guidance=self.guidance if guided else None)
 
     @property
     def forwards(self) -> int:
@@ -63,7 +77,7 @@ class Sampler:
         return len(self.sigmas) - (self.kind == "euler")
 
     def denoise(self, predict: Predict, noise: StepNoise, stop: int | None = None) -> Latents:
-        """A clean chunk.
+        """Return clean latents.
 
         Args:
             predict: the network, given noisy latents and sigma.
@@ -78,7 +92,7 @@ class Sampler:
         x = noise(0)
         last = len(self.sigmas) - 1 if stop is None else stop
         for step, sigma in enumerate(self.sigmas):
-            with torch.set_grad_enabled(torch.is_grad_enabled() and stop in (None, step)):
+            with nullcontext() if stop in (None, step) else torch.no_grad():
                 clean = clean_from_velocity(x, predict(x, sigma), sigma)
             if self.on_step is not None:
                 self.on_step(step, sigma, clean)
@@ -88,7 +102,7 @@ class Sampler:
         return clean
 
     def integrate(self, predict: Predict, x: Latents) -> Iterator[Latents]:
-        """Euler's states one after another, from the noise `x` to the clean end."""
+        """Yield Euler's states one after another, from the noise `x` to the clean end."""
         yield x
         for step, (sigma, following) in enumerate(pairwise(self.sigmas)):
             velocity = predict(x, sigma)

@@ -227,7 +227,7 @@ class VideoShotRollout:
 
 def _new_cache(policy: Policy, setup: StorySetup) -> KVCache | FrameCache | None:
     spec, network = policy.spec, setup.components.transformer
-    rows, size = 1 if setup.sampler.guidance == 1 else 2, (setup.size.latent_height, setup.size.latent_width)
+    rows, size = setup.sampler.branches, (setup.size.latent_height, setup.size.latent_width)
     if spec.keys == "frame":
         return network.new_frame_cache(rows, size, spec.capacity)
     return network.new_cache(rows, size, spec.capacity, spec.sink) if spec.keys else None

@@ -95,7 +95,7 @@ class Inputs:
 
 
 class GraphedForward:
-    """The forwards of a transformer over one cache: those of a chunk as recordings, all others as they are."""
+    """The forwards over one cache, for inference: those of a chunk as recordings, all others as they are."""
 
     def __init__(self, transformer: Transformer, cache: KVCache, recorder: Recorder) -> None:
         self.cache, self._transformer, self._recorder = cache, transformer, recorder
@@ -113,7 +113,7 @@ class GraphedForward:
     ) -> Float[Tensor, "b f c h w"]:
         """As `Transformer.forward`; what is returned is the caller's."""
         assert staged.cache is self.cache, "a recording knows one cache"
-        plain = bool(plan) or placement.caption is None or staged.latents != CHUNK_LATENTS or torch.is_grad_enabled()
+        plain = bool(plan) or placement.caption is None or staged.latents != CHUNK_LATENTS
         plain = plain or len(latents) != self.cache.shape.batch
         if not (plain or isinstance(text, Tensor)):
             given = Inputs.of(latents, sigmas, text, placement)

@@ -172,7 +172,7 @@ class Staged:
         tokens = self.cache.shape.tokens_per_latent
         start, stop, end = self.first * tokens, (self.first + self.latents) * tokens, self.visible * tokens
         buffer = self.cache._buffer[layer]
-        if torch.is_grad_enabled() and (k.requires_grad or v.requires_grad):
+        if k.requires_grad or v.requires_grad:
             return self._join(layer, 0, k, start, end), self._join(layer, 1, v, start, end)
         rows = len(k)  # of a guided shot's two branches, the first may go alone
         buffer[0, :rows, start:stop] = k

@@ -33,30 +33,32 @@ def roll_out(
     stop: int | None = None,
     *,
     straight_through: bool = True,
+    training: bool = False,
 ) -> Float[Tensor, "b f c h w"]:
     """Roll out a batch of shots, and return every chunk's clean estimate at step `stop`, or at the last step.
 
     Args:
-        network: receives the gradient, where gradient is recorded (`engine.causal_rollout.ShotRollout`).
+        network: makes the shots; receives the gradient, where gradient is recorded.
         inputs: context, captions and layout of every sample.
         noise: returns the noise of (chunk, step).
         sampler: denoises each chunk.
         distributed: the precision of the cache.
         stop: as in `ShotRollout`.
         straight_through: as in `model.kv_cache.KVCache`.
+        training: as in `ShotRollout`.
     """
     context = inputs.context
     pinned = latents_in_front(network.config.injection, context.shape[1])
-    branches = 1 if sampler.guidance == 1 else 2
     cache = network.new_cache(
-        branches * len(context),
+        sampler.branches * len(context),
         (context.shape[-2], context.shape[-1]),
         pinned + inputs.layout.target.latents,
         pinned,
         straight_through=straight_through,
         dtype=torch.bfloat16 if distributed.bfloat16 else None,
     )
-    return torch.cat(list(ShotRollout(network, cache, inputs, noise, sampler, stop=stop)), 1)
+    rollout = ShotRollout(network, cache, inputs, noise, sampler, stop=stop, training=training)
+    return torch.cat(list(rollout), 1)
 
 
 @torch.no_grad()

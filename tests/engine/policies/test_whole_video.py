@@ -254,7 +254,7 @@ def test_what_is_made_equals_a_dense_mask(name: str, monkeypatch: pytest.MonkeyP
     assert clean.shape == (1, 12, 4, *SIZE)
     for call, x, sigmas, made in calls:
         guided, unguided = (dense(network, engine, call, x, sigmas, guided=which) for which in (True, False))
-        scale = torch.tensor([ONE_STEP.guidance_at(sigma) for sigma in sigmas.tolist()])[:, None, None, None]
+        scale = torch.tensor([ONE_STEP.guidance_at(sigma) or 1.0 for sigma in sigmas.tolist()])[:, None, None, None]
         torch.testing.assert_close(made, unguided + scale * (guided - unguided), rtol=0, atol=1e-5)
 
 

@@ -80,19 +80,34 @@ class DistillStage(Stage):
             return self._generator_loss(inputs, step, micro_batch)
         return self._critic_loss(inputs, step, micro_batch)
 
-    def roll_out(self, inputs: ShotInputs, stop: int | None, *where: str | int) -> Float[Tensor, "b f c h w"]:
-        """Roll out the generator's shots, and return the clean estimates of step `stop` (None: the last)."""
+    def roll_out(
+        self, inputs: ShotInputs, stop: int | None, *where: str | int, training: bool = False
+    ) -> Float[Tensor, "b f c h w"]:
+        """Roll out the generator's shots, and return the clean estimates of step `stop` (None: the last).
+
+        `where` seeds the noise; `training`: gradient reaches all of the generator.
+        """
         chunk_like = inputs.context[:, :1].expand(-1, CHUNK_LATENTS, -1, -1, -1)
 
         def noise(chunk: int, step: int) -> Tensor:
             return normal(chunk_like, self.name, *where, chunk, step)
 
         generator, through = self._networks.generator, self._config.straight_through
-        return roll_out(generator, inputs, noise, self._sampler, self._distributed, stop, straight_through=through)
+        return roll_out(
+            generator,
+            inputs,
+            noise,
+            self._sampler,
+            self._distributed,
+            stop,
+            straight_through=through,
+            training=training,
+        )
 
     def _generator_loss(self, inputs: ShotInputs, step: int, micro_batch: int) -> Float[Tensor, ""]:
         config, networks = self._config, self._networks
-        made = self.roll_out(inputs, self._stop(GENERATOR, step), GENERATOR, step, micro_batch).float()
+        stop = self._stop(GENERATOR, step)
+        made = self.roll_out(inputs, stop, GENERATOR, step, micro_batch, training=True).float()
         gradient = distribution_matching_gradient(
             networks.teacher,
             networks.critic,

@@ -13,7 +13,7 @@ from shotstream.data.latents import Batch, LatentPool, load_batch, save_batch
 from shotstream.engine.bidirectional_rollout import bidirectional_velocity
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ContextTimestep, SamplerConfig
-from shotstream.model.schedule import TRAIN_TIMESTEPS, euler_sigmas
+from shotstream.model.schedule import TRAIN_TIMESTEPS
 from shotstream.model.transformer import Transformer
 from shotstream.train.config import Trajectories
 from shotstream.train.distributed import DistributedContext
@@ -51,10 +51,13 @@ class TrajectoryStore:
         """
         self._directory, self._config, self._begin = make_directory(directory), config, begin
         self._kept = kept_steps(config.num_steps, student.steps)
-        sigmas = tuple(euler_sigmas(config.num_steps, student.shift))
-        self._sampler = Sampler("euler", sigmas, config.guidance, "whole", context_timestep)
+        way = SamplerConfig("euler", (), config.num_steps, student.shift, config.guidance, "whole", context_timestep)
+        self._sampler = Sampler.from_config(way)
         self.identity_file = directory / IDENTITY_FILE
-        self.identity = {"sampler": [*sigmas, config.guidance, context_timestep], "kept": list(self._kept)}
+        self.identity = {
+            "sampler": [*self._sampler.sigmas, config.guidance, context_timestep],
+            "kept": list(self._kept),
+        }
 
     @torch.no_grad()
     def make(
