@@ -50,7 +50,7 @@ def network(injection: Injection = "frame") -> Transformer:
 def inputs(chunks: int) -> ShotInputs:
     layout = shot_layout(2, [0, 0, 0, 1, 1, 1], 6, 3 * chunks)
     context, text = torch.randn(1, 6, 4, 4, 4).double(), torch.randn(1, 3, 32, 16).double()
-    return ShotInputs(context, text, layout)
+    return ShotInputs.of(context, text, layout)
 
 
 def chunk_noise(chunk: int, step: int) -> Tensor:
@@ -59,7 +59,7 @@ def chunk_noise(chunk: int, step: int) -> Tensor:
 
 def velocity(net: Transformer, given: ShotInputs, text: Tensor, x: Tensor, sigma: float, label: float) -> Tensor:
     """Of a network that takes the context in front, called by hand."""
-    placement = net.place(given.layout.context + given.layout.target, (4, 4))
+    placement = net.place(given.layout.joined, (4, 4))
     sigmas = torch.tensor([[label] * 6 + [sigma] * x.shape[1]], dtype=x.dtype)
     return net(torch.cat([given.context, x], 1), sigmas, text, placement)[:, 6:]
 

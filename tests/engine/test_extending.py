@@ -40,7 +40,7 @@ def network(layers: int) -> Transformer:
 
 def inputs(seed: int, chunks: int = CHUNKS) -> ShotInputs:
     layout = shot_layout(1, [0] * 6, 6, 3 * chunks)
-    return ShotInputs(random(1, 6, 4, *SIZE, seed=1), random(1, 2, 5, 10, seed=seed), layout)
+    return ShotInputs.of(random(1, 6, 4, *SIZE, seed=1), random(1, 2, 5, 10, seed=seed), layout)
 
 
 def noise(chunk: int, step: int) -> Tensor:
@@ -60,11 +60,11 @@ class Remembering(ShotRollout):
         return self
 
     def commit(self, clean: Tensor, at: int) -> None:
-        self._forward.remember(clean, self._text, self._forward.place(self._layout[at : at + 3]))
+        self._forward.remember(clean, self._text, self._forward.place(self._layout.target[at : at + 3]))
 
     def denoise(self, chunk: int, at: int = 18) -> Tensor:
         """Chunk `chunk`, at the last positions of a shot unless said otherwise."""
-        forward, placement = self._forward, self._forward.place(self._layout[at : at + 3])
+        forward, placement = self._forward, self._forward.place(self._layout.target[at : at + 3])
         return FEW.denoise(
             lambda x, sigma: forward.velocity(x, sigma, self._text, placement), lambda step: noise(chunk, step)
         )
@@ -91,7 +91,7 @@ def test_steering_reads_the_window_again_and_goes_on_rolling() -> None:
     rollout.steer(steered.text[:, 1:])
     cache = new_cache(transformer)
     text = torch.cat([inputs(2).text[:, :1], steered.text[:, 1:]], 1)
-    given = ShotInputs(steered.context, text, steered.layout)
+    given = ShotInputs.of(steered.context, text, steered.layout)
     fresh = Remembering(transformer, cache, given, noise, FEW).after([clean[0], *clean[3:9]])
     cache.rotate_window(time_rotation(-3, 12, torch.device("cpu")))
     assert torch.allclose(next(rollout), fresh.denoise(9), atol=1e-5)

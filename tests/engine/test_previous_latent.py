@@ -35,7 +35,7 @@ def network(*, previous: bool = True, ffn_conv: bool = True) -> Transformer:
 def inputs() -> ShotInputs:
     layout = shot_layout(2, [0, 0, 0, 1, 1, 1], 6, CHUNKS * CHUNK_LATENTS)
     negative = torch.zeros(1, 1, 5, 10, dtype=torch.float64)
-    return ShotInputs(random(1, 6, 4, *SIZE, seed=1), random(1, 3, 5, 10, seed=2), layout, negative)
+    return ShotInputs.of(random(1, 6, 4, *SIZE, seed=1), random(1, 3, 5, 10, seed=2), layout, negative)
 
 
 def noise(chunk: int, step: int) -> Tensor:

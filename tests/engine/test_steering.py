@@ -44,7 +44,7 @@ def inputs(caption: Tensor, chunks: int = 5) -> ShotInputs:
     """A shot that remembers two others; the last caption is its own."""
     text = torch.cat([random(1, 2, 5, 10, seed=2), caption], 1)
     layout = shot_layout(2, [0, 0, 0, 1, 1, 1], 6, 3 * chunks)
-    return ShotInputs(random(1, 6, 4, *SIZE, seed=1), text, layout, torch.zeros(1, 1, 5, 10, dtype=torch.float64))
+    return ShotInputs.of(random(1, 6, 4, *SIZE, seed=1), text, layout, torch.zeros(1, 1, 5, 10, dtype=torch.float64))
 
 
 def new_cache(transformer: Transformer, sampler: Sampler) -> KVCache:
@@ -64,8 +64,7 @@ def commit_one_by_one(transformer: Transformer, sampler: Sampler, given: ShotInp
         x = carry_context(transformer.config.injection, given.context, chunk)
         x = x.expand(cache.shape.batch, *x.shape[1:])
         layout = given.layout.target[3 * index : 3 * index + 3].expand(cache.shape.batch)
-        alone = replace(layout, captions=torch.zeros_like(layout.captions))
-        placement = transformer.place(alone, (x.shape[-2], x.shape[-1]))
+        placement = transformer.place(layout, (x.shape[-2], x.shape[-1]))
         staged = cache.stage(3)
         transformer(x, torch.zeros(x.shape[:2]), rollout._text, placement, staged)
         cache.commit(staged)

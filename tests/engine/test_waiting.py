@@ -65,7 +65,7 @@ def on_the_device(config: ModelConfig, chunks: int) -> ShotRollout:
         noise = torch.zeros(1, CHUNK_LATENTS, *context.shape[2:])
     layout = shot_layout(1, [0] * CONTEXT_LATENTS, CONTEXT_LATENTS, latents_of_chunks(chunks))
     sampler = Sampler.from_config(config.sampler)
-    return ShotRollout(network, cache, ShotInputs(context, text, layout), lambda _, __: noise, sampler)
+    return ShotRollout(network, cache, ShotInputs.of(context, text, layout), lambda _, __: noise, sampler)
 
 
 @pytest.mark.parametrize("indicator", ["phase", "learned"])

@@ -51,7 +51,7 @@ def text() -> Tensor:
 
 def layout(injection: Injection) -> FrameLayout:
     shot = shot_layout(2, (0, 0, 0, 1, 1, 1), CONTEXT, 2 * CHUNK)
-    return sequence_layout(injection, shot.context + shot.target, CONTEXT)
+    return sequence_layout(injection, shot.joined, CONTEXT)
 
 
 def test_frames_stand_in_front() -> None:

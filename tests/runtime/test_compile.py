@@ -59,7 +59,7 @@ def make_shot(parts: ModelComponents, config: ModelConfig, chunks: int) -> Tenso
     captions = torch.randn(1, 2, text.text_len, text.dim, generator=source)
     front = CONTEXT_LATENTS if config.transformer.injection == "frame" else 0
     cache = parts.transformer.new_cache(1, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS)
-    inputs = ShotInputs(
+    inputs = ShotInputs.of(
         context, captions, shot_layout(1, [0] * CONTEXT_LATENTS, CONTEXT_LATENTS, latents_of_chunks(chunks))
     )
     noise = torch.randn(chunks, 2, CHUNK_LATENTS, *context.shape[2:], generator=source)

@@ -22,7 +22,7 @@ def test_the_first_shot_sees_zeros_of_shot_0_and_is_itself_shot_1() -> None:
 def test_a_later_shot_carries_its_own_index_and_each_context_frame_its_own() -> None:
     layout = shot_layout(3, [0, 0, 1, 1, 2, 2], 6, 21)
     assert rows(layout.context) == (list(range(6)), [0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2])
-    assert rows(layout.target) == (list(range(6, 27)), [3] * 21, [3] * 21)
+    assert rows(layout.target) == (list(range(6, 27)), [3] * 21, [0] * 21)
     assert layout.context_captions == (0, 1, 2)
 
 
@@ -36,7 +36,7 @@ def test_captions_are_numbered_by_those_that_are_handed_over() -> None:
     layout = shot_layout(9, [3, 4, 5, 6, 7, 8], 6, 3)
     assert layout.context_captions == (3, 4, 5, 6, 7, 8)
     assert rows(layout.context)[1:] == ([3, 4, 5, 6, 7, 8], [0, 1, 2, 3, 4, 5])
-    assert rows(layout.target)[1:] == ([9] * 3, [6] * 3)
+    assert rows(layout.target)[1:] == ([9] * 3, [0] * 3)
 
 
 @pytest.mark.parametrize("past", [[], [0, 0, 1, 1, 2, 2]])
@@ -76,11 +76,17 @@ def test_a_context_of_another_size_is_our_own_mistake() -> None:
         shot_layout(1, [0, 0], 6, 3)
 
 
+def test_joined_the_shots_own_caption_is_behind_those_of_the_context() -> None:
+    layout = shot_layout(3, [0, 0, 1, 1, 2, 2], 6, 3)
+    assert rows(layout.joined) == ([*range(9)], [0, 0, 1, 1, 2, 2, 3, 3, 3], [0, 0, 1, 1, 2, 2, 3, 3, 3])
+    assert rows(shot_layout(3, [0, 0, 1, 1, 2, 2], 6, 3, "target").joined)[2] == [0] * 9
+
+
 def test_captions_that_differ_within_a_shot_are_told_apart_by_number() -> None:
     layout = shot_layout(2, [0, 0, 0, 1, 1, 1], 6, 3, described=[0, 0, 1, 2, 3, 3])
     assert layout.context_captions == (0, 1, 2, 3)
     assert rows(layout.context)[1:] == ([0, 0, 0, 1, 1, 1], [0, 0, 1, 2, 3, 3])
-    assert rows(layout.target)[1:] == ([2] * 3, [4] * 3)
+    assert rows(layout.target)[1:] == ([2] * 3, [0] * 3)
 
 
 def test_a_first_shot_that_remembers_a_cast_is_shot_1_as_ever() -> None:

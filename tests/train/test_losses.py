@@ -39,7 +39,7 @@ def network(injection: Injection = "frame") -> Transformer:
 def conditions(of: Transformer) -> Conditions:
     layout = shot_layout(2, [0, 0, 0, 1, 1, 1], CONTEXT, LATENTS)
     context, text = torch.randn(1, CONTEXT, 4, *SIZE), torch.randn(1, 3, 6, 8)
-    return Conditions.of(of, context, text, layout.context + layout.target)
+    return Conditions.of(of, context, text, layout.joined)
 
 
 def latents() -> Tensor:
@@ -116,7 +116,7 @@ def made_from(net: Transformer, chunks: int) -> tuple[ShotInputs, list[Tensor]]:
         return torch.randn(*shape, generator=generator).to(net.patch_embedding.weight.dtype)
 
     layout = shot_layout(2, [0, 0, 0, 1, 1, 1], CONTEXT, 3 * chunks)
-    inputs = ShotInputs(random(1, CONTEXT, 4, *SIZE), random(1, 3, 6, 8), layout)
+    inputs = ShotInputs.of(random(1, CONTEXT, 4, *SIZE), random(1, 3, 6, 8), layout)
     return inputs, [random(1, 3, 4, *SIZE) for _ in range(2)]
 
 
@@ -164,7 +164,7 @@ def test_a_streamed_shot_follows_from_the_block_causal_sequence(injection: Injec
     inputs, (noise, _) = made_from(net, 3)
     for chunk in range(3):
         known = 3 * chunk
-        layout = inputs.layout.context + inputs.layout.target[: known + 3]
+        layout = inputs.layout.joined[: CONTEXT + known + 3]
         given = Conditions.of(net, inputs.context, inputs.text, layout)
         front = given.in_front
         sigmas = torch.tensor([[0.0] * (front + known) + [1.0] * 3])

@@ -11,15 +11,14 @@ from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.data.latents import load_batch
 from shotstream.engine.bidirectional_rollout import bidirectional_velocity
-from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Sampler
 from shotstream.model.schedule import few_step_sigmas
-from shotstream.story.layout import ShotLayout
 from shotstream.train.config import Trajectories
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.presets import TINY, Preset
 from shotstream.train.recipe import Run
 from shotstream.train.rng import normal
+from shotstream.train.rollout import shot_inputs
 from shotstream.train.stages.trajectories import STATES, TrajectoryStore, kept_steps
 
 NOMINAL = (1000.0, 740.0, 500.0, 260.0)
@@ -37,10 +36,9 @@ def test_the_states_are_those_of_the_teacher_sampled_whole(finished: Path, livel
     batch, more = load_batch(finished / "trajectories" / "00001.safetensors")
     batch = batch.to(run.distributed.device)
     assert torch.equal(batch.target, run.shots(1).read_file(1).target.float())
-    layout = ShotLayout(batch.layout[:6], batch.layout[6:], ())
     sampler = Sampler.from_config(run.sampler("teacher"))
     assert (sampler.order, len(sampler.sigmas), sampler.guidance) == ("whole", 9, TINY.trajectories.guidance)
-    predict = bidirectional_velocity(teacher, ShotInputs(batch.context, batch.text, layout), sampler)
+    predict = bidirectional_velocity(teacher, shot_inputs(batch), sampler)
     states = list(sampler.integrate(predict, normal(batch.target, "trajectory", 1)))
     expected = torch.stack([states[step] for step in (0, 2, 4, 6, 8)], 1)
     assert torch.equal(more[STATES], expected.bfloat16())

@@ -245,7 +245,7 @@ def begin_shot(
     )
     context = no_values(CONTEXT_LATENTS, config.transformer.in_dim, *size)
     text = no_values(captions, config.text_encoder.text_len, config.text_encoder.dim)
-    inputs = ShotInputs(context, text, layout, text[:, :1])
+    inputs = ShotInputs.of(context, text, layout, text[:, :1])
 
     def noise(chunk: int, step: int) -> Tensor:  # noqa: ARG001 (the form of a shot's noise)
         return no_values(CHUNK_LATENTS, *context.shape[2:])

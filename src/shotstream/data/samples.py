@@ -120,7 +120,7 @@ def cut_shot(
         footage.context_frames(references) if references else None,
         footage.shot_frames(shot, frames_of_chunks(chunks)),
         tuple(footage.caption(index) for index in (*placed.context_captions, shot)),
-        placed.context + placed.target,
+        placed.joined,
     )
 
 

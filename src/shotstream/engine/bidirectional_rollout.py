@@ -20,10 +20,10 @@ def bidirectional_velocity(transformer: Transformer, inputs: ShotInputs, sampler
     Without `inputs.negative` the branch without guidance sees zeros.
     """
     context_timestep = sampler.context_timestep
-    layout = inputs.layout.context + inputs.layout.target
-    negative = torch.zeros_like(inputs.text) if inputs.negative is None else inputs.negative.expand_as(inputs.text)
+    layout, text = inputs.layout.joined, inputs.text
+    negative = torch.zeros_like(text) if inputs.negative is None else inputs.negative.expand_as(text)
     given, without = (
-        Conditions.of(transformer, inputs.context, text, layout.expand(len(text))) for text in (inputs.text, negative)
+        Conditions.of(transformer, inputs.context, read, layout.expand(len(read))) for read in (text, negative)
     )
 
     def predict(x: Float[Tensor, "b f c h w"], sigma: float) -> Float[Tensor, "b f c h w"]:

@@ -10,7 +10,7 @@ committed again under a new caption, here block-causally as it was committed fir
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -38,30 +38,39 @@ ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
 
 @dataclass(frozen=True)
 class ShotInputs:
-    """Inputs of a shot: context latents, captions and layout.
+    """Inputs of a shot.
 
-    `text` holds the captions in the order of `layout.context_captions`, the new shot's last. With guidance, `negative`
-    is the embedding that the unguided branch sees in place of every caption.
+    Attributes:
+        context: latents of the context.
+        context_text: embedded captions of the context, in the order of `layout.context_captions`; where these are
+            none, the shot's own, to which the context attends then.
+        own_text: the embedded caption of the shot.
+        layout: of context and shot.
+        negative: the embedding that the unguided branch attends to instead of every caption; None: there is none.
     """
 
     context: Float[Tensor, "b f c h w"]
-    text: Float[Tensor, "b s l e"]
+    context_text: Float[Tensor, "b s l e"]
+    own_text: Float[Tensor, "b 1 l e"]
     layout: ShotLayout
     negative: Float[Tensor, "b 1 l e"] | None = None
 
-    @property
-    def context_text(self) -> Float[Tensor, "b s l e"]:
-        """The captions that the context attends to, in their order."""
-        return self.text[:, : int(self.layout.context.captions.max()) + 1]
+    @classmethod
+    def of(
+        cls,
+        context: Float[Tensor, "b f c h w"],
+        text: Float[Tensor, "b s l e"],
+        layout: ShotLayout,
+        negative: Float[Tensor, "b 1 l e"] | None = None,
+    ) -> "ShotInputs":
+        """Make inputs from captions in one sequence: those of `layout.context_captions`, then the shot's own."""
+        own = len(layout.context_captions)
+        return cls(context, text[:, : max(1, own)], text[:, own : own + 1], layout, negative)
 
     @property
-    def own_text(self) -> Float[Tensor, "b 1 l e"]:
-        """The new shot's caption of every sample."""
-        rows = self.layout.target.captions[:, 0]
-        own, *others = set(rows.tolist())
-        if others:
-            return self.text[torch.arange(len(rows)), rows][:, None]
-        return self.text[:, own : own + 1]
+    def text(self) -> Float[Tensor, "b s l e"]:
+        """Return the captions in one sequence, which `layout.joined` indexes: the context's, then the shot's own."""
+        return torch.cat([self.context_text, self.own_text], 1) if self.layout.context_captions else self.own_text
 
 
 @dataclass(frozen=True)
@@ -114,8 +123,7 @@ class ShotRollout:
         """
         self._cache, self._noise, self._sampler = cache, noise, sampler
         self._clock, self._stop = clock, stop
-        target = inputs.layout.target
-        self._layout = replace(target, captions=torch.zeros_like(target.captions))
+        self._layout = inputs.layout
         self._forward = CachedTransformer(
             transformer, cache, inputs.context, sampler, inputs.negative, forward, training=training
         )
@@ -133,7 +141,7 @@ class ShotRollout:
     @property
     def chunks_left(self) -> int:
         """Chunks that the layout still has room for."""
-        return (self._layout.latents - self._latents_made) // CHUNK_LATENTS
+        return (self._layout.target.latents - self._latents_made) // CHUNK_LATENTS
 
     def __iter__(self) -> Iterator[Float[Tensor, "b f c h w"]]:
         return self
@@ -146,7 +154,8 @@ class ShotRollout:
             with self._clock("commit"):
                 self._catch_up()
         chunk = self._latents_made // CHUNK_LATENTS
-        placement = self._forward.place(self._layout[self._latents_made : self._latents_made + CHUNK_LATENTS])
+        own = self._layout.target[self._latents_made : self._latents_made + CHUNK_LATENTS]
+        placement = self._forward.place(own)
 
         previous = self._window[-1].following() if self._window else None
 
@@ -201,8 +210,7 @@ class ShotRollout:
             made, placement = self._uncommitted
             self._forward.remember(made.latents, self._text, placement, previous=made.previous)
         self._steered, self._uncommitted = False, None
-        positions = self._layout.positions[0]
-        if positions[self._latents_made] == positions[self._latents_made - CHUNK_LATENTS]:
+        if self._layout.window_moves_before(self._latents_made):
             self._cache.rotate_window(
                 time_rotation(-CHUNK_LATENTS, self._cache.shape.head_dim, self._window[-1].latents.device)
             )
@@ -211,9 +219,10 @@ class ShotRollout:
         """One forward of all remembered chunks where they are now, each seeing those before it."""
         self._cache.reset(self._forward.in_front)
         clean, sink = torch.cat([made.latents for made in self._window], 1), self._cache.pinned - self._forward.in_front
-        positions = self._layout.positions[0]
+        target = self._layout.target
+        positions = target.positions[0]
         end = int(positions[self._latents_made - 1] - positions[0]) + 1
-        layout = self._layout[:sink] + self._layout[end - clean.shape[1] + sink : end]
+        layout = target[:sink] + target[end - clean.shape[1] + sink : end]
         plan = recommit_plan(self._forward.in_front, clean.shape[1], CHUNK_LATENTS)
         before = [torch.zeros_like(made.latents) if made.previous is None else made.previous for made in self._window]
         self._forward.remember(clean, self._text, self._forward.place(layout), plan, torch.cat(before, 1))

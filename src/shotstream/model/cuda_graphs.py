@@ -54,14 +54,6 @@ class Inputs:
     placement: TokenPositions
     text: TextKeys
 
-    @classmethod
-    def of(cls, latents: Tensor, sigmas: Tensor, text: TextKeys, placement: TokenPositions) -> "Inputs":
-        """The inputs of a forward whose latents all attend to one caption, which becomes the only one."""
-        assert placement.caption is not None, "one caption for all latents"
-        caption = slice(placement.caption, placement.caption + 1)
-        own = replace(placement, caption=0, captions=torch.zeros_like(placement.captions))
-        return cls(latents, sigmas, own, [(k[:, caption], v[:, caption]) for k, v in text])
-
     @property
     def few(self) -> list[Tensor]:
         """Everything but the caption's keys and values."""
@@ -113,10 +105,9 @@ class GraphedForward:
     ) -> Float[Tensor, "b f c h w"]:
         """As `Transformer.forward`; what is returned is the caller's."""
         assert staged.cache is self.cache, "a recording knows one cache"
-        plain = bool(plan) or placement.caption is None or staged.latents != CHUNK_LATENTS
-        plain = plain or len(latents) != self.cache.shape.batch
+        plain = bool(plan) or staged.latents != CHUNK_LATENTS or len(latents) != self.cache.shape.batch
         if not (plain or isinstance(text, Tensor)):
-            given = Inputs.of(latents, sigmas, text, placement)
+            given = Inputs(latents, sigmas, placement, text)
             if self._buffers is None or self._buffers.shapes == given.shapes:
                 return self._run(given, staged)
         return self._transformer(latents, sigmas, text, placement, staged, plan)

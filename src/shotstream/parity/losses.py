@@ -143,7 +143,7 @@ def check_self_forcing(golden: Golden) -> Iterator[CaseResult]:
     size = (start.shape[-2], start.shape[-1])
     cache = network.new_cache(batch, size, shot.context_latents + latents, shot.context_latents)
     sampler = Sampler("few_step", tuple(few_step_sigmas(STEPS, SHIFT)))
-    inputs = ShotInputs(case["context"], shot.text, shot.layout)
+    inputs = ShotInputs.of(case["context"], shot.text, shot.layout)
     made = torch.cat(list(ShotRollout(network, cache, inputs, noise, sampler, stop=stop, training=True)), 1)
     made.square().mean().backward()
     yield case.compare("latents", made)

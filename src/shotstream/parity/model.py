@@ -48,7 +48,7 @@ class RecordedShot:
     @property
     def frames(self) -> FrameLayout:
         """Context and shot in one sequence."""
-        return self.layout.context + self.layout.target
+        return self.layout.joined
 
 
 def recorded_shot(shots: Int[Tensor, "f"], text: Float[Tensor, "s l e"], batch: int) -> RecordedShot:
@@ -151,7 +151,7 @@ def _check_rollout(golden: Golden, cases: Recording, name: str, local: int, *, s
     pinned = shot.context_latents + sink
     cache = network.new_cache(len(context), _size(context), shot.context_latents + local, pinned)
     with watching(network) as forwards:
-        inputs = ShotInputs(context, shot.text, shot.layout)
+        inputs = ShotInputs.of(context, shot.text, shot.layout)
         rollout = ShotRollout(network, cache, inputs, chunk_noise, Sampler("few_step", sigmas))
         yield golden.compare(f"causal/{name}.context_flow", forwards[0].velocity, cases[f"{name}.context_flow"])
         for layer in range(len(network.blocks) if name == "full" else 0):

@@ -163,7 +163,7 @@ def make_ours(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler) -> 
         rollout = ShotRollout(
             parts.transformer,
             cache,
-            ShotInputs(context, text, layout),
+            ShotInputs.of(context, text, layout),
             lambda chunk, step: noise[chunk, step, None],
             sampler,
             forward=recorded,

@@ -1,12 +1,12 @@
-"""Make layouts: temporal positions, shot phases and caption indices of latents, as data.
+"""Make the layout of a shot: temporal positions, shot phases and captions of its latents, as data.
 
-Positions start again at every shot: the context takes 0 .. n-1, the shot's own latents follow. What tells shots apart
-is the phase (`model.rotary`), given by the shot index. The first shot has no past: its context is all zeros with shot
-index 0, and its own latents carry index 1 (reference: published code).
+Positions start again at every shot: the context takes 0 .. n-1, the shot's own latents follow. Shots differ in their
+phase (`model.rotary`), given by the shot index. The first shot has no past: its context is all zeros with shot index 0,
+and its own latents carry index 1 (reference: published code).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -19,21 +19,35 @@ FIRST_SHOT_PHASE = 1
 
 @dataclass(frozen=True)
 class ShotLayout:
-    """The layout of one shot being made: of its context, and of as many latents as it may get.
+    """The layout of one shot: of its context, and of as many latents as it may get.
 
-    `context_captions` are the captions that the context attends to, by shot index or by their own numbers
-    (`shot_layout`), in the order in which they must be handed to the transformer; the new shot's caption stands last.
-    A shot may have more latents than any in training: positions then stay at those of the last chunk there, and what
-    is remembered moves back in time instead (`model.kv_cache`).
+    A shot may have more latents than any in training. Positions then stay at those of the last chunk in training, and
+    cached keys move back in time instead (`model.kv_cache`).
+
+    Attributes:
+        context: layout of the context; its `captions` index `context_captions`.
+        target: layout of the shot's own latents, which all attend to the shot's own caption: `captions` are 0.
+        context_captions: captions of the context, by shot index or by the numbers given to `shot_layout`; empty where
+            the context attends to the shot's own caption.
     """
 
     context: FrameLayout
     target: FrameLayout
     context_captions: tuple[int, ...]
 
+    @property
+    def joined(self) -> FrameLayout:
+        """Return one layout of context and target, for captions in one sequence: the context's, then the shot's own."""
+        own = len(self.context_captions)
+        return self.context + replace(self.target, captions=self.target.captions + own)
+
+    def window_moves_before(self, latent: int) -> bool:
+        """Whether cached keys move back in time before this latent of the shot, because its position does not rise."""
+        return latent >= MAX_SHOT_LATENTS
+
 
 def frame_layout(positions: Sequence[int], shots: Sequence[int], captions: Sequence[int]) -> FrameLayout:
-    """A layout of one sample from plain numbers."""
+    """Make the layout of one sample from plain numbers."""
     rows = (torch.tensor([list(row)], dtype=torch.long) for row in (positions, shots, captions))
     return FrameLayout(*rows)
 
@@ -46,7 +60,7 @@ def shot_layout(
     captions: CaptionChoice = "per_shot",
     described: Sequence[int] | None = None,
 ) -> ShotLayout:
-    """The layout of shot `shot_index`, of `latents` latents, whose context came from `context_shots`.
+    """Make the layout of shot `shot_index`, of `latents` latents, whose context came from `context_shots`.
 
     Args:
         shot_index: 0 for the first shot of a story.
@@ -60,17 +74,16 @@ def shot_layout(
     assert not context_shots or len(context_shots) == context_latents
     numbers = context_shots if described is None else described
     kinds = tuple(sorted(set(numbers))) if captions == "per_shot" else ()
-    own = len(kinds)
     phases = list(context_shots) or [0] * context_latents
-    rows = [kinds.index(number) if kinds else own for number in numbers] or [own] * context_latents
+    rows = [kinds.index(number) if kinds else 0 for number in numbers] or [0] * context_latents
     context = frame_layout(range(context_latents), phases, rows)
     phase = max(shot_index, FIRST_SHOT_PHASE)
-    target = frame_layout(_positions(context_latents, latents), [phase] * latents, [own] * latents)
+    target = frame_layout(_positions(context_latents, latents), [phase] * latents, [0] * latents)
     return ShotLayout(context, target, kinds)
 
 
 def _positions(first: int, latents: int) -> list[int]:
-    """Positions of a shot's latents: one by one, and those of the last chunk in training again and again."""
+    """Return positions of a shot's latents: rising, then those of the last chunk in training again and again."""
     last = MAX_SHOT_LATENTS - CHUNK_LATENTS
     return [
         first + (latent if latent < MAX_SHOT_LATENTS else last + latent % CHUNK_LATENTS) for latent in range(latents)

@@ -19,9 +19,20 @@ from shotstream.train.rng import normal, random_index
 
 
 def shot_inputs(batch: Batch) -> ShotInputs:
-    """Return the inputs of a rollout for the shots of a batch, without negative text."""
+    """Return the inputs of a rollout for the shots of a batch, without negative text.
+
+    Samples may differ in the number of their captions, so their own ones stand at different places of `batch.text`.
+    """
     before = batch.context.shape[1]
-    return ShotInputs(batch.context, batch.text, ShotLayout(batch.layout[:before], batch.layout[before:], ()))
+    context, target = batch.layout[:before], batch.layout[before:]
+    rows = target.captions[:, 0]
+    own = batch.text[torch.arange(len(rows)), rows][:, None]
+    target = replace(target, captions=torch.zeros_like(target.captions))
+    if bool((context.captions == rows[:, None]).all()):  # first shots, or a context that attends to the new caption
+        context = replace(context, captions=torch.zeros_like(context.captions))
+        return ShotInputs(batch.context, own, own, ShotLayout(context, target, ()))
+    captions = tuple(range(int(context.captions.max()) + 1))
+    return ShotInputs(batch.context, batch.text[:, : len(captions)], own, ShotLayout(context, target, captions))
 
 
 def roll_out(

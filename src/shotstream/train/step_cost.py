@@ -60,7 +60,7 @@ class RandomSamples:
         latents = torch.empty(count, placed, shape.in_dim, size.latent_height, size.latent_width)
         drawn = normal(latents, "latents", step, micro_batch)
         text = torch.empty(count, len(layout.context_captions) + 1, shape.text_len, shape.text_dim)
-        every = stack_layouts([layout.context + layout.target] * count)
+        every = stack_layouts([layout.joined] * count)
         return Batch(
             drawn[:, :CONTEXT_LATENTS], drawn[:, CONTEXT_LATENTS:], normal(text, "text", step, micro_batch), every
         )

@@ -103,7 +103,7 @@ class ContextMaker:
         layout = self._context.layout(known, spec.chunks)
         captions = [known.captions[number] for number in layout.context_captions]
         embeddings = self._setup.read([*captions, self._compose(len(self._setup.history), spec.text)])
-        return ShotInputs(known.latents, embeddings, layout, torch.zeros_like(embeddings[:, :1])), cache
+        return ShotInputs.of(known.latents, embeddings, layout, torch.zeros_like(embeddings[:, :1])), cache
 
     def _noise(self, noise: Noise, context: Tensor) -> ChunkNoise:
         index, shape = len(self._setup.history), (1, CHUNK_LATENTS, *context.shape[2:])

@@ -144,7 +144,7 @@ class DistillStage(Stage):
         return shifted.clamp(MIN_SCORE_SIGMA, MAX_SCORE_SIGMA).to(made.device)
 
     def _conditions(self, network: Transformer, inputs: ShotInputs, text: Tensor) -> Conditions:
-        return Conditions.of(network, inputs.context, text, inputs.layout.context + inputs.layout.target)
+        return Conditions.of(network, inputs.context, text, inputs.layout.joined)
 
 
 class Stage1(DistillStage):

@@ -66,8 +66,9 @@ class Stage2(DistillStage):
             for script in scripts
         ]
         text = encode_captions(needed, self._encoder).to(self._distributed.device).float()
-        every = ShotLayout(layout.context.expand(settings.stories), layout.target.expand(settings.stories), ())
-        return ShotInputs(self._context(micro_batch, references, lengths), text, every)
+        both = (part.expand(settings.stories) for part in (layout.context, layout.target))
+        every = ShotLayout(*both, layout.context_captions)
+        return ShotInputs.of(self._context(micro_batch, references, lengths), text, every)
 
     @torch.no_grad()
     def finish_step(self, step: int, micro_batch: int) -> None:
