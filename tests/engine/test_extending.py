@@ -60,7 +60,7 @@ class Remembering(ShotRollout):
         return self
 
     def commit(self, clean: Tensor, at: int) -> None:
-        self._forward.remember(clean, self._text, self._forward.place(self._layout.target[at : at + 3]))
+        self._forward.commit(clean, self._text, self._forward.place(self._layout.target[at : at + 3]))
 
     def denoise(self, chunk: int, at: int = 18) -> Tensor:
         """Chunk `chunk`, at the last positions of a shot unless said otherwise."""
@@ -113,6 +113,21 @@ def test_a_narrow_window_within_the_positions_of_training_is_read_again_where_it
 
 
 @torch.inference_mode()
+def test_no_more_is_dropped_than_can_be_committed_again() -> None:
+    transformer = network(1)
+    rollout = ShotRollout(transformer, new_cache(transformer), inputs(2, 14), noise, FEW)
+    clean = [next(rollout) for _ in range(12)]
+    rollout.drop(4)
+    with pytest.raises(InputError, match="cannot drop 4 of 8 chunks; the latest 4 can be dropped"):
+        rollout.drop(4)
+    assert torch.allclose(next(rollout), clean[8], atol=1e-5)
+    with pytest.raises(InputError, match="cannot drop 2 of 9 chunks"):
+        rollout.drop(2)
+    rollout.drop(1)
+    assert torch.allclose(next(rollout), clean[8], atol=1e-5)
+
+
+@torch.inference_mode()
 def test_positions_stay_in_training_and_memory_flat(monkeypatch: pytest.MonkeyPatch) -> None:
     transformer, seen = network(1), []
     place = transformer.place
@@ -128,7 +143,7 @@ def test_positions_stay_in_training_and_memory_flat(monkeypatch: pytest.MonkeyPa
     assert len(list(rollout)) == 30
     assert seen[:8] == [(0, 5), *((6 + 3 * chunk, 8 + 3 * chunk) for chunk in range(7))]
     assert set(seen[8:]) == {(24, 26)}
-    assert (cache.latents, cache._buffer.data_ptr(), len(rollout._window)) == (27, buffer, 7)
+    assert (cache.latents, cache._buffer.data_ptr(), len(rollout._chunks)) == (27, buffer, 11)
 
 
 def tell(parts: ModelComponents, chunks: int, directory: Path | None = None) -> list[np.ndarray]:

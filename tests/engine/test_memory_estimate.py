@@ -1,6 +1,7 @@
 """A size that cannot fit is refused before anything is made, with the estimate and a size that fits."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize
 from shotstream.engine import memory_estimate
 from shotstream.engine.memory_estimate import available_bytes, check_memory, shot_bytes
-from shotstream.model.config import ModelConfig, WanVAEConfig
+from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
 
 CPU = torch.device("cpu")
 WAN = ModelConfig("wan", VideoSize(480, 832), wan_vae=WanVAEConfig())
@@ -21,6 +22,12 @@ def test_the_estimate_of_the_published_shape_holds_its_cache() -> None:
     assert 7.2 * 2**30 < needed < 13.9 * 2**30
     assert needed < shot_bytes(WAN, WAN.video, 7, torch.float32)
     assert shot_bytes(WAN, WAN.video, 1, torch.bfloat16) < needed == shot_bytes(WAN, WAN.video, 30, torch.bfloat16)
+
+
+def test_with_guidance_the_cache_has_two_rows() -> None:
+    guided = replace(WAN, sampler=SamplerConfig(guidance=3.0))
+    more = shot_bytes(guided, WAN.video, 7, torch.bfloat16) - shot_bytes(WAN, WAN.video, 7, torch.bfloat16)
+    assert more == 2 * 27 * 1560 * 30 * 1536 * 2
 
 
 def test_what_does_not_fit_is_refused_with_a_size_that_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def test_a_later_shot_carries_its_own_index_and_each_context_frame_its_own() -> 
 def test_the_second_shot_is_shot_1_with_a_past_of_shot_0() -> None:
     layout = shot_layout(1, [0] * 6, 6, 3)
     assert rows(layout.context) == (list(range(6)), [0] * 6, [0] * 6)
-    assert rows(layout.target) == ([6, 7, 8], [1] * 3, [1] * 3)
+    assert rows(layout.target) == ([6, 7, 8], [1] * 3, [0] * 3)
 
 
 def test_captions_are_numbered_by_those_that_are_handed_over() -> None:

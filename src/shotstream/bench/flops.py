@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from shotstream.core.profiling import Clock, Span
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_CHUNKS, MAX_SHOT_LATENTS, latents_of_chunks
+from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_CHUNKS, latents_of_chunks
 from shotstream.engine.bidirectional_rollout import WholeShotRollout
+from shotstream.engine.cached_transformer import shot_cache_size
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.model.codec import Codec
 from shotstream.model.config import ModelConfig, TextEncoderConfig
-from shotstream.model.context_injection import latents_in_front
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import networks
@@ -252,8 +252,7 @@ def begin_shot(
 
     if sampler.order == "whole":
         return WholeShotRollout(transformer, inputs, noise, sampler, counter)
-    front = latents_in_front(config.transformer.injection, CONTEXT_LATENTS)
-    cache = transformer.new_cache(sampler.branches, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS)
+    cache = transformer.new_cache(*shot_cache_size(config.transformer, sampler, size))
     return ShotRollout(transformer, cache, inputs, noise, sampler, counter)
 
 

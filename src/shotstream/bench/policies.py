@@ -10,6 +10,7 @@ from shotstream.core.errors import InputError
 from shotstream.engine.policies import SYSTEMS, default_sampler, find_system
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
+from shotstream.model.kv_cache import CacheShape
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.weights.build import ModelComponents
@@ -104,9 +105,9 @@ def cache_bytes(components: ModelComponents, policy: str) -> int:
     """Return the size of a policy's KV cache; 0 for a policy without one."""
     spec, config = SYSTEMS[policy].spec, components.config
     rows = Sampler.from_config(default_sampler(spec, config)).branches
-    token = 2 * config.transformer.num_layers * config.transformer.dim
-    size = components.transformer.patch_embedding.weight.element_size()
-    return rows * spec.capacity * config.video.tokens_per_latent * token * size
+    size = (config.video.latent_height, config.video.latent_width)
+    dtype = components.transformer.patch_embedding.weight.dtype
+    return spec.capacity * CacheShape.of(config.transformer, rows, size).latent_bytes(dtype)
 
 
 def _make(

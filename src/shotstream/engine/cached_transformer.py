@@ -1,4 +1,4 @@
-"""Forwards over the memory of one shot, in both branches where its sampler is guided."""
+"""Run a transformer over the KV cache of one shot, in both branches where the sampler is guided."""
 
 from dataclasses import replace
 
@@ -6,13 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import Group
 from shotstream.model.blocks import TextKeys, TokenPositions
+from shotstream.model.config import TransformerConfig
 from shotstream.model.context_injection import carry_context, carry_previous, latents_in_front
 from shotstream.model.cuda_graphs import GraphedForward
-from shotstream.model.kv_cache import KVCache, Staged
+from shotstream.model.kv_cache import CacheSize, KVCache, Staged
 from shotstream.model.rotary import Rotary
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import ShotLayout
@@ -21,8 +23,33 @@ Captions = TextKeys | Tensor
 """Captions as forwards take them: keys and values of every layer, or embeddings in training."""
 
 
+def shot_cache_size(
+    config: TransformerConfig,
+    sampler: Sampler,
+    latent_size: tuple[int, int],
+    *,
+    latents: int = MAX_SHOT_LATENTS,
+    sink: int = CHUNK_LATENTS,
+    context_latents: int = CONTEXT_LATENTS,
+    samples: int = 1,
+) -> CacheSize:
+    """Return the size of the KV cache of a shot.
+
+    Args:
+        config: of the transformer; one that carries the context in channels caches none of it.
+        sampler: a guided one needs two rows for each sample.
+        latent_size: height and width of a latent.
+        latents: how many of the shot's own latents are cached at a time: as many as a shot has in training.
+        sink: how many of the shot's first latents are never evicted.
+        context_latents: latents of the context.
+        samples: shots that are made together.
+    """
+    front = latents_in_front(config.injection, context_latents)
+    return CacheSize(sampler.branches * samples, latent_size, front + latents, front + sink)
+
+
 class CachedTransformer:
-    """A transformer over the cache of one shot: what it remembers, and the velocity of what comes next."""
+    """A transformer and the KV cache of one shot: velocities of noisy latents, commits of clean ones."""
 
     def __init__(
         self,
@@ -88,7 +115,7 @@ class CachedTransformer:
         return unguided + guidance * (guided - unguided)
 
     @torch.no_grad()
-    def remember(
+    def commit(
         self,
         clean: Float[Tensor, "b f c h w"],
         captions: Captions,
@@ -101,14 +128,13 @@ class CachedTransformer:
         _, staged = self._forward(clean.detach(), 0.0, captions, placement, plan, branches=branches, previous=previous)
         self._cache.commit(staged)
 
-    def remember_context(self, captions: Captions, layout: ShotLayout) -> None:
+    def commit_context(self, captions: Captions, layout: ShotLayout) -> None:
         """Fill the context part of an empty cache (the paper's global cache), where the context has one.
 
-        `captions` are those that the context attends to; but for a story's first shot, nothing need be known of the
-        shot that is to come.
+        Only a story's first shot, whose context has no frames, needs to be known before this.
         """
         if self.in_front:
-            self.remember(self._context, captions, self.place(layout.context))
+            self.commit(self._context, captions, self.place(layout.context))
 
     def _forward(
         self,
@@ -130,7 +156,7 @@ class CachedTransformer:
         return self._run(x, sigmas, captions, placement, staged, plan).to(x.dtype), staged
 
     def _guided_branch(self, captions: Captions, placement: TokenPositions) -> tuple[Captions, TokenPositions]:
-        """The half of both that belongs to the branch which reads the captions."""
+        """Return the half of both that belongs to the branch which attends to the captions."""
         own = slice(len(self._context))
         rotary = Rotary(placement.rotary.cos[own], placement.rotary.sin[own])
         shots = None if placement.shots is None else placement.shots[own]

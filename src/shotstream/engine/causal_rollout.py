@@ -1,14 +1,12 @@
-"""One shot, chunk by chunk, over the dual cache. The same code makes shots at inference and in self-forcing training.
+"""Make one shot chunk by chunk over the dual cache, at inference and in self-forcing training.
 
-A shot may be steered between two chunks, and may go on for longer than any shot in training: then the memory is a
-rolling window, and where the layout's positions stand still what it holds moves back in time instead
-(`model.kv_cache`).
+A shot may be steered between two chunks, may drop its latest chunks, and may be longer than any in training: then the
+cache is a rolling window, and where positions no longer rise the cached keys move back in time (`model.kv_cache`).
 
-Source: ShotStream section 3 (dual cache, clean commit), reference facts 3 and 6; LongLive (what is remembered is
-committed again under a new caption, here block-causally as it was committed first; frame sink).
+Source: ShotStream section 3 (dual cache, clean commit), reference facts 3 and 6; LongLive (cached latents are committed
+again under a new caption, here block-causally as they were committed first; frame sink).
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -33,7 +31,7 @@ REVISABLE_CHUNKS = 4
 """How many of its latest chunks a shot can drop, however long it is."""
 
 ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
-"""The noise of (chunk, step) of the shot being made."""
+"""Returns the noise of (chunk, step) of the shot being made."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +84,10 @@ class MadeChunk:
 
 
 class ShotRollout:
-    """Makes one shot: `next(rollout)` denoises a chunk; what it remembers is committed when the next one is asked for.
+    """Makes one shot: `next(rollout)` denoises a chunk; its commit runs when the chunk after it is asked for.
 
-    The clean pass of a chunk therefore runs behind its delivery, and that of the last chunk never runs: nothing would
-    read it. A shot may be left at any chunk.
+    The clean forward of a chunk therefore runs after its delivery, and that of the last chunk never runs, because no
+    later chunk would attend to it. A shot may be left at any chunk.
     """
 
     def __init__(
@@ -109,15 +107,14 @@ class ShotRollout:
 
         Args:
             transformer: makes the shot.
-            cache: must belong to this shot, and be empty or hold its context (`CachedTransformer.remember_context`).
-            Once
-                it is full its oldest latents give way.
+            cache: of this shot alone; empty, or filled by `CachedTransformer.commit_context`. Once it is full, its
+                oldest latents are evicted.
             inputs: what the shot is made from.
             noise: of (chunk, step).
             sampler: how a chunk is denoised.
             clock: told what the time is spent on.
             stop: for self-forcing training: every chunk ends with this step's clean estimate, and only that forward
-                records gradient. The memory never does.
+                records gradient. Commits never do.
             forward: makes the transformer's forwards over `cache` in its place; None: it does so itself.
             training: gradient reaches the projections of captions, too.
         """
@@ -127,108 +124,111 @@ class ShotRollout:
         self._forward = CachedTransformer(
             transformer, cache, inputs.context, sampler, inputs.negative, forward, training=training
         )
-        self._uncommitted: tuple[MadeChunk, TokenPositions] | None = None
-        self._window: list[MadeChunk] = []
-        self._evicted: deque[MadeChunk] = deque(maxlen=REVISABLE_CHUNKS)
+        self._uncommitted: TokenPositions | None = None
+        self._chunks: dict[int, MadeChunk] = {}
         self._steered = False
-        self._latents_made = 0
+        self._made = 0
         with clock("prefill"):
             self._text = self._forward.read(inputs.own_text)
             if not cache.latents:
                 captions = self._forward.read(inputs.context_text)  # apart, so that every process reads as often
-                self._forward.remember_context(captions, inputs.layout)
+                self._forward.commit_context(captions, inputs.layout)
 
     @property
     def chunks_left(self) -> int:
         """Chunks that the layout still has room for."""
-        return (self._layout.target.latents - self._latents_made) // CHUNK_LATENTS
+        return self._layout.target.latents // CHUNK_LATENTS - self._made
 
     def __iter__(self) -> Iterator[Float[Tensor, "b f c h w"]]:
         return self
 
     def __next__(self) -> Float[Tensor, "b f c h w"]:
-        """The next clean chunk of latents."""
+        """Return the next clean chunk of latents."""
         if not self.chunks_left:
             raise StopIteration
         if self._steered or self._uncommitted is not None:
             with self._clock("commit"):
-                self._catch_up()
-        chunk = self._latents_made // CHUNK_LATENTS
-        own = self._layout.target[self._latents_made : self._latents_made + CHUNK_LATENTS]
+                self._commit_made()
+        chunk = self._made
+        own = self._layout.target[chunk * CHUNK_LATENTS : (chunk + 1) * CHUNK_LATENTS]
         placement = self._forward.place(own)
-
-        previous = self._window[-1].following() if self._window else None
+        previous = self._chunks[chunk - 1].following() if chunk else None
 
         def predict(x: Tensor, sigma: float) -> Tensor:
             return self._forward.velocity(x, sigma, self._text, placement, previous)
 
         with self._clock("denoise"):
             latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop)
-        made = MadeChunk(latents.detach(), previous)
-        self._uncommitted = (made, placement)
-        self._keep(made)
-        self._latents_made += CHUNK_LATENTS
+        self._chunks[chunk] = MadeChunk(latents.detach(), previous)
+        self._uncommitted = placement
+        self._made += 1
+        needed = self._needed_chunks()
+        self._chunks = {number: made for number, made in self._chunks.items() if number in needed}
         return latents
 
     def steer(self, text: Float[Tensor, "b 1 l e"]) -> None:
-        """Gives the shot another caption from the next chunk on.
+        """Give the shot another caption from the next chunk on.
 
-        What is remembered of the shot is committed again under it before that chunk, so that old keys and values do
-        not hold the picture back. The context stays as it is.
+        Cached chunks of the shot are committed again under it before that chunk, so that old keys and values do not
+        hold the picture back. The context stays as it is.
         """
         self._text = self._forward.read(text)
-        self._steered = bool(self._window)
+        self._steered = self._made > 0
 
     def drop(self, chunks: int) -> None:
         """Forget the latest chunks, as if they had not been made; the next one is made in the place of the first.
 
         Raises:
-            InputError: the shot has not so many, or they are more than `REVISABLE_CHUNKS`.
+            InputError: the shot has not so many, or they are more than `REVISABLE_CHUNKS`, those counted that were
+                dropped before and not made again.
         """
-        made = self._latents_made // CHUNK_LATENTS
-        if not 0 <= chunks <= min(made, REVISABLE_CHUNKS):
-            raise InputError(f"cannot drop {chunks} of {made} chunks; the latest {REVISABLE_CHUNKS} can be dropped")
-        for _ in range(chunks):
-            self._window.pop()
-            if self._evicted:
-                self._window.insert(self._sink_chunks, self._evicted.pop())
-        self._latents_made -= chunks * CHUNK_LATENTS
-        if chunks:
-            self._steered, self._uncommitted = bool(self._window), None
-            if not self._window:
-                self._cache.reset(self._forward.in_front)
+        left = self._made - chunks
+        known = left >= 0 and self._chunks.keys() >= set(self._cached_chunks(left))
+        if not 0 <= chunks <= REVISABLE_CHUNKS or not known:
+            raise InputError(
+                f"cannot drop {chunks} of {self._made} chunks; the latest {REVISABLE_CHUNKS} can be dropped"
+            )
+        if not chunks:
+            return
+        self._made = left
+        self._steered, self._uncommitted = self._made > 0, None
+        if not self._made:
+            self._cache.reset(self._forward.in_front)
 
-    @property
-    def _sink_chunks(self) -> int:
-        return (self._cache.pinned - self._forward.in_front) // CHUNK_LATENTS
-
-    def _catch_up(self) -> None:
-        """Brings the memory up to the next chunk: commits the latest one, or after a steering all of them again."""
+    def _commit_made(self) -> None:
+        """Commit the latest chunk, or all cached ones again after a steering; move cached keys back where needed."""
         if self._steered:
             self._commit_window()
         elif self._uncommitted is not None:
-            made, placement = self._uncommitted
-            self._forward.remember(made.latents, self._text, placement, previous=made.previous)
+            latest = self._chunks[self._made - 1]
+            self._forward.commit(latest.latents, self._text, self._uncommitted, previous=latest.previous)
         self._steered, self._uncommitted = False, None
-        if self._layout.window_moves_before(self._latents_made):
-            self._cache.rotate_window(
-                time_rotation(-CHUNK_LATENTS, self._cache.shape.head_dim, self._window[-1].latents.device)
-            )
+        if self._layout.window_moves_before(self._made * CHUNK_LATENTS):
+            device = self._chunks[self._made - 1].latents.device
+            self._cache.rotate_window(time_rotation(-CHUNK_LATENTS, self._cache.shape.head_dim, device))
 
     def _commit_window(self) -> None:
-        """One forward of all remembered chunks where they are now, each seeing those before it."""
+        """Commit all cached chunks by one forward, at the positions that they have now, each seeing those before it."""
         self._cache.reset(self._forward.in_front)
-        clean, sink = torch.cat([made.latents for made in self._window], 1), self._cache.pinned - self._forward.in_front
-        target = self._layout.target
+        chunks = [self._chunks[chunk] for chunk in self._cached_chunks(self._made)]
+        clean = torch.cat([made.latents for made in chunks], 1)
+        previous = torch.cat(
+            [torch.zeros_like(one.latents) if one.previous is None else one.previous for one in chunks], 1
+        )
+        target, sink = self._layout.target, self._cache.pinned - self._forward.in_front
         positions = target.positions[0]
-        end = int(positions[self._latents_made - 1] - positions[0]) + 1
+        end = int(positions[self._made * CHUNK_LATENTS - 1] - positions[0]) + 1
         layout = target[:sink] + target[end - clean.shape[1] + sink : end]
         plan = recommit_plan(self._forward.in_front, clean.shape[1], CHUNK_LATENTS)
-        before = [torch.zeros_like(made.latents) if made.previous is None else made.previous for made in self._window]
-        self._forward.remember(clean, self._text, self._forward.place(layout), plan, torch.cat(before, 1))
+        self._forward.commit(clean, self._text, self._forward.place(layout), plan, previous)
 
-    def _keep(self, made: MadeChunk) -> None:
-        """Remembers the chunks that the cache remembers, oldest first."""
-        self._window.append(made)
-        if len(self._window) * CHUNK_LATENTS > self._cache.capacity - self._forward.in_front:
-            self._evicted.append(self._window.pop(self._sink_chunks))
+    def _cached_chunks(self, made: int) -> list[int]:
+        """Return which of the first `made` chunks the cache keeps, oldest first."""
+        front = self._forward.in_front
+        kept = self._cache.kept(front + made * CHUNK_LATENTS)[front::CHUNK_LATENTS]
+        return [(latent - front) // CHUNK_LATENTS for latent in kept]
+
+    def _needed_chunks(self) -> set[int]:
+        """Return the chunks whose latents are needed: those cached now, and when the latest ones are dropped."""
+        possible = range(max(0, self._made - REVISABLE_CHUNKS), self._made + 1)
+        return {chunk for made in possible for chunk in self._cached_chunks(made)}

@@ -8,13 +8,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.profiling import Clock, no_profiler
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS, VideoSize, latents_of_chunks
-from shotstream.engine.cached_transformer import CachedTransformer
+from shotstream.core.spec import CONTEXT_LATENTS, VideoSize, latents_of_chunks
+from shotstream.engine.cached_transformer import CachedTransformer, shot_cache_size
 from shotstream.engine.context import SelectedContext, caption_vector, select_context_frames
 from shotstream.engine.sampler import Sampler
-from shotstream.model.context_injection import latents_in_front
-from shotstream.model.cuda_graphs import CacheSize, GraphedForward
-from shotstream.model.kv_cache import KVCache
+from shotstream.model.cuda_graphs import GraphedForward
+from shotstream.model.kv_cache import CacheSize, KVCache
 from shotstream.story.history import History
 from shotstream.story.layout import ShotLayout, shot_layout
 from shotstream.story.relevance import make_selector
@@ -89,7 +88,7 @@ class ContextCache:
             forward = CachedTransformer(
                 self._parts.transformer, cache, known.latents, self._sampler, negative, self.recorded
             )
-            forward.remember_context(forward.read(text), layout)
+            forward.commit_context(forward.read(text), layout)
         self._prepared = tuple(self._history.branch), cast, known
 
     def remember(self, text: str, cast: int) -> tuple[EncodedContext, KVCache | None]:
@@ -145,6 +144,5 @@ class ContextCache:
 
     @property
     def _cache_size(self) -> CacheSize:
-        front = latents_in_front(self._parts.config.transformer.injection, CONTEXT_LATENTS)
         size = (self._size.latent_height, self._size.latent_width)
-        return self._sampler.branches, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS
+        return shot_cache_size(self._parts.config.transformer, self._sampler, size)

@@ -16,7 +16,9 @@ from shotstream.core.spec import (
     frames_of_chunks,
     latents_of_chunks,
 )
+from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ModelConfig
+from shotstream.model.kv_cache import CacheShape
 
 TOKEN_COPIES = 12
 """Tensors of the transformer's width that a layer holds at once: its input, q, k, v, rotary copies, sums, outputs."""
@@ -30,10 +32,12 @@ _MEMINFO = Path("/proc/meminfo")
 def shot_bytes(config: ModelConfig, size: VideoSize, chunks: int, dtype: torch.dtype) -> int:
     """Return the bytes that a shot needs beside the weights, at the least: KV cache, one layer, one decoded chunk."""
     shape, width = config.transformer, dtype.itemsize
+    latent_size = (size.latent_height, size.latent_width)
+    cached = CacheShape.of(shape, Sampler.from_config(config.sampler).branches, latent_size)
     window = CONTEXT_LATENTS + latents_of_chunks(min(chunks, MAX_CHUNKS))
     whole = config.sampler.order == "whole"
     at_once = size.tokens_per_latent * (window if whole else max(CONTEXT_LATENTS, CHUNK_LATENTS))
-    cache = 0 if whole else 2 * shape.num_layers * shape.dim * width * size.tokens_per_latent * window
+    cache = 0 if whole else cached.latent_bytes(dtype) * window
     layer = at_once * (2 * shape.ffn_dim + TOKEN_COPIES * shape.dim) * width
     pixels = frames_of_chunks(1) * size.height * size.width * 3 * 4
     return cache + layer + FRAME_COPIES * pixels

@@ -18,13 +18,11 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.model.attention import Group
 from shotstream.model.blocks import TextKeys, TokenPositions
-from shotstream.model.kv_cache import KVCache, Staged
+from shotstream.model.kv_cache import CacheSize, KVCache, Staged
 from shotstream.model.rotary import Rotary
 from shotstream.model.transformer import Transformer
 
 TensorFunction = Callable[[], Tensor]
-CacheSize = tuple[int, tuple[int, int], int, int]
-"""Batch, latents' height and width, capacity and pinned latents, as `Transformer.new_cache` takes them."""
 WARM_UPS = 2
 """How often a forward of a new shape runs before it is recorded: libraries choose kernels, torch compiles."""
 

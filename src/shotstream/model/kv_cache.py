@@ -21,12 +21,15 @@ rolling window: it then sees what it saw, and nothing of the chunks that were ma
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import tokens_per_latent
+from shotstream.model.config import TransformerConfig
 from shotstream.model.rotary import Rotary, rotate
 
 
@@ -39,6 +42,24 @@ class CacheShape:
     tokens_per_latent: int
     heads: int
     head_dim: int
+
+    @classmethod
+    def of(cls, config: TransformerConfig, batch: int, latent_size: tuple[int, int]) -> "CacheShape":
+        """Return the shape for a network and `batch` rows of latents of (height, width)."""
+        return cls(config.num_layers, batch, tokens_per_latent(*latent_size), config.num_heads, config.head_dim)
+
+    def latent_bytes(self, dtype: torch.dtype) -> int:
+        """Return the bytes of the keys and values of one latent, in all layers and rows."""
+        return 2 * self.layers * self.batch * self.tokens_per_latent * self.heads * self.head_dim * dtype.itemsize
+
+
+class CacheSize(NamedTuple):
+    """Size of a cache: rows, height and width of a latent, and how many latents it holds and never evicts."""
+
+    batch: int
+    latent_size: tuple[int, int]
+    capacity: int
+    pinned: int
 
 
 class KVCache:
@@ -82,6 +103,11 @@ class KVCache:
     def latents(self) -> int:
         """Return the number of committed latents."""
         return min(self._latents_seen, self.capacity)
+
+    def kept(self, latents: int) -> list[int]:
+        """Return which of the first `latents` are left when all of them were committed, by number, oldest first."""
+        ring = self.capacity - self.pinned
+        return [*range(min(latents, self.pinned)), *range(max(self.pinned, latents - ring), latents)]
 
     def reset(self, keep: int = 0) -> None:
         """Forget everything but the first `keep` latents (the context, when a shot starts again)."""

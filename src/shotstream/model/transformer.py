@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from shotstream.core.spec import tokens_per_latent
 from shotstream.core.types import FrameLayout
 from shotstream.model.activation import TanhGELU
 from shotstream.model.attention import LayerPlan, Plan
@@ -90,17 +89,13 @@ class Transformer(nn.Module):
         autocast.
         """
         weight = self.patch_embedding.weight
-        shape, dtype = self._cache_shape(batch, latent_size), dtype or weight.dtype
-        return KVCache(shape, capacity, pinned, dtype, weight.device, straight_through=straight_through)
+        shape = CacheShape.of(self.config, batch, latent_size)
+        return KVCache(shape, capacity, pinned, dtype or weight.dtype, weight.device, straight_through=straight_through)
 
     def new_frame_cache(self, batch: int, latent_size: tuple[int, int], capacity: int) -> FrameCache:
         """Return an empty cache of latents by their numbers, for this network and latents of (height, width)."""
         weight = self.patch_embedding.weight
-        return FrameCache(self._cache_shape(batch, latent_size), capacity, weight.dtype, weight.device)
-
-    def _cache_shape(self, batch: int, latent_size: tuple[int, int]) -> CacheShape:
-        config = self.config
-        return CacheShape(config.num_layers, batch, tokens_per_latent(*latent_size), config.num_heads, config.head_dim)
+        return FrameCache(CacheShape.of(self.config, batch, latent_size), capacity, weight.dtype, weight.device)
 
     def forward(
         self,

@@ -21,7 +21,8 @@ from shotstream.bench.machine import Machine, timed
 from shotstream.bench.timing import Spread
 from shotstream.core.atomic_files import write_json
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS, frames_of_chunks, latents_of_chunks
+from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, frames_of_chunks, latents_of_chunks
+from shotstream.engine.cached_transformer import shot_cache_size
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ModelConfig
@@ -154,7 +155,7 @@ def make_ours(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler) -> 
     layout = shot_layout(1, [0] * CONTEXT_LATENTS, CONTEXT_LATENTS, latents)
     pixels, text, noise = (tensor.to(device) for tensor in (inputs.pixels, inputs.text, inputs.noise))
     video = parts.config.video
-    size = (1, (video.latent_height, video.latent_width), CONTEXT_LATENTS + MAX_SHOT_LATENTS, CONTEXT_LATENTS)
+    size = shot_cache_size(parts.config.transformer, sampler, (video.latent_height, video.latent_width), sink=0)
     recorded = None if parts.graphs is None else parts.graphs.borrow(size)
     cache = parts.transformer.new_cache(*size) if recorded is None else recorded.cache
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch
+from shotstream.engine.cached_transformer import shot_cache_size
 from shotstream.engine.causal_rollout import ChunkNoise, ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
-from shotstream.model.context_injection import latents_in_front
 from shotstream.model.schedule import add_noise
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import ShotLayout
@@ -58,16 +58,18 @@ def roll_out(
         straight_through: as in `model.kv_cache.KVCache`.
         training: as in `ShotRollout`.
     """
-    context = inputs.context
-    pinned = latents_in_front(network.config.injection, context.shape[1])
-    cache = network.new_cache(
-        sampler.branches * len(context),
-        (context.shape[-2], context.shape[-1]),
-        pinned + inputs.layout.target.latents,
-        pinned,
-        straight_through=straight_through,
-        dtype=torch.bfloat16 if distributed.bfloat16 else None,
+    samples, context_latents, _, *size = inputs.context.shape
+    cache_size = shot_cache_size(
+        network.config,
+        sampler,
+        (size[0], size[1]),
+        latents=inputs.layout.target.latents,
+        sink=0,
+        context_latents=context_latents,
+        samples=samples,
     )
+    dtype = torch.bfloat16 if distributed.bfloat16 else None
+    cache = network.new_cache(*cache_size, straight_through=straight_through, dtype=dtype)
     rollout = ShotRollout(network, cache, inputs, noise, sampler, stop=stop, training=training)
     return torch.cat(list(rollout), 1)
 

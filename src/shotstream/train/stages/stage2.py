@@ -66,8 +66,8 @@ class Stage2(DistillStage):
             for script in scripts
         ]
         text = encode_captions(needed, self._encoder).to(self._distributed.device).float()
-        both = (part.expand(settings.stories) for part in (layout.context, layout.target))
-        every = ShotLayout(*both, layout.context_captions)
+        context, target = (part.expand(settings.stories) for part in (layout.context, layout.target))
+        every = ShotLayout(context, target, layout.context_captions)
         return ShotInputs.of(self._context(micro_batch, references, lengths), text, every)
 
     @torch.no_grad()
