@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "shotstream"
-FOLDERS = ("bench", "cli", "data", "metrics", "parity", "runtime", "scores", "study", "train", "weights", "world")
+FOLDERS = (
+    "bench", "cli", "core", "data", "engine", "metrics", "model", "parity", "runtime", "scores", "study",
+    "train", "weights", "world",
+)  # fmt: skip
 NO_VERBS = {
     "a", "all", "also", "an", "any", "as", "at", "each", "every", "everything", "for", "from", "how", "if", "in",
     "it", "its", "no", "nothing", "of", "on", "one", "some", "that", "the", "their", "these", "this", "those", "to",

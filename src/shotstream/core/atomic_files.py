@@ -31,7 +31,7 @@ _ADVICE = {
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what the file system says while `path` is written into an InputError."""
+    """Turn errors of the file system while `path` is written into an InputError."""
     try:
         yield
     except OSError as error:
@@ -40,7 +40,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_target(path: Path) -> None:
-    """Raises InputError where no file can be written: its directory is missing, or it is a directory itself."""
+    """Raise InputError where no file can be written: its directory is missing, or it is a directory itself."""
     with writing(path):
         is_directory, has_parent = path.is_dir(), path.parent.is_dir()
     if is_directory:
@@ -51,7 +51,7 @@ def check_target(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; it becomes `path` when the block ends well and is removed when it does not.
+    """Yield a temporary name beside `path`, which becomes `path` when the block ends well, and is removed otherwise.
 
     Raises:
         InputError: the directory is missing, or the finished file cannot be moved to its name.
@@ -69,7 +69,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all.
+    """Write a file whole or not at all.
 
     Raises:
         InputError: it cannot be written.
@@ -79,7 +79,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Writes plain data as readable JSON, whole or not at all.
+    """Write plain data as readable JSON, whole or not at all.
 
     Raises:
         InputError: it cannot be written.
@@ -88,7 +88,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def make_directory(path: Path) -> Path:
-    """The directory, made where it is missing (its parents too).
+    """Make a directory where it is missing (its parents too), and return it.
 
     Raises:
         InputError: it cannot be made.

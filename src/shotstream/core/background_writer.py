@@ -22,18 +22,18 @@ class BackgroundVideoWriter:
         self._pieces: list[Future[None]] = []
 
     def add(self, frames: Frame | Frames) -> None:
-        """Appends frames, which must not change any more. What goes wrong with them is said by `finish`."""
+        """Append frames, which must not change any more. `finish` raises what goes wrong with them."""
         wait(self._pieces[-WAITING : -WAITING + 1])
         self._pieces.append(self._thread.submit(self._encode, frames))
 
     def extend(self, pieces: Iterable[Frame | Frames]) -> "BackgroundVideoWriter":
-        """Appends frames piece by piece; returns itself."""
+        """Append frames piece by piece, and return the writer."""
         for piece in pieces:
             self.add(piece)
         return self
 
     def finish(self) -> int:
-        """Waits until all is encoded and on disk; returns the number of frames.
+        """Wait until all is encoded and on disk, and return the number of frames.
 
         Raises:
             InputError: there was no frame, one did not fit, or the file cannot be written.
@@ -44,7 +44,7 @@ class BackgroundVideoWriter:
             return self._opened().frames
 
     def abandon(self) -> None:
-        """Leaves nothing behind."""
+        """Remove the file."""
         self._thread.shutdown(cancel_futures=True)
         with suppress(InterruptedError), self._open:
             raise InterruptedError

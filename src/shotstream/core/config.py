@@ -21,7 +21,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def check_keys(data: Mapping[str, Any], known: Iterable[str], where: str) -> None:
-    """Raises InputError for the first key of `data` that is not known."""
+    """Raise InputError for the first key of `data` that is not known."""
     known = list(known)
     for key in data:
         if key not in known:
@@ -30,7 +30,7 @@ def check_keys(data: Mapping[str, Any], known: Iterable[str], where: str) -> Non
 
 
 def from_dict(cls: type[T], data: Mapping[str, Any], where: str) -> T:
-    """An instance of the frozen dataclass `cls` from plain (JSON or YAML) data; nested dataclasses are built too.
+    """Build an instance of the frozen dataclass `cls` from plain (JSON or YAML) data, with nested dataclasses.
 
     Raises:
         InputError: `data` is no mapping, has an unknown or lacks a required key, or a value of another type.
@@ -56,7 +56,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def override(config: T, changes: Sequence[str]) -> T:
-    """A frozen dataclass with some of its fields changed.
+    """Return a frozen dataclass with some of its fields changed.
 
     Args:
         config: the dataclass; nested ones are reached by dots.

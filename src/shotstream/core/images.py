@@ -105,7 +105,7 @@ def encode_png(frame: Frame) -> bytes:
 
 
 def contact_sheet(frames: Frames, columns: int, scale: int = 1, gap: int = 2) -> UInt8[np.ndarray, "H W 3"]:
-    """Frames side by side, row by row, on white: `[n, h, w, 3]` to one picture.
+    """Put frames side by side, row by row, on white: `[n, h, w, 3]` to one picture.
 
     Args:
         frames: what to show, in reading order.
@@ -124,7 +124,7 @@ def contact_sheet(frames: Frames, columns: int, scale: int = 1, gap: int = 2) ->
 
 
 def write_gif(path: str | Path, frames: Iterable[Frame | Frames], fps: float) -> None:
-    """Writes an endless GIF with a palette of its own, and no dither (flat colours stay flat, the file small).
+    """Write an endless GIF with a palette of its own, and no dither (flat colours stay flat, the file small).
 
     The palette needs every frame, so the clip is held in memory.
 

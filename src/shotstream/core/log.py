@@ -6,7 +6,7 @@ ROOT = "shotstream"
 
 
 def show_warnings(level: int = logging.WARNING) -> None:
-    """Shows what the library logs from `level` on, a line each, on stderr. Calling it again replaces it."""
+    """Show what the library logs from `level` on, a line each, on stderr. Calling it again replaces the level."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("shotstream: %(levelname)s: %(message)s"))
     logger = logging.getLogger(ROOT)

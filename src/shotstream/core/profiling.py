@@ -21,7 +21,7 @@ class Clock(Protocol):
 
 
 def no_profiler(part: Span) -> AbstractContextManager[None]:  # noqa: ARG001 (the form of a clock)
-    """The clock of everyday: it measures nothing, and costs nothing."""
+    """Measure nothing: the default clock, which costs nothing."""
     return _NOTHING
 
 

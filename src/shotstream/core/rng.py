@@ -22,7 +22,7 @@ class Noise(Protocol):
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part and on nothing else."""
+    """Return a 63-bit seed that depends on every part and on nothing else."""
     text = "/".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 

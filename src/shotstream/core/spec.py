@@ -21,12 +21,12 @@ CONTEXT_LATENTS = 6
 
 
 def frames_of_latents(latents: int) -> int:
-    """Frames a shot of that many latents decodes to: 1 + 4 (latents - 1), or 0 for none."""
+    """Return how many frames a shot of that many latents decodes to: 1 + 4 (latents - 1), or 0 for none."""
     return 1 + TEMPORAL_STRIDE * (latents - 1) if latents else 0
 
 
 def latents_of_frames(frames: int) -> int:
-    """Latents of a clip of 4n + 1 frames.
+    """Return how many latents a clip of 4n + 1 frames has.
 
     Raises:
         InputError: the number of frames is not 4n + 1.
@@ -37,17 +37,17 @@ def latents_of_frames(frames: int) -> int:
 
 
 def latents_of_chunks(chunks: int) -> int:
-    """Latents of a shot of that many chunks."""
+    """Return how many latents a shot of that many chunks has."""
     return chunks * CHUNK_LATENTS
 
 
 def frames_of_chunks(chunks: int) -> int:
-    """Frames of a shot of that many chunks: 12 chunks - 3."""
+    """Return how many frames a shot of that many chunks has: 12 chunks - 3."""
     return frames_of_latents(latents_of_chunks(chunks))
 
 
 def frames_of_shot(chunks: int) -> tuple[int, int]:
-    """Frames that a shot of that many chunks may have: decoded by itself, or behind another shot in one stream."""
+    """Return how many frames a shot of that many chunks has, decoded alone and behind another in one stream."""
     return frames_of_chunks(chunks), TEMPORAL_STRIDE * latents_of_chunks(chunks)
 
 
@@ -56,7 +56,7 @@ MAX_SHOT_FRAMES = frames_of_chunks(MAX_CHUNKS)
 
 
 def check_chunks(chunks: int) -> int:
-    """The length of a shot, checked.
+    """Check the length of a shot, and return it.
 
     Raises:
         InputError: it is not a whole number from 1 to 7.
@@ -111,5 +111,5 @@ def as_video_size(size: VideoSize | tuple[int, int] | str) -> VideoSize:
 
 
 def tokens_per_latent(latent_height: int, latent_width: int) -> int:
-    """Transformer tokens of one latent of that height and width."""
+    """Return how many transformer tokens a latent of that height and width has."""
     return (latent_height // PATCH[1]) * (latent_width // PATCH[2])

@@ -1,4 +1,4 @@
-"""The nouns that several rooms share."""
+"""Records that several folders share."""
 
 from dataclasses import dataclass
 
@@ -26,11 +26,11 @@ class FrameLayout:
         return self.positions.shape[1]
 
     def __getitem__(self, latents: slice) -> "FrameLayout":
-        """The layout of some of the latents."""
+        """Return the layout of some of the latents."""
         return FrameLayout(self.positions[:, latents], self.shots[:, latents], self.captions[:, latents])
 
     def __add__(self, after: "FrameLayout") -> "FrameLayout":
-        """This layout followed by another."""
+        """Return this layout followed by another."""
         return FrameLayout(
             torch.cat([self.positions, after.positions], 1),
             torch.cat([self.shots, after.shots], 1),
@@ -38,6 +38,6 @@ class FrameLayout:
         )
 
     def expand(self, batch: int) -> "FrameLayout":
-        """The same layout for `batch` samples; that of several, one after the other, for several times as many."""
+        """Repeat the layout for `batch` samples; that of several samples as a whole."""
         times = batch // len(self.positions)
         return FrameLayout(self.positions.repeat(times, 1), self.shots.repeat(times, 1), self.captions.repeat(times, 1))

@@ -82,7 +82,7 @@ class VideoWriter:
                 self._container.mux(self._stream.encode(None))
 
     def add(self, frames: Frame | Frames) -> None:
-        """Appends one frame `[h, w, 3]` or several `[n, h, w, 3]`.
+        """Append one frame `[h, w, 3]` or several `[n, h, w, 3]`.
 
         Raises:
             InputError: not uint8 RGB, another size than before, odd sides for H.264, or the disk is full.
@@ -122,7 +122,7 @@ class VideoWriter:
 
 
 def write_video(path: str | Path, frames: Iterable[Frame | Frames], fps: float, *, lossless: bool = False) -> int:
-    """Writes a whole video; see `VideoWriter`. `frames` may be an array or come as they are made.
+    """Write a whole video; see `VideoWriter`. `frames` may be an array or come as they are made.
 
     Returns the number of frames.
     """
@@ -153,7 +153,7 @@ def holds_frames(path: str | Path, frames: int) -> bool:
 
 
 def iter_video(path: str | Path) -> Iterator[Frame]:
-    """The frames of a video (or the one of an image), one at a time.
+    """Yield the frames of a video (or the one of an image), one at a time.
 
     Raises:
         InputError: no such file, no video in it, or it ends before its time.
@@ -169,7 +169,7 @@ def iter_video(path: str | Path) -> Iterator[Frame]:
 
 
 def read_video(path: str | Path, indices: Sequence[int] | None = None) -> Frames:
-    """Frames of a video, `[n, h, w, 3]`: all of them, or those at `indices` (any order, repeats allowed).
+    """Read frames of a video, `[n, h, w, 3]`: all of them, or those at `indices` (any order, repeats allowed).
 
     Of a lossless video only the frames asked for are decoded.
 
@@ -193,7 +193,7 @@ def read_video(path: str | Path, indices: Sequence[int] | None = None) -> Frames
 
 
 def concat_videos(paths: Sequence[str | Path], target: str | Path) -> None:
-    """Joins videos of the same kind into one, copying what is encoded as it is.
+    """Join videos of the same kind into one, copying what is encoded as it is.
 
     Raises:
         InputError: nothing to join, a video cannot be read or differs in kind from the first, or the target cannot be
@@ -214,7 +214,7 @@ def concat_videos(paths: Sequence[str | Path], target: str | Path) -> None:
 
 
 def check_frames(frames: Frame | Frames) -> Frames:
-    """Frames as `[n, h, w, 3]`; one frame becomes n = 1.
+    """Check frames, and return them as `[n, h, w, 3]`; one frame becomes n = 1.
 
     Raises:
         InputError: not uint8, or of another shape.

@@ -18,7 +18,7 @@ from shotstream.story.selectors import ContextSelector, FrameRef
 
 @dataclass(frozen=True)
 class SelectedContext:
-    """Remembered frames in the order of the context.
+    """Selected frames in the order of the context.
 
     `shots` and `captions` are each frame's own, captions composed as they were when the frame was made; all are empty
     before the first shot of a story without a cast.
@@ -30,7 +30,7 @@ class SelectedContext:
 
     @property
     def different_captions(self) -> list[str]:
-        """Every caption once, in the order in which they come."""
+        """Return every caption once, in the order in which they come."""
         return list(dict.fromkeys(self.captions))
 
     @property
@@ -40,7 +40,7 @@ class SelectedContext:
 
 
 def select_context_frames(history: History, select: ContextSelector, text: str, cast: int) -> SelectedContext:
-    """The frames that a shot of this caption remembers: the cast's share, then what is chosen of the shots.
+    """Return the context of a shot with this caption: the cast's share, then the chosen frames of earlier shots.
 
     Args:
         history: of the story.
@@ -62,7 +62,7 @@ def select_context_frames(history: History, select: ContextSelector, text: str, 
 def choose_context_frames(
     history: History, select: ContextSelector, text: str, cast: int
 ) -> tuple[list[FrameRef], list[FrameRef]]:
-    """Return which members of the cast (by their number) and which frames of the shots a shot remembers.
+    """Return which members of the cast (by their number) and which frames of earlier shots are a shot's context.
 
     Args:
         history: of the story.
@@ -89,7 +89,7 @@ def caption_vector(encode: Callable[[Sequence[str]], Float[Tensor, "s l d"]]) ->
 
 
 def _pixels(history: History, members: Sequence[FrameRef], frames: Sequence[FrameRef]) -> Tensor:
-    """Exact pixels in [-1, 1] of pictures and frames, `[1, n, 3, h, w]`."""
+    """Return exact pixels in [-1, 1] of pictures and frames, `[1, n, 3, h, w]`."""
     pictures = history.cast_frames([ref.shot for ref in members])
     found = [to_pixels(np.stack(pictures))] if pictures else []
     if frames:

@@ -1,4 +1,4 @@
-"""The past as the next shot sees it: frames recalled, encoded, and read into the one cache of a story."""
+"""Encode the context of the next shot, and fill the context part of a story's KV cache."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ ReadCaptions = Callable[[Sequence[str]], Float[Tensor, "1 s l e"]]
 
 @dataclass(frozen=True)
 class EncodedContext:
-    """Encoded context of a shot: frames with captions, and their latents; zeros where there are none."""
+    """Encoded context of a shot: frames with captions, and their latents; zeros where there are no frames."""
 
     recalled: SelectedContext
     latents: Float[Tensor, "1 f k y x"]
 
     @property
     def captions(self) -> list[str]:
-        """Captions that the context attends to where each frame has its own, in the order of the layout."""
+        """Return the captions of the context where each frame has its own, in the order of the layout."""
         return self.recalled.different_captions
 
 
@@ -40,7 +40,7 @@ class ContextCache:
     """Encodes the context of a story's next shot, and holds the KV cache that all its shots use in turn.
 
     The cache is made once, so memory does not grow with the number of shots or their length. `by_caption` says whether
-    a shot's own caption is read by itself, to choose what it remembers.
+    a shot's own caption is encoded by itself, too, to choose its context.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class ContextCache:
         *,
         cached: bool = True,
     ) -> None:
-        """The memory of a story with that history; `context` names which past frames are remembered.
+        """Begin with an empty cache; `context` names which past frames become context (`story.selectors`).
 
-        Without `cached` there is no cache, as for shots that are made whole.
+        Without `cached` there is no cache, as for shots that are made at once.
         """
         self._parts, self._history, self._size = parts, history, size
         self._sampler, self._read, self._clock = sampler, read, clock
@@ -73,12 +73,12 @@ class ContextCache:
 
     @property
     def can_prepare(self) -> bool:
-        """Whether the next shot remembers something that does not depend on its caption, and is not prepared."""
+        """Whether the next shot has a context that does not depend on its caption and is not prepared."""
         cast = len(self._history.cast)
         return self._foreseeable and bool(len(self._history) or cast) and self._prepared_for(cast) is None
 
     def prepare(self) -> None:
-        """Reads what the next shot remembers into the cache, which no shot may be using."""
+        """Encode the context of the next shot and fill the cache, which no shot may be using."""
         cast = len(self._history.cast)
         known = self._encode("", cast)
         layout = self.layout(known, 1)
@@ -94,7 +94,7 @@ class ContextCache:
     def remember(self, text: str, cast: int) -> tuple[EncodedContext, KVCache | None]:
         """Return the encoded context of a shot with this caption and cast, and the cache that it may use.
 
-        The cache is empty, or holds what was prepared; there is none for a model that makes shots whole.
+        The cache is empty, or holds what was prepared; there is none for a model that makes shots at once.
         """
         prepared, self._prepared = self._prepared_for(cast), None
         if prepared is not None:
@@ -102,13 +102,13 @@ class ContextCache:
         return self._encode(text, cast), self._empty_cache() if self._cached else None
 
     def layout(self, known: EncodedContext, chunks: int) -> ShotLayout:
-        """The layout of the next shot."""
+        """Make the layout of the next shot."""
         latents, captions = latents_of_chunks(chunks), self._parts.config.captions
         shots, described = known.recalled.shots, known.recalled.described
         return shot_layout(len(self._history), shots, CONTEXT_LATENTS, latents, captions, described)
 
     def close(self, *, unused: bool) -> None:
-        """Frees the cache; while no shot is using it, the next story may have it with what was recorded over it."""
+        """Free the cache; an unused one goes to the next story, with the CUDA graphs recorded over it."""
         if self._parts.graphs is not None and self.recorded is not None and unused:
             self._parts.graphs.give_back(self._cache_size, self.recorded)
         self._cache = self.recorded = self._prepared = None
@@ -124,7 +124,7 @@ class ContextCache:
             return EncodedContext(recalled, self._latents(recalled))
 
     def _latents(self, recalled: SelectedContext) -> Float[Tensor, "1 f k y x"]:
-        """Latents of the remembered frames, each encoded alone; zeros where there are none."""
+        """Encode each context frame alone; return zeros where there are none."""
         device = self._parts.transformer.patch_embedding.weight.device
         if not recalled.shots:
             size = (self._size.latent_height, self._size.latent_width)
@@ -132,7 +132,7 @@ class ContextCache:
         return self._parts.codec.encode_frames(recalled.pixels.to(device)).float()
 
     def _empty_cache(self) -> KVCache:
-        """The context, and as many latents as a shot has in training; of a longer one its first chunk stays."""
+        """Return the story's cache without anything in it."""
         self._prepared = None
         if self._cache is None and self._parts.graphs is not None:
             self.recorded = self._parts.graphs.borrow(self._cache_size)

@@ -1,4 +1,4 @@
-"""Latents to frames, as they come."""
+"""Decode latents to frames as they come."""
 
 import copy
 from typing import Any
@@ -14,14 +14,14 @@ from shotstream.model.codec import Codec, to_frames
 
 
 class FrameDecoder:
-    """Decodes one shot chunk by chunk: what was pushed before is the state, and nothing waits for what comes."""
+    """Decodes one shot chunk by chunk; the state is what was pushed before."""
 
     def __init__(self, codec: Codec, clock: Clock = no_profiler) -> None:
         self._codec, self._state, self._clock = codec, codec.start_stream(), clock
 
     @torch.inference_mode()
     def state(self) -> Any:
-        """A copy of what the decoder has seen, for `restore`."""
+        """Copy what the decoder has seen, for `restore`."""
         return copy.deepcopy(self._state)
 
     def restore(self, state: Any) -> None:

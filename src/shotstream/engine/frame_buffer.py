@@ -29,7 +29,7 @@ class FrameBuffer:
         return self._count
 
     def add(self, frames: Shaped[Tensor, "f ..."]) -> None:
-        """Appends frames, all of one size and type.
+        """Append frames, all of one size and type.
 
         Raises:
             InputError: the disk for temporary files is full.
@@ -60,7 +60,7 @@ class FrameBuffer:
         return torch.frombuffer(bytearray(self._rest.read(size)), dtype=like.dtype).view(shape)
 
     def close(self) -> None:
-        """Frees the frames."""
+        """Free the frames."""
         self._first.clear()
         if self._rest is not None:
             self._rest.close()

@@ -46,11 +46,11 @@ class Watcher(Protocol):
     """Follows a production."""
 
     def kept(self, frames: int) -> None:
-        """A shot of that many frames was there already."""
+        """Report a shot of that many frames that was there already."""
         ...
 
     def made(self, shot_index: int, frames: int) -> None:
-        """A chunk of that many frames was made."""
+        """Report a chunk of that many frames that was made."""
         ...
 
 
@@ -73,7 +73,7 @@ class Outputs:
         return self.video.with_suffix(".shots")
 
     def numbered(self, number: int) -> "Outputs":
-        """The same for one story of several: `out-000.mp4`, `frames/000`, `out-000.gif`."""
+        """Return the paths for one story of several: `out-000.mp4`, `frames/000`, `out-000.gif`."""
         return replace(
             self,
             video=self.video.with_stem(f"{self.video.stem}-{number:03d}"),
@@ -82,7 +82,7 @@ class Outputs:
         )
 
     def check(self, mode: Mode) -> None:
-        """Raises InputError where the story could not be written, or would overwrite something it must not."""
+        """Raise InputError where the story could not be written, or would overwrite something it must not."""
         for path, suffix in ((self.video, ".mp4"), (self.gif, ".gif")):
             if path is None:
                 continue
@@ -109,7 +109,7 @@ class Outputs:
 
 
 def caption_warnings(truncation: Truncation, script: Script) -> list[str]:
-    """A line for every caption that is longer than the text encoder takes: what of it will be lost."""
+    """Return a line for every caption that is longer than the text encoder takes, with the words that will be lost."""
     captions = [
         (f"shot {index + 1}", compose_caption(script.global_caption, index, text))
         for index, shot in enumerate(script.shots)
@@ -129,7 +129,7 @@ def caption_warnings(truncation: Truncation, script: Script) -> list[str]:
 
 
 def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new", watch: Watcher | None = None) -> int:
-    """Makes a story, or what is missing of it, and writes all its files.
+    """Make a story, or what is missing of it, and write all its files.
 
     Args:
         begin: the model's part; called with the directory of the shots.
@@ -188,7 +188,7 @@ def _directed(story: Story, shot: ShotSpec) -> Iterator[Frames]:
 
 
 def _make_cast(story: Story, script: Script, pictures: Sequence[Frame]) -> None:
-    """Adds the script's cast, or what of it the story does not have yet.
+    """Add the script's cast, or what of it the story does not have yet.
 
     Raises:
         InputError: a picture is another than the story has.
@@ -204,7 +204,7 @@ def _make_cast(story: Story, script: Script, pictures: Sequence[Frame]) -> None:
 
 
 def _check_same_script(record: StoryRecord, script: Script, directory: Path) -> None:
-    """Raises InputError where the shots that are written down, damaged or not, are not the script's first ones."""
+    """Raise InputError where the shots that are written down, damaged or not, are not the script's first ones."""
     takes = record.tree.current
     if len(takes) > len(script.shots):
         raise InputError(

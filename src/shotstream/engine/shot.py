@@ -118,7 +118,7 @@ class Shot(Iterator[Frames]):
 
     @torch.inference_mode()
     def steer(self, text: str) -> None:
-        """Gives the shot another caption from its next chunk on; frames that were handed out do not change.
+        """Give the shot another caption from its next chunk on; frames that were handed out do not change.
 
         What the shot remembers of itself is read again under the new caption, as if it had been made under it.
 
@@ -133,7 +133,7 @@ class Shot(Iterator[Frames]):
         self._steers[self.chunks] = text
 
     def cut(self) -> None:
-        """Ends the shot after the chunks made so far; a shot without any is forgotten. Twice is once."""
+        """End the shot after the chunks made so far; forget a shot without any. Calling it again does nothing."""
         if self._rollout is None:
             return
         self._rollout.cut()
@@ -147,7 +147,7 @@ class Shot(Iterator[Frames]):
         self._pixels.close()
 
     def forget(self) -> None:
-        """Ends the shot as if it had never been begun."""
+        """End the shot as if it had never been begun."""
         if self._rollout is not None:
             self._rollout = None
             self._film.abandon()

@@ -1,4 +1,4 @@
-"""A story as a stream: shots on request, frames as soon as their chunk is decoded, the past remembered."""
+"""A story as a stream: shots on request, frames as soon as their chunk is decoded, earlier shots as context."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -55,7 +55,7 @@ class Story:
         script: Script | None = None,
         clock: Clock = no_profiler,
     ) -> None:
-        """Begins a story, or goes on with the one in `directory`.
+        """Begin a story, or go on with the one in `directory`.
 
         Args:
             parts: the model.
@@ -64,7 +64,7 @@ class Story:
             directory: where finished shots are kept; None: a temporary directory.
             size: of the video, (width, height) in pixels; None: the model's own.
             sampler: how chunks are denoised; None: as the model's configuration says.
-            context: which past frames are remembered (`story.selectors`, `story.relevance`); None: as the model's
+            context: which past frames become context (`story.selectors`, `story.relevance`); None: as the model's
                 configuration says.
             noise: where noise comes from instead of `seed`.
             script: all shots of the story, which policies need that make them together; others check it.
@@ -118,7 +118,7 @@ class Story:
         on_step: OnStep | None = None,
         on_chunk: OnChunk | None = None,
     ) -> Shot:
-        """Begins the next shot: an iterator over the frames of its chunks, uint8 `[n, h, w, 3]`.
+        """Begin the next shot, an iterator over the frames of its chunks, uint8 `[n, h, w, 3]`.
 
         A shot that was left before its end is cut where it was left, when the next one begins or the story is left.
 
@@ -162,11 +162,11 @@ class Story:
 
     @torch.inference_mode()
     def prepare(self, text: str | None = None) -> None:
-        """Does ahead what the next shot would wait for, in time that nobody waits for: its first frames come sooner.
+        """Encode ahead what the next shot needs, while nobody waits: its first frames come sooner.
 
-        They are the same frames. What the next shot will remember is read, but not before a story's first shot, while
-        a shot is being made, or where what is remembered may depend on the caption to come. That is in vain if the
-        story goes elsewhere first, or gets another member of the cast.
+        They are the same frames. The context of the next shot is encoded and fills the cache, but not before a story's
+        first shot, while a shot is being made, or where the context may depend on the caption to come. That is in vain
+        if the story goes elsewhere first, or gets another member of the cast.
 
         Args:
             text: a caption that may come, because somebody is writing it: it is encoded for the next shot, and while a
@@ -198,11 +198,11 @@ class Story:
         self.history.add_cast(as_frame(image), check_text(caption, "the caption of a cast member"))
 
     def branches(self) -> list[Branch]:
-        """Every way to an end of the story, in the order in which the ends were made."""
+        """Return every way to an end of the story, in the order in which the ends were made."""
         return self.history.tree.branches()
 
     def rewind(self, shot: int) -> None:
-        """Goes back to before that shot (from 0): the next one made is another take of it. Nothing is removed.
+        """Go back to before that shot (from 0): the next one made is another take of it. Nothing is removed.
 
         A shot being made is cut first.
 
@@ -217,7 +217,7 @@ class Story:
         self.history.switch(self.history.branch[:shot])
 
     def switch(self, branch: Branch | Sequence[int]) -> None:
-        """Stands on another branch, at its end; a beginning of one, by the takes of its shots, will do too.
+        """Go to the end of another branch, or of a beginning of one, given by the takes of its shots.
 
         A shot being made is cut first, on the branch that it was begun on.
 
@@ -230,7 +230,7 @@ class Story:
         self.history.switch(takes)
 
     def save(self, path: str | Path) -> None:
-        """Writes all shots of the current branch as one video. A shot being made is cut first, and is in it.
+        """Write all shots of the current branch as one video. A shot being made is cut first, and is in it.
 
         Raises:
             InputError: there is no shot yet, the file cannot be written, or the story is closed.
@@ -243,7 +243,7 @@ class Story:
                 writer.add(frames)
 
     def close(self) -> None:
-        """Frees the cache, forgets a shot that is being made, and removes a temporary history. Twice is once."""
+        """Free the cache, forget a shot that is being made, and remove a temporary history. Again it does nothing."""
         self._maker.close(unused=not self._making)
         if self._current is not None:
             self._current.forget()

@@ -11,7 +11,7 @@ GREY = 128
 
 
 def make_warmup_shot(parts: ModelComponents, chunks: int = MAX_CHUNKS) -> None:
-    """Makes a shot of one story and forgets it. With a picture in its cast, it encodes a context like every later shot.
+    """Make a shot of one story and forget it. With a picture in its cast, it encodes a context like every later shot.
 
     Each of the first 7 chunks attends to a window of another size; `chunks` is how many of these are seen. Policies
     that need a script make nothing.

@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 MAX_SCORES = 2**27
 """Scores that `attend_by_products` may keep for the backward pass of one attention: 256 MB in bfloat16."""
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Queries, keys and values to what is seen, [b, n, heads, d] each; `attend`, or another kernel of the same."""
+"""Computes attention from queries, keys and values, [b, n, heads, d] each: `attend`, or another kernel."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ LayerPlan = Callable[[int], Plan]
 
 
 def block_causal_plan(context_latents: int, chunk_latents: Sequence[int]) -> tuple[Group, ...]:
-    """The context sees itself; each chunk sees the context, the chunks before it, and itself."""
+    """Return a plan in which the context sees itself, and each chunk the context, the chunks before it, and itself."""
     groups = [Group(slice(0, context_latents), (slice(0, context_latents),))] if context_latents else []
     start = context_latents
     for latents in chunk_latents:
@@ -47,25 +47,25 @@ def block_causal_plan(context_latents: int, chunk_latents: Sequence[int]) -> tup
 
 
 def teacher_forcing_plan(context_latents: int, chunks: int, chunk_latents: int) -> tuple[Group, ...]:
-    """The context, all chunks but the last as they are remembered, then all chunks noisy: each sees what was before it.
+    """Return the plan of teacher forcing, for the context, all clean chunks but the last, then all noisy chunks.
 
-    A noisy chunk sees the context, the remembered chunks before it, and itself, as at inference over a cache.
+    A noisy chunk sees the context, the clean chunks before it, and itself, as at inference over a cache.
     """
-    remembered = block_causal_plan(context_latents, [chunk_latents] * (chunks - 1))
+    clean = block_causal_plan(context_latents, [chunk_latents] * (chunks - 1))
     begin = context_latents + chunk_latents * (chunks - 1)
     noisy = []
     for chunk in range(chunks):
         own = slice(begin + chunk * chunk_latents, begin + (chunk + 1) * chunk_latents)
         before = context_latents + chunk * chunk_latents
         noisy.append(Group(own, (slice(0, before), own) if before else (own,)))
-    return (*remembered, *noisy)
+    return (*clean, *noisy)
 
 
-def recommit_plan(remembered_latents: int, latents: int, chunk_latents: int) -> tuple[Group, ...]:
-    """Latents behind what a cache remembers, in chunks: each sees the memory, the chunks before it, and itself."""
+def recommit_plan(cached_latents: int, latents: int, chunk_latents: int) -> tuple[Group, ...]:
+    """Return a plan for chunks behind a cache: each sees the cached latents, the chunks before it, and itself."""
     starts = range(0, latents, chunk_latents)
     return tuple(
-        Group(slice(start, start + chunk_latents), (slice(0, remembered_latents + start + chunk_latents),))
+        Group(slice(start, start + chunk_latents), (slice(0, cached_latents + start + chunk_latents),))
         for start in starts
     )
 
@@ -73,7 +73,7 @@ def recommit_plan(remembered_latents: int, latents: int, chunk_latents: int) -> 
 def attend(
     q: Float[Tensor, "b n heads d"], k: Float[Tensor, "b m heads d"], v: Float[Tensor, "b m heads d"]
 ) -> Float[Tensor, "b n heads d"]:
-    """Softmax attention of all queries to all keys, scaled by 1 / sqrt(d)."""
+    """Compute softmax attention of all queries to all keys, scaled by 1 / sqrt(d)."""
     out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     return out.transpose(1, 2)
 
@@ -81,7 +81,7 @@ def attend(
 def attend_by_products(
     q: Float[Tensor, "b n heads d"], k: Float[Tensor, "b m heads d"], v: Float[Tensor, "b m heads d"]
 ) -> Float[Tensor, "b n heads d"]:
-    """The same as `attend`, computed as two batched matrix products and a softmax.
+    """Compute the same as `attend`, by two batched matrix products and a softmax.
 
     This is for training on a CPU, where the backward pass of torch's fused kernel is slow. All scores are kept for the
     backward pass; where they are more than `MAX_SCORES`, the fused kernel is used instead.
@@ -105,7 +105,7 @@ def attend_by_plan(
 ) -> Float[Tensor, "b n heads d"]:
     """Attend group by group; the groups' queries must follow each other and cover the sequence.
 
-    Keys may be more than queries: those of a memory come first. Each key of a plan stands for `tokens_per_key` tokens;
+    Keys may be more than queries: those of a cache come first. Each key of a plan stands for `tokens_per_key` tokens;
     None: as many as a latent has.
     """
     per_key = tokens_per_latent if tokens_per_key is None else tokens_per_key
@@ -126,7 +126,7 @@ def attend_by_plan(
 
 
 def pieces(x: Float[Tensor, "b n ..."], slices: Sequence[slice]) -> tuple[Float[Tensor, "b m ..."], ...]:
-    """`x[:, s]` for every slice. Their gradients are added up in one tensor; torch would make a whole one of each."""
+    """Return `x[:, s]` for every slice. Gradients are added up in one tensor; torch would make a whole one of each."""
     return _Pieces.apply(x, *slices)
 
 

@@ -58,7 +58,7 @@ PRODUCTS = Kernel("products", attend_by_products)
 def usable_kernels(
     capability: tuple[int, int] | None, dtype: torch.dtype, head_dim: int, installed: Iterable[str]
 ) -> tuple[str, ...]:
-    """The kernels that can be used, the best first; torch's own choice is always the last.
+    """Return the kernels that can be used, the best first; torch's own choice is always the last.
 
     Args:
         capability: of a CUDA device; None for any other device.
@@ -74,7 +74,7 @@ def usable_kernels(
 
 
 def pick_kernel(device: torch.device, dtype: torch.dtype, head_dim: int, name: str = AUTO) -> Kernel:
-    """The kernel of that name; `auto` is the best that can be used.
+    """Return the kernel of that name; `auto` is the best that can be used.
 
     Raises:
         InputError: the name is unknown, that kernel cannot be used here, or its package is broken.
@@ -89,7 +89,7 @@ def pick_kernel(device: torch.device, dtype: torch.dtype, head_dim: int, name: s
 
 
 def from_package(function: Callable[..., Tensor | tuple[Tensor, ...]]) -> Attend:
-    """The attention of a FlashAttention package, some versions of which return more than the result."""
+    """Wrap the attention of a FlashAttention package, some versions of which return more than the result."""
 
     def flash(
         q: Float[Tensor, "b n heads d"], k: Float[Tensor, "b m heads d"], v: Float[Tensor, "b m heads d"]
@@ -101,7 +101,7 @@ def from_package(function: Callable[..., Tensor | tuple[Tensor, ...]]) -> Attend
 
 
 def flash_attention_3() -> Callable[..., Tensor | tuple[Tensor, ...]]:
-    """The function of FlashAttention 3's package.
+    """Import the function of FlashAttention 3's package.
 
     Raises:
         InputError: it is not installed, or broken.

@@ -74,10 +74,10 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
-    """Attention among video tokens: to each other by a plan, or to a memory and each other."""
+    """Attention among video tokens: to each other by a plan, or to a cache and each other."""
 
     def project(self, x: Float[Tensor, "b n dim"], rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys, rotated, and values, [b, n, heads, d] each."""
+        """Project tokens to rotated queries and keys, and values, [b, n, heads, d] each."""
         k, v = self.keys_values(x)
         return rotate(self.queries(x), rotary), rotate(k, rotary), v
 
@@ -142,7 +142,7 @@ class Block(nn.Module):
     """Self-attention, cross-attention and feed-forward, the first and last modulated by the timestep.
 
     What surrounds the two attentions stands in methods of their own (`PIECES`): functions of tensors alone, which know
-    neither the layer nor the memory nor the captions, so that they can be compiled once for all of these.
+    neither the layer nor the cache nor the captions, so that they can be compiled once for all of these.
     """
 
     PIECES = ("enter", "turn", "leave")
@@ -178,18 +178,18 @@ class Block(nn.Module):
         return self.leave(x, read, shift2, scale2, gate2, placement.size)
 
     def enter(self, x: Tensor, shift: Tensor, scale: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
-        """From tokens to the queries, keys and values of self-attention."""
+        """Project tokens to the queries, keys and values of self-attention."""
         return self.self_attn.project(modulate(self.norm1(x), shift, scale).to(self.matrix_dtype), rotary)
 
     def turn(self, x: Tensor, seen: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
-        """From what self-attention saw to tokens, and to their queries of the captions."""
+        """Add the result of self-attention to the tokens, and project them to queries for cross-attention."""
         x = gated_add(x, self.self_attn.o(seen), gate)
         return x, self.cross_attn.queries(self.norm3(x).to(self.matrix_dtype))
 
     def leave(
         self, x: Tensor, read: Tensor, shift: Tensor, scale: Tensor, gate: Tensor, size: tuple[int, int]
     ) -> Tensor:
-        """From what was read in the captions to the tokens of the next block."""
+        """Add the result of cross-attention to the tokens, and apply the feed-forward network."""
         x = x + self.cross_attn.o(read)
         return gated_add(x, self.ffn(modulate(self.norm2(x), shift, scale).to(self.matrix_dtype), size), gate)
 
@@ -199,7 +199,7 @@ class Block(nn.Module):
         return self.self_attn.norm_q.weight.dtype
 
     def read_text(self, embedded: Float[Tensor, "b s l dim"]) -> tuple[Tensor, Tensor]:
-        """Keys and values of embedded captions, [b, s, l, heads, d] each."""
+        """Project embedded captions to keys and values, [b, s, l, heads, d] each."""
         return self.cross_attn.keys_values(embedded)
 
 
@@ -220,7 +220,7 @@ class Head(nn.Module):
 def modulate(
     x: Float[Tensor, "b n dim"], shift: Float[Tensor, "b f dim"], scale: Float[Tensor, "b f dim"]
 ) -> Float[Tensor, "b n dim"]:
-    """x (1 + scale) + shift, with one shift and scale a latent."""
+    """Return x (1 + scale) + shift, with one shift and scale a latent."""
     x = x.unflatten(1, (shift.shape[1], -1))
     return (x * (1 + scale[:, :, None]) + shift[:, :, None]).flatten(1, 2)
 
@@ -228,5 +228,5 @@ def modulate(
 def gated_add(
     x: Float[Tensor, "b n dim"], y: Float[Tensor, "b n dim"], gate: Float[Tensor, "b f dim"]
 ) -> Float[Tensor, "b n dim"]:
-    """x + y gate, with one gate a latent."""
+    """Return x + y gate, with one gate a latent."""
     return x + (y.unflatten(1, (gate.shape[1], -1)) * gate[:, :, None]).flatten(1, 2)

@@ -1,6 +1,6 @@
 """Inject the context: as latents in front of the target (frame), or as channels of it (channel).
 
-`frame` is the paper's choice: the context is part of the sequence, and at inference of the memory. With `channel` the
+`frame` is the paper's choice: the context is part of the sequence, and at inference of the KV cache. With `channel` the
 sequence is the target alone, and every latent of it, noisy or committed, carries all context latents as further
 channels behind its own. Source: ShotStream section 3 (condition injection) and its ablation.
 
@@ -28,14 +28,14 @@ def latents_in_front(injection: Injection, context_latents: int) -> int:
 
 
 def sequence_layout(injection: Injection, layout: FrameLayout, context_latents: int) -> FrameLayout:
-    """The part of a layout of context and target that stands in the sequence."""
+    """Return the part of a layout of context and target that stands in the sequence."""
     return layout[context_latents - latents_in_front(injection, context_latents) :]
 
 
 def carry_context(
     injection: Injection, context: Float[Tensor, "b n c h w"], target: Float[Tensor, "b f c h w"]
 ) -> Float[Tensor, "b f k h w"]:
-    """Target latents as they enter the network: as they are, or with the context's channels behind their own.
+    """Return target latents as they enter the network: as they are, or with the context's channels behind their own.
 
     A context of no latents counts as zeros.
     """

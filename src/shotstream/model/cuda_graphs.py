@@ -32,7 +32,7 @@ class Recorder(Protocol):
     """Records what a function does to tensors on a device."""
 
     def record(self, run: TensorFunction, shape: Hashable) -> TensorFunction:
-        """A function that does the same again with what then lies in the same tensors.
+        """Return a function that does the same again with what then lies in the same tensors.
 
         Its result lies at one place, and only until any recording of this recorder runs.
 
@@ -70,7 +70,7 @@ class Inputs:
         return tuple((tensor.shape, tensor.dtype) for tensor in (*self.few, *self.keys))
 
     def copy(self) -> "Inputs":
-        """The same values in tensors of their own."""
+        """Return the same values in tensors of their own."""
         place = self.placement
         rotary = Rotary(_own(place.rotary.cos), _own(place.rotary.sin))
         shots = None if place.shots is None else _own(place.shots)
@@ -78,7 +78,7 @@ class Inputs:
         return Inputs(_own(self.latents), _own(self.sigmas), placement, [(_own(k), _own(v)) for k, v in self.text])
 
     def take(self, given: "Inputs") -> None:
-        """Other values in the same tensors."""
+        """Copy other values into the same tensors."""
         for mine, theirs in zip(self.few, given.few, strict=True):
             mine.copy_(theirs)
         torch._foreach_copy_(self.keys, given.keys)
@@ -101,7 +101,7 @@ class GraphedForward:
         staged: Staged,
         plan: tuple[Group, ...] = (),
     ) -> Float[Tensor, "b f c h w"]:
-        """As `Transformer.forward`; what is returned is the caller's."""
+        """Compute what `Transformer.forward` does; the result is the caller's."""
         assert staged.cache is self.cache, "a recording knows one cache"
         plain = bool(plan) or staged.latents != CHUNK_LATENTS or len(latents) != self.cache.shape.batch
         if not (plain or isinstance(text, Tensor)):
@@ -137,7 +137,7 @@ class CudaGraphPool:
         self._free: tuple[CacheSize, GraphedForward] | None = None
 
     def borrow(self, size: CacheSize) -> GraphedForward:
-        """Recordings over a cache of that size, which somebody else may have filled."""
+        """Return recordings over a cache of that size, which may hold keys of an earlier story."""
         free, self._free = self._free, None
         if free is not None and free[0] == size:
             return free[1]
@@ -145,7 +145,7 @@ class CudaGraphPool:
         return GraphedForward(self._transformer, self._transformer.new_cache(*size), self._recorder)
 
     def give_back(self, size: CacheSize, forward: GraphedForward) -> None:
-        """Takes back what nobody uses any more."""
+        """Take back recordings that are no longer used."""
         self._free = size, forward
 
 
@@ -161,7 +161,7 @@ class CudaGraphRecorder:
         self._warm: set[Hashable] = set()
 
     def record(self, run: TensorFunction, shape: Hashable) -> TensorFunction:
-        """A graph that is replayed (`Recorder.record`)."""
+        """Record a graph, and return what replays it (`Recorder.record`)."""
         with torch.cuda.device(self._device):
             if shape not in self._warm:
                 self._warm_up(run)

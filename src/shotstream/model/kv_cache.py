@@ -1,21 +1,21 @@
 """The dual cache: keys and values of the context and of this shot's chunks, in one contiguous buffer.
 
-Denoising stages its keys and values behind what is remembered, so that attention reads one slice without cloning or
-concatenating anything; only a commit makes them part of the memory. The next stage overwrites what was not committed.
+Denoising stages its keys and values behind the committed ones, so that attention reads one slice without cloning or
+concatenating anything; only a commit makes them part of the cache. The next stage overwrites what was not committed.
 
 The buffer holds slots of one latent. The first slots are pinned: the context (the paper's global cache) and, with a
 rolling window, a sink of first latents. The rest is the local cache, a ring whose oldest latents give way once it is
 full. Attention does not mind the order of keys, because their positions were rotated into them when they were made.
 Where a window rolls beyond the positions of training, its keys are turned back in time as it moves on
 (`rotate_window`),
-and new latents keep the last position: what counts is where a latent stands in the memory, not when it was made.
+and new latents keep the last position: what counts is where a latent stands in the cache, not when it was made.
 Source: StreamingLLM (positions within the cache), Infinity-RoPE (the newest block at the last position that training
 has seen, those before it rotated backward, the sink where it was).
 
-In self-forcing training the memory itself records no gradient: it is written by clean passes that do not. What the
+In self-forcing training the cache itself records no gradient: it is written by clean passes that do not. What the
 published training does is kept as `straight_through`: a later chunk sees an earlier one's clean keys and values, but
 its gradient goes to those of the forward that made the earlier chunk, as if they were the same. A block may be computed
-again in the backward pass (activation checkpointing), as long as the memory is left as it is until then and has no
+again in the backward pass (activation checkpointing), as long as the cache is left as it is until then and has no
 rolling window: it then sees what it saw, and nothing of the chunks that were made since.
 """
 
@@ -63,7 +63,7 @@ class CacheSize(NamedTuple):
 
 
 class KVCache:
-    """Memory of one shot for all layers. At a time it holds `capacity` latents, `pinned` of which are never evicted."""
+    """Keys and values of one shot in all layers, of `capacity` latents at a time; `pinned` are never evicted."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class KVCache:
         *,
         straight_through: bool = True,
     ) -> None:
-        """Allocates [layers, 2, batch, capacity * tokens, heads, head_dim] once; nothing later grows.
+        """Allocate [layers, 2, batch, capacity * tokens, heads, head_dim] once; nothing later grows.
 
         `straight_through` matters only while gradient is recorded; without it no gradient reaches earlier chunks.
 
@@ -116,7 +116,7 @@ class KVCache:
         self._carriers.clear()
 
     def stage(self, latents: int) -> "Staged":
-        """Room for the keys and values of the next `latents`, visible together with all that is remembered.
+        """Return room for the keys and values of the next `latents`, which see all committed ones and each other.
 
         Raises:
             InputError: they do not fit, or would wrap around the end of a rolling window.
@@ -142,17 +142,17 @@ class KVCache:
         *,
         write: bool = False,  # noqa: ARG002
     ) -> "Staged":
-        """Stage latents that see all that is remembered, where it was committed (`model.frame_cache.FrameCache`)."""
+        """Stage latents that see all committed ones, where they were committed (`model.frame_cache.FrameCache`)."""
         assert keys is None, "a ring shows all of its latents as they were committed"
         return self.stage(len(frames))
 
     def commit(self, staged: "Staged") -> None:
-        """Remember what was staged last."""
+        """Commit what was staged last."""
         assert staged.first == self._slot_of(self._latents_seen), "only the latest stage can be committed"
         self._latents_seen += staged.latents
 
     def rotate_window(self, turn: Rotary) -> None:
-        """Turns the keys of everything but the pinned latents, each layer in place (`model.rotary.time_turn`).
+        """Rotate the keys of all but the pinned latents, layer by layer in place (`model.rotary.time_rotation`).
 
         In bfloat16 five turns, which are what a key lives through in a window of six chunks, double its rounding error
         (0.16% to 0.33%).
@@ -162,11 +162,11 @@ class KVCache:
             layer[0, :, start:] = rotate(layer[0, :, start:], turn)
 
     def keys(self, layer: int) -> Float[Tensor, "b n heads d"]:
-        """The remembered keys of a layer, rotated."""
+        """Return the committed keys of a layer, rotated."""
         return self._buffer[layer, 0, :, : self.latents * self.shape.tokens_per_latent]
 
     def values(self, layer: int) -> Float[Tensor, "b n heads d"]:
-        """The remembered values of a layer."""
+        """Return the committed values of a layer."""
         return self._buffer[layer, 1, :, : self.latents * self.shape.tokens_per_latent]
 
     def _slot_of(self, latent: int) -> int:
@@ -177,9 +177,9 @@ class KVCache:
 
 @dataclass(frozen=True)
 class Staged:
-    """A place for the keys and values of one forward, which sees latents `first` .. `first + latents`.
+    """Room for the keys and values of one forward, in slots `first` .. `first + latents`.
 
-    `seen` is how many latents had been remembered before, evicted ones included: when the forward took place.
+    `seen` is how many latents had been committed before, evicted ones included; the first `visible` slots are seen.
     """
 
     cache: KVCache
@@ -191,9 +191,9 @@ class Staged:
     def extend(
         self, layer: int, k: Float[Tensor, "b n heads d"], v: Float[Tensor, "b n heads d"]
     ) -> tuple[Float[Tensor, "b m heads d"], Float[Tensor, "b m heads d"]]:
-        """All keys and values this forward sees in a layer: those remembered, and the new ones.
+        """Return all keys and values that this forward sees in a layer: the committed ones, and the new ones.
 
-        While gradients are recorded the new ones are joined to the memory instead of written into it.
+        New ones that have gradient are joined to the committed ones instead of written into the buffer.
         """
         tokens = self.cache.shape.tokens_per_latent
         start, stop, end = self.first * tokens, (self.first + self.latents) * tokens, self.visible * tokens
@@ -206,11 +206,11 @@ class Staged:
         return buffer[0, :rows, :end], buffer[1, :rows, :end]
 
     def commit(self) -> None:
-        """Remember what the forward wrote."""
+        """Commit what the forward wrote."""
         self.cache.commit(self)
 
     def _join(self, layer: int, which: int, new: Tensor, start: int, end: int) -> Tensor:
-        """The memory with `new` in its place, and with the gradient of what earlier forwards had in theirs.
+        """Return the buffer with `new` in its place, and with the gradient of what earlier forwards had in theirs.
 
         Where a block is computed again, forwards of later chunks have left theirs too; these are none of its business.
         """

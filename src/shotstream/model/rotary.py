@@ -40,7 +40,7 @@ def rotary_angles(
     shot_phase: float = SHOT_PHASE,
     diagonal: Sequence[int] = (0,),
 ) -> Axes:
-    """The angles that follow from a token's time, from its row and from its column, in float64.
+    """Return the angles that follow from a token's time, row and column, in float64.
 
     `diagonal` is added to the rows and columns of each latent, or of all of them.
     """
@@ -70,7 +70,7 @@ def make_rotary(
     shot_phase: float = SHOT_PHASE,
     diagonal: Sequence[int] = (0,),
 ) -> Rotary:
-    """The rotary tables of latents of that height and width, in float32 on `device`."""
+    """Make the rotary tables of latents of that height and width, in float32 on `device`."""
     grid = (latent_size[0] // PATCH[1], latent_size[1] // PATCH[2])
     return _tables(rotary_angles(layout.positions, layout.shots, grid, head_dim, shot_phase, diagonal), device)
 
@@ -95,7 +95,7 @@ def time_rotation(positions: int | Sequence[int], head_dim: int, device: torch.d
 
 
 def rotate(x: Float[Tensor, "b n heads d"], rotary: Rotary) -> Float[Tensor, "b n heads d"]:
-    """Queries or keys turned by their angles; neighbouring channels form one complex number.
+    """Rotate queries or keys by their angles; neighbouring channels form one complex number.
 
     A CPU multiplies complex numbers in one pass; a compiler fuses the real arithmetic, and knows no complex one.
     """

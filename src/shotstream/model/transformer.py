@@ -1,6 +1,6 @@
 """The diffusion transformer: one network for teacher and student, in training and at inference.
 
-What differs between them is handed in: the plan of attention or the memory, and the gradient. Parameters carry Wan's
+What differs between them is an argument: a plan of attention, or room in a cache. Parameters carry Wan's
 original names. Source: Wan2.1 (the network), ShotStream section 3 (captions by shot, rotary phase, dual cache).
 """
 
@@ -28,7 +28,7 @@ SHOT_EMBEDDING_STD = 0.02
 
 
 class Transformer(nn.Module):
-    """Velocity of noisy latents, given captions, a layout, and what is remembered."""
+    """The velocity of noisy latents, given captions, positions, and cached keys and values."""
 
     def __init__(self, config: TransformerConfig, shot_phase: float = SHOT_PHASE) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Transformer(nn.Module):
         self.use(TORCH)
 
     def use(self, kernel: Kernel) -> None:
-        """Attends with another kernel from now on (`model.attention_kernels`)."""
+        """Attend with another kernel from now on (`model.attention_kernels`)."""
         self.kernel = kernel
         for block in cast("Iterable[Block]", self.blocks):
             block.self_attn.attend = block.cross_attn.attend = kernel.attend
@@ -53,7 +53,7 @@ class Transformer(nn.Module):
     def place(
         self, layout: FrameLayout, latent_size: tuple[int, int], diagonal: Sequence[int] = (0,)
     ) -> TokenPositions:
-        """Everything that follows from where latents of (height, width) sit: made once a chunk, used at every step.
+        """Make the positions of tokens of latents of (height, width): once a chunk, for every step.
 
         `diagonal` is added to the row and column positions of each latent, or of all.
         """
@@ -69,7 +69,7 @@ class Transformer(nn.Module):
         return TokenPositions(rotary, caption, send(layout.captions, device), alone, shots, size)
 
     def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
-        """Cross-attention keys and values of s captions, to be used for a whole shot."""
+        """Project s captions to the keys and values of cross-attention, once for a whole shot."""
         embedded = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
         return [cast(Block, block).read_text(embedded) for block in self.blocks]
 
@@ -83,7 +83,7 @@ class Transformer(nn.Module):
         straight_through: bool = True,
         dtype: torch.dtype | None = None,
     ) -> KVCache:
-        """An empty cache for this network and latents of (height, width); the rest is as in `KVCache`.
+        """Make an empty cache for this network and latents of (height, width); the rest is as in `KVCache`.
 
         `dtype` is that of the keys and values, None for that of the weights; another one is for forwards under
         autocast.
@@ -106,7 +106,7 @@ class Transformer(nn.Module):
         staged: Staged | StagedFrames | None = None,
         plan: Plan | LayerPlan = (),
     ) -> Float[Tensor, "b f c h w"]:
-        """The velocity (noise - clean) of each latent.
+        """Return the velocity (noise - clean) of each latent.
 
         Args:
             latents: noisy or clean latents, all of which are queries, with further channels where they carry context
@@ -114,7 +114,7 @@ class Transformer(nn.Module):
             sigmas: noise level of each latent, 0 (clean) to 1.
             text: embeddings of s captions (zero rows are padding and are attended), or their keys from `read_text`.
             placement: from `place`, for exactly these latents.
-            staged: room in a cache; the latents see what it remembers, and each other. None: no memory.
+            staged: room in a cache; the latents see its committed latents, and each other. None: there is no cache.
             plan: who sees whom, with a cache's latents before the new ones; empty means everyone sees everyone. A
                 function gives the plan of a layer.
         """
@@ -137,7 +137,7 @@ class Transformer(nn.Module):
         return velocity_from_clean(own, predicted.to(latents.dtype), sigmas)
 
     def _indicate(self, x: Float[Tensor, "b n dim"], placement: TokenPositions) -> Float[Tensor, "b n dim"]:
-        """Tokens with the embedding of their latent's shot, where the network has one."""
+        """Add the embedding of their shot to tokens, where the network has one."""
         if self.shot_embedding is None:
             return x
         assert placement.shots is not None, "a placement is used by the network that made it"

@@ -1,7 +1,6 @@
-"""Predict the velocity of a whole shot, bidirectionally or with teacher forcing.
+"""Predict the velocity of a whole shot: bidirectionally (the teacher), or with teacher forcing (the student).
 
-In both directions, which is the teacher's; or every chunk after what is remembered of those before it, which is the
-student's with a past that is known.
+With teacher forcing each chunk sees the clean chunks before it, as the student does at inference.
 """
 
 from collections.abc import Callable
@@ -48,7 +47,7 @@ class Conditions:
         text: Float[Tensor, "b s l e"],
         layout: FrameLayout,
     ) -> "Conditions":
-        """The conditions of a network; `layout` is of context and target, for every sample."""
+        """Make the conditions of a network; `layout` is of context and target, for every sample."""
         injection = network.config.injection
         placed = sequence_layout(injection, layout, context.shape[1])
         placement = network.place(placed, (context.shape[-2], context.shape[-1]))
@@ -56,11 +55,11 @@ class Conditions:
 
     @property
     def in_front(self) -> int:
-        """Context latents that stand in the sequence in front of the target."""
+        """Return the number of context latents in front of the target in the sequence."""
         return latents_in_front(self.injection, self.context.shape[1])
 
     def join(self, target: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b m k h w"]:
-        """The sequence that the network is given for target latents."""
+        """Join the context, where it stands in front, and target latents to the network's sequence."""
         return join_context(self.injection, self.context, target)
 
 
@@ -88,13 +87,13 @@ def predict_teacher_forced_velocity(
     text: Float[Tensor, "b s l e"],
     layout: FrameLayout,
 ) -> Float[Tensor, "b f c h w"]:
-    """Velocity of the target latents, each chunk after the context and the clean chunks before it (teacher forcing).
+    """Return the velocity of target latents; each chunk sees the context and the clean chunks before it.
 
     Args:
         network: of any injection.
         noisy: chunks of one length, or one picture.
         sigmas: the noise level of every latent.
-        history: all chunks but the last as they are remembered.
+        history: all clean chunks but the last.
         context: clean.
         text: captions in the order of the layout.
         layout: of context and target, for every sample.
