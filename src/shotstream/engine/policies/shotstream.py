@@ -8,7 +8,6 @@ Source: ShotStream (arXiv 2603.25746).
 
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,14 +15,13 @@ from shotstream.core.errors import InputError
 from shotstream.core.rng import Noise
 from shotstream.core.spec import CHUNK_LATENTS, MAX_CHUNKS
 from shotstream.engine.bidirectional_rollout import WholeShotRollout
-from shotstream.engine.causal_rollout import ChunkNoise, ShotInputs, ShotRollout
+from shotstream.engine.causal_rollout import ChunkNoise, ShotRollout
 from shotstream.engine.context_cache import ContextCache
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.maker import Rollout, StorySetup
 from shotstream.engine.policy import PolicySpec
 from shotstream.engine.sampler import Latents, Sampler
 from shotstream.model.device import send
-from shotstream.model.kv_cache import KVCache
 from shotstream.story.captions import compose_caption
 from shotstream.story.shot_spec import ShotSpec
 
@@ -64,16 +62,7 @@ class ContextMaker:
     def __init__(self, setup: StorySetup, *, whole: bool) -> None:
         """Make shots of a story; `whole`: each at once, so that there is no cache."""
         self._setup = setup
-        self._context = ContextCache(
-            setup.components,
-            setup.history,
-            setup.size,
-            setup.sampler,
-            setup.context,
-            setup.read,
-            setup.clock,
-            cached=not whole,
-        )
+        self._context = ContextCache(setup, cached=not whole)
 
     @property
     def can_prepare(self) -> bool:
@@ -98,13 +87,6 @@ class ContextMaker:
         """Free the cache."""
         self._context.close(unused=unused)
 
-    def _inputs(self, spec: ShotSpec) -> tuple[ShotInputs, KVCache | None]:
-        known, cache = self._context.remember(spec.text, spec.cast or 0)
-        layout = self._context.layout(known, spec.chunks)
-        captions = [known.captions[number] for number in layout.context_captions]
-        embeddings = self._setup.read([*captions, self._compose(len(self._setup.history), spec.text)])
-        return ShotInputs.of(known.latents, embeddings, layout, torch.zeros_like(embeddings[:, :1])), cache
-
     def _noise(self, noise: Noise, context: Tensor) -> ChunkNoise:
         index, shape = len(self._setup.history), (1, CHUNK_LATENTS, *context.shape[2:])
         return lambda chunk, step: send(noise(index, chunk, step, shape), context.device)
@@ -121,7 +103,7 @@ class ShotStreamMaker(ContextMaker):
 
     def begin(self, spec: ShotSpec, noise: Noise, sampler: Sampler) -> Rollout:
         """Begin the next shot; its context is encoded and in the cache afterwards."""
-        (inputs, cache), index = self._inputs(spec), len(self._setup.history)
+        (inputs, cache), index = self._context.begin(spec), len(self._setup.history)
         assert cache is not None, "made with a cache"
         rollout = ShotRollout(
             self._setup.components.transformer,
@@ -143,7 +125,7 @@ class TeacherMaker(ContextMaker):
 
     def begin(self, spec: ShotSpec, noise: Noise, sampler: Sampler) -> Rollout:
         """Begin the next shot, which is made when its first chunk is asked for."""
-        inputs, _ = self._inputs(spec)
+        inputs, _ = self._context.begin(spec)
         network, noise_of = self._setup.components.transformer, self._noise(noise, inputs.context)
         return WholeShot(WholeShotRollout(network, inputs, noise_of, sampler, self._setup.clock), spec.chunks)
 
