@@ -151,7 +151,7 @@ def dense_velocity(
     before = transformer.kernel
     transformer.use(Kernel("dense", attend))
     try:
-        return transformer(latents, torch.tensor([list(sigmas)]), text, transformer.place(layout, SIZE))
+        return transformer(latents, torch.tensor([list(sigmas)]), text, transformer.make_positions(layout, SIZE))
     finally:
         transformer.use(before)
 

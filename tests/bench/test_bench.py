@@ -153,11 +153,11 @@ def test_a_probe_takes_the_best_run() -> None:
 
 def test_the_captions_that_are_counted_are_those_that_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = random_components(replace(SHAPES["tiny"], sampler=SamplerConfig(steps=(1000.0,))))
-    encode, read_text = parts.text_encoder.encode, parts.transformer.read_text
+    encode, read_text = parts.text_encoder.encode, parts.transformer.project_text
     encoded: list[str] = []
     read: list[int] = []
     monkeypatch.setattr(parts.text_encoder, "encode", lambda captions: encoded.extend(captions) or encode(captions))
-    monkeypatch.setattr(parts.transformer, "read_text", lambda text: read.append(text.shape[1]) or read_text(text))
+    monkeypatch.setattr(parts.transformer, "project_text", lambda text: read.append(text.shape[1]) or read_text(text))
     with Story(parts, "G. ") as story:
         for caption in ("a", "b", "c"):
             expected = read_captions(parts, story, "G. ", caption)

@@ -59,7 +59,7 @@ def chunk_noise(chunk: int, step: int) -> Tensor:
 
 def velocity(net: Transformer, given: ShotInputs, text: Tensor, x: Tensor, sigma: float, label: float) -> Tensor:
     """Of a network that takes the context in front, called by hand."""
-    placement = net.place(given.layout.joined, (4, 4))
+    placement = net.make_positions(given.layout.joined, (4, 4))
     sigmas = torch.tensor([[label] * 6 + [sigma] * x.shape[1]], dtype=x.dtype)
     return net(torch.cat([given.context, x], 1), sigmas, text, placement)[:, 6:]
 

@@ -174,11 +174,11 @@ def test_a_result_stays_what_it_is(parts: ModelComponents) -> None:
     recorder, transformer = Rerun(), parts.transformer
     forward = CudaGraphPool(transformer, recorder).borrow((1, (4, 6), 9, 6))
     layout = shot_layout(0, [], 6, 3).target
-    placement, source = transformer.place(layout, (4, 6)), torch.Generator().manual_seed(0)
+    placement, source = transformer.make_positions(layout, (4, 6)), torch.Generator().manual_seed(0)
     captions = torch.randn(1, 1, 32, 16, generator=source)
 
     def call(seed: float) -> Tensor:
-        text, staged = transformer.read_text(captions), forward.cache.stage(3)
+        text, staged = transformer.project_text(captions), forward.cache.stage(3)
         return forward(torch.full((1, 3, 4, 4, 6), seed), torch.full((1, 3), 0.5), text, placement, staged)
 
     with torch.inference_mode():
@@ -186,7 +186,7 @@ def test_a_result_stays_what_it_is(parts: ModelComponents) -> None:
         kept = first.clone()
         assert not torch.allclose(call(2.0), kept)
         assert torch.equal(first, kept)
-        text, staged = transformer.read_text(captions), transformer.new_cache(1, (4, 6), 9, 6).stage(3)
+        text, staged = transformer.project_text(captions), transformer.new_cache(1, (4, 6), 9, 6).stage(3)
         expected = transformer(torch.ones(1, 3, 4, 4, 6), torch.full((1, 3), 0.5), text, placement, staged)
     assert torch.allclose(first, expected, atol=1e-5)
     assert len(recorder.shapes) == 1

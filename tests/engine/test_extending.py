@@ -60,11 +60,11 @@ class Remembering(ShotRollout):
         return self
 
     def commit(self, clean: Tensor, at: int) -> None:
-        self._forward.commit(clean, self._text, self._forward.place(self._layout.target[at : at + 3]))
+        self._forward.commit(clean, self._text, self._forward.make_positions(self._layout.target[at : at + 3]))
 
     def denoise(self, chunk: int, at: int = 18) -> Tensor:
         """Chunk `chunk`, at the last positions of a shot unless said otherwise."""
-        forward, placement = self._forward, self._forward.place(self._layout.target[at : at + 3])
+        forward, placement = self._forward, self._forward.make_positions(self._layout.target[at : at + 3])
         return FEW.denoise(
             lambda x, sigma: forward.velocity(x, sigma, self._text, placement), lambda step: noise(chunk, step)
         )
@@ -130,13 +130,13 @@ def test_no_more_is_dropped_than_can_be_committed_again() -> None:
 @torch.inference_mode()
 def test_positions_stay_in_training_and_memory_flat(monkeypatch: pytest.MonkeyPatch) -> None:
     transformer, seen = network(1), []
-    place = transformer.place
+    make = transformer.make_positions
 
     def watch(layout: FrameLayout, size: tuple[int, int]) -> object:
         seen.append((int(layout.positions.min()), int(layout.positions.max())))
-        return place(layout, size)
+        return make(layout, size)
 
-    monkeypatch.setattr(transformer, "place", watch)
+    monkeypatch.setattr(transformer, "make_positions", watch)
     cache = new_cache(transformer)
     rollout = ShotRollout(transformer, cache, inputs(2, 30), noise, FEW)
     buffer = cache._buffer.data_ptr()

@@ -63,7 +63,7 @@ def test_chunks_over_the_cache_equal_the_forward_that_training_makes() -> None:
     start = torch.cat([noise(chunk, 0) for chunk in range(CHUNKS)], 1)
     velocity = predict_teacher_forced_velocity(
         transformer, start, torch.ones(1, start.shape[1], dtype=torch.float64), made[:, :-CHUNK_LATENTS],
-        given.context, given.text, given.layout.context + given.layout.target,
+        given.context, given.text, given.layout.joined,
     )  # fmt: skip
     torch.testing.assert_close(made, clean_from_velocity(start, velocity, 1.0))
 
@@ -86,10 +86,10 @@ def test_the_latent_before_and_the_convolution_change_what_is_made() -> None:
 def test_channels_that_are_not_given_are_zeros() -> None:
     transformer = network()
     layout = inputs().layout.target[:3]
-    placement, x = transformer.place(layout, SIZE), noise(0, 0)
-    times, text = torch.full((1, 3), 500.0, dtype=torch.float64), inputs().text
+    placement, x = transformer.make_positions(layout, SIZE), noise(0, 0)
+    sigmas, text = torch.full((1, 3), 0.5, dtype=torch.float64), inputs().text
     full = torch.cat([x, torch.zeros_like(x)], 2)
-    torch.testing.assert_close(transformer(x, times, text, placement), transformer(full, times, text, placement))
+    torch.testing.assert_close(transformer(x, sigmas, text, placement), transformer(full, sigmas, text, placement))
 
 
 @torch.inference_mode()

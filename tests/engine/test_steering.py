@@ -64,7 +64,7 @@ def commit_one_by_one(transformer: Transformer, sampler: Sampler, given: ShotInp
         x = carry_context(transformer.config.injection, given.context, chunk)
         x = x.expand(cache.shape.batch, *x.shape[1:])
         layout = given.layout.target[3 * index : 3 * index + 3].expand(cache.shape.batch)
-        placement = transformer.place(layout, (x.shape[-2], x.shape[-1]))
+        placement = transformer.make_positions(layout, (x.shape[-2], x.shape[-1]))
         staged = cache.stage(3)
         transformer(x, torch.zeros(x.shape[:2]), rollout._text, placement, staged)
         cache.commit(staged)

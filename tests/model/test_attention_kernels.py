@@ -140,15 +140,19 @@ def test_a_network_sees_the_same_through_a_package(*, tuples: bool) -> None:
         return (out, out.sum(-1)) if tuples else out
 
     def look() -> Tensor:
-        text, cache = network.read_text(random(1, 2, 5, 10)), network.new_cache(1, (4, 6), 9, 0)
-        placement = network.place(layout, (4, 6))
+        text, cache = network.project_text(random(1, 2, 5, 10)), network.new_cache(1, (4, 6), 9, 0)
+        placement = network.make_positions(layout, (4, 6))
         x, sigmas = random(1, 6, 4, 4, 6), torch.full((1, 6), 0.5)
         planned = network(x, sigmas, text, placement, None, block_causal_plan(0, (3, 3)))
         staged = cache.stage(3)
-        network(x[:, :3], sigmas[:, :3], text, network.place(layout[:3], (4, 6)), staged)
+        network(x[:, :3], sigmas[:, :3], text, network.make_positions(layout[:3], (4, 6)), staged)
         cache.commit(staged)
         return torch.cat(
-            [planned, network(x[:, 3:], sigmas[:, 3:], text, network.place(layout[3:], (4, 6)), cache.stage(3))], 1
+            [
+                planned,
+                network(x[:, 3:], sigmas[:, 3:], text, network.make_positions(layout[3:], (4, 6)), cache.stage(3)),
+            ],
+            1,
         )
 
     entered: list[str] = []

@@ -31,7 +31,7 @@ def run(of: Transformer, *shots: int) -> Tensor:
     """The velocity of two chunks whose latents come from `shots`, in one sequence."""
     layout = frame_layout(range(LATENTS), shots, [0] * LATENTS)
     t = torch.full((1, LATENTS), 0.5, dtype=torch.float64)
-    return of(random(1, LATENTS, 4, *SIZE), t, random(1, 1, 5, 10), of.place(layout, SIZE))
+    return of(random(1, LATENTS, 4, *SIZE), t, random(1, 1, 5, 10), of.make_positions(layout, SIZE))
 
 
 def test_only_a_learned_indicator_has_weights() -> None:
@@ -70,7 +70,7 @@ def test_the_embedding_belongs_to_the_latents_own_shot() -> None:
     learned = network("learned")
     layout = frame_layout(range(LATENTS), [0, 0, 0, 3, 3, 3], [0] * LATENTS)
     arguments = torch.full((1, LATENTS), 0.5, dtype=torch.float64), random(1, 1, 5, 10)
-    placement, plan = learned.place(layout, SIZE), block_causal_plan(0, (3, 3))
+    placement, plan = learned.make_positions(layout, SIZE), block_causal_plan(0, (3, 3))
     with torch.no_grad():
         before = learned(random(1, LATENTS, 4, *SIZE), *arguments, placement, plan=plan)
         learned.get_parameter("shot_embedding")[3].normal_()
@@ -85,7 +85,7 @@ def test_every_shot_learns_its_own(rows: int) -> None:
     layout = frame_layout(range(LATENTS), [rows] * LATENTS, [0] * LATENTS)
     t = torch.full((1, LATENTS), 0.5, dtype=torch.float64)
     learned(
-        random(1, LATENTS, 4, *SIZE), t, random(1, 1, 5, 10), learned.place(layout, SIZE)
+        random(1, LATENTS, 4, *SIZE), t, random(1, 1, 5, 10), learned.make_positions(layout, SIZE)
     ).square().mean().backward()
     gradient = learned.get_parameter("shot_embedding").grad
     assert gradient is not None

@@ -360,7 +360,9 @@ def test_networks_of_other_sizes_are_read_from_their_configuration(tmp_path: Pat
     x, text, timestep = torch.randn(1, 4, 3, 4, 6), torch.randn(1, 7, 12), torch.tensor([300.0])
     layout = frame_layout(range(3), [0] * 3, [0] * 3)
     with torch.no_grad():
-        flow = network(x.movedim(2, 1), timestep.expand(1, 3) / 1000, text[:, None], network.place(layout, (4, 6)))
+        flow = network(
+            x.movedim(2, 1), timestep.expand(1, 3) / 1000, text[:, None], network.make_positions(layout, (4, 6))
+        )
     (tmp_path / "dit").mkdir()
     (tmp_path / "dit/config.json").write_text(json.dumps({"model_type": "t2v", **vars(config)}))
     save_file(network.state_dict(), tmp_path / "dit/weights.safetensors")

@@ -64,7 +64,8 @@ class CausalWanModel(Transformer):
         places = range(first, first + latents.shape[1])
         flags = shot_flags_for_rope.tolist()
         staged = self.cache.stage(latents.shape[1])
-        out = super().forward(latents, t, context[None], self.place(frame_layout(places, flags, flags), size), staged)
+        positions = self.make_positions(frame_layout(places, flags, flags), size)
+        out = super().forward(latents, t / 1000, context[None], positions, staged)
         if not t.any():
             self.cache.commit(staged)
         return out.movedim(1, 2)

@@ -20,7 +20,7 @@ def velocity(network: Transformer) -> Tensor:
     layout = shot_layout(1, [0] * 6, 6, 3)
     text = torch.randn(1, 2, 64, 16, generator=draw)
     latents = torch.randn(1, 9, 4, 4, 4, generator=draw)
-    placement = network.place(layout.joined, (4, 4))
+    placement = network.make_positions(layout.joined, (4, 4))
     return network(latents, torch.full((1, 9), 0.5), text, placement)
 
 

@@ -219,5 +219,5 @@ def velocity(network: Any) -> Tensor:
 
     source = torch.Generator().manual_seed(0)
     x, text = torch.randn(1, 2, 16, 8, 12, generator=source), torch.randn(1, 1, 12, 16, generator=source)
-    placement = network.place(frame_layout([0, 1], [0, 0], [0, 0]), (8, 12))
-    return network(x, torch.full((1, 2), 700.0), text, placement).float()
+    placement = network.make_positions(frame_layout([0, 1], [0, 0], [0, 0]), (8, 12))
+    return network(x, torch.full((1, 2), 0.7), text, placement).float()

@@ -83,7 +83,7 @@ def _first_steps(parts: ModelComponents) -> Predict:
     where = torch.arange(CONTEXT_LATENTS, CONTEXT_LATENTS + CHUNK_LATENTS)[None]
     layout = FrameLayout(where, torch.ones_like(where), torch.zeros_like(where))
     text = send(parts.text_encoder.encode([CAPTION]), device)[None]
-    placement = transformer.place(layout, (parts.config.video.latent_height, parts.config.video.latent_width))
+    placement = transformer.make_positions(layout, (parts.config.video.latent_height, parts.config.video.latent_width))
 
     def predict(noisy: Latents, sigma: float) -> Latents:
         x = carry_context(parts.config.transformer.injection, noisy[:, :0], noisy)

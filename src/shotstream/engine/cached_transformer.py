@@ -79,17 +79,17 @@ class CachedTransformer:
         self._injection, self._training = transformer.config.injection, training
         self.in_front = latents_in_front(self._injection, context.shape[1])
 
-    def read(self, captions: Float[Tensor, "b s l e"]) -> Captions:
+    def project(self, captions: Float[Tensor, "b s l e"]) -> Captions:
         """Project captions to keys and values once, for all later forwards; in training, return them as they are."""
         if self._sampler.branches == 2:
             assert self._negative is not None, "guidance needs a negative embedding"
             captions = torch.cat([captions, self._negative.expand_as(captions)])
-        return captions if self._training else self._transformer.read_text(captions)
+        return captions if self._training else self._transformer.project_text(captions)
 
-    def place(self, layout: FrameLayout) -> TokenPositions:
+    def make_positions(self, layout: FrameLayout) -> TokenPositions:
         """Make the positions of latents, for every sample and guidance branch."""
         size = (self._context.shape[-2], self._context.shape[-1])
-        return self._transformer.place(layout.expand(self._cache.shape.batch), size)
+        return self._transformer.make_positions(layout.expand(self._cache.shape.batch), size)
 
     def velocity(
         self,
@@ -134,7 +134,7 @@ class CachedTransformer:
         Only a story's first shot, whose context has no frames, needs to be known before this.
         """
         if self.in_front:
-            self.commit(self._context, captions, self.place(layout.context))
+            self.commit(self._context, captions, self.make_positions(layout.context))
 
     def _forward(
         self,

@@ -129,9 +129,9 @@ class ShotRollout:
         self._steered = False
         self._made = 0
         with clock("prefill"):
-            self._text = self._forward.read(inputs.own_text)
+            self._text = self._forward.project(inputs.own_text)
             if not cache.latents:
-                captions = self._forward.read(inputs.context_text)  # apart, so that every process reads as often
+                captions = self._forward.project(inputs.context_text)  # apart, so that every process reads as often
                 self._forward.commit_context(captions, inputs.layout)
 
     @property
@@ -151,7 +151,7 @@ class ShotRollout:
                 self._commit_made()
         chunk = self._made
         own = self._layout.target[chunk * CHUNK_LATENTS : (chunk + 1) * CHUNK_LATENTS]
-        placement = self._forward.place(own)
+        placement = self._forward.make_positions(own)
         previous = self._chunks[chunk - 1].following() if chunk else None
 
         def predict(x: Tensor, sigma: float) -> Tensor:
@@ -172,7 +172,7 @@ class ShotRollout:
         Cached chunks of the shot are committed again under it before that chunk, so that old keys and values do not
         hold the picture back. The context stays as it is.
         """
-        self._text = self._forward.read(text)
+        self._text = self._forward.project(text)
         self._steered = self._made > 0
 
     def drop(self, chunks: int) -> None:
@@ -220,7 +220,7 @@ class ShotRollout:
         end = int(positions[self._made * CHUNK_LATENTS - 1] - positions[0]) + 1
         layout = target[:sink] + target[end - clean.shape[1] + sink : end]
         plan = recommit_plan(self._forward.in_front, clean.shape[1], CHUNK_LATENTS)
-        self._forward.commit(clean, self._text, self._forward.place(layout), plan, previous)
+        self._forward.commit(clean, self._text, self._forward.make_positions(layout), plan, previous)
 
     def _cached_chunks(self, made: int) -> list[int]:
         """Return which of the first `made` chunks the cache keeps, oldest first."""

@@ -60,7 +60,7 @@ class ContextCache:
         network, negative, cache = setup.components.transformer, torch.zeros_like(text[:, :1]), self._empty_cache()
         with setup.clock("prefill"):
             forward = CachedTransformer(network, cache, known.latents, setup.sampler, negative, self.recorded)
-            forward.commit_context(forward.read(text), self._layout(known, 1))
+            forward.commit_context(forward.project(text), self._layout(known, 1))
         self._prepared = tuple(setup.history.branch), cast, known
 
     def begin(self, spec: ShotSpec) -> tuple[ShotInputs, KVCache | None]:

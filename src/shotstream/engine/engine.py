@@ -246,7 +246,7 @@ class Engine:
             self._placed = (call, {})
         made = self._placed[1]
         if (batch, reads) not in made:
-            placement = self._transformer.place(call.layout.expand(batch), self._size, call.diagonal or (0,))
+            placement = self._transformer.make_positions(call.layout.expand(batch), self._size, call.diagonal or (0,))
             rotary = None
             if call.text_positions is not None:
                 tokens = placement.rotary.cos.shape[1] // len(call.text_positions)
@@ -265,7 +265,7 @@ class Engine:
         networks = [self._transformer, *([] if self._low_noise is None else [self._low_noise[0]])]
 
         def read(rows: Tensor) -> TextKeys:
-            return [pair for network in networks for pair in network.read_text(rows)]
+            return [pair for network in networks for pair in network.project_text(rows)]
 
         return Text(read(text), None if negative is None else read(negative))
 

@@ -198,7 +198,7 @@ class Block(nn.Module):
         """The dtype of the inputs of attention and feed-forward; tokens may be more precise between them."""
         return self.self_attn.norm_q.weight.dtype
 
-    def read_text(self, embedded: Float[Tensor, "b s l dim"]) -> tuple[Tensor, Tensor]:
+    def project_text(self, embedded: Float[Tensor, "b s l dim"]) -> tuple[Tensor, Tensor]:
         """Project embedded captions to keys and values, [b, s, l, heads, d] each."""
         return self.cross_attn.keys_values(embedded)
 

@@ -50,7 +50,7 @@ class Transformer(nn.Module):
         for block in cast("Iterable[Block]", self.blocks):
             block.self_attn.attend = block.cross_attn.attend = kernel.attend
 
-    def place(
+    def make_positions(
         self, layout: FrameLayout, latent_size: tuple[int, int], diagonal: Sequence[int] = (0,)
     ) -> TokenPositions:
         """Make the positions of tokens of latents of (height, width): once a chunk, for every step.
@@ -68,10 +68,10 @@ class Transformer(nn.Module):
         size = (latent_size[0] // ph, latent_size[1] // pw)
         return TokenPositions(rotary, caption, send(layout.captions, device), alone, shots, size)
 
-    def read_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
+    def project_text(self, text: Float[Tensor, "b s l e"]) -> TextKeys:
         """Project s captions to the keys and values of cross-attention, once for a whole shot."""
         embedded = self.text_embedding(text.to(self.patch_embedding.weight.dtype))
-        return [cast(Block, block).read_text(embedded) for block in self.blocks]
+        return [cast(Block, block).project_text(embedded) for block in self.blocks]
 
     def new_cache(
         self,
@@ -112,8 +112,8 @@ class Transformer(nn.Module):
             latents: noisy or clean latents, all of which are queries, with further channels where they carry context
                 (`model.context_injection`). Channels that are left out count as zeros.
             sigmas: noise level of each latent, 0 (clean) to 1.
-            text: embeddings of s captions (zero rows are padding and are attended), or their keys from `read_text`.
-            placement: from `place`, for exactly these latents.
+            text: embeddings of s captions (zero rows are padding and are attended), or their keys from `project_text`.
+            placement: from `make_positions`, for exactly these latents.
             staged: room in a cache; the latents see its committed latents, and each other. None: there is no cache.
             plan: who sees whom, with a cache's latents before the new ones; empty means everyone sees everyone. A
                 function gives the plan of a layer.

@@ -50,7 +50,7 @@ class Conditions:
         """Make the conditions of a network; `layout` is of context and target, for every sample."""
         injection = network.config.injection
         placed = sequence_layout(injection, layout, context.shape[1])
-        placement = network.place(placed, (context.shape[-2], context.shape[-1]))
+        placement = network.make_positions(placed, (context.shape[-2], context.shape[-1]))
         return cls(context, text, placement, injection)
 
     @property

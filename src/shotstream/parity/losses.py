@@ -47,7 +47,7 @@ class LossCase:
     def conditions(self, network: Transformer) -> Conditions:
         """Return context, captions and token positions for `network`."""
         context, shot = self["context"], self.shot
-        placement = network.place(shot.frames.expand(len(context)), (context.shape[-2], context.shape[-1]))
+        placement = network.make_positions(shot.frames.expand(len(context)), (context.shape[-2], context.shape[-1]))
         return Conditions(context, shot.text, placement)
 
     def sigmas(self, name: str) -> Tensor:

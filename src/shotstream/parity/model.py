@@ -76,7 +76,7 @@ def check_t2v(golden: Golden) -> Iterator[CaseResult]:
     batch, latents = x.shape[:2]
     layout = frame_layout(range(latents), [0] * latents, [0] * latents).expand(batch)
     sigmas = cases["t2v.t"][:, None].expand(batch, latents) / TRAIN_TIMESTEPS
-    flow = network(x, sigmas, cases["t2v.text"][:, None], network.place(layout, _size(x)))
+    flow = network(x, sigmas, cases["t2v.text"][:, None], network.make_positions(layout, _size(x)))
     yield golden.compare("dit/t2v.flow", flow.movedim(1, 2), cases["t2v.flow"])
 
 
@@ -105,7 +105,7 @@ def _check_bidirectional(golden: Golden, name: str, *, own_captions: bool, phase
         layout = replace(layout, captions=layout.captions[:, -1:].expand_as(layout.captions))
     if not phases:
         layout = replace(layout, shots=torch.zeros_like(layout.shots))
-    flow = network(x, sigmas, shot.text, network.place(layout.expand(len(x)), _size(x)))
+    flow = network(x, sigmas, shot.text, network.make_positions(layout.expand(len(x)), _size(x)))
     yield golden.compare(f"dit/{name}.flow", flow, cases[f"{name}.flow"])
     clean = clean_from_velocity(x, flow, sigmas)
     yield golden.compare(f"dit/{name}.x0", clean, cases[f"{name}.x0"])
@@ -119,7 +119,7 @@ def check_block_causal(golden: Golden) -> Iterator[CaseResult]:
     shot = recorded_shot(cases["shots"], cases["text"], len(x))
     first = shot.context_latents
     plan = block_causal_plan(first, [CHUNK_LATENTS] * ((x.shape[1] - first) // CHUNK_LATENTS))
-    flow = network(x, sigmas, shot.text, network.place(shot.frames.expand(len(x)), _size(x)), plan=plan)
+    flow = network(x, sigmas, shot.text, network.make_positions(shot.frames.expand(len(x)), _size(x)), plan=plan)
     yield golden.compare("causal/block_causal.flow", flow, cases["flow"])
     clean = clean_from_velocity(x, flow, sigmas)
     yield golden.compare("causal/block_causal.x0", clean[:, first:], cases["x0"][:, first:])

@@ -105,7 +105,7 @@ class DistributedContext:
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if self.bfloat16 else MixedPrecisionPolicy()
         for module in (*network.blocks, network):
             fully_shard(module, mesh=mesh, mp_policy=policy)
-            register_fsdp_forward_method(module, "read_text")
+            register_fsdp_forward_method(module, "project_text")
 
     def prefetch(self, read: Callable[[int, int], T]) -> Callable[[int, int], T]:
         """Wrap a reader of micro-batches; on CUDA it reads the next step's while this one is computed.
