@@ -25,8 +25,14 @@ def measure(model: Model, context: str | None = None, count: int = 3) -> list[St
     return list(denoising_errors(model, held_out_stories(count), NOISE_LEVELS, context))
 
 
-def test_it_depends_on_the_model_and_the_stories_alone(model: Model) -> None:
-    one, again = measure(model, count=2), measure(model, "dynamic", count=2)
+@pytest.fixture(scope="module")
+def known(model: Model) -> list[StoryErrors]:
+    """The errors of the model as it is, over three stories."""
+    return measure(model)
+
+
+def test_it_depends_on_the_model_and_the_stories_alone(model: Model, known: list[StoryErrors]) -> None:
+    one, again = known[:2], measure(model, "dynamic", count=2)
     assert all(
         torch.equal(a.squared, b.squared) and torch.equal(a.guess, b.guess) for a, b in zip(one, again, strict=True)
     )
@@ -34,8 +40,8 @@ def test_it_depends_on_the_model_and_the_stories_alone(model: Model) -> None:
     assert error_difference(one, again, 0, 0).value == 0
 
 
-def test_the_trained_model_knows_more_than_the_mean_and_uses_its_past(model: Model) -> None:
-    known, forgotten = measure(model), measure(model, "none")
+def test_the_trained_model_knows_more_than_the_mean_and_uses_its_past(model: Model, known: list[StoryErrors]) -> None:
+    forgotten = measure(model, "none")
     for place in range(len(NOISE_LEVELS)):
         for chunk in range(CHUNKS):
             assert 0 < error_estimate(known, place, chunk).value < 0.8
@@ -45,25 +51,28 @@ def test_the_trained_model_knows_more_than_the_mean_and_uses_its_past(model: Mod
     assert all(torch.equal(a.guess, b.guess) for a, b in zip(known, forgotten, strict=True))
 
 
-def test_a_disturbed_model_errs_more(model: Model) -> None:
+def test_a_disturbed_model_errs_more(known: list[StoryErrors]) -> None:
     other = shotstream.open("storyworld", device="cpu")
     with torch.no_grad():
         other.parts.transformer.head.head.weight.mul_(0.8)
-    assert error_difference(measure(other), measure(model), 0, 0).low > 0
+    assert error_difference(measure(other), known, 0, 0).low > 0
 
 
-def test_a_model_that_makes_shots_whole_sees_both_ways(model: Model) -> None:
+def test_a_model_that_makes_shots_whole_sees_both_ways(known: list[StoryErrors]) -> None:
     whole = shotstream.open("storyworld", device="cpu")
     sampler = replace(whole.config.sampler, order="whole")
     whole.parts = replace(whole.parts, config=replace(whole.config, sampler=sampler))
-    chunked, both = measure(model, count=1)[0], measure(whole, count=1)[0]
+    chunked, both = known[0], measure(whole, count=1)[0]
     assert torch.equal(chunked.guess, both.guess)
     assert not torch.allclose(chunked.squared, both.squared)
 
 
+@pytest.mark.slow
 def test_the_command_shows_columns_with_differences_and_writes_them(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    short = [replace(story, shots=story.shots[:2]) for story in held_out_stories(10)]
+    monkeypatch.setattr("shotstream.scores.story_scores.held_out_stories", lambda count: short[:count])
     path = tmp_path / "errors.json"
     asked = ["evaluate", "errors", "--stories", "10", "--context", "dynamic", "--context", "none", "--level", "1"]
     assert main([*asked, "--device", "cpu", "--json", str(path)]) == 0

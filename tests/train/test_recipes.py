@@ -1,24 +1,73 @@
-"""What the recipes promise: they can be stopped and run again."""
+"""What the recipes promise: which commands they give, in which order; they can be stopped and run again."""
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
-EXPORT = Path(__file__).parents[2] / "recipes" / "storyworld" / "9-export.sh"
+import pytest
+
+from command_line import read_command
+
+RECIPES = Path(__file__).parents[2] / "recipes" / "storyworld"
+MADE_FIRST, TRAINED = ("codec", "text"), ("base", "teacher", "trajectories", "init", "stage1", "stage2")
 STAND_IN = """#!/usr/bin/env bash
-echo "$*" >> said
-if [[ $1 == train ]]; then mkdir "${@: -1}"; fi
+echo "$*" >> "$SAID"
+case "$1 $2" in
+    "train export") mkdir "${@: -1}" ;;
+    "train samples") [[ -z ${FAILS:-} ]] || { echo no disk >&2; exit 2; }
+        mkdir -p "$RUN/latents/shots"; touch "$RUN/latents/shots/00000.safetensors"; exec sleep 60 ;;
+esac
 """
+Recipe = Callable[..., tuple[subprocess.CompletedProcess[str], list[str]]]
 
 
-def test_a_model_is_exported_once_and_scored_as_often_as_asked(tmp_path: Path) -> None:
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """Run a recipe with a stand-in for `shotstream`; what became of it, and the commands that it gave."""
     stand_in = tmp_path / "bin" / "shotstream"
     stand_in.parent.mkdir()
     stand_in.write_text(STAND_IN)
     stand_in.chmod(0o755)
-    env = os.environ | {"PATH": f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}", "RUN": "run"}
-    for _ in range(2):
-        subprocess.run([EXPORT, "model"], env=env, cwd=tmp_path, check=True)
+    path = f"{stand_in.parent}{os.pathsep}{os.environ['PATH']}"
+    said = tmp_path / "said"
+
+    def run(name: str, *words: str, **variables: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+        (tmp_path / "run").mkdir(exist_ok=True)
+        env = os.environ | {"PATH": path, "RUN": "run", "SAID": str(said)} | variables
+        command = [str(RECIPES / name), *words]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+        return done, said.read_text().splitlines()
+
+    return run
+
+
+def test_a_model_is_exported_once_and_scored_as_often_as_asked(recipe: Recipe) -> None:
+    recipe("9-export.sh", "model")
+    done, said = recipe("9-export.sh", "model")
     score = "evaluate --model model --stories 100 --json model.json --sheet model.png"
-    said = (tmp_path / "said").read_text().splitlines()
+    assert done.returncode == 0
     assert said == ["train export --preset storyworld --run run -o model", score, score]
+
+
+def test_one_card_runs_every_stage_beside_the_making_of_samples(recipe: Recipe) -> None:
+    done, said = recipe("card.sh", "--device", "cpu", PRESET="tiny", WORKERS="2")
+    assert done.returncode == 0
+    given = [read_command(line.split()) for line in said]
+    assert [one.names for one in given] == [("train", name) for name in (*MADE_FIRST, "samples", *TRAINED)]
+    for one in given:
+        assert (one.values["preset"], one.values["directory"], one.values["device"]) == ("tiny", Path("run"), "cpu")
+
+
+def test_one_card_begins_with_another_models_codec_text_and_base(recipe: Recipe) -> None:
+    _, said = recipe("card.sh", PRESET="tiny", WARM_START="storyworld", BASE="1")
+    first = read_command(said[0].split())
+    assert first.names == ("train", "warm-start")
+    assert (first.values["stages"], first.values["model"]) == (["codec", "text", "base"], "storyworld")
+    assert [line.split()[1] for line in said[1:]] == ["samples", *TRAINED]
+
+
+def test_one_card_stops_where_no_samples_can_be_made(recipe: Recipe) -> None:
+    done, said = recipe("card.sh", FAILS="1")
+    assert (done.returncode, done.stderr) == (1, "no disk\n")
+    assert said[-1].split()[1] == "samples"
