@@ -7,6 +7,7 @@ import torch
 from shotstream.core.errors import InputError
 from shotstream.core.rng import derive_seed
 from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks
+from shotstream.data.latents import pool_masks
 from shotstream.data.samples import NO_CONTEXT_SHARE, ShotSample, as_pixels, stack_layouts
 from shotstream.data.storyworld import (
     TRAINING_SEEDS,
@@ -139,9 +140,15 @@ def test_without_a_past_there_is_no_context_and_one_caption(made: ShotSample, ph
     assert made.layout.captions[0].tolist() == [0] * 9
 
 
-def test_the_past_is_withheld_as_often_as_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_pictures_blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Render nothing, where only what is drawn by lot matters."""
     blank = np.zeros((1, 80, 128, 3), np.uint8)
     monkeypatch.setattr("shotstream.data.storyworld.render_frames", lambda *_: blank)
+    monkeypatch.setattr("shotstream.data.storyworld.character_masks", lambda *_: blank[..., 0] > 0)
+
+
+def test_the_past_is_withheld_as_often_as_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_pictures_blank(monkeypatch)
     later = [sample_shot(seed, 1, first_share=0.0).context is None for seed in range(600)]
     assert np.mean(later) == pytest.approx(NO_CONTEXT_SHARE, abs=0.04)
     assert all(sample_shot(seed, 1, first_share=1.0).context is None for seed in range(20))
@@ -180,7 +187,7 @@ def test_samples_come_from_training_stories(monkeypatch: pytest.MonkeyPatch) -> 
         return sample_story(seed)
 
     monkeypatch.setattr("shotstream.data.storyworld.sample_story", watched)
-    monkeypatch.setattr("shotstream.data.storyworld.render_frames", lambda *_: np.zeros((1, 80, 128, 3), np.uint8))
+    leave_pictures_blank(monkeypatch)
     for seed in range(100):
         sample_shot(seed, 1)
     assert len(set(asked)) == 100
@@ -223,3 +230,14 @@ def test_layouts_are_stacked_in_order() -> None:
         assert torch.equal(stacked.positions[index], layout.positions[0])
         assert torch.equal(stacked.shots[index], layout.shots[0])
         assert torch.equal(stacked.captions[index], layout.captions[0])
+
+
+def test_masks_are_pooled_as_frames_are_encoded() -> None:
+    masks = np.zeros((1, 9, 16, 24), bool)
+    masks[0, 0, :8, 8:16] = True
+    masks[0, 1:3, 8:, :8] = True
+    shares = pool_masks(masks)
+    assert shares.shape == (1, 3, 2, 3)
+    assert shares[0, 0].tolist() == [[0, 1, 0], [0, 0, 0]]
+    assert shares[0, 1].tolist() == [[0, 0, 0], [0.5, 0, 0]]
+    assert not shares[0, 2].any()

@@ -32,7 +32,7 @@ from shotstream.train.lora import merge_trained_adapters
 from shotstream.train.presets import PRESETS, STORYWORLD, TINY, Preset, get_preset
 from shotstream.train.recipe import RECIPE_FILE, STAGES, Run
 from shotstream.train.rollout import resample_history
-from shotstream.train.stages.base import BaseStage, initialise, motion_weights, teacher_forced_loss
+from shotstream.train.stages.base import BaseStage, initialise, subject_weights, teacher_forced_loss
 from shotstream.train.stages.codec import CodecStage, clips, codec_loss, fit_linear, sample_clip
 from shotstream.train.stages.text import ABSENT, QUERY_CLASSES, trait_targets
 from shotstream.world.render import render_frames
@@ -219,17 +219,34 @@ def test_the_loss_is_of_noisy_latents_only_and_a_function_of_the_step(run: Run) 
     assert losses[0] == pytest.approx(variance, rel=0.3)
 
 
-def test_places_weigh_as_much_as_they_move_and_one_in_the_mean() -> None:
-    still = torch.randn(2, 1, 4, 6, 8, generator=torch.Generator().manual_seed(0)).repeat(1, 6, 1, 1, 1)
-    assert bool((motion_weights(still, 4.0) == 1).all())
-    moving = still.clone()
-    moving[:, 3:, :, 2, 3] += 1.0
-    weights = motion_weights(moving, 4.0)
-    assert torch.allclose(weights.mean((1, 2, 3)), torch.ones(2))
-    assert bool((weights[:, 2:4, 2, 3] == weights.max()).all()), "before and after the change"
-    assert float(weights.max() / weights.min()) == pytest.approx(16)
-    assert bool((motion_weights(moving, 1.0) == 1).all())
-    assert bool((motion_weights(moving[:, :1], 4.0) == 1).all())
+def test_the_subject_weighs_as_much_as_all_else_and_places_one_in_the_mean() -> None:
+    subjects = torch.zeros(2, 6, 6, 8)
+    subjects[:, :, 2:4, 2:5] = 1
+    shown = subjects > 0
+    weights = subject_weights(subjects, 100.0)
+    torch.testing.assert_close(weights.mean((1, 2, 3)), torch.ones(2))
+    more = (weights - weights[~shown].mean()) * shown
+    torch.testing.assert_close(more.mean(), weights[~shown].mean())
+    capped = subject_weights(subjects, 3.0)
+    torch.testing.assert_close(capped[shown].mean() / capped[~shown].mean(), torch.tensor(4.0))
+    assert bool((subject_weights(torch.zeros(2, 6, 6, 8), 3.0) == 1).all())
+
+
+def test_the_loss_looks_at_the_subject_where_it_is_asked_to(run: Run) -> None:
+    batch = run.shots(1)(0).to(run.distributed.device)
+    assert batch.subjects is not None
+    assert 0 < float(batch.subjects.mean()) < 0.6
+    torch.manual_seed(0)
+    transformer, at_subjects = Transformer(TINY.model.transformer), replace(TINY.base, subject_weight=20.0)
+    losses = [
+        float(teacher_forced_loss(transformer, one, None, config, 5).detach())
+        for one, config in (
+            (batch, TINY.base),
+            (replace(batch, subjects=None), at_subjects),
+            (batch, at_subjects),
+        )
+    ]
+    assert losses[0] == losses[1] != losses[2]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from shotstream.core.errors import InputError
 from shotstream.world.framing import PAN_SPEED
 from shotstream.world.palette import Ink, palette_of
-from shotstream.world.render import head_positions, render_frames, render_shot, visible_slots
+from shotstream.world.render import character_masks, head_positions, render_frames, render_shot, visible_slots
 from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import (
@@ -160,3 +160,20 @@ def test_a_shot_or_frame_that_is_not_there_is_refused() -> None:
             render_shot(story, shot_index)
     with pytest.raises(InputError, match="frame indices from 0"):
         render_frames(story, 0, [3, -1])
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_masks_show_where_characters_are(framing: Framing) -> None:
+    story = one_shot(framing)
+    frames, (mask,) = render_shot(story, 0), character_masks(story, 0, [4])
+    row, column = (round(value) for value in head_positions(story, 0, 4)[0])
+    assert mask[row, column]
+    assert 0.01 < mask.mean() < 0.7
+    other = replace(story, characters=tuple(replace(one, colour="red") for one in story.characters))
+    differs = (render_shot(other, 0)[4] != frames[4]).any(-1)
+    assert differs.any()
+    grown = np.zeros_like(mask)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            grown |= np.roll(mask, (down, right), (0, 1))
+    assert not (differs & ~grown).any(), "another coat changes no pixel beyond the characters and their softened edge"

@@ -1,5 +1,6 @@
 """Pools of encoded training samples on disk: latents and text embeddings, each computed once."""
 
+import dataclasses
 import fcntl
 import hashlib
 import json
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from shotstream.core.atomic_files import make_directory, replacing, write_json, 
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.rng import derive_seed
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
+from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, SPATIAL_STRIDE, TEMPORAL_STRIDE
 from shotstream.core.types import FrameLayout
 from shotstream.data.samples import ShotSample, ShotSource, as_pixels, stack_layouts
 from shotstream.model.codec import Codec
@@ -76,17 +78,20 @@ class Batch:
         target: latents of the shots.
         text: embeddings of each sample's captions, in the order of the layout; zeros where a sample has fewer.
         layout: position, shot and caption of every latent, context first.
+        subjects: share of each place of the target's latents that shows what the story is about; None: nobody knows.
     """
 
     context: Float[Tensor, "b f c h w"]
     target: Float[Tensor, "b t c h w"]
     text: Float[Tensor, "b s l e"]
     layout: FrameLayout
+    subjects: Float[Tensor, "b t h w"] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the tensors to a device in float32, without waiting for it; the layout stays on the CPU."""
         context, target, text = (send(value, device).float() for value in (self.context, self.target, self.text))
-        return Batch(context, target, text, self.layout)
+        subjects = None if self.subjects is None else send(self.subjects, device).float()
+        return Batch(context, target, text, self.layout, subjects)
 
 
 def save_batch(path: Path, batch: Batch, **more: Tensor) -> None:
@@ -96,6 +101,8 @@ def save_batch(path: Path, batch: Batch, **more: Tensor) -> None:
         InputError: it cannot be written.
     """
     values = {name: getattr(batch, name).bfloat16() for name in ("context", "target", "text")}
+    if batch.subjects is not None:
+        values["subjects"] = batch.subjects.bfloat16()
     layout = {name: getattr(batch.layout, name) for name in ("positions", "shots", "captions")}
     tensors = {name: value.cpu().contiguous() for name, value in {**values, **layout, **more}.items()}
     with replacing(path) as partial, writing(path):
@@ -107,7 +114,7 @@ def load_batch(path: Path, rows: slice = slice(None)) -> tuple[Batch, dict[str, 
     stored = {name: value[rows] for name, value in load_file(path).items()}
     layout = FrameLayout(*(stored.pop(name) for name in ("positions", "shots", "captions")))
     context, target, text = (stored.pop(name) for name in ("context", "target", "text"))
-    return Batch(context, target, text, layout), stored
+    return Batch(context, target, text, layout, stored.pop("subjects", None)), stored
 
 
 @dataclass(frozen=True)
@@ -176,6 +183,7 @@ class LatentPool:
             "config": to_dict(config),
             "source": dict(source.identity),
             "micro_batches": micro_batches,
+            "tensors": [field.name for field in dataclasses.fields(Batch)],
             "networks": hash_tensors([*codec.encoding_tensors(), *encoder.state_dict().values()]),
         }
         self.identity: Mapping[str, object] = json.loads(json.dumps(identity))
@@ -282,7 +290,17 @@ def encode_samples(
     contexts = {row: sample.context for row, sample in enumerate(samples) if sample.context is not None}
     if contexts:
         context[list(contexts)] = codec.encode_frames(as_pixels(list(contexts.values()), device))
-    return Batch(context, target, encode_captions([sample.captions for sample in samples], encoder), layout)
+    text = encode_captions([sample.captions for sample in samples], encoder)
+    known = [sample.subjects for sample in samples if sample.subjects is not None]
+    assert len(known) in (0, len(samples)), "a source knows the subjects of all its samples, or of none"
+    return Batch(context, target, text, layout, pool_masks(np.stack(known)).to(target) if known else None)
+
+
+def pool_masks(masks: Bool[np.ndarray, "b f h w"]) -> Float[Tensor, "b t lh lw"]:
+    """Return the share of true pixels in each place of the latents that clips of 4n + 1 frames are encoded to."""
+    shares = F.avg_pool2d(torch.from_numpy(masks).float(), SPATIAL_STRIDE)
+    following = shares[:, 1:].unflatten(1, (-1, TEMPORAL_STRIDE)).mean(2)
+    return torch.cat([shares[:, :1], following], 1)
 
 
 @torch.no_grad()

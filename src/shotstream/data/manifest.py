@@ -223,6 +223,9 @@ class _Filmed:
         own = clip.file_frames()
         return read_frames(clip.video, [own[frame] for frame in chosen], self.size)
 
+    def subjects(self, shot: int, frames: int) -> None:
+        """Return None: a video does not say what it shows where."""
+
     def caption(self, shot: int) -> str:
         return compose_caption(self.video.global_caption, shot, self.video.shots[shot].caption)
 

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks, latents_of_chunks
@@ -30,12 +30,14 @@ class ShotSample:
         target: frames of the shot.
         captions: in the order of the layout's caption indices.
         layout: position, shot and caption of every latent; that of a picture has no context latents.
+        subjects: which pixels of the target show what the story is about; None: nobody knows.
     """
 
     context: UInt8[np.ndarray, "k h w c"] | None
     target: UInt8[np.ndarray, "f h w c"]
     captions: tuple[str, ...]
     layout: FrameLayout
+    subjects: Bool[np.ndarray, "f h w"] | None = None
 
 
 @runtime_checkable
@@ -89,6 +91,10 @@ class Footage(Protocol):
         """Return the first `frames` frames of a shot, as a model is to make it."""
         ...
 
+    def subjects(self, shot: int, frames: int) -> Bool[np.ndarray, "f h w"] | None:
+        """Tell which pixels of `shot_frames` show what the story is about; None where nobody knows."""
+        ...
+
     def caption(self, shot: int) -> str:
         """Return the composed caption of a shot; the phrasing may differ from call to call."""
         ...
@@ -116,18 +122,21 @@ def cut_shot(
     past, own = footage.shots[:shot], footage.shots[shot].caption
     references = [] if drop_context else selector(past, own, CONTEXT_LATENTS)
     placed = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents_of_chunks(chunks), captions)
+    frames = frames_of_chunks(chunks)
     return ShotSample(
         footage.context_frames(references) if references else None,
-        footage.shot_frames(shot, frames_of_chunks(chunks)),
+        footage.shot_frames(shot, frames),
         tuple(footage.caption(index) for index in (*placed.context_captions, shot)),
         placed.joined,
+        footage.subjects(shot, frames),
     )
 
 
 def cut_picture(footage: Footage, shot: int) -> ShotSample:
     """Cut the first frame of a shot out as a sample without context."""
     placed = shot_layout(shot, [], CONTEXT_LATENTS, 1)
-    return ShotSample(None, footage.shot_frames(shot, 1), (footage.caption(shot),), placed.target)
+    picture, caption = footage.shot_frames(shot, 1), footage.caption(shot)
+    return ShotSample(None, picture, (caption,), placed.target, footage.subjects(shot, 1))
 
 
 def stack_layouts(layouts: Sequence[FrameLayout]) -> FrameLayout:

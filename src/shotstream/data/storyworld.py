@@ -6,6 +6,7 @@ from itertools import groupby
 from operator import attrgetter
 
 import numpy as np
+from jaxtyping import Bool
 
 from shotstream.core.video import Frames
 from shotstream.data.samples import ShotSample, cut_picture, cut_shot
@@ -16,7 +17,7 @@ from shotstream.story.selectors import FrameRef, PastShot, get_selector
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.world.captions import global_caption, shot_caption
 from shotstream.world.phrasing import people_captions
-from shotstream.world.render import render_frames
+from shotstream.world.render import character_masks, render_frames
 from shotstream.world.scene import WORLD_VERSION, WorldStory
 from shotstream.world.stories import sample_story
 from shotstream.world.traits import MOVING_ACTIONS
@@ -151,6 +152,9 @@ class _Rendered:
 
     def shot_frames(self, shot: int, frames: int) -> Frames:
         return render_frames(self.story, shot, range(frames))
+
+    def subjects(self, shot: int, frames: int) -> Bool[np.ndarray, "f h w"]:
+        return character_masks(self.story, shot, range(frames))
 
     def caption(self, shot: int) -> str:
         if self.rng is None:

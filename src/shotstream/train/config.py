@@ -133,8 +133,8 @@ class BaseTraining:
             steps they are ground truth plus noise that the timestep does not report.
         resampled_level: highest sigma that earlier chunks are remade from.
         history_noise: highest sigma of the unreported noise on ground-truth history.
-        motion_weight: positions whose latents change over time weigh up to this factor more, others down to its
-            inverse.
+        subject_weight: places that show the subject of a shot weigh together as much as all else, but each at most
+            this much more (`train.stages.base.subject_weights`); 0 weighs all alike.
         no_text_share: share of the samples whose captions are dropped, for guidance.
     """
 
@@ -150,7 +150,7 @@ class BaseTraining:
     resampled_share: float = 0.5
     resampled_level: float = 0.9
     history_noise: float = 0.25
-    motion_weight: float = 1.0
+    subject_weight: float = 0.0
     no_text_share: float = 0.1
 
 

@@ -147,7 +147,7 @@ STORYWORLD_CARD = replace(
         OptimizerConfig(2e-3, warmup_steps=200, decay_share=0.4, matrices="muon"),
         picture_steps=0,
         picture_share=0.0,
-        motion_weight=2.0,
+        subject_weight=15.0,
         pictures=PoolConfig(1024, 1, 1, pictures=True, seed=1),
     ),
     teacher=replace(

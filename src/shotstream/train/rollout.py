@@ -100,7 +100,8 @@ def resample_history(
         micro_batch: number of the micro-batch.
     """
     history = batch.target[:, :-CHUNK_LATENTS]
-    earlier = replace(batch, target=history, layout=batch.layout[: batch.layout.latents - CHUNK_LATENTS])
+    layout = batch.layout[: batch.layout.latents - CHUNK_LATENTS]
+    earlier = replace(batch, target=history, layout=layout, subjects=None)
     inputs = replace(shot_inputs(earlier), negative=torch.zeros_like(batch.text[:, :1]))
     last = sampler.forwards - 1
     first = next((place for place, sigma in enumerate(sampler.sigmas[:last]) if sigma <= highest), last)

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from shotstream.core.errors import InputError
 from shotstream.core.rng import derive_seed
-from shotstream.world.canvas import Ellipse, Indices
+from shotstream.world.canvas import Ellipse, Indices, Mask
 from shotstream.world.framing import HEIGHT, LENSES, TILE_PX, WIDTH, pan_offset, walk_px, zoom_at
 from shotstream.world.palette import Ink, palette_of
 from shotstream.world.poses import Pose, lift_px, pose_at
@@ -47,10 +48,7 @@ def render_frames(story: WorldStory, shot_index: int, frame_indices: Sequence[in
     Raises:
         InputError: the story has no such shot, or an index is negative.
     """
-    _check_shot(story, shot_index)
-    if any(index < 0 for index in frame_indices):
-        raise InputError(f"expected frame indices from 0, got {min(frame_indices)}")
-    stage = _Stage(story, shot_index)
+    stage = _staged(story, shot_index, frame_indices)
     pictures = np.empty((len(frame_indices), HEIGHT, WIDTH), dtype=np.uint8)
     for row, frame in enumerate(frame_indices):
         pictures[row] = stage.picture(frame)
@@ -63,6 +61,16 @@ def soften(frames: Frames) -> Frames:
     rows = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     columns = rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]
     return ((columns + 8) >> 4).astype(np.uint8)
+
+
+def character_masks(story: WorldStory, shot_index: int, frame_indices: Sequence[int]) -> Bool[np.ndarray, "k h w"]:
+    """Tell which pixels of some frames of a shot show a character; their shadows do not count.
+
+    Raises:
+        InputError: the story has no such shot, or an index is negative.
+    """
+    stage = _staged(story, shot_index, frame_indices)
+    return np.stack([stage.character_mask(frame) for frame in frame_indices])
 
 
 def visible_slots(story: WorldStory, shot_index: int, least: float = 0.35) -> tuple[bool, ...]:
@@ -93,6 +101,13 @@ def head_positions(story: WorldStory, shot_index: int, frame: int) -> tuple[tupl
     _check_shot(story, shot_index)
     stage = _Stage(story, shot_index)
     return tuple(stage.head(position, frame) for position in range(len(stage.shot.cast)))
+
+
+def _staged(story: WorldStory, shot_index: int, frame_indices: Sequence[int]) -> "_Stage":
+    _check_shot(story, shot_index)
+    if any(index < 0 for index in frame_indices):
+        raise InputError(f"expected frame indices from 0, got {min(frame_indices)}")
+    return _Stage(story, shot_index)
 
 
 def _check_shot(story: WorldStory, shot_index: int) -> None:
@@ -133,6 +148,12 @@ class _Stage:
         offset = pan_offset(self.shot.camera, frame)
         picture = self._shoot(self.scenery.slot_view(offset), frame, offset)
         return picture, zoom_at(self.lens, self.shot.camera, frame)
+
+    def character_mask(self, frame: int) -> Mask:
+        """Tell where one frame shows a character, `[80, 128]`."""
+        offset = pan_offset(self.shot.camera, frame)
+        bare = np.full((HEIGHT, WIDTH), Ink.SHADOW, np.uint8)
+        return self._shoot(bare, frame, offset) != Ink.SHADOW
 
     def _shoot(self, picture: Indices, frame: int, offset: float) -> Indices:
         for position in range(len(self.shot.cast)):

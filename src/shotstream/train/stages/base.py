@@ -9,7 +9,6 @@ past is noised a little, or remade by the model itself (`train.rollout.resample_
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -75,7 +74,7 @@ def teacher_forced_loss(
     step: int,
     micro_batch: int = 0,
 ) -> Float[Tensor, ""]:
-    """Compute the mean squared error of the velocity over the noisy latents, weighted by noise level and motion.
+    """Compute the mean squared error of the velocity over the noisy latents, weighted by noise level and subject.
 
     Args:
         network: in training.
@@ -99,24 +98,24 @@ def teacher_forced_loss(
     noisy, context = add_noise(batch.target, noise, sigmas), batch.context
     velocity = predict_teacher_forced_velocity(network, noisy, sigmas, history, context, text, batch.layout)
     error = (velocity.float() - (noise - batch.target)).square().mean(2)
-    error = (error * motion_weights(batch.target, config.motion_weight)).mean((2, 3))
+    if batch.subjects is not None and config.subject_weight:
+        error = error * subject_weights(batch.subjects, config.subject_weight)
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
-    return (error * weight).mean()
+    return (error.mean((2, 3)) * weight).mean()
 
 
-def motion_weights(target: Float[Tensor, "b f c h w"], most: float) -> Float[Tensor, "b f h w"]:
-    """Compute loss weights by position: larger where latents change over time; their mean over a sample is 1.
+def subject_weights(subjects: Float[Tensor, "b f h w"], most: float) -> Float[Tensor, "b f h w"]:
+    """Compute loss weights of places: the subject of a shot weighs as much as all else; their mean over a sample is 1.
 
-    The weight is the root of the position's change over the sample's mean change, clamped to 1 / `most` .. `most`
-    before it is normalised. `most` 1, and single latents, give equal weights. The best prediction does not depend on
-    the weights, but how soon it is learnt does: a walking figure covers a few hundredths of a picture.
+    A figure in a wide shot covers three hundredths of the picture, and its drawing hardly matters to an even mean. The
+    best prediction does not depend on the weights, but how soon it is learnt does.
+
+    Args:
+        subjects: share of each place that shows the subject.
+        most: how much more a place that shows nothing else weighs, at most.
     """
-    if most == 1 or target.shape[1] == 1:
-        return target.new_ones(*target.shape[:2], *target.shape[3:])
-    step = (target[:, 1:] - target[:, :-1]).square().mean(2)
-    change = torch.maximum(F.pad(step, (0, 0, 0, 0, 1, 0)), F.pad(step, (0, 0, 0, 0, 0, 1)))
-    relative = change / change.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
-    weights = relative.sqrt().clamp(1 / most, most)
+    covered = subjects.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    weights = 1 + subjects * (1 / covered).clamp(max=most)
     return weights / weights.mean((1, 2, 3), keepdim=True)
 
 
