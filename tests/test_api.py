@@ -90,7 +90,7 @@ def test_the_card_says_what_the_model_is(model: Model, tmp_path: Path) -> None:
 
 def test_a_model_with_changed_arithmetic_is_not_saved(model: Model, tmp_path: Path) -> None:
     fewer = Model(model.parts, RunOptions(steps=1))
-    with pytest.raises(InputError, match="opened with fp8, fp8_attention or steps; open it without"):
+    with pytest.raises(InputError, match="opened with fp8, fp8_attention, steps, sampler or policy; open it without"):
         fewer.save_pretrained(tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
 

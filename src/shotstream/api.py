@@ -11,12 +11,13 @@ import torch
 from shotstream.core.errors import InputError
 from shotstream.core.rng import Noise
 from shotstream.core.spec import MAX_CHUNKS, VideoSize
-from shotstream.engine.policies import default_policy, find_system
+from shotstream.engine.policies import default_policy, default_sampler, find_system
 from shotstream.engine.policy import PolicySpec
 from shotstream.engine.story import Story
 from shotstream.engine.warmup import make_warmup_shot
-from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.config import ModelConfig, SamplerConfig, as_sampler_kind
 from shotstream.model.device import pick_device, pick_dtype
+from shotstream.model.solvers import check_solver
 from shotstream.model.text_encoder import TruncationReport
 from shotstream.runtime.compile import stop_compiling
 from shotstream.runtime.options import RunOptions, apply_options
@@ -29,15 +30,17 @@ from shotstream.weights.wan_layouts import ReadOptions
 
 
 def with_policy(components: ModelComponents, policy: str | None) -> ModelComponents:
-    """Return a model whose stories are made by a policy; None: by the one that it was made for.
+    """Return a model whose stories are made by a policy, with its sampler; None: by the one that it was made for.
 
     Raises:
         InputError: there is no such policy, or it cannot run the model.
     """
     if policy is None:
         return components
-    find_system(policy).spec.check_model(components.config)
-    return replace(components, policy=policy)
+    spec = find_system(policy).spec
+    spec.check_model(components.config)
+    config = replace(components.config, sampler=default_sampler(spec, components.config))
+    return replace(components, config=config, policy=policy)
 
 
 class Model:
@@ -70,6 +73,7 @@ class Model:
         role: str | None = None,
         checkpoint_key: str | None = None,
         policy: str | None = None,
+        sampler: str | None = None,
     ) -> Self:
         """Open a model by name, directory or hub id. Whatever had to be assumed is logged as a warning.
 
@@ -93,6 +97,8 @@ class Model:
                 first known one.
             policy: the system that makes stories (`shotstream policies` lists them); None: the one that the model was
                 made for.
+            sampler: few_step, euler, or unipc, dpm++ or ddim of the optional package diffusers; None: the model's own
+                (`model.config.SamplerConfig`).
 
         Raises:
             InputError: there is no such model or device, the weights cannot be used, or an option is not
@@ -100,6 +106,8 @@ class Model:
         """
         if policy is not None:
             find_system(policy)  # before any weights are read
+        if sampler is not None:
+            check_solver(as_sampler_kind(sampler))
         where = pick_device(device)
         texts = where if text_device is None else pick_device(text_device)
         options = ReadOptions(None if lora is None else Path(lora), lora_alpha, role, checkpoint_key)
@@ -107,7 +115,7 @@ class Model:
             source, where, pick_dtype(where, dtype), options=options, text_device=texts, decoder=decoder
         )
         parts = with_policy(parts, policy)
-        return cls(parts, RunOptions(compiled, graphs, fp8, fp8_attention, steps))
+        return cls(parts, RunOptions(compiled, graphs, fp8, fp8_attention, steps, sampler=sampler))
 
     @property
     def config(self) -> ModelConfig:
@@ -187,12 +195,15 @@ class Model:
             licence: for the card, an identifier of the hub such as "apache-2.0".
 
         Raises:
-            InputError: something is there already, the dtype is none, the model was opened with 8-bit floats or fewer
-                steps, or the file system refuses.
+            InputError: something is there already, the dtype is none, the model was opened with 8-bit floats, fewer
+                steps, another sampler or a policy, or the file system refuses.
         """
         run = self._running
-        if run.fp8 or run.fp8_attention or run.steps is not None:
-            raise InputError("cannot save a model opened with fp8, fp8_attention or steps; open it without them")
+        changed = (run.steps, run.sampler, self.parts.policy)
+        if run.fp8 or run.fp8_attention or any(option is not None for option in changed):
+            raise InputError(
+                "cannot save a model opened with fp8, fp8_attention, steps, sampler or policy; open it without them"
+            )
         write_directory(
             self.parts, Path(directory), None if dtype is None else pick_dtype(torch.device("cpu"), dtype), licence
         )

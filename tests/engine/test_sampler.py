@@ -109,5 +109,5 @@ def test_the_rest_of_a_way_goes_on_where_the_whole_of_it_would(whole: Sampler) -
 
 
 def test_an_euler_step_cannot_be_stopped_at() -> None:
-    with pytest.raises(AssertionError, match="Euler"):
+    with pytest.raises(AssertionError, match="a solver's step"):
         Sampler("euler", (1.0, 0.0)).denoise(lambda x, _: x, lambda _: constant(1.0), stop=0)

@@ -13,6 +13,7 @@ import torch
 
 from metrics.real_videos import VIDEOS, transnet_test_video, wanted_cuts, write_real_videos
 from metrics.tiny_backbones import write_backbones
+from shotstream.api import Model
 from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.core.video import iter_video, write_video
@@ -21,6 +22,7 @@ from shotstream.metrics.columns import CutSettings, story_values
 from shotstream.metrics.cut_detection import cut_probabilities, cuts_of, small_frames
 from shotstream.metrics.evaluation import FEATURES, Evaluation, evaluate_videos, from_data
 from shotstream.metrics.features import extract_features
+from shotstream.metrics.generation import generate_videos
 from shotstream.metrics.subjects import SubjectSplit
 from shotstream.metrics.tables import to_csv, to_markdown
 from shotstream.metrics.videos import ScoredVideo, UnreadableVideo, find_videos
@@ -366,10 +368,33 @@ def test_other_lengths_and_rates_are_noted(tmp_path: Path) -> None:
     assert isinstance(found, ScoredVideo)
     assert (found.ranges, found.ranges_from, found.fps) == (((0, 12), (12, 25)), "equal split", 24)
     assert found.notes == (
-        "25 frames, not the script's 162: shots taken as equally long",
+        "25 frames, not the script's 162 or 165: shots taken as equally long",
         "24 frames a second, not 16",
     )
     assert [len(shot) for shot in found.iter_shots()] == [12, 13]
+
+
+def test_a_video_in_one_stream_has_four_frames_a_latent_behind_its_first_shot(tmp_path: Path) -> None:
+    write_one(tmp_path, 165, TWO)
+    [found] = find_videos(tmp_path)
+    assert isinstance(found, ScoredVideo)
+    assert (found.ranges, found.ranges_from, found.notes) == (((0, 81), (81, 165)), "script", ())
+
+
+def test_a_video_of_the_length_of_its_policy_is_not_made_again(tmp_path: Path) -> None:
+    write_one(tmp_path, 165, TWO)
+    [video] = tmp_path.glob("*.mp4")
+    opened: list[str] = []
+
+    def fail() -> Model:
+        opened.append("model")
+        raise InputError("not there")
+
+    script = next(tmp_path.glob("*.json"))
+    assert list(generate_videos(fail, script, tmp_path, 0, "longlive")) == [video.stem]
+    assert opened == []
+    with pytest.raises(InputError, match="not there"):
+        list(generate_videos(fail, script, tmp_path, 0))
 
 
 def test_shots_beyond_the_video_are_named(videos: Path, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """What an opened model is told about how it runs."""
 
+import sys
+from dataclasses import replace
+
 import pytest
 
 from shotstream.core.errors import InputError
@@ -27,6 +30,29 @@ def test_fewer_steps_of_another_are_larger() -> None:
 def test_steps_that_there_are_not_are_refused(count: int) -> None:
     with pytest.raises(InputError, match=f"expected 1 to 4 steps, which this model was made for, got {count}"):
         SamplerConfig().fewer(count)
+
+
+def test_another_sampler_is_labelled_and_keeps_shift_and_guidance() -> None:
+    parts = random_components(TINY.model)
+    assert parts.config.sampler.kind == "euler"
+    assert apply_options(parts, RunOptions(sampler="euler")).lossy == ()
+    other = apply_options(parts, RunOptions(sampler="few_step", steps=1))
+    assert other.lossy == ("sampler few_step, not euler", "1 of 4 steps")
+    assert other.config.sampler == replace(parts.config.sampler, kind="few_step", steps=(1000.0,))
+
+
+def test_a_sampler_that_there_is_not_is_refused_with_the_nearest() -> None:
+    parts = random_components(TINY.model)
+    with pytest.raises(InputError, match=r"unknown sampler 'uni_pc' \(did you mean 'unipc'\?\)"):
+        apply_options(parts, RunOptions(sampler="uni_pc"))
+
+
+@pytest.mark.parametrize("kind", ["unipc", "dpm++", "ddim"])
+def test_a_solver_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    parts = random_components(TINY.model)
+    with pytest.raises(InputError, match=r"needs the package 'diffusers'; run pip install 'shotstream\[samplers\]'"):
+        apply_options(parts, RunOptions(sampler=kind))
 
 
 def test_fewer_steps_are_labelled_as_lossy() -> None:

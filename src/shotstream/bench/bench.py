@@ -105,7 +105,7 @@ class BenchReport:
     `load_s` and `warmup` belong to no other figure. Where shots have one chunk there is nothing steady and no gap; only
     shots of full length that are made chunk by chunk have a full window. `fidelity` is that of a lossy decoder,
     `velocity_error` the relative error of a first step by a lossy transformer, `chunk_error` that of a first chunk in
-    fewer steps.
+    fewer steps, or by another sampler.
     """
 
     subject: Subject

@@ -145,10 +145,13 @@ def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
         options=ReadOptions(role=model.role, checkpoint_key=model.checkpoint_key),
     )
     freeze_objects()
-    asked = RunOptions(model.compile, model.graphs, model.fp8, model.fp8_attention, model.steps, options.attention)
+    parts = with_policy(parts, model.policy)
+    asked = RunOptions(
+        model.compile, model.graphs, model.fp8, model.fp8_attention, model.steps, options.attention, model.sampler
+    )
     exact = first_velocity(parts) if model.fp8 or model.fp8_attention else None
-    whole = first_chunk(parts) if model.steps is not None else None
-    parts = with_policy(apply_options(parts, asked), model.policy)
+    whole = first_chunk(parts) if model.steps is not None or model.sampler is not None else None
+    parts = apply_options(parts, asked)
     velocity_error = None if exact is None else relative_norm_error(first_velocity(parts), exact)
     chunk_error = None if whole is None else relative_norm_error(first_chunk(parts), whole)
     return _Subject(parts, load_s, velocity_error, chunk_error)

@@ -9,7 +9,16 @@ import typer
 
 import shotstream
 from shotstream.cli import evaluate_compare, evaluate_errors, evaluate_videos
-from shotstream.cli.options import DEFAULT_MODEL, ContextOption, Device, JsonFile, ModelName, examples, flat_options
+from shotstream.cli.options import (
+    DEFAULT_MODEL,
+    ContextOption,
+    Device,
+    JsonFile,
+    ModelName,
+    SamplerOption,
+    examples,
+    flat_options,
+)
 from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.errors import InputError
 
@@ -40,6 +49,7 @@ class EvaluateOptions:
         int | None,
         typer.Option(metavar="N", show_default="the model's", help="Steps a chunk (of fixed steps: fewer)."),
     ] = None
+    sampler: SamplerOption = None
     guidance: Annotated[
         float | None, typer.Option(metavar="G", show_default="the model's", help="Guidance; 1 is none.")
     ] = None
@@ -207,7 +217,7 @@ def _open_maker(options: EvaluateOptions) -> tuple["MakeStory", str]:
     """Open the model and return the function that makes a story with it, and the fingerprint of its weights."""
     from shotstream.scores.story_scores import make_story
 
-    model = shotstream.open(options.model, device=options.device, policy=options.policy)
+    model = shotstream.open(options.model, device=options.device, policy=options.policy, sampler=options.sampler)
     sampler = model.config.sampler
     if options.steps is not None:
         few = sampler.kind == "few_step"

@@ -84,7 +84,7 @@ def evaluate_model(
     from shotstream.metrics.generation import generate_videos
 
     videos = metrics.output / "videos"
-    for name in generate_videos(options.open, scripts, videos, seed):
+    for name in generate_videos(options.open, scripts, videos, seed, options.policy):
         make_console(json_file).print(f"{name}: generated")
     _evaluate(videos, metrics, options.device, json_file, options.model)
 

@@ -16,7 +16,7 @@ from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
 from shotstream.core.log import show_warnings
-from shotstream.core.spec import as_video_size, frames_of_chunks
+from shotstream.core.spec import as_video_size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -136,7 +136,8 @@ def _make(
             script.global_caption, seed=seed, directory=directory, size=size, context=options.context, script=script
         )
 
-    frames, meter = _generate(begin, script, outputs, mode, console)
+    total = sum(model.policy.frames(script))
+    frames, meter = _generate(begin, script, outputs, mode, console, total)
     lossy = "".join(f"; LOSSY: {how}" for how in model.lossy)
     console.print(f"{outputs.video}: {len(script.shots)} shots, {frames} frames, seed {seed}{meter.summary}{lossy}")
     return {
@@ -181,11 +182,11 @@ def plan_outputs(output: Path, frames: Path | None, gif: Path | None, stories: i
 
 
 def _generate(
-    begin: "Begin", script: "Script", outputs: "Outputs", mode: "Mode", console: "Console"
+    begin: "Begin", script: "Script", outputs: "Outputs", mode: "Mode", console: "Console", total: int
 ) -> tuple[int, "Meter"]:
     from shotstream.engine.render import produce
 
-    with _watching(script, console) as meter:
+    with _watching(script, console, total) as meter:
         try:
             frames = produce(begin, script, outputs, mode=mode, watch=meter)
         except (KeyboardInterrupt, InputError):
@@ -232,7 +233,7 @@ class Meter:
 
 
 @contextmanager
-def _watching(script: "Script", console: "Console") -> Iterator[Meter]:
+def _watching(script: "Script", console: "Console", total: int) -> Iterator[Meter]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -242,7 +243,6 @@ def _watching(script: "Script", console: "Console") -> Iterator[Meter]:
         TextColumn("frames  {task.fields[speed]}"),
         TimeElapsedColumn(),
     )
-    total = sum(frames_of_chunks(shot.chunks) for shot in script.shots)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=total, shot="starting", speed="")
         yield Meter(progress, task, len(script.shots))

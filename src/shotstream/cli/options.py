@@ -46,6 +46,12 @@ CheckpointKey = Annotated[
     str | None,
     typer.Option(metavar="K", show_default="generator", help="Container of the weights, such as generator_ema."),
 ]
+SamplerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="S", show_default="the model's", help="few_step, euler; with the extra samplers unipc, dpm++, ddim."
+    ),
+]
 ModelName = Annotated[str, typer.Option("--model", metavar="M", help="A name, a directory or a hub id.")]
 
 
@@ -87,6 +93,7 @@ class ModelOptions:
         int | None,
         typer.Option(metavar="N", show_default="the model's", help="Fewer steps a chunk: faster, but lossy."),
     ] = None
+    sampler: SamplerOption = None
     decoder: Annotated[
         str | None,
         typer.Option(
@@ -139,6 +146,7 @@ class ModelOptions:
             fp8=self.fp8,
             fp8_attention=self.fp8_attention,
             steps=self.steps,
+            sampler=self.sampler,
             decoder=self.decoder,
             role=self.role,
             checkpoint_key=self.checkpoint_key,

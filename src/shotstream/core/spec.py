@@ -6,6 +6,7 @@ Wan2.1 for the strides and the patch, ShotStream section 3 for chunk, context an
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shotstream.core.errors import InputError
@@ -49,6 +50,11 @@ def frames_of_chunks(chunks: int) -> int:
 def frames_of_shot(chunks: int) -> tuple[int, int]:
     """Return how many frames a shot of that many chunks has, decoded alone and behind another in one stream."""
     return frames_of_chunks(chunks), TEMPORAL_STRIDE * latents_of_chunks(chunks)
+
+
+def frames_of_shots(chunks: Sequence[int], *, one_stream: bool) -> list[int]:
+    """Return the frames of each shot of a video; `one_stream`: the decoder runs on from one shot to the next."""
+    return [frames_of_shot(count)[int(one_stream and shot > 0)] for shot, count in enumerate(chunks)]
 
 
 MAX_SHOT_LATENTS = latents_of_chunks(MAX_CHUNKS)

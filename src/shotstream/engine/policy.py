@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, latents_of_chunks
+from shotstream.core.spec import CHUNK_LATENTS, frames_of_shots, latents_of_chunks
 from shotstream.engine.engine import Engine
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
@@ -40,6 +40,7 @@ class PolicySpec:
         decode: whether the decoder begins anew with every "shot", or runs through the whole "video".
         context: whether a shot sees frames of past shots, chosen from their pixels.
         sampler: the published one; None: the model's own.
+        renoises: whether its rollout is made for few-step samplers alone, because it adds the noise itself.
     """
 
     name: str
@@ -60,6 +61,11 @@ class PolicySpec:
     decode: Literal["shot", "video"] = "video"
     context: bool = False
     sampler: SamplerConfig | None = None
+    renoises: bool = False
+
+    def frames(self, script: Script) -> list[int]:
+        """Return the frames of each shot of a story, by how the policy decodes."""
+        return frames_of_shots([shot.chunks for shot in script.shots], one_stream=self.decode == "video")
 
     def check_script(self, script: Script) -> None:
         """Check that the policy can make a story.
@@ -115,6 +121,15 @@ class PolicySpec:
                 f"policy {self.name} needs the whole script before the first frame; give one to `shotstream generate`, "
                 "or use a live policy (see `shotstream policies`)"
             )
+
+    def check_sampler(self, sampler: SamplerConfig) -> None:
+        """Check that the policy can denoise in this way.
+
+        Raises:
+            InputError: it needs a few-step sampler.
+        """
+        if self.renoises and sampler.kind != "few_step":
+            raise InputError(f"policy {self.name} needs the sampler few_step, got {sampler.kind}; use few_step")
 
     def check_model(self, config: ModelConfig) -> None:
         """Check that the policy can run a model.

@@ -1,17 +1,17 @@
-"""Denoise latents: by clean estimates and fresh noise in turn, or by Euler integration of the velocity."""
+"""Denoise latents: by clean estimates and fresh noise in turn, or by a solver of the velocity's ODE."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.model.config import ContextTimestep, SamplerConfig
+from shotstream.model.config import ContextTimestep, SamplerConfig, SamplerKind
 from shotstream.model.schedule import add_noise, clean_from_velocity, euler_sigmas, few_step_sigmas
+from shotstream.model.solvers import check_solver, make_solver
 
 Latents = Float[Tensor, "b f c h w"]
 Predict = Callable[[Latents, float], Latents]
@@ -27,10 +27,10 @@ class Sampler:
     """The noise levels that latents pass on their way to clean ones, and the guidance there.
 
     `few_step` visits `sigmas` and re-noises its clean estimate with fresh noise in between (reference: section 3).
-    `euler` follows the velocity from each level to the next, the last of which is 0.
+    All other kinds follow the velocity from each level to the next, the last of which is 0 (`model.solvers`).
 
     Attributes:
-        kind: which of the two.
+        kind: as in `SamplerConfig`.
         sigmas: falling noise levels.
         guidance: scale of classifier-free guidance; None: the sampler is not guided.
         order: as in `SamplerConfig`.
@@ -39,7 +39,7 @@ class Sampler:
         on_step: called after every step; an error that it raises ends the denoising.
     """
 
-    kind: Literal["few_step", "euler"]
+    kind: SamplerKind
     sigmas: tuple[float, ...]
     guidance: float | None = None
     order: Literal["chunks", "whole"] = "chunks"
@@ -49,7 +49,12 @@ class Sampler:
 
     @classmethod
     def from_config(cls, config: SamplerConfig) -> "Sampler":
-        """Make the sampler that a configuration asks for."""
+        """Make the sampler that a configuration asks for.
+
+        Raises:
+            InputError: it needs a package that is not installed.
+        """
+        check_solver(config.kind)
         few = config.kind == "few_step"
         sigmas = few_step_sigmas(config.steps, config.shift) if few else euler_sigmas(config.num_steps, config.shift)
         guidance = None if config.guidance == 1 else config.guidance
@@ -74,7 +79,7 @@ class Sampler:
     @property
     def forwards(self) -> int:
         """Return the number of forwards of one chunk, without guidance."""
-        return len(self.sigmas) - (self.kind == "euler")
+        return len(self.sigmas) - (self.kind != "few_step")
 
     def denoise(self, predict: Predict, noise: StepNoise, stop: int | None = None) -> Latents:
         """Return clean latents.
@@ -85,8 +90,8 @@ class Sampler:
             stop: few-step only: the clean estimate of this step is the result, and no step before it records
                 gradient (self-forcing training).
         """
-        if self.kind == "euler":
-            assert stop is None, "an Euler step has no clean estimate to stop at"
+        if self.kind != "few_step":
+            assert stop is None, "a solver's step has no clean estimate to stop at"
             *_, clean = self.integrate(predict, noise(0))
             return clean
         x = noise(0)
@@ -102,11 +107,12 @@ class Sampler:
         return clean
 
     def integrate(self, predict: Predict, x: Latents) -> Iterator[Latents]:
-        """Yield Euler's states one after another, from the noise `x` to the clean end."""
+        """Yield a solver's states one after another, from the noise `x` to the clean end."""
+        advance = make_solver(self.kind, self.sigmas)
         yield x
-        for step, (sigma, following) in enumerate(pairwise(self.sigmas)):
+        for step, sigma in enumerate(self.sigmas[:-1]):
             velocity = predict(x, sigma)
             if self.on_step is not None:
                 self.on_step(step, sigma, clean_from_velocity(x, velocity, sigma))
-            x = x + (following - sigma) * velocity
+            x = advance(step, x, velocity)
             yield x

@@ -19,7 +19,7 @@ from shotstream.core.video import VideoWriter
 from shotstream.engine.callbacks import OnChunk, OnStep, StepInfo
 from shotstream.engine.maker import StorySetup
 from shotstream.engine.memory_estimate import check_memory
-from shotstream.engine.policies import default_policy, default_sampler, find_system
+from shotstream.engine.policies import default_policy, find_system
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.shot import Shot
 from shotstream.engine.text_cache import TextCache
@@ -76,7 +76,8 @@ class Story:
         """
         policy = parts.policy or default_policy(sampler or parts.config.sampler)
         self._system = find_system(policy)
-        sampler = sampler or default_sampler(self._system.spec, parts.config)
+        sampler = sampler or parts.config.sampler
+        self._system.spec.check_sampler(sampler)
         context = check_selector(context or parts.config.context)
         self._system.spec.check_model(parts.config)
         if script is not None:

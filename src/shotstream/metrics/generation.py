@@ -8,8 +8,9 @@ import numpy as np
 from shotstream.api import Model
 from shotstream.core.atomic_files import make_directory, write_bytes
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS, frames_of_chunks
+from shotstream.core.spec import FPS
 from shotstream.core.video import VideoWriter, holds_frames
+from shotstream.engine.policies import find_system
 from shotstream.story.characters import SUFFIX
 from shotstream.story.script import Script, format_script
 from shotstream.story.script_files import load_scripts
@@ -34,7 +35,9 @@ def load_script_set(source: Path) -> dict[str, Script]:
     return {path.stem: load_scripts(path)[0] for path in paths}
 
 
-def generate_videos(open_model: Callable[[], Model], source: Path, output: Path, seed: int) -> Iterator[str]:
+def generate_videos(
+    open_model: Callable[[], Model], source: Path, output: Path, seed: int, policy: str | None = None
+) -> Iterator[str]:
     """Generate the videos of a set of scripts and yield the name of each; finished ones are kept from an earlier run.
 
     Beside `NAME.mp4` lies `NAME.yaml`, its script, and `NAME.characters.json` where the set has one.
@@ -44,12 +47,17 @@ def generate_videos(open_model: Callable[[], Model], source: Path, output: Path,
         source: see `load_script_set`.
         output: directory of the videos.
         seed: of the first story; the others follow.
+        policy: of the model's stories, which says how long their shots are; None: the one that it was made for.
+
+    Raises:
+        InputError: there is no such policy, or it cannot make one of the stories.
     """
     make_directory(output)
     model: Model | None = None
+    spec = find_system(policy or "shotstream").spec
     for number, (name, script) in enumerate(load_script_set(source).items()):
         path = output / f"{name}.mp4"
-        if not holds_frames(path, sum(frames_of_chunks(shot.chunks) for shot in script.shots)):
+        if not holds_frames(path, sum(spec.frames(script))):
             model = model or open_model()
             _generate(model, script, path, seed + number)
         write_bytes(path.with_suffix(".yaml"), format_script(script).encode())

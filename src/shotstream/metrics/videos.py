@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS, frames_of_chunks
+from shotstream.core.spec import FPS, frames_of_shots
 from shotstream.core.video import Frame, Frames, iter_video, probe_video
 from shotstream.data.manifest import BadRow, MultiShotVideo, read_rows
 from shotstream.story.characters import read_characters
@@ -171,17 +171,19 @@ def _from_script(path: Path) -> ScoredVideo:
             f"expected at least {MIN_SHOT_FRAMES} frames a shot: its script names {shots} "
             f"{'shot' if shots == 1 else 'shots'} and it has {frames} {'frame' if frames == 1 else 'frames'}"
         )
-    wanted = [frames_of_chunks(shot.chunks) for shot in script.shots]
+    chunks = [shot.chunks for shot in script.shots]
+    plans = [frames_of_shots(chunks, one_stream=one_stream) for one_stream in (False, True)]
     equal = [frames * (index + 1) // shots - frames * index // shots for index in range(shots)]
-    fits = sum(wanted) == frames
-    notes = () if fits else (f"{frames} frames, not the script's {sum(wanted)}: shots taken as equally long",)
+    wanted = next((plan for plan in plans if sum(plan) == frames), None)
+    totals = " or ".join(str(total) for total in dict.fromkeys(map(sum, plans)))
+    notes = () if wanted else (f"{frames} frames, not the script's {totals}: shots taken as equally long",)
     return ScoredVideo(
         path.stem,
         path,
         script.global_caption,
         tuple(shot.text for shot in script.shots),
-        tuple(pairwise(accumulate(wanted if fits else equal, initial=0))),
+        tuple(pairwise(accumulate(wanted or equal, initial=0))),
         FPS,
-        "script" if fits else "equal split",
+        "script" if wanted else "equal split",
         notes=notes,
     )

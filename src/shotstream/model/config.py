@@ -1,8 +1,9 @@
 """Configuration of a model, as in its `config.json`."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, cast, get_args
 
+from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
 from shotstream.core.spec import CONTEXT_LATENTS, VideoSize
 
@@ -126,6 +127,22 @@ ContextTimestep = Literal["target", "clean"]
 """Timestep of clean context latents beside a noisy target: the target's (published), or 0."""
 
 
+SamplerKind = Literal["few_step", "euler", "unipc", "dpm++", "ddim"]
+
+
+def as_sampler_kind(name: str) -> SamplerKind:
+    """Return the kind of sampler that a name means.
+
+    Raises:
+        InputError: there is none; the message names the nearest.
+    """
+    kinds = get_args(SamplerKind)
+    if name not in kinds:
+        hint = nearest(name, kinds) or f"; the samplers are {', '.join(kinds)}"
+        raise InputError(f"unknown sampler '{name}'{hint}")
+    return cast(SamplerKind, name)
+
+
 @dataclass(frozen=True)
 class SamplerConfig:
     """Settings of the sampler that denoises chunks.
@@ -133,9 +150,10 @@ class SamplerConfig:
     Attributes:
         kind: `few_step` predicts the clean chunk and adds fresh noise for the next of `steps`; for distilled models,
             and for half-trained ones, because fresh noise covers errors that an integral adds up. `euler` integrates
-            the velocity over `num_steps` equal nominal steps.
+            the velocity over `num_steps` equal nominal steps; so do `unipc`, `dpm++` and `ddim`, solvers of the
+            optional package diffusers (`model.solvers`).
         steps: nominal timesteps of `few_step`, before the shift.
-        num_steps: of `euler`.
+        num_steps: of all others.
         shift: shifts the noise levels towards noise.
         guidance: scale of classifier-free guidance; 1 is none.
         order: `chunks`, one after another over the KV cache, or `whole`, the shot at once with bidirectional attention
@@ -145,7 +163,7 @@ class SamplerConfig:
             Applying Guidance in a Limited Interval).
     """
 
-    kind: Literal["few_step", "euler"] = "few_step"
+    kind: SamplerKind = "few_step"
     steps: tuple[float, ...] = (1000.0, 740.0, 500.0, 260.0)
     num_steps: int = 50
     shift: float = 8.0

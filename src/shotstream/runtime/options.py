@@ -1,9 +1,11 @@
-"""Prepare an opened model for its device: kernels, compilation, graphs, 8-bit arithmetic, fewer steps."""
+"""Prepare an opened model for its device: kernels, compilation, graphs, 8-bit arithmetic, another sampler."""
 
 from dataclasses import dataclass, replace
 
 from shotstream.model.attention_kernels import AUTO, pick_kernel
+from shotstream.model.config import as_sampler_kind
 from shotstream.model.cuda_graphs import CudaGraphPool, CudaGraphRecorder
+from shotstream.model.solvers import check_solver
 from shotstream.runtime.compile import compile_blocks
 from shotstream.runtime.fp8 import attention_to_float8, to_float8
 from shotstream.weights.build import ModelComponents
@@ -14,8 +16,8 @@ class RunOptions:
     """Options of a run.
 
     Exact ones: compiled blocks (`runtime.compile`), CUDA graphs (`model.cuda_graphs`), an attention by name
-    (`model.attention_kernels`). Lossy ones: linear maps and attention in 8-bit floats (`runtime.fp8`), and fewer steps
-    than the model was made for.
+    (`model.attention_kernels`). Lossy ones: linear maps and attention in 8-bit floats (`runtime.fp8`), another sampler
+    (`model.config.SamplerKind`) or fewer steps than the model was made for.
     """
 
     compiled: bool = False
@@ -24,6 +26,7 @@ class RunOptions:
     fp8_attention: bool = False
     steps: int | None = None
     attention: str = AUTO
+    sampler: str | None = None
 
 
 def apply_options(parts: ModelComponents, running: RunOptions) -> ModelComponents:
@@ -39,12 +42,28 @@ def apply_options(parts: ModelComponents, running: RunOptions) -> ModelComponent
         parts = to_float8(parts)
     if running.fp8_attention:
         parts = attention_to_float8(parts)
+    if running.sampler is not None:
+        parts = with_sampler(parts, running.sampler)
     if running.steps is not None:
         parts = with_steps(parts, running.steps)
     if running.compiled:
         compile_blocks(transformer)
     graphs = CudaGraphPool(transformer, CudaGraphRecorder(weight.device)) if running.graphs else None
     return replace(parts, graphs=graphs)
+
+
+def with_sampler(parts: ModelComponents, name: str) -> ModelComponents:
+    """Return the model with another sampler, marked as lossy; its shift and its guidance stay.
+
+    Raises:
+        InputError: there is no such sampler, or its package is not installed.
+    """
+    kind, sampler = as_sampler_kind(name), parts.config.sampler
+    check_solver(kind)
+    if kind == sampler.kind:
+        return parts
+    config = replace(parts.config, sampler=replace(sampler, kind=kind))
+    return replace(parts, config=config, lossy=(*parts.lossy, f"sampler {kind}, not {sampler.kind}"))
 
 
 def with_steps(parts: ModelComponents, count: int) -> ModelComponents:

@@ -31,6 +31,11 @@ def test_the_list_names_every_policy_and_what_it_can_do(capsys: pytest.CaptureFi
     ("words", "message"),
     [
         (["--policy", "longlife"], "unknown policy 'longlife' (did you mean 'longlive'?)"),
+        (["--sampler", "dpm"], "unknown sampler 'dpm' (did you mean 'dpm++'?)"),
+        (
+            ["--policy", "rolling_forcing", "--sampler", "euler"],
+            "policy rolling_forcing needs the sampler few_step, got euler; use few_step",
+        ),
         (["--policy", "echoshot"], "policy echoshot cannot steer a shot while it is made; remove the steers"),
     ],
 )

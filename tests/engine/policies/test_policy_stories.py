@@ -48,6 +48,7 @@ def test_a_story_has_as_many_frames_as_its_policy_decodes(parts: ModelComponents
         lengths = [len(frames) for frames in make(story)]
         assert story.history.lengths == lengths
     assert lengths == ([9, 24] if SYSTEMS[name].spec.decode == "video" else [9, 21])
+    assert SYSTEMS[name].spec.frames(SCRIPT) == lengths
 
 
 @pytest.mark.parametrize("name", ["longlive", "infinity_rope", "rolling_forcing", "echoshot"])

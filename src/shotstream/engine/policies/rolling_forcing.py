@@ -43,6 +43,7 @@ class RollingForcing:
         steers=True,
         resumable=True,
         keys="frame",
+        renoises=True,
         capacity=WINDOW + CHUNK_LATENTS,
         sampler=SamplerConfig(steps=(1000.0, 800.0, 600.0, 400.0, 200.0), shift=5.0),
     )
