@@ -1,5 +1,6 @@
 """Going back, other takes, the cast and what is remembered of them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from shotstream.engine.context import caption_vector, select_context_frames
 from shotstream.engine.story import Story
 from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import SamplerConfig
+from shotstream.story.cast import CastMember
 from shotstream.story.selectors import get_selector
 from shotstream.weights.build import ModelComponents
 
@@ -133,7 +135,7 @@ def test_a_cast_is_remembered_from_the_first_shot_on(parts: ModelComponents, mon
             for image in images:
                 story.add_cast(picture(image), "a fox, from the front")
             made.append(make(story, "a fox walks"))
-            assert story.history.records[0].spec.cast == len(images)
+            assert len(story.history.records[0].cast) == len(images)
     assert read == [["a story.shot0:a fox, from the front", "a story.shot0:a fox walks"]]
     assert not any(np.array_equal(made[a], made[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
@@ -143,11 +145,11 @@ def test_later_the_cast_has_a_frame_each_at_most_half_and_stands_first(parts: Mo
     with Story(parts, "a story.") as story:
         for member in range(2):
             story.add_cast(picture(member), f"member {member}")
-        alone = select_context_frames(story.history, select, "next", len(story.history.cast))
+        alone = select_context_frames(story.history, select, "next", story.history.cast)
         assert alone.captions == ("a story.shot0:member 0",) * 3 + ("a story.shot0:member 1",) * 3
         for text in ("a fox walks", "a bear sleeps"):
             make(story, text)
-        both = select_context_frames(story.history, select, "next", len(story.history.cast))
+        both = select_context_frames(story.history, select, "next", story.history.cast)
         assert both.shots == (0, 0, 0, 0, 1, 1)
         assert both.captions[:4] == (
             "a story.shot0:member 0",
@@ -159,7 +161,7 @@ def test_later_the_cast_has_a_frame_each_at_most_half_and_stands_first(parts: Mo
         assert both.pixels.shape == (1, 6, 3, 32, 48)
         for member in range(2, 5):
             story.add_cast(picture(member), f"member {member}")
-        many = select_context_frames(story.history, select, "next", len(story.history.cast))
+        many = select_context_frames(story.history, select, "next", story.history.cast)
         assert many.captions[:3] == tuple(f"a story.shot0:member {member}" for member in (2, 3, 4))
 
 
@@ -169,12 +171,43 @@ def test_a_cast_that_joins_later_changes_only_what_comes_and_is_resumed(parts: M
         story.add_cast(picture(0), "a bear")
         made = make(story, "a bear sleeps")
         assert not np.array_equal(make(plain, "a bear sleeps"), made)
-        assert [take.spec.cast for take in story.history.records] == [0, 1]
+        assert [take.cast for take in story.history.records] == [(), (CastMember(0, "a bear"),)]
     with Story(parts, "a story.", directory=tmp_path) as story:
         story.rewind(1)
         assert np.array_equal(make(story, "a bear sleeps"), made)
         with pytest.raises(InputError, match="expected the caption of a cast member"):
             story.add_cast(picture(0), "")
+
+
+def test_a_shot_chooses_whom_it_knows_and_a_member_is_renamed_and_removed(
+    parts: ModelComponents, tmp_path: Path
+) -> None:
+    def shot(story: Story, cast: Sequence[int] | None) -> np.ndarray:
+        return np.concatenate(list(story.shot("a fox walks", 1, cast=cast)))
+
+    with Story(parts, "a story.") as alone, Story(parts, "a story.", directory=tmp_path) as story:
+        alone.add_cast(picture(1), "a bear")
+        assert [story.add_cast(picture(number), text) for number, text in enumerate(("a fox", "a bear"))] == [0, 1]
+        with pytest.raises(InputError, match=r"0 \(a fox\), 1 \(a bear\); got 2"):
+            story.shot("a fox walks", cast=[2])
+        chosen = shot(story, [1])
+        assert np.array_equal(chosen, shot(alone, None))
+        assert story.history.records[0].spec.cast == (1,)
+        story.rewind(0)
+        everyone = shot(story, None)
+        assert not np.array_equal(everyone, chosen)
+        story.rename_cast(0, "an owl")
+    with Story(parts, "a story.", directory=tmp_path) as story:
+        story.rewind(0)
+        assert not np.array_equal(shot(story, None), everyone), "the caption of the cast is read"
+        story.remove_cast(0)
+        story.rewind(0)
+        assert np.array_equal(shot(story, None), chosen)
+        owl, bear = CastMember(0, "an owl"), CastMember(1, "a bear")
+        known = [take.cast for take in story.history.tree.takes]
+        assert known == [(bear,), (CastMember(0, "a fox"), bear), (owl, bear), (bear,)]
+        with pytest.raises(InputError, match=r"1 \(a bear\); got 0"):
+            story.remove_cast(0)
 
 
 def test_relevant_reads_each_caption_once_and_is_a_storys_choice(
@@ -187,7 +220,7 @@ def test_relevant_reads_each_caption_once_and_is_a_storys_choice(
         for text in ("aaaa", "bbbb", "cccc", "dddd", "aaaa"):
             make(story, text)
         assert story.history.identity.context == "relevant"
-        shots = set(select_context_frames(story.history, story._maker._context._select, "aaaa", 0).shots)
+        shots = set(select_context_frames(story.history, story._maker._context._select, "aaaa", ()).shots)
     assert {0, 4} < shots
     assert len(shots) == 3
     assert [read.count(text) for text in ("aaaa", "bbbb", "cccc", "dddd")] == [1] * 4

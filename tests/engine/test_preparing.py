@@ -134,7 +134,7 @@ def test_a_story_that_goes_elsewhere_is_not_misled(parts: ModelComponents) -> No
             one.add_cast(picture(1), "a hat")
         assert np.array_equal(make(ahead, "a hat falls"), make(plain, "a hat falls"))
         ahead.prepare()
-        before = [list(one.shot("they sit", 1, cast=0)) for one in (plain, ahead)]
+        before = [list(one.shot("they sit", 1, cast=())) for one in (plain, ahead)]
         assert np.array_equal(*before)
         ahead.prepare()
         for one in (plain, ahead):

@@ -163,7 +163,7 @@ def zip_bytes(folder: Path) -> bytes:
     identity = StoryIdentity("A fox.", 7, SIZE.height, SIZE.width, {"kind": "few_step"}, "abc")
     history = History.create(identity, folder / "story")
     pixels = {frame: np.zeros((3, SIZE.height, SIZE.width), np.float32) for frame in (0, 4, 8)}
-    history.add(FinishedShot(0, ShotSpec("It walks.", 1, seed=7, cast=0), frames(), pixels))
+    history.add(FinishedShot(0, ShotSpec("It walks.", 1, seed=7), frames(), pixels))
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted((folder / "story").iterdir()):

@@ -25,7 +25,8 @@ def test_the_frames_of_the_branch_and_the_cast_are_told(studio: Any, png: bytes)
     studio.command(story, type="retry", shot=0, seed=3)
     studio.wait(story)
     frames = remembered(studio, story)["frames"]
-    assert [(one["shot"], one["take"], one["cast"]) for one in frames] == [(None, None, 0)] + [(0, 1, None)] * 5
+    fox = (None, None, {"number": 0, "caption": "A fox"})
+    assert [(one["shot"], one["take"], one["cast"]) for one in frames] == [fox] + [(0, 1, None)] * 5
     for one in frames[1:]:
         picture = f"/api/stories/{story}/takes/0/1/picture"
         assert studio.client.get(picture, params={"frame": one["frame"]}).status_code == 200

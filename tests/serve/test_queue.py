@@ -104,7 +104,9 @@ def test_shots_are_moved_duplicated_edited_removed_and_inserted(direct: Direct) 
     assert direct.do(DuplicateQueued(type="duplicate", queued=eats)) == [WALKS, EATS, EATS, SLEEPS]
     edit = EditQueued(type="edit", queued=eats, text="It jumps.", chunks=9, extend=True, seed=4)
     assert direct.do(edit) == [WALKS, "It jumps.", EATS, SLEEPS]
-    assert direct.state.queue[1] == QueuedView(id=eats, text="It jumps.", chunks=9, extend=True, seed=4, steers=[])
+    assert direct.state.queue[1] == QueuedView(
+        id=eats, text="It jumps.", chunks=9, extend=True, seed=4, cast=None, steers=[]
+    )
     assert direct.do(RemoveQueued(type="remove", queued=eats)) == [WALKS, EATS, SLEEPS]
     assert direct.do(queue("It waves.", "It runs.", at=1)) == [WALKS, "It waves.", "It runs.", EATS, SLEEPS]
     ids = [queued.id for queued in direct.state.queue]

@@ -51,7 +51,7 @@ def tell(model: Model, store: Store, drop_after: int | None) -> dict[FrameKey, A
             session.apply(SteerShot(type="steer", text="It jumps.", shown="0.0.9"))
             session.apply(AddCast(np.full((32, 48, 3), 90, np.uint8), "a bear"))
             steered = True
-    assert [(take.spec.seed, take.spec.cast) for take in session.story.history.records] == [(1, 0), (9, 1)]
+    assert [(take.spec.seed, len(take.cast)) for take in session.story.history.records] == [(1, 0), (9, 1)]
     session.close()
     doing = store.get(row.id).doing
     assert (doing.work, doing.queue.shots) == (None, ())

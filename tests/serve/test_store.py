@@ -12,10 +12,11 @@ from shotstream.core.errors import InputError
 from shotstream.serve.doing import Doing, ShotInWork, ShotQueue
 from shotstream.serve.errors import RequestError
 from shotstream.serve.store import CLAIM, DATABASE, SCHEMA_VERSION, Store, StoryRow, begin_row, copy_row, new_id
+from shotstream.story.cast import CastMember
 from shotstream.story.shot_spec import ShotSpec
 
 QUEUE = ShotQueue().insert([ShotSpec("The fox walks.", 2), ShotSpec("The fox sleeps.")])
-WORK = ShotInWork(ShotSpec("The fox jumps.", 3, seed=5), branch=(0, 2), take=1, made=2)
+WORK = ShotInWork(ShotSpec("The fox jumps.", 3, seed=5), branch=(0, 2), take=1, cast=(CastMember(0, "a fox"),), made=2)
 
 
 def full_row() -> StoryRow:

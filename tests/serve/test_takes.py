@@ -89,7 +89,7 @@ def test_the_cast_is_seen_by_what_comes(studio: Any, png: bytes, kind: str) -> N
             watcher.make("The fox walks.", 1)
         made.append(watcher.frames)
     assert made[0] != made[1]
-    assert studio.client.get(f"/api/stories/{story}/tree").json()["cast"] == ["a red wall"]
+    assert studio.client.get(f"/api/stories/{story}/tree").json()["cast"] == [{"number": 0, "caption": "a red wall"}]
     shown = pixels(studio.client.get(f"/api/stories/{story}/cast/0/picture").content, "png_pipe")
     assert shown.shape == (32, 48, 3)
     assert np.abs(shown.astype(int) - (200, 30, 30)).max() < 8

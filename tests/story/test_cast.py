@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.story.cast import cast_as_shots, cast_share, fit_picture
-from shotstream.story.record import CastMember
+from shotstream.story.cast import CastMember, cast_as_shots, cast_share, check_member, choose_members, fit_picture
 from shotstream.story.selectors import PastShot
 
 
@@ -18,7 +17,17 @@ def test_the_cast_has_all_before_the_first_shot_and_then_at_most_half(members, s
 
 
 def test_a_member_is_a_shot_of_one_frame():
-    assert cast_as_shots([CastMember("a", "x"), CastMember("b", "y")]) == [PastShot(0, 1, "a"), PastShot(1, 1, "b")]
+    assert cast_as_shots([CastMember(0, "a"), CastMember(2, "b")]) == [PastShot(0, 1, "a"), PastShot(2, 1, "b")]
+
+
+def test_members_are_chosen_by_their_numbers_and_one_that_left_is_passed_over():
+    cast = (CastMember(0, "a"), CastMember(2, "b"))
+    assert choose_members(cast, None) == cast
+    assert choose_members(cast, (1, 2)) == cast[1:]
+    assert choose_members(cast, ()) == ()
+    assert check_member(cast, 2) == cast[1]
+    with pytest.raises(InputError, match=r"of the cast, which has 0 \(a\), 2 \(b\); got 1"):
+        check_member(cast, 1)
 
 
 def test_a_picture_of_the_right_size_stays_as_it_is():

@@ -9,8 +9,9 @@ import pytest
 
 from shotstream.core.errors import InputError
 from shotstream.core.video import VideoWriter
+from shotstream.story.cast import CastMember
 from shotstream.story.history import FinishedShot, History
-from shotstream.story.record import CastMember, StoryIdentity
+from shotstream.story.record import StoryIdentity
 from shotstream.story.selectors import FrameRef, PastShot
 from shotstream.story.shot_spec import ShotSpec, Steer
 from shotstream.story.take_files import remove_story_files
@@ -19,7 +20,7 @@ IDENTITY = StoryIdentity("A fox.", 7, 32, 48, {"kind": "few_step", "steps": (100
 
 
 def spec(text, chunks):
-    return ShotSpec(text, chunks, seed=7, cast=0)
+    return ShotSpec(text, chunks, seed=7)
 
 
 def shot(index, chunks=1):
@@ -211,7 +212,7 @@ def test_a_branch_that_cannot_be_written_is_not_stood_on(story, monkeypatch):
 
 def test_what_a_shot_was_steered_to_is_known_by_frame(story):
     history = History.open(story)
-    steered = replace(shot(3, 3), spec=ShotSpec("text 3", 3, seed=8, cast=2, steers=(Steer(1, "else"),)))
+    steered = replace(shot(3, 3), spec=ShotSpec("text 3", 3, seed=8, cast=(0,), steers=(Steer(1, "else"),)))
     history.add(steered)
     take = History.open(story).records[3]
     assert take.spec == steered.spec
@@ -235,7 +236,11 @@ def test_the_cast_is_kept_in_the_storys_size_and_found_again(story):
     assert [member.caption for member in history.cast] == ["a fox", "a place"]
     assert np.array_equal(history.cast_frames([0])[0], picture)
     assert history.cast_frames([1])[0].shape == (32, 48, 3)
-    assert isinstance(history.cast[0], CastMember)
+    history.set_cast([CastMember(1, "a wood")])
+    history = History.open(story)
+    assert history.cast == (CastMember(1, "a wood"),)
+    assert history.add_cast(picture, "a bear") == 2
+    assert np.array_equal(history.cast_frames([0])[0], picture), "takes may remember one who left"
     (story / "cast-000.png").write_bytes(b"damaged")
     with pytest.raises(InputError, match=r"cast-000\.png is missing or damaged"):
         History.open(story)
@@ -274,8 +279,8 @@ def test_a_frame_that_was_not_kept_exactly_is_said_so(story):
     [
         ("{", "damaged, and so is every take beside it"),
         ("[]", "damaged, and so is every take beside it"),
-        ('{"version": 9}', "expected version 4, got 9"),
-        ('{"version": 4}', "damaged, and so is every take beside it"),
+        ('{"version": 9}', "expected version 5, got 9"),
+        ('{"version": 5}', "damaged, and so is every take beside it"),
         ("\udcff", "damaged, and so is every take beside it"),
     ],
 )
@@ -368,8 +373,8 @@ def test_the_record_is_plain_and_complete(story):
     assert data["identity"]["model"] == "abc"
     assert data["tree"]["branch"] == [0, 0, 0]
     take = data["tree"]["takes"][1]
-    assert set(take) == {"shot", "take", "parent", "spec", "length_frames", "sha256", "key_frames_sha256"}
-    assert take["spec"] == {"text": "text 1", "chunks": 2, "extend": False, "seed": 7, "cast": 0, "steers": []}
+    assert set(take) == {"shot", "take", "parent", "spec", "length_frames", "sha256", "key_frames_sha256", "cast"}
+    assert take["spec"] == {"text": "text 1", "chunks": 2, "extend": False, "seed": 7, "cast": None, "steers": []}
 
 
 def names(directory):

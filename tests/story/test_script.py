@@ -176,7 +176,7 @@ DIRECTED = Script(
     "A fox.",
     (
         ShotSpec("It walks.", 9, extend=True, steers=(Steer(2, "It runs."), Steer(8, "It rests."))),
-        ShotSpec("It sleeps.", 2, seed=5, cast=1, steers=(Steer(0, "It wakes."),)),
+        ShotSpec("It sleeps.", 2, seed=5, cast=(1,), steers=(Steer(0, "It wakes."),)),
     ),
     cast=(CastEntry("fox.png", "a fox, from the front"), CastEntry("wood.png", "a wood")),
 )
@@ -197,7 +197,7 @@ shots:
 - text: It sleeps.
   chunks: 2
   seed: 5
-  cast: 1
+  cast: [1]
   steer: [{at: 0, text: It wakes.}]
 """
 
@@ -248,6 +248,10 @@ BAD_DIRECTIONS = {
         "global: a\ncast: b\nshots: []\n",
         "line 2: expected 'cast' to be a list; begin each with '- image:'",
     ),
+    "a shot's cast is a number": (shot_with("  cast: 1\n"), "line 5: expected 'cast' to be a list of numbers from 0"),
+    "a shot's cast falls": (shot_with("  cast: [1, 0]\n"), "knows as rising numbers from 0, got [1, 0]; write [0, 1]"),
+    "a shot's cast has words": (shot_with("  cast: [fox]\n"), "knows as rising numbers from 0, got ['fox']"),
+    "a shot's cast is not there": (shot_with("  cast: [0]\n"), "shot 1 knows member 0 of a cast that has nobody"),
     "cast without a caption": ("global: a\ncast:\n- image: b\nshots: []\n", "line 3, cast 1: missing key 'caption'"),
     "cast with an empty image": (
         'global: a\ncast:\n- {image: "", caption: b}\nshots: []\n',

@@ -39,7 +39,7 @@ def test_the_yaml_has_every_key_and_is_read(folder: Path) -> None:
     assert script == Script(
         "A red fox and a blue owl in a forest by day. ",
         (
-            ShotSpec("Wide shot: the fox waves.", 2, seed=3, cast=0, steers=steers),
+            ShotSpec("Wide shot: the fox waves.", 2, seed=3, cast=(0,), steers=steers),
             ShotSpec("Close-up: the owl eats.", 8, extend=True),
         ),
         7,

@@ -8,7 +8,7 @@ from shotstream.story.take_tree import StoryTree, Take
 
 
 def take(shot: int, number: int, parent: int | None) -> Take:
-    return Take(shot, number, parent, ShotSpec(f"{shot}.{number}", 1, seed=0, cast=0), 9, "", "")
+    return Take(shot, number, parent, ShotSpec(f"{shot}.{number}", 1, seed=0), 9, "", "")
 
 
 TREE = StoryTree(

@@ -1,5 +1,6 @@
 """Plan, then direct: scripts as cards that are edited, moved, copied and removed, told at once, and undone."""
 
+import json
 from typing import Any
 
 import pytest
@@ -66,6 +67,23 @@ def test_a_plan_is_edited_as_cards_told_and_made_in_its_order(desk: Any) -> None
     made = [(take["text"], take["chunks"]) for take in desk.tree()["takes"]]
     assert made == [("The fox waves.", 1), ("The fox eats.", 1), ("The fox sleeps.", 1)]
     desk.until("window.shown.at(-1).slice(1).join() === '2,0,8'")
+
+
+def test_what_is_being_written_on_a_card_is_kept_when_another_card_changes(desk: Any) -> None:
+    dialog = plan(desk.begin(), "The fox waves.\nThe fox jumps.")
+    dialog.get_by_label("Length of shot 2").fill("2")
+    edit = """async ([story, body]) => {
+      const headers = { "Content-Type": "application/json" };
+      return (await fetch(`api/stories/${story}/commands`, { method: "POST", body, headers })).status;
+    }"""
+    change = {"type": "edit", "queued": 0, "text": "The fox eats.", "chunks": 1}
+    assert desk.page.evaluate(edit, [desk.story, json.dumps(change)]) == 200
+    expect_captions(desk, dialog, "The fox eats.", "The fox jumps.")
+    dialog.get_by_label("Length of shot 2").press("Tab")
+    expect(dialog.get_by_role("status").last).to_have_text("2 shots, 1.9 s, planned.")
+    dialog.get_by_label("Length of shot 2").fill("0")
+    dialog.get_by_label("Length of shot 2").press("Tab")
+    expect(dialog.get_by_label("Length of shot 2")).to_have_value("2")
 
 
 def test_a_whole_script_is_pasted_with_seeds_lengths_and_steers(desk: Any) -> None:

@@ -1,4 +1,4 @@
-"""Stories on the server, files in and out, the cast, and the director."""
+"""Stories on the server, files in and out, and the director."""
 
 import json
 import zipfile
@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 from playwright.sync_api import expect
 
-from shotstream.core.images import write_png
 from shotstream.story.record import add_checksum
 
 
@@ -98,26 +96,6 @@ def test_a_story_has_a_title_on_its_page_and_in_the_list_and_is_duplicated(desk:
     assert len(desk.server.get(f"/api/stories/{story}/tree")["takes"]) == 1
 
 
-def test_an_image_joins_the_cast(desk: Any, tmp_path: Path) -> None:
-    desk.begin()
-    image = tmp_path / "fox.png"
-    write_png(image, np.full((300, 200, 3), (200, 60, 30), np.uint8))
-    desk.page.locator(".cast-file").set_input_files(image)
-    desk.page.get_by_label("Caption").fill("A red fox")
-    desk.page.keyboard.press("Enter")
-    expect(desk.page.get_by_role("list", name="Cast").get_by_role("listitem")).to_have_text("A red fox")
-    desk.until("document.querySelector('.members img')?.naturalWidth === 128")
-    assert desk.tree()["cast"] == ["A red fox"]
-
-
-def test_a_file_that_is_no_image_is_refused_in_words(desk: Any, tmp_path: Path) -> None:
-    desk.begin()
-    wrong = tmp_path / "notes.png"
-    wrong.write_text("no picture")
-    desk.page.locator(".cast-file").set_input_files(wrong)
-    expect(desk.status).to_have_text("Notes.png is no image that this browser can read.")
-
-
 def test_only_a_server_with_a_director_is_asked_for_ideas(desk: Any) -> None:
     desk.come()
     expect(desk.page.get_by_label("Or give only an idea")).to_be_hidden()
@@ -131,13 +109,3 @@ def test_only_a_server_with_a_director_is_asked_for_ideas(desk: Any) -> None:
     plan = desk.page.get_by_role("dialog", name="Plan")
     expect(plan.get_by_label("Caption of shot 1")).to_have_value("The owl waves.")
     expect(plan.get_by_label("Caption of shot 2")).to_have_value("The owl sleeps.")
-
-
-def test_what_the_model_remembers_is_shown(desk: Any) -> None:
-    desk.begin().make("The fox waves.", "The fox jumps.")
-    desk.page.get_by_role("button", name="Memory").click()
-    dialog = desk.page.get_by_role("dialog", name="What shot 3 remembers")
-    expect(dialog.get_by_role("listitem")).to_have_count(6)
-    desk.until("[...document.querySelectorAll('.memory img')].every((image) => image.naturalWidth === 128)")
-    names = [one.get_attribute("alt") for one in dialog.get_by_role("img").all()]
-    assert {name.partition(",")[0] for name in names} == {"Shot 1", "Shot 2"}

@@ -11,7 +11,7 @@ from torch import Tensor
 from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.model.codec import to_pixels
 from shotstream.story.captions import compose_caption
-from shotstream.story.cast import CAST_SHOT, cast_as_shots, cast_share
+from shotstream.story.cast import CAST_SHOT, CastMember, cast_as_shots, cast_share
 from shotstream.story.history import History
 from shotstream.story.selectors import ContextSelector, FrameRef
 
@@ -39,17 +39,20 @@ class SelectedContext:
         return [self.different_captions.index(caption) for caption in self.captions]
 
 
-def select_context_frames(history: History, select: ContextSelector, text: str, cast: int) -> SelectedContext:
+def select_context_frames(
+    history: History, select: ContextSelector, text: str, cast: Sequence[CastMember]
+) -> SelectedContext:
     """Return the context of a shot with this caption: the cast's share, then the chosen frames of earlier shots.
 
     Args:
         history: of the story.
         select: which frames.
         text: the new shot's own caption.
-        cast: how many members of the cast it knows, the first ones.
+        cast: the members of the cast that it knows.
     """
     members, frames = choose_context_frames(history, select, text, cast)
-    captions = [(CAST_SHOT, history.cast[ref.shot].caption) for ref in members]
+    said = {member.number: member.caption for member in cast}
+    captions = [(CAST_SHOT, said[ref.shot]) for ref in members]
     captions += [(ref.shot, history.past[ref.shot].caption_at(ref.frame)) for ref in frames]
     whole = history.identity.global_caption
     return SelectedContext(
@@ -60,7 +63,7 @@ def select_context_frames(history: History, select: ContextSelector, text: str, 
 
 
 def choose_context_frames(
-    history: History, select: ContextSelector, text: str, cast: int
+    history: History, select: ContextSelector, text: str, cast: Sequence[CastMember]
 ) -> tuple[list[FrameRef], list[FrameRef]]:
     """Return which members of the cast (by their number) and which frames of earlier shots are a shot's context.
 
@@ -68,10 +71,10 @@ def choose_context_frames(
         history: of the story.
         select: which frames.
         text: the new shot's own caption.
-        cast: how many members of the cast it knows, the first ones.
+        cast: the members of the cast that it knows.
     """
-    share = cast_share(cast, len(history), CONTEXT_LATENTS)
-    members = select(cast_as_shots(history.cast[:cast]), text, share)
+    share = cast_share(len(cast), len(history), CONTEXT_LATENTS)
+    members = select(cast_as_shots(cast), text, share)
     return members, select(history.past, text, CONTEXT_LATENTS - share)
 
 

@@ -1,5 +1,6 @@
 """Encode the context of the next shot, and fill the context part of a story's KV cache."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from shotstream.engine.maker import StorySetup
 from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import CacheSize, KVCache
 from shotstream.story.captions import compose_caption
+from shotstream.story.cast import CastMember
 from shotstream.story.layout import ShotLayout, shot_layout
 from shotstream.story.relevance import make_selector
 from shotstream.story.selectors import SELECTORS
@@ -44,17 +46,17 @@ class ContextCache:
         self._foreseeable = known_before and setup.components.config.captions == "per_shot" and cached
         self._cache: KVCache | None = None
         self.recorded: GraphedForward | None = None
-        self._prepared: tuple[tuple[int, ...], int, EncodedContext] | None = None
+        self._prepared: tuple[tuple[int, ...], tuple[CastMember, ...], EncodedContext] | None = None
 
     @property
     def can_prepare(self) -> bool:
         """Whether the next shot has a context that does not depend on its caption and is not prepared."""
-        cast = len(self._setup.history.cast)
+        cast = self._setup.history.cast
         return self._foreseeable and bool(len(self._setup.history) or cast) and self._prepared_for(cast) is None
 
     def prepare(self) -> None:
         """Encode the context of the next shot and fill the cache, which no shot may be using."""
-        setup, cast = self._setup, len(self._setup.history.cast)
+        setup, cast = self._setup, self._setup.history.cast
         known = self._encode("", cast)
         text = setup.read(known.selected.different_captions)
         network, negative, cache = setup.components.transformer, torch.zeros_like(text[:, :1]), self._empty_cache()
@@ -63,9 +65,9 @@ class ContextCache:
             forward.commit_context(forward.project(text), self._layout(known, 1))
         self._prepared = tuple(setup.history.branch), cast, known
 
-    def begin(self, spec: ShotSpec) -> tuple[ShotInputs, KVCache | None]:
+    def begin(self, spec: ShotSpec, cast: Sequence[CastMember]) -> tuple[ShotInputs, KVCache | None]:
         """Return the inputs of the next shot, and the cache that it may use: empty, or filled by `prepare`."""
-        cast, history = spec.cast or 0, self._setup.history
+        history = self._setup.history
         known, self._prepared = self._prepared_for(cast), None
         if known is None:
             known = self._encode(spec.text, cast)
@@ -84,12 +86,12 @@ class ContextCache:
             graphs.give_back(self._cache_size, self.recorded)
         self._cache = self.recorded = self._prepared = None
 
-    def _prepared_for(self, cast: int) -> EncodedContext | None:
-        if self._prepared is None or self._prepared[:2] != (tuple(self._setup.history.branch), cast):
+    def _prepared_for(self, cast: Sequence[CastMember]) -> EncodedContext | None:
+        if self._prepared is None or self._prepared[:2] != (tuple(self._setup.history.branch), tuple(cast)):
             return None
         return self._prepared[2]
 
-    def _encode(self, text: str, cast: int) -> EncodedContext:
+    def _encode(self, text: str, cast: Sequence[CastMember]) -> EncodedContext:
         selected = select_context_frames(self._setup.history, self._select, text, cast)
         with self._setup.clock("context"):
             return EncodedContext(selected, self._latents(selected))

@@ -12,6 +12,7 @@ from shotstream.core.rng import Noise
 from shotstream.core.spec import VideoSize
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.sampler import Latents, Sampler
+from shotstream.story.cast import CastMember
 from shotstream.story.history import History
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec
@@ -108,8 +109,8 @@ class Maker(Protocol):
         """Return the prompts that would be encoded for a caption that may come; `making`: while a shot is made."""
         ...
 
-    def begin(self, spec: ShotSpec, noise: Noise, sampler: Sampler) -> Rollout:
-        """Begin the next shot; `spec` has every number given.
+    def begin(self, spec: ShotSpec, cast: Sequence[CastMember], noise: Noise, sampler: Sampler) -> Rollout:
+        """Begin the next shot, which knows these members of the cast; `spec` has its seed.
 
         Raises:
             InputError: the policy cannot make such a shot here.

@@ -221,7 +221,7 @@ def _check_same_script(record: StoryRecord, script: Script, directory: Path) -> 
             ("text", take.spec.text, shot.text),
             ("chunks", take.spec.chunks, shot.chunks),
             ("seed", take.spec.seed, record.identity.seed if shot.seed is None else shot.seed),
-            ("cast", take.spec.cast, len(script.cast) if shot.cast is None else shot.cast),
+            ("cast", take.spec.cast, shot.cast),
             ("steer", take.spec.steers, shot.steers),
         ):
             if there != here:

@@ -18,6 +18,7 @@ from shotstream.engine.callbacks import ChunkInfo, OnChunk
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.frame_buffer import FrameBuffer
 from shotstream.engine.maker import Rollout
+from shotstream.story.cast import CastMember
 from shotstream.story.history import FinishedShot, History
 from shotstream.story.selectors import PastShot, kept_frames
 from shotstream.story.shot_spec import ShotSpec, Steer, check_text
@@ -49,11 +50,15 @@ class Shot(Iterator[Frames]):
         clock: Clock = no_profiler,
         held: int = 0,
         on_chunk: OnChunk | None = None,
+        cast: tuple[CastMember, ...] = (),
     ) -> None:
-        """Begin a shot of which the `held` latest chunks can be dropped; `on_chunk` is told of every chunk."""
+        """Begin a shot of which the `held` latest chunks can be dropped; `on_chunk` is told of every chunk.
+
+        It knows the members of the `cast`.
+        """
         self.index = len(history)
         self.chunks, self.frames = 0, 0
-        self._spec, self._clock = spec, clock
+        self._spec, self._cast, self._clock = spec, cast, clock
         self._rollout: Rollout | None = rollout
         self._decoder, self._history = decoder, history
         self._steers: dict[int, str] = {}
@@ -168,7 +173,7 @@ class Shot(Iterator[Frames]):
     def _finished(self) -> FinishedShot:
         steers = tuple(Steer(at, text) for at, text in self._steers.items() if at < self.chunks)
         made = replace(self._spec, chunks=self.chunks, steers=steers)
-        return FinishedShot(self.index, made, self._film, self._key_frames(made))
+        return FinishedShot(self.index, made, self._film, self._key_frames(made), self._cast)
 
     def _key_frames(self, made: ShotSpec) -> Mapping[int, np.ndarray]:
         """Return exact pixels of every frame that may become context: 8 bits a channel would change it."""

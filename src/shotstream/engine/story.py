@@ -24,6 +24,7 @@ from shotstream.engine.sampler import Sampler
 from shotstream.engine.shot import Shot
 from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import SamplerConfig
+from shotstream.story.cast import CastMember, check_member, choose_members
 from shotstream.story.history import History
 from shotstream.story.record import StoryIdentity
 from shotstream.story.relevance import check_selector
@@ -114,7 +115,8 @@ class Story:
         *,
         extend: bool = False,
         seed: int | None = None,
-        cast: int | None = None,
+        cast: Sequence[int] | None = None,
+        known: Sequence[CastMember] | None = None,
         held: int = 0,
         on_step: OnStep | None = None,
         on_chunk: OnChunk | None = None,
@@ -129,8 +131,8 @@ class Story:
             extend: allows any length, beyond what the model was trained on: the shot then remembers its first chunk
                 and its last ones.
             seed: of this take's noise; None: the story's.
-            cast: how many members of the cast it knows, the first ones; None: all. To make a shot again as it was
-                before others joined.
+            cast: numbers of the members of the cast that it knows; None: all.
+            known: these members as they are now; others, to make a shot again as it was before the cast changed.
             held: how many of its latest chunks `Shot.drop` can take back, at most `REVISABLE_CHUNKS`; each costs a copy
                 of the decoder's state, and is written to disk that much later.
             on_step: called after every denoising step. If it raises, the chunk in work is forgotten; `next` makes it
@@ -139,21 +141,21 @@ class Story:
 
         Raises:
             InputError: the caption is empty, the length is not 1 to 7 and `extend` not given, the model makes a shot
-                whole and cannot extend it, the seed is none, the cast has not so many members, or the story is closed.
+                whole and cannot extend it, the seed is none, the cast has no such member, or the story is closed.
         """
-        known = len(self.history.cast) if cast is None else cast
-        spec = ShotSpec(text, chunks, extend, self._seed if seed is None else seed, known)
+        chosen = None if cast is None else tuple(sorted(set(cast)))
+        spec = ShotSpec(text, chunks, extend, self._seed if seed is None else seed, chosen)
         self._system.spec.check_length(chunks)
         noise = self._noise if seed is None else SeededNoise(seed)
-        if known > len(self.history.cast):
-            raise InputError(
-                f"expected at most the {len(self.history.cast)} members of the cast, got {known}; add them first"
-            )
+        if known is None:
+            for number in chosen or ():
+                check_member(self.history.cast, number)
+        members = choose_members(self.history.cast, chosen) if known is None else tuple(known)
         self._check_memory(chunks)
         self._leave()
         with torch.inference_mode():
-            rollout = self._maker.begin(spec, noise, self._reporting(on_step, len(self.history)))
-        self._current = Shot(rollout, self._maker.decoder(), self.history, spec, self._clock, held, on_chunk)
+            rollout = self._maker.begin(spec, members, noise, self._reporting(on_step, len(self.history)))
+        self._current = Shot(rollout, self._maker.decoder(), self.history, spec, self._clock, held, on_chunk, members)
         return self._current
 
     @property
@@ -184,8 +186,10 @@ class Story:
         if self.can_prepare:
             self._maker.prepare()
 
-    def add_cast(self, image: Picture, caption: str) -> None:
+    def add_cast(self, image: Picture, caption: str) -> int:
         """Add a picture that every later shot may remember, such as a character sheet or a place (`story.cast`).
+
+        Returns its number, which stays its own.
 
         Args:
             image: a path, a PIL image, or uint8 RGB `[h, w, 3]`, of any size; it is cropped and scaled to the story's.
@@ -196,7 +200,27 @@ class Story:
         """
         self._check_open()
         self._system.spec.check_cast()
-        self.history.add_cast(as_frame(image), check_text(caption, "the caption of a cast member"))
+        return self.history.add_cast(as_frame(image), check_text(caption, "the caption of a cast member"))
+
+    def rename_cast(self, number: int, caption: str) -> None:
+        """Give a member of the cast another caption, under which later shots remember it.
+
+        Raises:
+            InputError: there is no such member, the caption is empty, or the story is closed.
+        """
+        self._check_open()
+        renamed = replace(check_member(self.history.cast, number), caption=check_text(caption, "a caption"))
+        self.history.set_cast(renamed if one.number == number else one for one in self.history.cast)
+
+    def remove_cast(self, number: int) -> None:
+        """Remove a member of the cast: later shots do not remember it.
+
+        Raises:
+            InputError: there is no such member, or the story is closed.
+        """
+        self._check_open()
+        gone = check_member(self.history.cast, number)
+        self.history.set_cast(one for one in self.history.cast if one != gone)
 
     def branches(self) -> list[Branch]:
         """Return every way to an end of the story, in the order in which the ends were made."""

@@ -1,7 +1,7 @@
 """Makes the shots of a story by a policy that makes one continuous video."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,6 +17,7 @@ from shotstream.engine.sampler import Latents, Sampler
 from shotstream.engine.video_plan import Video, VideoNoise, VideoShot, plan_shots
 from shotstream.model.frame_cache import FrameCache
 from shotstream.model.kv_cache import KVCache
+from shotstream.story.cast import CastMember
 from shotstream.story.shot_spec import ShotSpec
 
 
@@ -61,7 +62,13 @@ class VideoMaker:
         """Return the prompt of a caption that may come."""
         return self._policy.prompts(self._caption, [text]) if self._policy.spec.live else []
 
-    def begin(self, spec: ShotSpec, noise: Noise, sampler: Sampler) -> Rollout:
+    def begin(
+        self,
+        spec: ShotSpec,
+        cast: Sequence[CastMember],  # noqa: ARG002 (as `Maker`; these policies have no cast)
+        noise: Noise,
+        sampler: Sampler,
+    ) -> Rollout:
         """Begin the next shot behind those of the history."""
         index = len(self._setup.history)
         if not self._policy.spec.live:

@@ -26,12 +26,16 @@ class _Direction(_Command):
 
 
 class NewShot(Message):
-    """A shot to be made; more chunks than the model learnt need `extend`. Its steers are at chunks that rise."""
+    """A shot to be made; more chunks than the model learnt need `extend`. Its steers are at chunks that rise.
+
+    `cast` names the members of the cast that it may remember; None: all of them.
+    """
 
     text: UserText
     chunks: Annotated[StrictInt, Field(ge=1, le=MOST)] = DEFAULT_CHUNKS
     extend: StrictBool = False
     seed: Seed | None = None
+    cast: Annotated[tuple[Count, ...], Field(max_length=1000)] | None = None
     steers: tuple[SteerView, ...] = ()
 
     def spec(self) -> ShotSpec:
@@ -41,7 +45,8 @@ class NewShot(Message):
             InputError: its caption is empty, it is longer than 7 chunks without `extend`, or a steer is not within it.
         """
         steers = tuple(Steer(steer.at, steer.text) for steer in self.steers)
-        return ShotSpec(self.text, self.chunks, self.extend, self.seed, steers=steers)
+        cast = None if self.cast is None else tuple(sorted(set(self.cast)))
+        return ShotSpec(self.text, self.chunks, self.extend, self.seed, cast, steers)
 
 
 class MakeShot(_Direction, NewShot):
@@ -144,6 +149,21 @@ class Switch(_Command):
     takes: Annotated[list[Count], Field(max_length=10_000)]
 
 
+class RenameCast(_Command):
+    """Give a member of the cast another caption, under which later shots remember it; `member` is its number."""
+
+    type: Literal["rename_cast"]
+    member: Count
+    caption: UserText
+
+
+class RemoveCast(_Command):
+    """Remove a member of the cast: later shots do not remember it."""
+
+    type: Literal["remove_cast"]
+    member: Count
+
+
 class DraftCaption(_Command):
     """Encode a caption that is being written and may come, when nothing else is to be made."""
 
@@ -162,9 +182,10 @@ class AddCast:
 
 QueueCommand = QueueShots | EditQueued | MoveQueued | DuplicateQueued | RemoveQueued | PauseQueue
 StoryCommand = MakeShot | RetryShot | SteerShot | CutShot | Rewind | Switch
-SocketCommand = StoryCommand | QueueCommand | Undo | DraftCaption
+SocketCommand = StoryCommand | QueueCommand | RenameCast | RemoveCast | Undo | DraftCaption
 Command = Annotated[SocketCommand, Field(discriminator="type")]
-AnyCommand = StoryCommand | QueueCommand | Undo | AddCast
+CastCommand = AddCast | RenameCast | RemoveCast
+AnyCommand = StoryCommand | QueueCommand | CastCommand | Undo
 _COMMAND: TypeAdapter[SocketCommand] = TypeAdapter(Command)
 
 

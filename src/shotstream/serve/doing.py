@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from shotstream.serve.errors import RequestError
+from shotstream.story.cast import CastMember
 from shotstream.story.shot_spec import ShotSpec
+from shotstream.story.take_tree import Take
 
 
 @dataclass(frozen=True)
@@ -12,25 +14,30 @@ class ShotInWork:
     """The shot in the making: all that makes it, and how many chunks were made.
 
     Attributes:
-        spec: its steers are those that were given and, until another one is given, those that were planned; its cast is
-            a number.
+        spec: its steers are those that were given and, until another one is given, those that were planned.
         branch: the takes before it; if the story stands elsewhere, the shot has been finished or left.
         take: its number among the takes of its shot.
+        cast: the members of the cast that it knows, as they were when it was begun.
         made: chunks that were made.
     """
 
     spec: ShotSpec
     branch: tuple[int, ...]
     take: int
+    cast: tuple[CastMember, ...] = ()
     made: int = 0
 
 
 @dataclass(frozen=True)
 class QueuedShot:
-    """A shot that waits to be made; its id is its own as long as the story lives."""
+    """A shot that waits to be made; its id is its own as long as the story lives.
+
+    `cast` are the members that it knows, of a shot that is made again because it was lost; None: as its spec says.
+    """
 
     id: int
     spec: ShotSpec
+    cast: tuple[CastMember, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,11 @@ class ShotQueue:
         new = tuple(QueuedShot(self.next_id + offset, spec) for offset, spec in enumerate(specs))
         place = len(self.shots) if at is None else at
         return replace(self, shots=(*self.shots[:place], *new, *self.shots[place:]), next_id=self.next_id + len(new))
+
+    def insert_lost(self, takes: Iterable[Take]) -> "ShotQueue":
+        """Return the queue with takes that were lost before all others, to be made again exactly as they were."""
+        lost = tuple(QueuedShot(self.next_id + at, take.spec, take.cast) for at, take in enumerate(takes))
+        return replace(self, shots=(*lost, *self.shots), next_id=self.next_id + len(lost))
 
     def only(self, specs: Iterable[ShotSpec]) -> "ShotQueue":
         """Return a queue of these shots alone, which is not paused."""
@@ -109,18 +121,20 @@ class UndoPoint:
     Attributes:
         command: the type of the command.
         queue: the shots that were to be made: the one in the making first where `branch` is given.
-        branch: where the story stood; None: the command changed the queue alone, and undoing it does so, too.
+        cast: the story's cast.
+        branch: where the story stood; None: the command changed the queue or the cast alone, and so does undoing it.
     """
 
     command: str
     queue: ShotQueue
+    cast: tuple[CastMember, ...]
     branch: tuple[int, ...] | None = None
 
     @classmethod
-    def before(cls, command: str, doing: Doing, branch: tuple[int, ...]) -> "UndoPoint":
+    def before(cls, command: str, doing: Doing, cast: tuple[CastMember, ...], branch: tuple[int, ...]) -> "UndoPoint":
         """Return the point before a command that goes elsewhere or changes the shot in the making."""
-        work = () if doing.work is None else (replace(doing.work.spec, cast=None),)
-        return cls(command, doing.queue.insert(work, 0), branch)
+        work = () if doing.work is None else (doing.work.spec,)
+        return cls(command, doing.queue.insert(work, 0), cast, branch)
 
     def begun(self, id: int) -> "UndoPoint":
         """Return the point where a shot has been begun since: undoing a change of the queue alone queues it no more."""

@@ -3,7 +3,7 @@
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,8 +13,9 @@ from shotstream.core.spec import MAX_CHUNKS
 from shotstream.serve.edit import Edit, ExportOptions
 from shotstream.serve.errors import RequestError
 from shotstream.serve.films import add_soundtrack, write_animation, write_mp4, write_still, write_webm
+from shotstream.story.cast import CastMember
 from shotstream.story.history import History
-from shotstream.story.record import RECORD_FILE, RECORD_VERSION, StoryRecord, record_to_dict, write_record
+from shotstream.story.record import RECORD_FILE, StoryRecord, record_to_dict, write_record
 from shotstream.story.repair import load_record
 from shotstream.story.script import CastEntry, Script, format_script
 from shotstream.story.shot_spec import ShotSpec
@@ -57,7 +58,7 @@ def export(directory: Path, kind: Kind, target: Path, options: ExportOptions) ->
         raise RequestError("conflict", "expected a branch with at least one shot, got none; make a shot first")
     if options != ExportOptions():
         raise RequestError("invalid", f"expected no shot, scale or fade for a {kind}, which has all; leave them out")
-    if kind == "yaml" and history.cast:
+    if kind == "yaml" and script_cast(history):
         _write_script_with_cast(history, target)
         return "zip"
     (_write_script if kind == "yaml" else _write_zip)(history, target)
@@ -85,22 +86,27 @@ def _open(directory: Path) -> History:
     return History(directory, load_record(directory))
 
 
+def script_cast(history: History) -> list[CastMember]:
+    """Return the cast of a branch's script: members that are there or that a shot of it knew, under each caption."""
+    known = {*history.cast, *(member for take in history.records for member in take.cast)}
+    return sorted(known, key=lambda member: (member.number, member.caption))
+
+
 def script_of(history: History) -> Script:
-    """The script that tells the current branch again."""
-    shots = tuple(_script_shot(take, history) for take in history.records)
-    cast = tuple(
-        CastEntry(StoryFiles(Path()).cast(number).name, member.caption) for number, member in enumerate(history.cast)
-    )
+    """Return the script that tells the current branch again."""
+    members = script_cast(history)
+    shots = tuple(_script_shot(take, history, members) for take in history.records)
+    cast = tuple(CastEntry(StoryFiles(Path()).cast(member.number).name, member.caption) for member in members)
     return Script(history.identity.global_caption, shots, history.identity.seed, cast)
 
 
-def _script_shot(take: Take, history: History) -> ShotSpec:
-    spec = take.spec
+def _script_shot(take: Take, history: History, cast: Sequence[CastMember]) -> ShotSpec:
+    spec, known = take.spec, tuple(cast.index(member) for member in take.cast)
     return replace(
         spec,
         extend=spec.chunks > MAX_CHUNKS,
         seed=None if spec.seed == history.identity.seed else spec.seed,
-        cast=None if spec.cast == len(history.cast) else spec.cast,
+        cast=None if len(known) == len(cast) else known,
     )
 
 
@@ -111,7 +117,8 @@ def _write_script(history: History, target: Path) -> None:
 def _write_script_with_cast(history: History, target: Path) -> None:
     with replacing(target) as partial, writing(target), zipfile.ZipFile(partial, "w") as archive:
         archive.writestr(SCRIPT_FILE, format_script(script_of(history)))
-        for path in _cast_files(history.directory, len(history.cast)):
+        files = StoryFiles(history.directory)
+        for path in sorted({files.cast(member.number) for member in script_cast(history)}):
             archive.write(path, path.name)
 
 
@@ -121,24 +128,20 @@ def _write_zip(history: History, target: Path) -> None:
     try:
         write_mp4(Edit(history, ExportOptions()), video)
         with replacing(target) as partial, writing(target), zipfile.ZipFile(partial, "w") as archive:
-            archive.writestr(RECORD_FILE, json.dumps(record_to_dict(_record(history)), ensure_ascii=False))
+            archive.writestr(RECORD_FILE, json.dumps(record_to_dict(history.record), ensure_ascii=False))
             archive.writestr(SCRIPT_FILE, format_script(script_of(history)))
             archive.write(video, VIDEO_FILE)
-            for path in story_files(history.directory, _record(history)):
+            for path in story_files(history.directory, history.record):
                 archive.write(path, path.name)
     finally:
         video.unlink(missing_ok=True)
 
 
-def _record(history: History) -> StoryRecord:
-    return StoryRecord(RECORD_VERSION, history.identity, history.tree, history.cast)
-
-
 def story_files(directory: Path, record: StoryRecord) -> list[Path]:
-    """The files that a record needs."""
+    """Return the files that a record needs."""
     files = StoryFiles(directory)
     takes = [file(take.shot, take.take) for take in record.tree.takes for file in (files.video, files.key_frames)]
-    return takes + _cast_files(directory, len(record.cast))
+    return takes + [files.cast(number) for number in range(len(record.pictures))]
 
 
 def copy_story(directory: Path, target: Path) -> None:
@@ -155,10 +158,6 @@ def copy_story(directory: Path, target: Path) -> None:
         with writing(target / path.name):
             shutil.copyfile(path, target / path.name)
     write_record(target / RECORD_FILE, record)
-
-
-def _cast_files(directory: Path, members: int) -> list[Path]:
-    return [StoryFiles(directory).cast(number) for number in range(members)]
 
 
 def clear(directory: Path) -> Path:

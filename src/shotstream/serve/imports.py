@@ -78,15 +78,17 @@ def _row(record: StoryRecord, limits: Limits) -> StoryRow:
     identity, takes = record.identity, record.tree.takes
     check_selector(identity.context)
     VideoSize(identity.height, identity.width)
-    texts = [identity.global_caption, *(take.spec.text for take in takes), *(member.caption for member in record.cast)]
+    members = [*record.cast, *(member for take in takes for member in take.cast)]
+    texts = [identity.global_caption, *(take.spec.text for take in takes), *(member.caption for member in members)]
     texts += [steer.text for take in takes for steer in take.spec.steers]
     if any(len(check_text(text, "a caption")) > limits.text for text in texts):
         raise RequestError("too_large", f"expected captions of at most {limits.text} characters")
-    if max(identity.height, identity.width) > MAX_SIDE or len(takes) > limits.shots or len(record.cast) > limits.shots:
+    if max(identity.height, identity.width) > MAX_SIDE or max(len(takes), len(record.pictures)) > limits.shots:
         raise RequestError("too_large", f"expected at most {limits.shots} shots, and sides of at most {MAX_SIDE}")
     if any(take.spec.chunks > limits.chunks for take in takes):
         raise RequestError("too_large", f"expected shots of at most {limits.chunks} chunks")
-    if not all(_is_sound(take, len(record.cast)) for take in takes):
+    pictured = all(0 <= member.number < len(record.pictures) for member in members)
+    if not pictured or not all(map(_is_sound, takes)):
         raise RequestError("invalid", "expected takes as they are made, counted from 0; export the story again")
     current = record.tree.current
     row = begin_row(
@@ -95,12 +97,10 @@ def _row(record: StoryRecord, limits: Limits) -> StoryRow:
     return replace(row, shots=len(current), frames=sum(take.length_frames for take in current))
 
 
-def _is_sound(take: Take, cast: int) -> bool:
+def _is_sound(take: Take) -> bool:
     """Whether the numbers of a take are such as a shot has that was made."""
-    spec = take.spec
     counted = 0 <= take.shot <= MOST and 0 <= take.take <= MOST
-    whole = spec.seed is not None and spec.cast is not None and spec.cast <= cast
-    return counted and whole and take.length_frames in frames_of_shot(spec.chunks)
+    return counted and take.spec.seed is not None and take.length_frames in frames_of_shot(take.spec.chunks)
 
 
 class _Budget:
@@ -130,7 +130,7 @@ def _check_files(directory: Path, record: StoryRecord) -> None:
     """Every file must have the hash that the record gives, and the size of the story."""
     files, shape = StoryFiles(directory), (record.identity.height, record.identity.width)
     sound = all(files.holds(take) for take in record.tree.takes) and all(
-        files.holds_cast(number, member) for number, member in enumerate(record.cast)
+        files.holds_cast(number, sha256) for number, sha256 in enumerate(record.pictures)
     )
     if not sound:
         raise RequestError("invalid", "a file of the zip is damaged; export the story again")

@@ -1,6 +1,7 @@
 """Settings of a server: where it listens, where it keeps stories, and how much it lets people do."""
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 from shotstream.core.errors import InputError
 from shotstream.core.spec import MAX_CHUNKS
 from shotstream.serve.errors import RequestError
+from shotstream.story.cast import CastMember, check_member
 from shotstream.story.shot_spec import ShotSpec, check_text
 
 DEFAULT_PORT = 7860
@@ -132,13 +134,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_spec(spec: ShotSpec, limits: Limits) -> None:
-    """Raise InputError for a shot that cannot be made here: it is too long, or its captions are."""
+def check_spec(spec: ShotSpec, limits: Limits, cast: Sequence[CastMember] = ()) -> None:
+    """Raise InputError for a shot that cannot be made here: it or a caption is too long, or the cast lacks a member."""
     for text in (spec.text, *(steer.text for steer in spec.steers)):
         check_caption(text, limits)
     longest = limits.chunks if spec.extend else MAX_CHUNKS
     if spec.chunks > longest:
         raise RequestError("too_large", f"expected at most {longest} chunks, got {spec.chunks}; make another shot")
+    for number in spec.cast or ():
+        check_member(cast, number)
 
 
 def check_queue(shots: int, limits: Limits) -> None:

@@ -10,6 +10,8 @@ from shotstream.core.errors import InputError
 from shotstream.serve.doing import Doing, QueuedShot, ShotInWork
 from shotstream.serve.errors import Code, code_of, message_of
 from shotstream.serve.packets import PROTOCOL
+from shotstream.story.cast import CastMember
+from shotstream.story.history import History
 from shotstream.story.shot_spec import MAX_SEED, Steer
 
 _log = logging.getLogger(__name__)
@@ -41,6 +43,18 @@ class SteerView(Message):
         return [cls(at=steer.at, text=steer.text) for steer in steers]
 
 
+class CastView(Message):
+    """A member of the cast: the number that is its own, and what its picture shows."""
+
+    number: int
+    caption: str
+
+    @classmethod
+    def of(cls, cast: Sequence[CastMember]) -> "list[CastView]":
+        """Return the views of members."""
+        return [cls(number=member.number, caption=member.caption) for member in cast]
+
+
 class InWork(Message):
     """The shot that is being made: `made` of `chunks` chunks, and the caption that holds now."""
 
@@ -59,20 +73,29 @@ class InWork(Message):
 
 
 class QueuedView(Message):
-    """A shot that waits to be made; `id` names it in commands."""
+    """A shot that waits to be made; `id` names it in commands, `cast` is whom it may remember (null: all)."""
 
     id: int
     text: str
     chunks: int
     extend: bool
     seed: int | None
+    cast: list[int] | None
     steers: list[SteerView]
 
     @classmethod
     def of(cls, queued: QueuedShot) -> "QueuedView":
         """Return the view of a queued shot."""
-        spec, steers = queued.spec, SteerView.of(queued.spec.steers)
-        return cls(id=queued.id, text=spec.text, chunks=spec.chunks, extend=spec.extend, seed=spec.seed, steers=steers)
+        spec = queued.spec
+        return cls(
+            id=queued.id,
+            text=spec.text,
+            chunks=spec.chunks,
+            extend=spec.extend,
+            seed=spec.seed,
+            cast=None if spec.cast is None else list(spec.cast),
+            steers=SteerView.of(spec.steers),
+        )
 
 
 class State(Message):
@@ -87,14 +110,21 @@ class State(Message):
     work: InWork | None
     queue: list[QueuedView]
     paused: bool
+    cast: list[CastView]
     undo: str | None
 
     @classmethod
-    def of(cls, doing: Doing, branch: Sequence[int], frames: int, undo: str | None) -> "State":
+    def of(cls, doing: Doing, history: History, undo: str | None) -> "State":
         """Return the state of a story."""
-        work, queue = None if doing.work is None else InWork.of(doing.work), doing.queue
-        shots = [QueuedView.of(queued) for queued in queue.shots]
-        return cls(branch=list(branch), frames=frames, work=work, queue=shots, paused=queue.paused, undo=undo)
+        return cls(
+            branch=list(history.branch),
+            frames=sum(history.lengths),
+            work=None if doing.work is None else InWork.of(doing.work),
+            queue=[QueuedView.of(queued) for queued in doing.queue.shots],
+            paused=doing.queue.paused,
+            cast=CastView.of(history.cast),
+            undo=undo,
+        )
 
     @property
     def working(self) -> bool:

@@ -17,6 +17,7 @@ from shotstream.serve.news import Chunk, FinishedTake, Publish, Retract
 from shotstream.serve.packets import FrameKey
 from shotstream.serve.playback import PlaybackClock
 from shotstream.serve.store import Store, StoryRow
+from shotstream.story.cast import choose_members
 from shotstream.story.shot_spec import ShotSpec, Steer
 
 
@@ -114,12 +115,18 @@ class Production:
             first, take = self.queue.shots[0], history.tree.next_take()
             self.queue = self.queue.remove(first.id)
             self.undo = tuple(point.begun(first.id) for point in self.undo)
-            known = len(history.cast) if first.spec.cast is None else first.spec.cast
-            self.work = ShotInWork(replace(first.spec, cast=known), history.branch, take)
+            known = choose_members(history.cast, first.spec.cast) if first.cast is None else first.cast
+            self.work = ShotInWork(first.spec, history.branch, take, known)
         spec, self._steered, self._directed = self.work.spec, 0, True
         try:
             self._shot = self.story.shot(
-                spec.text, spec.chunks, extend=spec.extend, seed=spec.seed, cast=spec.cast, held=self._held
+                spec.text,
+                spec.chunks,
+                extend=spec.extend,
+                seed=spec.seed,
+                cast=spec.cast,
+                known=self.work.cast,
+                held=self._held,
             )
         except InputError:
             self.work = None
@@ -164,7 +171,7 @@ class Production:
             self._publish(Retract(self._shot.index, work.take, 0))
             self._shot.forget()
             self._shot = None
-        return replace(work.spec, cast=None)
+        return work.spec
 
     def shown_now(self) -> FrameKey | None:
         """Return the last frame that has been shown by the server's own clock."""
@@ -196,7 +203,7 @@ class Production:
         self._tell()
 
     def save_queue(self, queue: ShotQueue) -> None:
-        """Have another queue, and tell the viewers."""
+        """Have another queue, and tell the viewers of it and of the cast."""
         self.queue = queue
         self._save()
         self._tell()
@@ -234,10 +241,10 @@ class Production:
 
     def _queue_lost(self) -> None:
         """Have shots made again that were set aside as damaged when the story was opened, before all others."""
-        lost = [take.spec for take in self.story.history.lost]
+        lost = self.story.history.lost
         if lost:
             begun = [] if self.work is None or self._stands_at(self.work) else [self.work.spec]
-            self.queue = self.queue.insert([*lost, *begun], 0)
+            self.queue = self.queue.insert(begun, 0).insert_lost(lost)
             self._save()
 
     def _end(self) -> None:
@@ -269,4 +276,4 @@ class Production:
     def _tell(self) -> None:
         history = self.story.history
         undo = self.undo[-1].command if self.undo else None
-        self._publish(State.of(self.doing, history.branch, sum(history.lengths), undo))
+        self._publish(State.of(self.doing, history, undo))

@@ -8,6 +8,7 @@ from shotstream.api import Model
 from shotstream.serve.commands import (
     AddCast,
     AnyCommand,
+    CastCommand,
     CutShot,
     DuplicateQueued,
     EditQueued,
@@ -16,7 +17,9 @@ from shotstream.serve.commands import (
     PauseQueue,
     QueueCommand,
     QueueShots,
+    RemoveCast,
     RemoveQueued,
+    RenameCast,
     RetryShot,
     Rewind,
     SteerShot,
@@ -31,6 +34,7 @@ from shotstream.serve.news import FinishedTake, Publish
 from shotstream.serve.packets import FrameKey
 from shotstream.serve.production import Production
 from shotstream.serve.store import Store, StoryRow
+from shotstream.story.cast import choose_members
 from shotstream.story.shot_spec import ShotSpec
 
 MAX_UNDO = 100
@@ -81,9 +85,6 @@ class Session:
         Raises:
             InputError: it cannot be done; nothing has changed.
         """
-        if isinstance(command, AddCast):
-            self._add_cast(command)
-            return []
         if isinstance(command, Undo):
             self._undo()
             return []
@@ -105,6 +106,9 @@ class Session:
                 production.leave(lambda: self.story.rewind(command.shot), self._queue_of())
             case Switch():
                 production.leave(lambda: self.story.switch(command.takes), self._queue_of())
+            case AddCast() | RenameCast() | RemoveCast():
+                self._change_cast(command)
+                production.save_queue(production.queue)
             case _:
                 assert isinstance(command, QueueCommand), "every other command has been carried out"
                 production.save_queue(self._changed_queue(command))
@@ -113,11 +117,11 @@ class Session:
     @contextmanager
     def _undoable(self, command: AnyCommand) -> Iterator[None]:
         """Remember the story as it is before a command, unless that fails."""
-        production = self._production
-        if isinstance(command, QueueCommand):
-            point = UndoPoint(command.type, production.queue)
+        production, history = self._production, self.story.history
+        if isinstance(command, QueueCommand | CastCommand):
+            point = UndoPoint(command.type, production.queue, history.cast)
         else:
-            point = UndoPoint.before(command.type, production.doing, self.story.history.branch)
+            point = UndoPoint.before(command.type, production.doing, history.cast, history.branch)
         production.undo = (*production.undo, point)[-MAX_UNDO:]
         try:
             yield
@@ -131,6 +135,8 @@ class Session:
             raise RequestError("conflict", "There is nothing to undo since the story was opened.")
         point, production.undo = production.undo[-1], production.undo[:-1]
         queue, branch = point.queue_now(production.queue), point.branch
+        if point.cast != self.story.history.cast:
+            self.story.history.set_cast(point.cast)
         if branch is None:
             production.save_queue(queue)
         else:
@@ -151,7 +157,7 @@ class Session:
                 return replace(queue.insert(specs, command.at), paused=paused)
             case EditQueued():
                 spec = command.spec()
-                check_spec(spec, self._limits)
+                check_spec(spec, self._limits, self.story.history.cast)
                 return queue.edit(command.queued, spec)
             case MoveQueued():
                 return queue.move(command.queued, command.to)
@@ -175,11 +181,16 @@ class Session:
         if command.shot >= len(takes):
             raise RequestError("conflict", f"expected one of the {len(takes)} shots that are made, got another")
         again = takes[command.shot :] if command.rest else takes[command.shot : command.shot + 1]
-        specs = [replace(take.spec, cast=None) for take in again]
+        specs = [self._without_those_who_left(take.spec) for take in again]
         specs[0] = replace(specs[0], seed=command.seed)
         check_queue(len(specs), self._limits)
         self._check_more(*specs)
         self._production.leave(lambda: self.story.rewind(command.shot), self._queue_of(*specs))
+
+    def _without_those_who_left(self, spec: ShotSpec) -> ShotSpec:
+        if spec.cast is None:
+            return spec
+        return replace(spec, cast=tuple(one.number for one in choose_members(self.story.history.cast, spec.cast)))
 
     def _steer(self, text: str, shown: FrameKey | None) -> list[Note]:
         check_caption(text, self._limits)
@@ -213,7 +224,7 @@ class Session:
 
     def _check_more(self, *specs: ShotSpec) -> None:
         for spec in specs:
-            check_spec(spec, self._limits)
+            check_spec(spec, self._limits, self.story.history.cast)
         self._check_room(len(specs))
 
     def _check_room(self, shots: int) -> None:
@@ -221,8 +232,17 @@ class Session:
         if len(self.story.history.tree.takes) + len(self._production.queue.shots) + shots > most:
             raise RequestError("full", f"expected a story of at most {most} shots; begin another story")
 
-    def _add_cast(self, command: AddCast) -> None:
+    def _change_cast(self, command: CastCommand) -> None:
+        if isinstance(command, RemoveCast):
+            self.story.remove_cast(command.member)
+            return
         check_caption(command.caption, self._limits)
-        if len(self.story.history.cast) >= self._limits.cast:
-            raise RequestError("full", f"expected a cast of at most {self._limits.cast}; begin another story")
+        if isinstance(command, RenameCast):
+            self.story.rename_cast(command.member, command.caption)
+            return
+        history, limits = self.story.history, self._limits
+        if len(history.cast) >= limits.cast:
+            raise RequestError("full", f"expected a cast of at most {limits.cast}; remove one who is not needed")
+        if history.pictures >= limits.shots:
+            raise RequestError("full", f"a story keeps at most {limits.shots} pictures of its cast; begin another one")
         self.story.add_cast(command.image, command.caption)

@@ -26,7 +26,7 @@ from shotstream.serve.doing import Doing
 from shotstream.serve.errors import RequestError
 
 DATABASE = "stories.sqlite3"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the database's layout."""
 CLAIM = "server.lock"
 _ID = re.compile(r"[0-9a-f]{16}")

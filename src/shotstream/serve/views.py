@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field, StrictBool, StrictStr
 
 from shotstream.serve.commands import NewShot
-from shotstream.serve.messages import Message, Seed, SteerView, UserText
+from shotstream.serve.messages import CastView, Message, Seed, SteerView, UserText
 from shotstream.serve.store import StoryRow
 from shotstream.story.record import StoryRecord
 from shotstream.story.take_tree import Take
 
 
 class ShotView(Message):
-    """A finished take as a viewer sees it."""
+    """A finished take as a viewer sees it; `cast` is whom it knew, as they were then."""
 
     shot: int
     take: int
@@ -21,6 +21,7 @@ class ShotView(Message):
     seed: int
     chunks: int
     frames: int
+    cast: list[CastView]
     steers: list[SteerView]
 
 
@@ -44,12 +45,12 @@ class StoryTitle(Message):
 
 
 class ContextFrame(Message):
-    """A frame that a shot remembers: of a take of the branch, or a member of the cast (from 0)."""
+    """A frame that a shot remembers: of a take of the branch, or the picture of a member of the cast."""
 
     shot: int | None = None
     take: int | None = None
     frame: int | None = None
-    cast: int | None = None
+    cast: CastView | None = None
 
 
 class ContextView(Message):
@@ -100,12 +101,12 @@ class StoryView(Message):
 
 
 class TreeView(Message):
-    """All takes of a story, its branches, and the captions of its cast."""
+    """All takes of a story, its branches, and its cast."""
 
     current: list[int]
     takes: list[ShotView]
     branches: list[BranchView]
-    cast: list[str]
+    cast: list[CastView]
 
     @classmethod
     def of(cls, record: StoryRecord | None) -> "TreeView":
@@ -121,7 +122,7 @@ class TreeView(Message):
             current=list(tree.branch),
             takes=[shot_view(take) for take in tree.takes],
             branches=branches,
-            cast=[member.caption for member in record.cast],
+            cast=CastView.of(record.cast),
         )
 
 
@@ -154,5 +155,6 @@ def shot_view(take: Take) -> ShotView:
         seed=take.seed,
         chunks=take.spec.chunks,
         frames=take.length_frames,
+        cast=CastView.of(take.cast),
         steers=SteerView.of(take.spec.steers),
     )

@@ -5,12 +5,16 @@ shot has always seen in its context (of zeros, or of the first shot) and never c
 a member joins, which a shot number of its own would not be. Its caption is composed as shot 0's. In the context the
 cast comes before all shots.
 
+A member can get another caption or be removed. Shots that were made remember it as it was then, so its picture is kept.
+A shot may choose which members it knows (`ShotSpec.cast`).
+
 Of the frames to be remembered the cast has all while there is no shot, else one for each member, at most half. The
 story's selector chooses which, as if every member were a shot of one frame: the newest ones, or with `relevant` the
 newest and those that the next caption speaks of.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import av
 import numpy as np
@@ -18,10 +22,17 @@ from jaxtyping import UInt8
 
 from shotstream.core.errors import InputError
 from shotstream.core.video import Frame, check_frames
-from shotstream.story.record import CastMember
 from shotstream.story.selectors import PastShot
 
 CAST_SHOT = 0
+
+
+@dataclass(frozen=True)
+class CastMember:
+    """An image that a story remembers from the start: its number, which stays its own, and its caption."""
+
+    number: int
+    caption: str
 
 
 def cast_share(members: int, shots: int, budget: int) -> int:
@@ -32,8 +43,26 @@ def cast_share(members: int, shots: int, budget: int) -> int:
 
 
 def cast_as_shots(cast: Sequence[CastMember]) -> list[PastShot]:
-    """The cast as a selector sees it: shots of one frame, numbered by member."""
-    return [PastShot(number, 1, member.caption) for number, member in enumerate(cast)]
+    """Return the cast as a selector sees it: shots of one frame, with the numbers of the members."""
+    return [PastShot(member.number, 1, member.caption) for member in cast]
+
+
+def choose_members(cast: Sequence[CastMember], chosen: Sequence[int] | None) -> tuple[CastMember, ...]:
+    """Return the members that a shot knows: those of the chosen numbers that are in the cast; None chooses all."""
+    return tuple(member for member in cast if chosen is None or member.number in chosen)
+
+
+def check_member(cast: Sequence[CastMember], number: int) -> CastMember:
+    """Return the member of the cast that has a number.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = choose_members(cast, [number])
+    if not found:
+        known = ", ".join(f"{member.number} ({member.caption[:40]})" for member in cast) or "nobody yet"
+        raise InputError(f"expected the number of a member of the cast, which has {known}; got {number}")
+    return found[0]
 
 
 def fit_picture(image: Frame, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:

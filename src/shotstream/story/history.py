@@ -27,11 +27,10 @@ from shotstream.core.errors import InputError
 from shotstream.core.images import read_image, write_png
 from shotstream.core.spec import FPS
 from shotstream.core.video import Frame, Frames, check_frames, iter_video, read_video
-from shotstream.story.cast import fit_picture
+from shotstream.story.cast import CastMember, fit_picture
 from shotstream.story.record import (
     RECORD_FILE,
     RECORD_VERSION,
-    CastMember,
     DamagedRecordError,
     StoryIdentity,
     StoryRecord,
@@ -56,12 +55,14 @@ class FinishedShot:
         spec: what it was made from; its `chunks` and `steers` are those that were really made.
         frames: uint8 `[n, h, w, 3]`, in one piece or several, or a video that is being written (`History.film`).
         key_frames: by frame, the float32 pixels `[3, h, w]` in [-1, 1] of every frame that may become context.
+        cast: the members of the cast that it knew.
     """
 
     index: int
     spec: ShotSpec
     frames: Frames | Iterable[Frames] | BackgroundVideoWriter
     key_frames: Mapping[int, NDArray[np.float32]]
+    cast: tuple[CastMember, ...] = ()
 
 
 class History:
@@ -78,7 +79,7 @@ class History:
     ) -> None:
         self.directory = directory
         self._files = StoryFiles(directory)
-        self._record = record
+        self.record = record
         self._temporary = temporary
         self.lost: tuple[Take, ...] = ()
         """Takes of the branch that were set aside when the story was opened."""
@@ -147,7 +148,7 @@ class History:
     @property
     def identity(self) -> StoryIdentity:
         """Return the story's identity: captions, seed, size, sampler and model."""
-        return self._record.identity
+        return self.record.identity
 
     @property
     def records(self) -> tuple[Take, ...]:
@@ -166,13 +167,18 @@ class History:
 
     @property
     def cast(self) -> tuple[CastMember, ...]:
-        """Return the cast, which is the same on every branch."""
-        return self._record.cast
+        """Return the cast that shots to come may know, which is the same on every branch."""
+        return self.record.cast
+
+    @property
+    def pictures(self) -> int:
+        """Return how many pictures of the cast are kept, with those of members that were removed."""
+        return len(self.record.pictures)
 
     @property
     def tree(self) -> StoryTree:
         """All takes of all shots, and the branch that the story stands on."""
-        return self._record.tree
+        return self.record.tree
 
     @property
     def branch(self) -> tuple[int, ...]:
@@ -185,7 +191,7 @@ class History:
         Raises:
             InputError: there is no such branch, or the directory cannot be written.
         """
-        self._write(replace(self._record, tree=self.tree.switch(branch)))
+        self._write(replace(self.record, tree=self.tree.switch(branch)))
 
     def __len__(self) -> int:
         """Number of finished shots."""
@@ -224,22 +230,34 @@ class History:
         )
         length_frames, tree = film.finish(), self.tree
         parent = tree.branch[-1] if tree.branch else None
-        take = Take(shot.index, tree.next_take(), parent, shot.spec, length_frames, hash_file(path), "")
+        take = Take(shot.index, tree.next_take(), parent, shot.spec, length_frames, hash_file(path), "", shot.cast)
         pixels = {str(frame): values for frame, values in shot.key_frames.items()}
-        write_bytes(exact, pack_key_frames(pixels, self._record, take))
+        write_bytes(exact, pack_key_frames(pixels, self.record, take))
         take = replace(take, key_frames_sha256=hash_file(exact))
-        record = replace(self._record, tree=tree.add(take))
+        record = replace(self.record, tree=tree.add(take))
         self._write(replace(record, tree=put_back(self._files, record, take)))
 
-    def add_cast(self, image: Frame, caption: str) -> None:
-        """Adds a picture, scaled and cropped to the story's size, to what every later shot may remember.
+    def add_cast(self, image: Frame, caption: str) -> int:
+        """Add a picture, scaled and cropped to the story's size, to the cast, and return its number.
 
         Raises:
             InputError: it is no uint8 RGB picture `[h, w, 3]`, or the directory cannot be written.
         """
-        path = self._files.cast(len(self.cast))
+        number, path = self.pictures, self._files.cast(self.pictures)
         write_png(path, fit_picture(image, self.identity.height, self.identity.width))
-        self._write(replace(self._record, cast=(*self.cast, CastMember(caption, hash_file(path)))))
+        pictures, cast = (*self.record.pictures, hash_file(path)), (*self.cast, CastMember(number, caption))
+        self._write(replace(self.record, pictures=pictures, cast=cast))
+        return number
+
+    def set_cast(self, cast: Iterable[CastMember]) -> None:
+        """Have these members in the cast, of all that it ever had; takes that were made keep theirs.
+
+        Raises:
+            InputError: the directory cannot be written.
+        """
+        ordered = tuple(sorted(cast, key=lambda member: member.number))
+        assert all(0 <= member.number < self.pictures for member in ordered), "every member has a picture"
+        self._write(replace(self.record, cast=ordered))
 
     def frames(self, shot_index: int, frame_indices: Sequence[int] | None = None) -> Frames:
         """Frames of a shot as they were added, `[n, h, w, 3]`; None: all of them.
@@ -317,7 +335,7 @@ class History:
         except DamagedRecordError:
             with writing(path):
                 path.replace(path.with_suffix(".damaged.json"))
-            self._write(self._record)
+            self._write(self.record)
             _log.warning("%s was damaged and was rebuilt from the takes beside it", path)
 
     def _set_damaged_aside(self) -> None:
@@ -328,8 +346,8 @@ class History:
         if not stale:
             return
         self.lost = before.current[len(tree.branch) :]
-        aside = self._files.set_aside(stale, self._record)
-        self._write(replace(self._record, tree=tree))
+        aside = self._files.set_aside(stale, self.record)
+        self._write(replace(self.record, tree=tree))
         _log.warning(
             "takes set aside, because a file of theirs or of one before is missing or damaged: %d, in %s",
             len(stale),
@@ -337,10 +355,10 @@ class History:
         )
 
     def _check_cast(self) -> None:
-        for number, member in enumerate(self.cast):
-            if not self._files.holds_cast(number, member):
+        for number, sha256 in enumerate(self.record.pictures):
+            if not self._files.holds_cast(number, sha256):
                 raise InputError(f"{self._files.cast(number)} is missing or damaged; put it back or begin anew")
 
     def _write(self, record: StoryRecord) -> None:
         write_record(self._files.record, record)
-        self._record = record
+        self.record = record

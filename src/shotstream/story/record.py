@@ -10,10 +10,11 @@ from typing import Any
 from shotstream.core.atomic_files import write_json
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
+from shotstream.story.cast import CastMember
 from shotstream.story.take_tree import StoryTree
 
 RECORD_FILE = "story.json"
-RECORD_VERSION = 4
+RECORD_VERSION = 5
 CHECKSUM = "sha256"
 
 
@@ -42,26 +43,23 @@ class StoryIdentity:
 
 
 @dataclass(frozen=True)
-class CastMember:
-    """An image that a story remembers from the start: its caption, and the hash of its file."""
-
-    caption: str
-    sha256: str
-
-
-@dataclass(frozen=True)
 class StoryRecord:
-    """Everything that is written down of a story."""
+    """Everything that is written down of a story.
+
+    `cast` is what shots to come may know. `pictures` has, by number, the hash of the picture of every member that there
+    ever was, because takes remember those that left, too.
+    """
 
     version: int
     identity: StoryIdentity
     tree: StoryTree = field(default_factory=StoryTree)
     cast: tuple[CastMember, ...] = ()
+    pictures: tuple[str, ...] = ()
 
     @property
     def begun(self) -> bool:
         """Whether there is something in it to lose."""
-        return bool(self.tree.takes or self.cast)
+        return bool(self.tree.takes or self.pictures)
 
 
 class DamagedRecordError(InputError):

@@ -19,10 +19,10 @@ from safetensors.numpy import save
 from shotstream.core.atomic_files import hash_file, writing
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
+from shotstream.story.cast import CastMember
 from shotstream.story.record import (
     RECORD_FILE,
     RECORD_VERSION,
-    CastMember,
     DamagedRecordError,
     StoryIdentity,
     StoryRecord,
@@ -45,6 +45,7 @@ class TakeNote:
     order: int
     identity: StoryIdentity
     cast: tuple[CastMember, ...]
+    pictures: tuple[str, ...]
     take: Take
 
 
@@ -52,7 +53,8 @@ def pack_key_frames(pixels: Mapping[str, np.ndarray], record: StoryRecord, take:
     """Return the file of a take's key frames: safetensors, with a note of what the take is."""
     tensors = {name: np.ascontiguousarray(values) for name, values in pixels.items()}
     noted = replace(take, key_frames_sha256=_hash_pixels(save(tensors)))
-    text = json.dumps(to_dict(TakeNote(len(record.tree.takes), record.identity, record.cast, noted)))
+    written = TakeNote(len(record.tree.takes), record.identity, record.cast, record.pictures, noted)
+    text = json.dumps(to_dict(written))
     note = json.dumps({"note": text, "sha256": hashlib.sha256(text.encode()).hexdigest()})
     return save(tensors, metadata={NOTE: note})
 
@@ -91,19 +93,21 @@ def rebuild_record(directory: Path) -> StoryRecord | None:
     tree = StoryTree(tuple(takes.values()))
     branches = [branch.takes for branch in tree.branches()]
     newest = max(branches, key=lambda branch: tree.takes.index(takes[len(branch) - 1, branch[-1]]), default=())
-    return StoryRecord(RECORD_VERSION, last.identity, tree.switch(newest), last.cast)
+    return StoryRecord(RECORD_VERSION, last.identity, tree.switch(newest), last.cast, last.pictures)
 
 
 def put_back(files: StoryFiles, record: StoryRecord, take: Take) -> StoryTree:
     """Put back the takes that were set aside with a damaged one, now that it was made again with the same result.
 
     Returns the tree with them, on the branch on which they were. Where the result is another, the others stay aside,
-    because they go on from frames that are no more.
+    because they go on from frames that are no more. The note beside its key frames may be another, because the story
+    may have got another cast.
     """
     for aside in sorted(files.directory.glob("set-aside-*"), reverse=True):
         with suppress(InputError):
             old = read_record(aside / RECORD_FILE)
-            if take in old.tree.takes and old.identity == record.identity:
+            same = (replace(one, key_frames_sha256=take.key_frames_sha256) for one in old.tree.takes)
+            if take in same and old.identity == record.identity:
                 return _with_takes_of(files, record.tree, StoryFiles(aside), old.tree)
     return record.tree
 

@@ -26,7 +26,8 @@ class Script:
     """A story to be made; `seed` None leaves the choice to whoever makes it, `cast` is there from the first shot on.
 
     Raises:
-        InputError: no shot, an empty caption of a shot, or a seed that is no whole number from 0 to 2^63 - 1.
+        InputError: no shot, a seed that is no whole number from 0 to 2^63 - 1, or a shot that knows a member whom the
+            cast lacks.
     """
 
     global_caption: str
@@ -40,9 +41,10 @@ class Script:
             raise InputError("expected at least one shot, got none; add a shot with a text")
         if self.seed is not None:
             check_seed(self.seed)
-        most = max((shot.cast or 0 for shot in self.shots), default=0)
-        if most > len(self.cast):
-            raise InputError(f"a shot knows {most} members of the cast, there are {len(self.cast)}; add them")
+        for number, shot in enumerate(self.shots, start=1):
+            if shot.cast and shot.cast[-1] >= len(self.cast):
+                there = f"0 to {len(self.cast) - 1}" if self.cast else "nobody"
+                raise InputError(f"shot {number} knows member {shot.cast[-1]} of a cast that has {there}; add them")
 
 
 def script_to_dict(script: Script) -> dict[str, Any]:
@@ -61,9 +63,10 @@ def _shot_to_dict(shot: ShotSpec) -> dict[str, Any]:
     plain: dict[str, Any] = {"text": shot.text, "chunks": shot.chunks}
     if shot.extend:
         plain["extend"] = True
-    for name in ("seed", "cast"):
-        if getattr(shot, name) is not None:
-            plain[name] = getattr(shot, name)
+    if shot.seed is not None:
+        plain["seed"] = shot.seed
+    if shot.cast is not None:
+        plain["cast"] = list(shot.cast)
     if shot.steers:
         plain["steer"] = [asdict(steer) for steer in shot.steers]
     return plain

@@ -22,9 +22,9 @@ _UNREADABLE = (yaml.YAMLError, ValueError, AttributeError, LookupError, Arithmet
 def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS) -> Script:
     """A story from YAML: `global`, optional `seed` and `cast`, and `shots`, a list of `text`.
 
-    A shot may have `chunks`, `extend: true` to have more than 7 of them, a `seed` of its own, `cast` (how many members
-    it knows, where not all), and `steer`, a list of `at` (a chunk, from 0) and `text`. The story's `cast` is a list of
-    `image` and `caption`.
+    A shot may have `chunks`, `extend: true` to have more than 7 of them, a `seed` of its own, `cast` (a list of the
+    members that it knows, from 0, where not all), and `steer`, a list of `at` (a chunk, from 0) and `text`. The story's
+    `cast` is a list of `image` and `caption`.
 
     Args:
         text: the YAML.
@@ -67,8 +67,14 @@ class _Reader:
         where = f", shot {number}"
         keys = self._mapping(node, SHOT_KEYS, ("text",), where)
         steers = self._list(keys.pop("steer"), "steer", "at", self._steer) if "steer" in keys else ()
+        cast = self._numbers(keys.pop("cast")) if "cast" in keys else None
         values = {"chunks": chunks} | {key: self._value(value) for key, value in keys.items()}
-        return self._made(node, where, lambda: ShotSpec(steers=steers, **values))
+        return self._made(node, where, lambda: ShotSpec(steers=steers, cast=cast, **values))
+
+    def _numbers(self, node: yaml.Node) -> tuple[Any, ...]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise InputError(f"{self._where(node)}: expected 'cast' to be a list of numbers from 0; write [0, 1]")
+        return tuple(map(self._value, node.value))
 
     def _steer(self, node: yaml.Node, number: int) -> Steer:
         where = f", steer {number}"

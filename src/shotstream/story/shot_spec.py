@@ -33,7 +33,7 @@ class ShotSpec:
         chunks: its length, 1 to 7, or any length with `extend`; n chunks are 12 n - 3 frames.
         extend: allows more than 7 chunks.
         seed: of its noise; None: the story's.
-        cast: how many members of the cast may be in its context, the first ones; None: all.
+        cast: numbers of the members of the cast that may be in its context, rising; None: all.
         steers: captions that replace `text` from a chunk on.
 
     Raises:
@@ -44,7 +44,7 @@ class ShotSpec:
     chunks: int = DEFAULT_CHUNKS
     extend: bool = False
     seed: int | None = None
-    cast: int | None = None
+    cast: tuple[int, ...] | None = None
     steers: tuple[Steer, ...] = ()
 
     def __post_init__(self) -> None:
@@ -54,8 +54,7 @@ class ShotSpec:
         check_length(self.chunks, extend=self.extend)
         if self.seed is not None:
             check_seed(self.seed)
-        if self.cast is not None and (isinstance(self.cast, bool) or not isinstance(self.cast, int) or self.cast < 0):
-            raise InputError(f"expected how many of the cast a shot knows, got {self.cast!r}; use a whole number")
+        _check_members(self.cast)
         places = [-1, *(steer.at for steer in self.steers)]
         if places != sorted(set(places)) or places[-1] >= self.chunks:
             raise InputError(
@@ -90,6 +89,18 @@ def check_seed(seed: Any) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         raise InputError(f"expected a seed from 0 to {MAX_SEED}, got {seed!r}; use a whole number in that range")
     return seed
+
+
+def _check_members(cast: Any) -> None:
+    if cast is None:
+        return
+    whole = isinstance(cast, tuple) and all(isinstance(one, int) and not isinstance(one, bool) for one in cast)
+    if not whole or list(cast) != sorted(set(cast)) or min(cast, default=0) < 0:
+        got = list(cast) if isinstance(cast, tuple) else cast
+        raise InputError(
+            f"expected the members of the cast that a shot knows as rising numbers from 0, got {got!r}; write [0, 1], "
+            "or [] for none"
+        )
 
 
 def check_length(chunks: Any, *, extend: bool) -> int:

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 from shotstream.core.atomic_files import hash_file, make_directory, writing
-from shotstream.story.record import RECORD_FILE, CastMember, StoryRecord, write_record
+from shotstream.story.record import RECORD_FILE, StoryRecord, write_record
 from shotstream.story.take_tree import Take
 
 TAKE_NAME = r"shot-\d{3,}(\.take-\d+)?"
@@ -36,7 +36,7 @@ class StoryFiles:
         return self.video(shot, take).with_suffix(".safetensors")
 
     def cast(self, member: int) -> Path:
-        """The picture of a member of the cast, in the story's size."""
+        """Return the file of the picture of a member of the cast, in the story's size."""
         return self.directory / f"cast-{member:03d}.png"
 
     def holds(self, take: Take) -> bool:
@@ -44,9 +44,9 @@ class StoryFiles:
         video, exact = (file(take.shot, take.take) for file in (self.video, self.key_frames))
         return _is(video, take.sha256) and _is(exact, take.key_frames_sha256)
 
-    def holds_cast(self, number: int, member: CastMember) -> bool:
-        """Whether a member of the cast is there as it was written."""
-        return _is(self.cast(number), member.sha256)
+    def holds_cast(self, member: int, sha256: str) -> bool:
+        """Whether the picture of a member of the cast is there as it was written."""
+        return _is(self.cast(member), sha256)
 
     def files_of(self, take: Take) -> list[Path]:
         """Return the files of a take that are there: its videos and key frames, and no file of anybody else's."""

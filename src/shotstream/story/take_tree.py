@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from shotstream.core.errors import InputError
+from shotstream.story.cast import CastMember
 from shotstream.story.shot_spec import ShotSpec
 
 
@@ -19,10 +20,11 @@ class Take:
         shot: the shot's number, from 0.
         take: its number among all takes of that shot, from 0.
         parent: the take of the shot before that this one continues; None for a first shot.
-        spec: all that is needed to make it again; its seed and cast are never None.
+        spec: what it was asked to be; its seed is never None.
         length_frames: frames in its video.
         sha256: hash of its video file.
         key_frames_sha256: hash of its file of key frames.
+        cast: the members of the cast that it knew, as they were then.
     """
 
     shot: int
@@ -32,6 +34,7 @@ class Take:
     length_frames: int
     sha256: str
     key_frames_sha256: str
+    cast: tuple[CastMember, ...] = ()
 
     @property
     def seed(self) -> int:

@@ -6,7 +6,7 @@ shots. ShotStream makes chunk after chunk over the dual cache; the teacher makes
 Source: ShotStream (arXiv 2603.25746).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +23,7 @@ from shotstream.engine.policy import PolicySpec
 from shotstream.engine.sampler import Latents, Sampler
 from shotstream.model.device import send
 from shotstream.story.captions import compose_caption
+from shotstream.story.cast import CastMember
 from shotstream.story.shot_spec import ShotSpec
 
 WHOLE = "expected a model that makes a shot chunk by chunk, got one that makes it whole; direct it with a student"
@@ -101,13 +102,13 @@ class ShotStreamMaker(ContextMaker):
     def __init__(self, setup: StorySetup) -> None:
         super().__init__(setup, whole=False)
 
-    def begin(self, spec: ShotSpec, noise: Noise, sampler: Sampler) -> Rollout:
+    def begin(self, spec: ShotSpec, cast: Sequence[CastMember], noise: Noise, sampler: Sampler) -> Rollout:
         """Begin the next shot; its context is encoded and in the cache afterwards."""
-        (inputs, cache), index = self._context.begin(spec), len(self._setup.history)
-        assert cache is not None, "made with a cache"
+        (inputs, kv_cache), index = self._context.begin(spec, cast), len(self._setup.history)
+        assert kv_cache is not None, "made with a cache"
         rollout = ShotRollout(
             self._setup.components.transformer,
-            cache,
+            kv_cache,
             inputs,
             self._noise(noise, inputs.context),
             sampler,
@@ -123,9 +124,9 @@ class TeacherMaker(ContextMaker):
     def __init__(self, setup: StorySetup) -> None:
         super().__init__(setup, whole=True)
 
-    def begin(self, spec: ShotSpec, noise: Noise, sampler: Sampler) -> Rollout:
+    def begin(self, spec: ShotSpec, cast: Sequence[CastMember], noise: Noise, sampler: Sampler) -> Rollout:
         """Begin the next shot, which is made when its first chunk is asked for."""
-        inputs, _ = self._context.begin(spec)
+        inputs, _ = self._context.begin(spec, cast)
         network, noise_of = self._setup.components.transformer, self._noise(noise, inputs.context)
         return WholeShot(WholeShotRollout(network, inputs, noise_of, sampler, self._setup.clock), spec.chunks)
 

@@ -13,9 +13,10 @@ from shotstream.serve.errors import RequestError
 from shotstream.serve.http.api_docs import BINARY, binary
 from shotstream.serve.http.state import Here, Server
 from shotstream.serve.http.stories import record_of
-from shotstream.serve.messages import Done
+from shotstream.serve.messages import CastView, Done
 from shotstream.serve.pictures import JpegEncoder, read_picture
 from shotstream.serve.views import ContextFrame, ContextView
+from shotstream.story.cast import choose_members
 from shotstream.story.history import History
 from shotstream.story.selectors import SELECTORS, get_selector
 from shotstream.story.take_files import StoryFiles
@@ -54,10 +55,12 @@ def context(story: str, server: Here) -> ContextView:
         raise RequestError("conflict", "This story chooses what a shot remembers by its caption, while it is made.")
     if record is None:
         return ContextView(shot=0, frames=[])
-    history, work = History(server.store.directory(story), record), row.doing.work
-    cast = len(history.cast) if work is None or work.spec.cast is None else work.spec.cast
+    history, doing = History(server.store.directory(story), record), row.doing
+    waiting = doing.queue.shots[0].spec.cast if doing.queue.shots else None
+    cast = choose_members(history.cast, waiting) if doing.work is None else doing.work.cast
     members, frames = choose_context_frames(history, get_selector(row.context), "", cast)
-    views = [ContextFrame(cast=ref.shot) for ref in members]
+    known = {view.number: view for view in CastView.of(cast)}
+    views = [ContextFrame(cast=known[ref.shot]) for ref in members]
     views += [ContextFrame(shot=ref.shot, take=history.branch[ref.shot], frame=ref.frame) for ref in frames]
     return ContextView(shot=len(history), frames=views)
 
@@ -75,10 +78,10 @@ async def add_cast(
 
 @router.get("/cast/{member}/picture", response_class=FileResponse, responses=binary("image/png"))
 def cast_picture(story: str, member: int, server: Here) -> FileResponse:
-    """A member of the cast (from 0) in the story's size, as PNG."""
+    """Return the picture of a member of the cast in the story's size, as PNG; also of one that was removed."""
     server.store.get(story)
     record = record_of(server.store, story)
-    if record is None or not 0 <= member < len(record.cast):
+    if record is None or not 0 <= member < len(record.pictures):
         raise RequestError("not_found", "expected a member of the cast, got another number; see the story's tree")
     return FileResponse(StoryFiles(server.store.directory(story)).cast(member), media_type="image/png")
 

@@ -32,7 +32,7 @@ export function makeDesk(store, says, leave) {
   let watching = null;
   const meter = new Meter();
   const send = (command) => watching.send(command);
-  const told = { ...says, asked: () => meter.asked(performance.now()), changed: () => watching.refresh() };
+  const told = { ...says, asked: () => meter.asked(performance.now()) };
   const directing = makeDirecting(store, send, told);
   const live = () => {
     directing.live();
@@ -66,12 +66,12 @@ export function makeDesk(store, says, leave) {
     stage.draw(picture);
     filmstrip.draw(picture);
   };
-  const header = makeHeader(store, makeCast(store, told), {
+  const header = makeHeader(store, makeCast(store, directing, says), {
     leave,
     plan: () => plan(),
     undo: directing.undo,
     playAll: () => playFrom({ shot: 0 }),
-    memory: () => openMemory(store.get().story, store.get().tree?.cast ?? []).catch(says.fail),
+    memory: () => openMemory(store.get().story).catch(says.fail),
     branches: () => openBranches(store, directing),
     rename: () => renameOpen().catch(says.fail),
     exports: () => exports(),

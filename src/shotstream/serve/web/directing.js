@@ -9,7 +9,15 @@ const SEEDS = 2 ** 31;
 export const CHANGES = {
   shot: "next shot", steer: "steer", queue: "queue", cut: "cut", retry: "try again", rewind: "back to here",
   switch: "go to another take", edit: "edit", move: "move", duplicate: "duplicate", remove: "remove", pause: "hold or tell",
+  cast: "add to the cast", rename_cast: "rename in the cast", remove_cast: "remove from the cast",
 };
+
+/**
+ * @typedef {object} How
+ * @property {number} chunks
+ * @property {number|null} seed null: the story's own
+ * @property {number[]|null} cast members that the shot may remember; null: all
+ */
 
 /**
  * Makes the actions.
@@ -50,10 +58,10 @@ export function makeDirecting(store, send, told) {
   };
 
   return {
-    /** Makes a shot at once. @param {string} text @param {{chunks: number, seed: number|null}} how */
-    next: (text, { chunks, seed }) => instruct({ type: "shot", ...shotOf(text, chunks, seed) }),
-    /** Makes a shot after all others. @param {string} text @param {{chunks: number, seed: number|null}} how */
-    queue: (text, { chunks, seed }) => command({ type: "queue", shots: [shotOf(text, chunks, seed)] }),
+    /** Makes a shot at once. @param {string} text @param {How} how */
+    next: (text, how) => instruct({ type: "shot", ...shotOf(text, how) }),
+    /** Makes a shot after all others. @param {string} text @param {How} how */
+    queue: (text, how) => command({ type: "queue", shots: [shotOf(text, how)] }),
     /**
      * Queues shots that are planned: where nothing waits or is made, they wait until they are told.
      * @param {object[]} shots as the protocol has them
@@ -65,13 +73,17 @@ export function makeDirecting(store, send, told) {
     /** Lets the queue wait, or go on. @param {boolean} paused */
     pause: (paused) => command({ type: "pause", paused }),
     /** Changes what a queued shot is to be. @param {import("./store.js").QueuedShot} shot */
-    edit: ({ id, text, chunks, seed }) => command({ type: "edit", queued: id, ...shotOf(text, chunks, seed) }),
+    edit: ({ id, text, ...how }) => command({ type: "edit", queued: id, ...shotOf(text, how) }),
     /** Moves a queued shot to a place. @param {number} id @param {number} to */
     move: (id, to) => command({ type: "move", queued: id, to }),
     /** Queues a shot once more, behind itself. @param {number} id */
     duplicate: (id) => command({ type: "duplicate", queued: id }),
     /** Takes a shot out of the queue. @param {number} id */
     remove: (id) => command({ type: "remove", queued: id }),
+    /** Gives a member of the cast another name. @param {number} member @param {string} caption */
+    renameCast: (member, caption) => command({ type: "rename_cast", member, caption }),
+    /** Takes a member out of the cast. @param {number} member */
+    removeCast: (member) => command({ type: "remove_cast", member }),
     /** Takes back the latest change of the story or its queue. */
     async undo() {
       const { undo } = store.get().state ?? {};
@@ -106,6 +118,7 @@ function anySeed() {
   return Math.floor(Math.random() * SEEDS);
 }
 
-function shotOf(text, chunks, seed = null) {
-  return { text, chunks, extend: chunks > MAX_CHUNKS, ...(seed !== null && { seed }) };
+/** A shot as the protocol has it. @param {string} text @param {How} how */
+function shotOf(text, { chunks, seed, cast }) {
+  return { text, chunks, extend: chunks > MAX_CHUNKS, ...(seed !== null && { seed }), ...(cast !== null && { cast }) };
 }

@@ -7,17 +7,16 @@ import { element, picture } from "./dom.js";
 /**
  * Shows the frames.
  * @param {string} story
- * @param {string[]} cast the captions of the cast
  * @throws {import("./api.js").ServerError} nobody can say which frames they are
  */
-export async function openMemory(story, cast) {
+export async function openMemory(story) {
   const { shot, frames } = await get(storyPath(story, "context"));
   const items = frames.map((one) => {
     const member = one.cast !== null;
     const src = member
-      ? address(storyPath(story, "cast", one.cast, "picture"))
+      ? address(storyPath(story, "cast", one.cast.number, "picture"))
       : address(storyPath(story, "takes", one.shot, one.take, "picture"), { frame: one.frame });
-    const name = member ? `Cast: ${cast[one.cast]}` : `Shot ${one.shot + 1}, frame ${one.frame + 1}`;
+    const name = member ? `Cast: ${one.cast.caption}` : `Shot ${one.shot + 1}, frame ${one.frame + 1}`;
     return element("li", {}, picture(src, name), element("small", { "aria-hidden": "true" }, name));
   });
   const what = frames.length

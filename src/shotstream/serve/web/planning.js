@@ -15,7 +15,7 @@ import { readScript } from "./script.js";
  */
 export async function openPlan(store, directing, id = null) {
   const { fps } = store.get().hello;
-  const list = makeCards(fps, directing);
+  const list = makeCards(store, directing);
   const sum = element("p", { className: "hint", role: "status" });
   const form = scriptForm(store, directing);
   let unwatch;
@@ -25,8 +25,8 @@ export async function openPlan(store, directing, id = null) {
     const undo = button("Undo", directing.undo, { "aria-keyshortcuts": "Control+Z" });
     unwatch = store.watch(["state"], ({ state }) => {
       if (!state) return;
-      const { queue, paused, branch, work } = state;
-      list.show(queue, branch.length + (work ? 2 : 1));
+      const { queue, paused, branch, work, cast } = state;
+      list.show(queue, branch.length + (work ? 2 : 1), cast);
       sum.textContent = summary(queue, paused, fps);
       hold.hidden = !queue.length || paused;
       all.hidden = !queue.length || !paused;

@@ -1,5 +1,6 @@
 /** The prompt line: what happens next, how long, and the four keys. */
 
+import { makeCastChoice } from "./castchoice.js";
 import { button, element } from "./dom.js";
 import { DEFAULT_CHUNKS, framesOf, MOST_CHUNKS, seconds } from "./lengths.js";
 import { busy } from "./watching.js";
@@ -25,6 +26,9 @@ export function makePrompt(store, directing, say) {
   const seed = element("input", {
     id: "seed", inputMode: "numeric", autocomplete: "off", placeholder: "story’s own", maxLength: 16,
   });
+  const cast = makeCastChoice(() => store.get().story);
+  store.watch(["state"], ({ state }) => cast.show(state?.cast ?? []));
+  store.watch(["story"], () => cast.show([], null));
   const unknown = makeUnknown(store);
   const draft = makeDraft(directing.draft);
   const changed = () => {
@@ -50,7 +54,7 @@ export function makePrompt(store, directing, say) {
   /** Hands the text to an action that may need it again where it is refused. */
   const give = async (action) => {
     const text = field.value.trim();
-    const how = { chunks: length.chunks(), seed: seedOf(seed.value) };
+    const how = { chunks: length.chunks(), seed: seedOf(seed.value), cast: cast.chosen() };
     if (!text) say("Write what happens, then press the key.");
     if (how.seed === undefined) say("A seed is a whole number from 0 on; empty, it is the story’s own.");
     if (how.chunks === null) say(`A shot has 1 to ${MOST_CHUNKS} chunks.`);
@@ -78,6 +82,7 @@ export function makePrompt(store, directing, say) {
   const settings = element(
     "div",
     { className: "settings" },
+    cast.root,
     length.root,
     element("label", { className: "setting" }, element("span", {}, "Seed"), seed),
   );

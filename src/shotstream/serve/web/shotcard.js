@@ -1,7 +1,8 @@
 /** Everything that can be done with one finished shot, in a dialog. */
 
+import { address, storyPath } from "./api.js";
 import { openDialog } from "./dialog.js";
-import { button, element, fill } from "./dom.js";
+import { button, element, fill, picture } from "./dom.js";
 import { framesOf, seconds } from "./lengths.js";
 import { siblings } from "./takes.js";
 
@@ -12,7 +13,7 @@ import { siblings } from "./takes.js";
  * @param {Record<string, (take: import("./takes.js").Take) => void>} actions
  */
 export async function openShot(store, at, actions) {
-  const { tree, state, hello: { fps } } = store.get();
+  const { story, tree, state, hello: { fps } } = store.get();
   const take = tree.takes.find((one) => one.shot === at.shot && one.take === at.take);
   const all = siblings(tree.takes, take);
   const last = take.shot === state.branch.length - 1;
@@ -27,7 +28,7 @@ export async function openShot(store, at, actions) {
   const chosen = await openDialog(`Shot ${take.shot + 1}`, (close) => [
     element("p", { className: "spoken" }, take.text),
     ...take.steers.map((steer) => element("p", { className: "spoken" }, `From ${seconds(framesOf(steer.at), fps)} on: ${steer.text}`)),
-    facts(take, all, fps),
+    facts(story, take, all, fps),
     element("div", { className: "kinds" }, ...choices.map(([name, what, why]) => {
       const made = button("", () => close(name), { className: "kind wide" });
       fill(made, element("span", {}, what), " ", element("small", {}, why));
@@ -37,7 +38,7 @@ export async function openShot(store, at, actions) {
   if (chosen) actions[chosen](take);
 }
 
-function facts(take, all, fps) {
+function facts(story, take, all, fps) {
   const seed = element("code", {}, String(take.seed));
   const copy = button("Copy seed", async () => {
     await navigator.clipboard.writeText(String(take.seed));
@@ -45,5 +46,7 @@ function facts(take, all, fps) {
   }, { className: "quiet" });
   const fact = (name, ...value) => element("div", {}, element("dt", {}, name), element("dd", {}, ...value));
   return element("dl", { className: "facts" },
-    fact("Take", `${1 + all.indexOf(take)} of ${all.length}`), fact("Length", seconds(take.frames, fps)), fact("Seed", seed, copy));
+    fact("Take", `${1 + all.indexOf(take)} of ${all.length}`), fact("Length", seconds(take.frames, fps)), fact("Seed", seed, copy),
+    take.cast.length > 0 && fact("Cast", ...take.cast.map(({ number, caption }) => element("span", { className: "known-member" },
+      picture(address(storyPath(story, "cast", number, "picture")), ""), caption))));
 }

@@ -1,11 +1,18 @@
 /** What the page knows, in one place; parts of the page are told when what they show has changed. */
 
 /**
+ * @typedef {object} Member
+ * @property {number} number a member's own, for good
+ * @property {string} caption
+ */
+
+/**
  * @typedef {object} QueuedShot
  * @property {number} id names it in commands
  * @property {string} text
  * @property {number} chunks
  * @property {number|null} seed null: the story's own
+ * @property {number[]|null} cast the members that it may remember; null: all
  * @property {{at: number, text: string}[]} steers
  */
 
@@ -16,8 +23,8 @@
  * @property {string} title the story's; "" where its global caption stands for it
  * @property {{width: number, height: number, fps: number, global_caption: string}|null} hello the open story
  * @property {{branch: number[], frames: number, work: object|null, queue: QueuedShot[], paused: boolean,
- *   undo: string|null}|null} state where it stands
- * @property {{takes: object[], current: number[], cast: string[]}|null} tree all its takes
+ *   cast: Member[], undo: string|null}|null} state where it stands
+ * @property {{takes: object[], current: number[], cast: Member[]}|null} tree all its takes
  * @property {{shot: number, take: number, frame: number}|null} shown the frame on the screen
  * @property {{shot: number, take: number}|null} replay the take that is replayed in place of live
  * @property {boolean} director whether the server makes stories of ideas

@@ -9,6 +9,7 @@
  * @property {number} seed
  * @property {number} chunks
  * @property {number} frames
+ * @property {import("./store.js").Member[]} cast the members that it knew, as they were then
  * @property {{at: number, text: string}[]} steers
  */
 

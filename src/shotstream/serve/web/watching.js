@@ -93,7 +93,6 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
   return {
     send: (command) => connection.send(command),
     seconds: () => player?.playout.seconds ?? 0,
-    refresh,
     close() {
       connection.close();
       player?.close();
