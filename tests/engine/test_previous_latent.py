@@ -5,15 +5,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from policy_engine import encode, make_engine, make_shots, make_transformer
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
+from shotstream.engine.policies import POLICIES
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import TransformerConfig
 from shotstream.model.context_injection import previous_latents
 from shotstream.model.schedule import clean_from_velocity
 from shotstream.model.transformer import Transformer
 from shotstream.model.velocity import predict_teacher_forced_velocity
-from shotstream.story.layout import shot_layout
+from shotstream.story.layout import frame_layout, shot_layout
 
 CHUNKS, SIZE = 4, (4, 6)
 ONCE = Sampler("few_step", (1.0,))
@@ -117,3 +119,17 @@ def test_the_convolution_sees_one_latent_alone() -> None:
     shifted[:, 0] += 1
     changed = (feed_forward(shifted, (2, 3)) - both).abs().sum(-1)[0] > 1e-12
     assert changed.tolist() == [True, True, False, True, True, False] + [False] * 6
+
+
+@torch.inference_mode()
+def test_other_policies_carry_it_too() -> None:
+    transformer, policy = make_transformer(previous=True, ffn_conv=True), POLICIES["self_forcing"]
+    video, run = make_engine(policy, transformer, make_shots(CHUNKS), ONCE)
+    made = torch.cat(list(policy.rollout(video, run)), 1)
+    latents = CHUNKS * CHUNK_LATENTS
+    start = torch.cat([run.noise(range(first, first + 3), 0) for first in range(0, latents, 3)], 1)
+    velocity = predict_teacher_forced_velocity(
+        transformer, start, torch.ones(1, latents, dtype=torch.float64), made[:, :-CHUNK_LATENTS],
+        made[:, :0], encode(["A fox. shot number 0"])[None], frame_layout(range(latents), [0] * latents, [0] * latents),
+    )  # fmt: skip
+    torch.testing.assert_close(made, clean_from_velocity(start, velocity, 1.0))

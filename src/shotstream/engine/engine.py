@@ -11,10 +11,11 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
+from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.call import Call, Text, as_sigmas
 from shotstream.engine.sampler import Latents, Sampler
 from shotstream.model.blocks import TextKeys, TokenPositions
-from shotstream.model.context_injection import carry_context
+from shotstream.model.context_injection import carry_context, carry_previous
 from shotstream.model.frame_cache import FrameCache, StagedFrames
 from shotstream.model.kv_cache import KVCache, Staged
 from shotstream.model.rotary import make_text_rotary, rotate
@@ -26,6 +27,9 @@ TokenSpans = Callable[[Sequence[str]], list[slice]]
 """Returns which tokens each piece of a prompt has (`TextEncoder.token_spans`)."""
 FrameNoise = Callable[[range, int], Latents]
 """Returns the noise of latents, by their numbers in the video, before a denoising step."""
+
+KEPT_CHUNK_ENDS = 64
+"""How many chunks back the last latent of a chunk is kept, for networks that carry it; no window is as long."""
 
 
 class Engine:
@@ -78,6 +82,7 @@ class Engine:
         self._guided = sampler.branches == 2
         self._negative_prompts = negative_prompts
         self._latest: tuple[tuple[str, ...], Text] | None = None
+        self._chunk_ends: dict[int, tuple[int, Tensor]] = {}
         self._placed: tuple[Call | None, dict[tuple[int, bool], TokenPositions]] = (None, {})
 
     @property
@@ -199,6 +204,11 @@ class Engine:
             x = torch.cat([clean] * (2 if self._guided else 1))
             self._run(call, x, as_sigmas(0.0, clean.shape[1]), text, staged)
             staged.commit()
+        for index, frame in enumerate(call.frames):
+            if (frame + 1) % CHUNK_LATENTS == 0:
+                self._chunk_ends[frame] = int(call.layout.shots[0, index]), clean[:1, index]
+        for frame in list(self._chunk_ends)[:-KEPT_CHUNK_ENDS]:
+            del self._chunk_ends[frame]
 
     def _both(self, call: Call, x: Latents, sigmas: Tensor) -> tuple[Latents, Latents]:
         """Return the guided and the unguided velocity: one forward of two rows, or two where they read differently."""
@@ -227,11 +237,23 @@ class Engine:
         *,
         reads: bool = True,
     ) -> Tensor:
-        latents = carry_context(self._transformer.config.injection, x[:, :0], x)
+        config = self._transformer.config
+        latents = carry_context(config.injection, x[:, :0], x)
+        if config.previous:
+            latents = carry_previous(latents, self._previous(call, x), config.in_dim)
         placement = self._place(call, len(x), reads)
         network, text = self._expert(float(sigmas.max()), text)
         levels = sigmas.to(x.device, torch.float32).expand(len(x), -1)
         return network(latents, levels, text, placement, staged, call.sees or ()).to(x.dtype)
+
+    def _previous(self, call: Call, x: Latents) -> Latents:
+        """Return the last latent of the chunk before for every latent; zeros where its shot had none yet."""
+        rows = []
+        for index, frame in enumerate(call.frames):
+            shot, latent = self._chunk_ends.get(frame - frame % CHUNK_LATENTS - 1, (-1, x[:1, 0]))
+            known = shot == int(call.layout.shots[0, index])
+            rows.append((latent if known else torch.zeros_like(latent)).expand(len(x), -1, -1, -1))
+        return torch.stack(rows, 1)
 
     def _expert(self, sigma: float, text: TextKeys) -> tuple[Transformer, TextKeys]:
         """Return the transformer that predicts at a noise level, and its part of the text."""
