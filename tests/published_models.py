@@ -10,23 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from shotstream.core.spec import VideoSize
-from shotstream.model.config import ModelConfig, TextEncoderConfig, TransformerConfig, WanVAEConfig
 from shotstream.model.names import text_to_transformers, to_original
 from shotstream.weights.build import ModelComponents, random_components
+from tiny import WAN
 
 MANIFESTS = Path(__file__).parent / "golden" / "manifest"
-TINY = ModelConfig(
-    name="tiny",
-    video=VideoSize(32, 48),
-    transformer=TransformerConfig(
-        dim=24, ffn_dim=32, num_heads=2, num_layers=2, freq_dim=16, text_dim=16, text_len=12
-    ),
-    wan_vae=WanVAEConfig(dim=4),
-    text_encoder=TextEncoderConfig(
-        vocab_size=300, dim=16, attention_dim=16, ffn_dim=24, num_heads=2, num_layers=2, num_buckets=8, text_len=12
-    ),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ def to_diffusers(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="session")
 def tiny() -> TinyModel:
-    parts = random_components(TINY, seed=1)
+    parts = random_components(WAN, seed=1)
     states = [
         {k: v.clone() for k, v in p.state_dict().items()} for p in (parts.transformer, parts.codec, parts.text_encoder)
     ]

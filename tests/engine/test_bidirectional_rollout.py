@@ -9,37 +9,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from shotstream.core.spec import VideoSize
 from shotstream.engine.bidirectional_rollout import WholeShotRollout, bidirectional_velocity
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.model.config import (
-    ConvCodecConfig,
     Injection,
-    ModelConfig,
     SamplerConfig,
-    TextEncoderConfig,
-    TransformerConfig,
 )
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import ModelComponents, random_components
+from tiny import NETWORK, live_model
 
 TEACHER = SamplerConfig("euler", num_steps=3, shift=3.0, guidance=2.5, order="whole", context_timestep="clean")
-SHAPE = TransformerConfig(
-    dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=16, text_len=32
-)
-MODEL = ModelConfig(
-    "tiny",
-    VideoSize(32, 48),
-    SHAPE,
-    conv_codec=ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)),
-    text_encoder=TextEncoderConfig(
-        vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=32
-    ),
-    sampler=TEACHER,
-)
+SHAPE = replace(NETWORK, text_dim=16, text_len=32)
+MODEL = replace(live_model(), transformer=SHAPE, sampler=TEACHER)
 
 
 def network(injection: Injection = "frame") -> Transformer:

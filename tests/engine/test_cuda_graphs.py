@@ -2,7 +2,7 @@
 
 import functools
 import weakref
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from itertools import zip_longest
 
@@ -14,13 +14,14 @@ from torch import Tensor
 from shotstream.api import Model
 from shotstream.core.errors import InputError
 from shotstream.engine.story import Story
-from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.config import SamplerConfig
 from shotstream.model.cuda_graphs import CudaGraphPool, CudaGraphRecorder, Recorder, TensorFunction
 from shotstream.runtime import compile as compiled
 from shotstream.runtime import options as running
 from shotstream.runtime.options import RunOptions, apply_options
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import ModelComponents, random_components
+from tiny import live_model
 
 GUIDED = SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)
 WINDOWS, RING = 7, 6
@@ -129,8 +130,8 @@ def test_a_shot_that_goes_on_after_its_story_keeps_its_memory_to_itself(parts: M
 
 
 @pytest.mark.parametrize(("part", "choice"), [("indicator", "learned"), ("injection", "channel")])
-def test_other_designs_are_the_same(part: str, choice: str, tiny_config: Callable[..., ModelConfig]) -> None:
-    config = tiny_config()
+def test_other_designs_are_the_same(part: str, choice: str) -> None:
+    config = live_model(layers=2)
     parts = random_components(replace(config, transformer=replace(config.transformer, **{part: choice})))
     recorder = Rerun()
     shots = [("a fox walks", 2, {}, 2), ("a bear sleeps", 2, {}, 2)]
@@ -140,15 +141,13 @@ def test_other_designs_are_the_same(part: str, choice: str, tiny_config: Callabl
 
 
 @pytest.mark.usefixtures("unchecked_shapes")
-def test_compiled_blocks_are_recorded_too(
-    tiny_config: Callable[..., ModelConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compiled_blocks_are_recorded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Traced as they would be compiled, and run as they are."""
     monkeypatch.setenv(compiled.CACHE_VARIABLE, "")
     monkeypatch.setenv("CXX", "true")
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     shots = [("a fox walks", 2, {1: "a fox runs"}, 2), ("a bear sleeps", 1, {}, 1)]
-    parts, recorder = random_components(tiny_config()), Rerun()
+    parts, recorder = random_components(live_model(layers=2)), Rerun()
     compiled.compile_blocks(parts.transformer)
     with Story(parts, "a story.") as story:
         expected = list(tell(story, shots))
@@ -198,9 +197,9 @@ def test_where_there_is_nothing_to_record_on_is_refused(parts: ModelComponents) 
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device to record on")
-def test_cuda_graphs_give_the_same_frames(tiny_config: Callable[..., ModelConfig]) -> None:
+def test_cuda_graphs_give_the_same_frames() -> None:
     device = torch.device("cuda")
-    parts = random_components(tiny_config(), device=device)
+    parts = random_components(live_model(layers=2), device=device)
     graphed = recorded(parts, CudaGraphRecorder(device))
     with Story(parts, "a story.") as plain, Story(graphed, "a story.") as story:
         for one, other in zip(tell(plain, STORY), tell(story, STORY), strict=True):

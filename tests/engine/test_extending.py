@@ -1,5 +1,6 @@
 """Shots longer than any in training: a rolling window that never leaves the positions training has seen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from shotstream.engine.frame_buffer import FrameBuffer
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.model.codec import to_frames
-from shotstream.model.config import SamplerConfig, TransformerConfig
+from shotstream.model.config import SamplerConfig
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.rotary import time_rotation
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import ModelComponents
+from tiny import NETWORK
 
 FEW = Sampler("few_step", (1.0, 0.5))
 SIZE = (4, 6)
@@ -32,10 +34,7 @@ def random(*shape: int, seed: int) -> Tensor:
 
 def network(layers: int) -> Transformer:
     torch.manual_seed(0)
-    config = TransformerConfig(
-        dim=24, ffn_dim=32, num_heads=2, num_layers=layers, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5
-    )
-    return Transformer(config).double().eval()
+    return Transformer(replace(NETWORK, num_layers=layers)).double().eval()
 
 
 def inputs(seed: int, chunks: int = CHUNKS) -> ShotInputs:

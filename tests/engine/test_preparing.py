@@ -1,6 +1,5 @@
 """Preparing a shot before it is asked for: the same frames, sooner, whatever the story does in between."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,8 +8,9 @@ import pytest
 from shotstream.core.errors import InputError
 from shotstream.core.profiling import Span
 from shotstream.engine.story import Story
-from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.config import SamplerConfig
 from shotstream.weights.build import ModelComponents, random_components
+from tiny import live_model
 
 GUIDED = SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)
 TEXTS = ("a fox walks", "a bear sleeps", "they dance")
@@ -41,10 +41,8 @@ def make(story: Story, text: str, chunks: int = 1) -> np.ndarray:
 
 @pytest.mark.parametrize("sampler", [None, GUIDED], ids=["few_step", "guided"])
 @pytest.mark.parametrize(("field", "choice"), [("indicator", "phase"), ("injection", "channel")])
-def test_prepared_shots_are_the_same(
-    sampler: SamplerConfig | None, field: str, choice: str, tiny_config: Callable[..., ModelConfig]
-) -> None:
-    config = tiny_config()
+def test_prepared_shots_are_the_same(sampler: SamplerConfig | None, field: str, choice: str) -> None:
+    config = live_model(layers=2)
     parts = random_components(replace(config, transformer=replace(config.transformer, **{field: choice})))
     with Story(parts, "a story.", sampler=sampler) as plain, Story(parts, "a story.", sampler=sampler) as ahead:
         for one in (plain, ahead):
@@ -142,9 +140,7 @@ def test_a_story_that_goes_elsewhere_is_not_misled(parts: ModelComponents) -> No
         assert np.array_equal(make(ahead, "day breaks"), make(plain, "day breaks"))
 
 
-def test_nothing_is_prepared_where_it_cannot_be_known(
-    parts: ModelComponents, tiny_config: Callable[..., ModelConfig]
-) -> None:
+def test_nothing_is_prepared_where_it_cannot_be_known(parts: ModelComponents) -> None:
     with Story(parts, "a story.") as story:
         assert not story.can_prepare, "a first shot remembers nothing"
         shot = story.shot(TEXTS[0], 2)
@@ -155,7 +151,7 @@ def test_nothing_is_prepared_where_it_cannot_be_known(
         shot.cut()
         assert story.can_prepare
     whole = replace(GUIDED, order="whole")
-    described_by_the_target = random_components(replace(tiny_config(), captions="target"))
+    described_by_the_target = random_components(replace(live_model(layers=2), captions="target"))
     for story in (
         Story(parts, "a story.", context="relevant"),
         Story(parts, "a story.", context="none"),

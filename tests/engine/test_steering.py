@@ -1,6 +1,5 @@
 """Steering: another caption between two chunks, as if what is remembered had been made under it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +13,14 @@ from shotstream.engine.causal_rollout import ChunkNoise, ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.engine.text_cache import TextCache
-from shotstream.model.config import ModelConfig, SamplerConfig, TransformerConfig, WanVAEConfig
+from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
 from shotstream.model.context_injection import carry_context, latents_in_front
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.story.shot_spec import Steer
 from shotstream.weights.build import ModelComponents, random_components
+from tiny import NETWORK, live_model
 
 FEW = Sampler("few_step", (1.0, 0.5))
 GUIDED = Sampler("euler", (1.0, 0.5, 0.0), guidance=2.0)
@@ -33,11 +33,7 @@ def random(*shape: int, seed: int) -> Tensor:
 
 def network(**choices: object) -> Transformer:
     torch.manual_seed(0)
-    config = TransformerConfig(
-        dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5,
-        **choices,  # type: ignore[arg-type]
-    )  # fmt: skip
-    return Transformer(config).double().eval()
+    return Transformer(replace(NETWORK, **choices))  # type: ignore[arg-type].double().eval()
 
 
 def inputs(caption: Tensor, chunks: int = 5) -> ShotInputs:
@@ -180,9 +176,9 @@ def test_chunks_that_were_dropped_before_a_cut_are_in_no_file(parts: ModelCompon
             shot.drop(1)
 
 
-def test_a_decoder_goes_back_with_its_shot(tiny_config: Callable[..., ModelConfig]) -> None:
+def test_a_decoder_goes_back_with_its_shot() -> None:
     """Wan's decoder overwrites its state in place."""
-    parts = random_components(tiny_config(wan_vae=WanVAEConfig(dim=4, num_res_blocks=1)))
+    parts = random_components(live_model(layers=2, wan_vae=WanVAEConfig(dim=4, num_res_blocks=1)))
     with Story(parts, "a story.") as story, Story(parts, "a story.") as twin:
         shot = story.shot("a fox walks", 3, held=2)
         first, _, _ = (next(shot) for _ in range(3))

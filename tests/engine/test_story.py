@@ -2,7 +2,6 @@
 
 import gc
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from shotstream.core.spec import frames_of_chunks
 from shotstream.core.video import probe_video
 from shotstream.engine.story import Story
 from shotstream.engine.text_cache import TextCache
-from shotstream.model.config import ModelConfig, SamplerConfig, WanVAEConfig
+from shotstream.model.config import SamplerConfig, WanVAEConfig
 from shotstream.weights.build import ModelComponents, random_components
+from tiny import live_model
 
 FEW_STEPS = SamplerConfig(steps=(1000.0, 500.0))
 GUIDED = SamplerConfig("euler", num_steps=2, shift=3.0, guidance=2.0)
@@ -189,10 +189,8 @@ def test_with_the_targets_caption_only_no_other_is_read(
 
 
 @pytest.mark.parametrize("sampler", [FEW_STEPS, GUIDED], ids=["few_step", "guided_euler"])
-def test_a_context_in_channels_is_remembered_too(
-    tiny_config: Callable[..., ModelConfig], sampler: SamplerConfig
-) -> None:
-    config = tiny_config()
+def test_a_context_in_channels_is_remembered_too(sampler: SamplerConfig) -> None:
+    config = live_model(layers=2)
     parts = random_components(replace(config, transformer=replace(config.transformer, injection="channel")))
     plain = tell(parts, SHOTS[:3], sampler=sampler)
     changed = tell(parts, (SHOTS[0], "a robot flies", SHOTS[2]), sampler=sampler)
@@ -212,8 +210,8 @@ def test_saving_without_a_shot_is_refused(parts: ModelComponents, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
-def test_streams_through_wans_codec_too(tiny_config: Callable[..., ModelConfig]) -> None:
-    parts = random_components(tiny_config(wan_vae=WanVAEConfig(dim=4, num_res_blocks=1)))
+def test_streams_through_wans_codec_too() -> None:
+    parts = random_components(live_model(layers=2, wan_vae=WanVAEConfig(dim=4, num_res_blocks=1)))
     first, again = (tell(parts, shots=SHOTS[:2], chunks=1) for _ in range(2))
     assert [len(frames) for frames in first] == [9, 9]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))

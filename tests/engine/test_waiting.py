@@ -17,6 +17,7 @@ from shotstream.model import rotary, transformer
 from shotstream.model.config import ModelConfig
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import networks
+from tiny import live_model
 
 READS = {
     "item",
@@ -70,12 +71,10 @@ def on_the_device(config: ModelConfig, chunks: int) -> ShotRollout:
 
 @pytest.mark.parametrize("indicator", ["phase", "learned"])
 @pytest.mark.parametrize("chunks", [3, 9], ids=["plain", "rolling"])
-def test_a_shot_goes_on_without_waiting(
-    chunks: int, indicator: str, tiny_config: Callable[..., ModelConfig], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_shot_goes_on_without_waiting(chunks: int, indicator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (rotary, transformer):
         monkeypatch.setattr(module, "send", lambda tensor, device: torch.empty_like(tensor, device=device))
-    config = tiny_config()
+    config = live_model(layers=2)
     config = replace(config, transformer=replace(config.transformer, indicator=indicator))
     with torch.inference_mode():
         rollout = on_the_device(config, chunks)

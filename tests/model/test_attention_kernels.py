@@ -1,6 +1,7 @@
 """Kernels of attention: which is chosen where, what is refused, and that a stand-in for each sees the same."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,8 +14,8 @@ from shotstream.core.types import FrameLayout
 from shotstream.model import attention_kernels as kernels
 from shotstream.model.attention import block_causal_plan
 from shotstream.model.attention_kernels import CUDNN_FIRST, Kernel, from_package, pick_kernel, usable_kernels
-from shotstream.model.config import TransformerConfig
 from shotstream.model.transformer import Transformer
+from tiny import NETWORK
 
 BOTH = ("fa2", "fa3")
 CUDA = torch.device("cuda")
@@ -127,10 +128,7 @@ def random(*shape: int) -> Tensor:
 def test_a_network_sees_the_same_through_a_package(*, tuples: bool) -> None:
     """Over a cache, by a plan and with captions that differ: all ways to attention."""
     torch.manual_seed(0)
-    config = TransformerConfig(
-        dim=32, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5
-    )
-    network = Transformer(config).double().eval()
+    network = Transformer(replace(NETWORK, dim=32)).double().eval()
     layout = FrameLayout(torch.arange(6)[None], torch.zeros(1, 6, dtype=torch.long), torch.tensor([[0, 0, 0, 1, 1, 1]]))
     calls: list[torch.Size] = []
 
@@ -166,4 +164,4 @@ def test_a_network_sees_the_same_through_a_package(*, tuples: bool) -> None:
     network.use(Kernel("package", from_package(package), scope))
     assert torch.allclose(look(), expected, atol=1e-6)
     assert len(entered) == 3
-    assert len(calls) == config.num_layers * (4 + 2 + 2), "captions that differ are read in two parts"
+    assert len(calls) == network.config.num_layers * (4 + 2 + 2), "captions that differ are read in two parts"

@@ -20,12 +20,10 @@ from shotstream.model.context_injection import (
 from shotstream.model.schedule import velocity_from_clean
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
+from tiny import NETWORK
 
 CONTEXT, CHUNK, SIZE = 6, 3, (4, 6)
-FRAME = TransformerConfig(
-    dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5
-)
-CHANNEL = replace(FRAME, injection="channel")
+CHANNEL = replace(NETWORK, injection="channel")
 
 
 def network(config: TransformerConfig) -> Transformer:
@@ -79,7 +77,7 @@ def test_no_context_is_a_context_of_zeros() -> None:
 
 @torch.no_grad()
 def test_a_network_begun_from_a_frame_network_sees_no_context_yet() -> None:
-    frame, channel = network(FRAME), network(CHANNEL)
+    frame, channel = network(NETWORK), network(CHANNEL)
     channel.load_state_dict(begin_channels(frame.state_dict(), channel.config.embedded_channels))
     t = torch.full((1, 2 * CHUNK), 0.5, dtype=torch.float64)
     alone = frame(target(), t, text(), frame.make_positions(layout("channel"), SIZE))

@@ -7,19 +7,17 @@ import torch
 from torch import Tensor
 
 from shotstream.model.attention import block_causal_plan
-from shotstream.model.config import EMBEDDED_SHOTS, Indicator, TransformerConfig
+from shotstream.model.config import EMBEDDED_SHOTS, Indicator
 from shotstream.model.transformer import SHOT_EMBEDDING_STD, Transformer
 from shotstream.story.layout import frame_layout
+from tiny import NETWORK
 
 LATENTS, SIZE = 6, (4, 6)
-SHAPE = TransformerConfig(
-    dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5
-)
 
 
 def network(indicator: Indicator) -> Transformer:
     torch.manual_seed(0)
-    return Transformer(replace(SHAPE, indicator=indicator)).double().eval()
+    return Transformer(replace(NETWORK, indicator=indicator)).double().eval()
 
 
 def random(*shape: int) -> Tensor:
@@ -38,7 +36,7 @@ def test_only_a_learned_indicator_has_weights() -> None:
     phase, none, learned = (network(name).state_dict() for name in ("phase", "none", "learned"))  # type: ignore[arg-type]
     assert phase.keys() == none.keys() == learned.keys() - {"shot_embedding"}
     assert all(torch.equal(phase[name], learned[name]) for name in phase), "the rest is born the same"
-    assert learned["shot_embedding"].shape == (EMBEDDED_SHOTS, SHAPE.dim)
+    assert learned["shot_embedding"].shape == (EMBEDDED_SHOTS, NETWORK.dim)
     assert 0 < learned["shot_embedding"].std() < 2 * SHOT_EMBEDDING_STD
 
 

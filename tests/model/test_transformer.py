@@ -15,20 +15,18 @@ from shotstream.model.config import TransformerConfig
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.transformer import Transformer, timestep_features
 from shotstream.story.layout import frame_layout, shot_layout
+from tiny import NETWORK
 
 CONTEXT, CHUNK = 6, 3
 SIZE = (4, 6)
 SHOTS = (0, 0, 0, 1, 1, 1)
-TINY = TransformerConfig(
-    dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5
-)
 
 
 @pytest.fixture
 def network() -> Transformer:
     """A small network in float64, where a difference is one of logic and not of rounding."""
     torch.manual_seed(0)
-    return Transformer(TINY).double().eval()
+    return Transformer(NETWORK).double().eval()
 
 
 @pytest.fixture
@@ -43,11 +41,11 @@ def random(*shape: int, seed: int = 1) -> Tensor:
 
 
 def latents(count: int = CONTEXT + 2 * CHUNK, batch: int = 1, seed: int = 1) -> Tensor:
-    return random(batch, count, TINY.in_dim, *SIZE, seed=seed)
+    return random(batch, count, NETWORK.in_dim, *SIZE, seed=seed)
 
 
 def captions(batch: int = 1) -> Tensor:
-    return random(batch, 3, TINY.text_len, TINY.text_dim, seed=2)
+    return random(batch, 3, NETWORK.text_len, NETWORK.text_dim, seed=2)
 
 
 def sigmas(last: float, batch: int = 1) -> Tensor:

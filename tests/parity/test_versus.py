@@ -17,23 +17,14 @@ from torch import Tensor
 from shotstream.bench import bench
 from shotstream.cli import main
 from shotstream.core.errors import InputError
-from shotstream.core.spec import VideoSize
-from shotstream.model.config import ModelConfig, SamplerConfig, TextEncoderConfig, TransformerConfig, WanVAEConfig
+from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.parity.reference_runner import SDPA, choose_attention
 from shotstream.parity.versus import Side, check_comparable, compare_engines
 from shotstream.train.presets import TINY
 from shotstream.weights.build import random_components
+from tiny import TWO_STEPS, WAN
 
-CONFIG = ModelConfig(
-    "small-wan",
-    VideoSize(32, 48),
-    TransformerConfig(dim=24, ffn_dim=32, num_heads=2, num_layers=2, freq_dim=16, text_dim=16, text_len=12),
-    wan_vae=WanVAEConfig(dim=4),
-    text_encoder=TextEncoderConfig(
-        vocab_size=300, dim=16, attention_dim=16, ffn_dim=24, num_heads=2, num_layers=1, num_buckets=8, text_len=12
-    ),
-    sampler=SamplerConfig(steps=(1000.0, 500.0)),
-)
+CONFIG = replace(WAN, name="small-wan", sampler=TWO_STEPS)
 STAND_IN = {
     "attention": "def attention(q, k, v, dtype=None): ...\n",
     "model": "from .attention import attention as flash_attention\n",

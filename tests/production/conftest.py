@@ -7,31 +7,11 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.core.rng import SeededNoise
-from shotstream.core.spec import VideoSize
-from shotstream.model.config import (
-    ConvCodecConfig,
-    ModelConfig,
-    SamplerConfig,
-    TextEncoderConfig,
-    TransformerConfig,
-)
 from shotstream.weights.build import random_components
+from tiny import live_model
 
 TEXT_BYTES = 64
-TRANSFORMER = TransformerConfig(
-    dim=48, ffn_dim=64, num_heads=2, num_layers=1, in_dim=4, out_dim=4, freq_dim=32, text_dim=16, text_len=TEXT_BYTES
-)
-TEXT = TextEncoderConfig(
-    vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=TEXT_BYTES
-)
-CONFIG = ModelConfig(
-    "tiny",
-    VideoSize(32, 48),
-    TRANSFORMER,
-    conv_codec=ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)),
-    text_encoder=TEXT,
-    sampler=SamplerConfig(steps=(1000.0, 500.0)),
-)
+CONFIG = live_model(text_len=TEXT_BYTES)
 
 
 class StoppingModel(Model):

@@ -11,32 +11,19 @@ import pytest
 from fastapi.testclient import TestClient
 
 from shotstream.api import Model
-from shotstream.core.spec import VideoSize
-from shotstream.model.config import ConvCodecConfig, ModelConfig, SamplerConfig, TextEncoderConfig, TransformerConfig
 from shotstream.serve.http.app import make_app
 from shotstream.serve.limits import Limits, Settings
 from shotstream.serve.packets import FrameKey, FramePacket
 from shotstream.weights.build import random_components
+from tiny import live_model
 
 HOME = "http://127.0.0.1"
-TINY = ModelConfig(
-    "tiny",
-    VideoSize(32, 48),
-    TransformerConfig(
-        dim=48, ffn_dim=64, num_heads=2, num_layers=1, in_dim=4, out_dim=4, freq_dim=32, text_dim=16, text_len=32
-    ),
-    conv_codec=ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)),
-    text_encoder=TextEncoderConfig(
-        vocab_size=300, dim=16, attention_dim=16, ffn_dim=16, num_heads=2, num_layers=1, text_len=32
-    ),
-    sampler=SamplerConfig(steps=(1000.0, 500.0)),
-)
 Frames = dict[FrameKey, bytes]
 
 
 @pytest.fixture(scope="session")
 def model() -> Model:
-    return Model(random_components(TINY))
+    return Model(random_components(live_model()))
 
 
 class Watcher:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from conftest import TINY
 from shotstream.api import Model
 from shotstream.serve.http.run import open_listener, serve_model
 from shotstream.serve.limits import Limits, Settings
 from shotstream.weights.build import random_components
+from tiny import live_model
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     say = sys.stdout
     asyncio.run(
         serve_model(
-            lambda: Model(random_components(TINY)),
+            lambda: Model(random_components(live_model())),
             settings,
             open_listener(settings),
             lambda url: print(url, file=say, flush=True),

@@ -1,6 +1,7 @@
 """A server that is killed at any moment goes on, in the next process, as if nothing had happened."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from shotstream.api import Model
@@ -24,7 +26,9 @@ CHUNKS = 5
 def server(data: Path, ahead_chunks: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A server process and its address; killed at the end."""
     command = [sys.executable, str(Path(__file__).parent / "killed.py"), str(data), str(ahead_chunks)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
@@ -59,6 +63,7 @@ def read_until(socket: ClientConnection, last: FrameKey, done: int | None = None
     return frames
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_a_steered_shot_changes_nothing(tmp_path: Path, model: Model) -> None:
     with server(tmp_path, 1) as (process, url):
         story = post(f"{url}api/stories", {"global_caption": "A red fox.", "seed": 3})["id"]

@@ -27,6 +27,7 @@ def test_a_frame_that_comes_in_time_is_no_stall_and_a_late_one_is() -> None:
     assert slow_start.stalls == 0, "shown only once half a second has come"
 
 
+@pytest.mark.slow
 def test_viewers_direct_and_watch_a_server_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = tmp_path / "seen.json"
     assert main(["load-test", "--viewers", "2", "--shots", "1", "--chunks", "3", "--json", str(where)]) == 0

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import block_causal_plan
-from shotstream.model.config import Injection, TransformerConfig
+from shotstream.model.config import Injection
 from shotstream.model.context_injection import latents_in_front
 from shotstream.model.schedule import few_step_sigmas
 from shotstream.model.transformer import Transformer
@@ -23,12 +23,11 @@ from shotstream.train.losses import (
     predict_velocity,
     trajectory_loss,
 )
+from tiny import NETWORK
 
 CONTEXT, LATENTS, SIZE = 6, 6, (4, 4)
 INJECTIONS: tuple[Injection, ...] = ("frame", "channel")
-SHAPE = TransformerConfig(
-    dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=8, text_len=6
-)
+SHAPE = replace(NETWORK, text_dim=8, text_len=6)
 
 
 def network(injection: Injection = "frame") -> Transformer:

@@ -1,6 +1,6 @@
 """Every policy behind a story: frames, cuts, steering, resumption and branches, and what is refused."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +10,10 @@ import pytest
 from shotstream.core.errors import InputError
 from shotstream.engine.policies import SYSTEMS
 from shotstream.engine.story import Story
-from shotstream.model.config import ModelConfig
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec, Steer
 from shotstream.weights.build import ModelComponents, random_components
+from tiny import live_model
 
 LIVE = [name for name, system in SYSTEMS.items() if system.spec.live]
 PLANNED = [name for name, system in SYSTEMS.items() if not system.spec.live]
@@ -22,9 +22,9 @@ SCRIPT = Script("A fox.", (ShotSpec("It waits.", 1), ShotSpec("It runs.", 2)))
 
 
 @pytest.fixture(scope="module")
-def parts(tiny_config: Callable[..., ModelConfig]) -> ModelComponents:
+def parts() -> ModelComponents:
     """A tiny model that reads prompts long enough for all shots together."""
-    config = tiny_config()
+    config = live_model(layers=2)
     transformer, text = replace(config.transformer, text_len=160), replace(config.text_encoder, text_len=160)
     return random_components(replace(config, transformer=transformer, text_encoder=text))
 
@@ -124,8 +124,8 @@ def test_another_policy_is_another_story(parts: ModelComponents, tmp_path: Path)
         begin(parts, "self_forcing", tmp_path)
 
 
-def test_two_transformers_make_whole_videos_and_nothing_else(tiny_config: Callable[..., ModelConfig]) -> None:
-    config = replace(tiny_config(), expert_boundary=0.9)
+def test_two_transformers_make_whole_videos_and_nothing_else() -> None:
+    config = replace(live_model(layers=2), expert_boundary=0.9)
     both = random_components(config)
     one = replace(both, low_noise=None)
     frames = []
