@@ -74,6 +74,36 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(value: int, tmp_path: Path) -> 
     assert (read_image(tmp_path / "a.png") == round(value / 257)).all()
 
 
+@pytest.mark.parametrize(("colour_type", "pixel"), [(0, (0x1234,)), (2, (0xFFFF, 0x8000, 0))])
+def test_a_colour_that_is_transparent_in_sixteen_bits_is_shown_on_white(
+    colour_type: int, pixel: tuple[int, ...], tmp_path: Path
+) -> None:
+    row = b"\0" + struct.pack(f">{2 * len(pixel)}H", *pixel, *[0x4040] * len(pixel))
+    header = struct.pack(">IIBBBBB", 2, 1, 16, colour_type, 0, 0, 0)
+    transparent = (b"tRNS", struct.pack(f">{len(pixel)}H", *pixel))
+    (tmp_path / "a.png").write_bytes(png([(b"IHDR", header), transparent, (b"IDAT", zlib.compress(row))]))
+    assert read_image(tmp_path / "a.png").tolist() == [[[255] * 3, [64] * 3]]
+
+
+@pytest.mark.parametrize(("most", "shown"), [(1.0, 128), (200.0, 100), (60000.0, 117)])
+def test_floats_are_scaled_to_the_range_that_holds_them(most: float, shown: int, tmp_path: Path) -> None:
+    Image.fromarray(np.float32([[most / 2, most]])).save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif")[0, 0].tolist() == [shown] * 3
+
+
+def test_floats_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.float32([[0.5, np.nan]])).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="expected a picture of finite numbers, got NaN or infinity"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_an_image_that_cannot_be_loaded_is_refused() -> None:
+    out = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(out, "PNG")
+    with pytest.raises(InputError, match=r"cannot read the picture: .*cut off or damaged"):
+        as_frame(Image.open(io.BytesIO(out.getvalue()[:900])))
+
+
 def test_a_colour_profile_is_converted_to_srgb(tmp_path: Path) -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     Image.new("RGB", (8, 8), (90, 90, 90)).save(tmp_path / "wrong.png", icc_profile=lab)
@@ -115,21 +145,27 @@ def test_a_picture_comes_as_a_path_an_image_or_an_array(tmp_path: Path) -> None:
         as_frame(np.stack([QUARTERS, QUARTERS]))
 
 
+def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """A PNG of these chunks and the one that ends it."""
+    chunks = [*chunks, (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
 def png_of(width: int, height: int) -> bytes:
     """A PNG that claims a size and holds no pixels of it."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    body = b"".join(struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
-    return b"\x89PNG\r\n\x1a\n" + body
+    return png([(b"IHDR", header), (b"IDAT", zlib.compress(b""))])
 
 
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
         ("a.png", png_of(9_000, 9_000), "9000x9000 pixels, the most is 67108864; make it smaller"),
-        ("a.png", png_of(60_000, 60_000), "more than 67108864 pixels; make it smaller"),
+        ("a.png", png_of(60_000, 60_000), "it has too many pixels; make it smaller"),
         ("a.png", png_of(64, 64), "cut off or damaged"),
         ("a.png", png_of(64, 64).replace(b"@", b"A"), "it begins as a picture and is cut off or damaged"),
+        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", r"\(svg_pipe\) cannot be decoded; convert it"),
         ("a.txt", b"no picture", "it is no video, or is cut off or damaged"),
         ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC pictures are not supported; save it as PNG or JPEG"),
     ],

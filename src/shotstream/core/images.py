@@ -3,7 +3,8 @@
 import io
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from shotstream.core.atomic_files import replacing, write_bytes, writing
-from shotstream.core.display import Frame, Frames, on_ground
+from shotstream.core.display import GROUND, Frame, Frames, on_ground
 from shotstream.core.errors import InputError
 from shotstream.core.video import DAMAGED, check_frames, check_readable, iter_video, open_video
 
@@ -72,7 +73,8 @@ def as_frame(image: object) -> Frame:
     if isinstance(image, str | Path):
         return read_image(image)
     if isinstance(image, Image.Image):
-        return _to_rgb(image)
+        with _as_input_error("cannot read the picture"):
+            return _to_rgb(image)
     if not isinstance(image, np.ndarray):
         raise InputError(
             f"expected a picture as a path, a PIL image or a uint8 array [h, w, 3], got {type(image).__name__}; "
@@ -175,16 +177,26 @@ def _drain(graph: Any) -> Iterable[Any]:
 
 def _decode(source: Path | io.BytesIO, formats: tuple[str, ...] | None, max_pixels: int, failed: str) -> Frame:
     """Decode with Pillow; UnidentifiedImageError is passed on, everything else becomes an InputError."""
+    with (
+        _as_input_error(failed),
+        warnings.catch_warnings(action="ignore"),
+        Image.open(source, formats=formats) as image,
+    ):
+        if image.width * image.height > max_pixels:
+            size = f"{image.width}x{image.height}"
+            raise InputError(f"{failed}: it has {size} pixels, the most is {max_pixels}; make it smaller")
+        return _to_rgb(image)
+
+
+@contextmanager
+def _as_input_error(failed: str) -> Iterator[None]:
+    """Turn all errors of Pillow into an InputError, but let UnidentifiedImageError pass."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(source, formats=formats) as image:
-            if image.width * image.height > max_pixels:
-                size = f"{image.width}x{image.height}"
-                raise InputError(f"{failed}: it has {size} pixels, the most is {max_pixels}; make it smaller")
-            return _to_rgb(image)
+        yield
     except (UnidentifiedImageError, InputError, MemoryError):
         raise
     except Image.DecompressionBombError as error:
-        raise InputError(f"{failed}: it has more than {max_pixels} pixels; make it smaller") from error
+        raise InputError(f"{failed}: it has too many pixels; make it smaller") from error
     except Exception as error:  # damaged bytes raise SyntaxError, OSError, ValueError, struct.error and others
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{failed}: {reason}; it {DAMAGED}") from error
@@ -194,13 +206,26 @@ def _to_rgb(image: Image.Image) -> Frame:
     """The pixels of a picture upright, opaque, in 8 bits and in sRGB."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode in _DEEP_MODES:
-        deep = np.asarray(upright).astype(np.float64)
-        scale = 1.0 if upright.mode == "F" and deep.max(initial=0) <= 1 else 65535.0
-        grey = (deep / scale * 255).clip(0, 255).round().astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
+        return _deep_to_rgb(upright)
+    clear = upright.info.get("transparency")
+    if upright.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:  # of 16 bits, where Pillow keeps 8
+        upright.info["transparency"] = tuple(value >> 8 for value in clear)
     if upright.has_transparency_data:
         return on_ground(np.asarray(_to_srgb(upright.convert("RGBA"), "RGBA")))
     return np.asarray(_to_srgb(upright, "RGB").convert("RGB"))
+
+
+def _deep_to_rgb(image: Image.Image) -> Frame:
+    """The pixels of a picture of one channel with more than 8 bits; floats reach up to 1, 255 or 65535."""
+    deep = np.asarray(image).astype(np.float64)
+    if not np.isfinite(deep).all():
+        raise InputError("expected a picture of finite numbers, got NaN or infinity in it; save it as PNG")
+    scales = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
+    scale = next((scale for scale in scales if deep.max(initial=0) <= scale), scales[-1])
+    grey = (deep / scale * 255).clip(0, 255).round().astype(np.uint8)
+    if "transparency" in image.info:
+        grey[deep == image.info["transparency"]] = GROUND
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def _to_srgb(image: Image.Image, mode: str) -> Image.Image:

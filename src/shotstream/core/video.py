@@ -303,7 +303,8 @@ def _shown_stream(container: Any, path: Path) -> Any:
         )
     shown = next((stream for stream in films if stream.disposition & Disposition.default), films[0])
     if shown.codec_context is None:
-        raise InputError(f"cannot read {path}: its video is of a codec that is not known here; encode it as H.264")
+        kind = container.format.name
+        raise InputError(f"cannot read {path}: what is in it ({kind}) cannot be decoded; convert it to H.264 or PNG")
     return shown
 
 
