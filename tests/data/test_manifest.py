@@ -200,7 +200,7 @@ def test_the_layout_is_read_as_its_publisher_reads_it(
         (";".join(INDEX_COLUMNS) + "\n", "line 1: its columns are separated by semicolons; save it with commas"),
         (",".join(INDEX_COLUMNS) + "\n", "expected at least one row"),
         (",".join(INDEX_COLUMNS) + '\n1,"a\n', "no CSV"),
-        ("", "missing column 'json_path'"),
+        ("", "expected a table with the columns"),
     ],
 )
 def test_a_table_that_is_none_is_refused(text: str, message: str, skip_bad: bool, tmp_path: Path) -> None:

@@ -139,9 +139,11 @@ def test_a_json_a_line_has_prompts_that_follow_each_other(tmp_path, caplog):
     [
         ("a.txt", "\n \n", "a.txt: expected a prompt in each line, got an empty file"),
         ("a.txt", FOX_YAML, "a.txt: expected a prompt in each line, got what looks like YAML; name it .yaml"),
+        ("a.txt", "shot_num,json_path\n2,a.json\n", "a.txt: expected a prompt in each line, got what looks like CSV"),
+        ("a.txt", '["a", "b"]', "a.txt: expected a prompt in each line, got what looks like JSON"),
         ("a.jsonl", "", "a.jsonl: expected a prompt in each line, got an empty file"),
         ("a.jsonl", "[]", 'a.jsonl, line 1: expected {"prompts": [...]}, got list'),
-        ("a.jsonl", '\n{"prompt', "a.jsonl, line 2, line 1, column 2: no JSON"),
+        ("a.jsonl", '\n{"prompt', "a.jsonl, line 2, column 2: no JSON"),
         ("a.jsonl", '{"promts": []}', "line 1: unknown name 'promts' (did you mean 'prompts'?)"),
         ("a.jsonl", '{"text": "a"}', "line 1: missing key 'prompts'"),
         ("a.jsonl", '{"prompts": "a"}', "expected 'prompts' to be a list of captions, got str"),
@@ -290,7 +292,13 @@ BAD_YAML = {
     "text is a number": ("global: a\nshots:\n- text: 12\n", "to be text, got 12; put it in quotes"),
     "text is a list": ("global: a\nshots:\n- text: [b]\n", "line 3: expected one value, got a list"),
     "length 0": ("global: a\nshots:\n- text: b\n  chunks: 0\n", "shot 1: expected a shot of 1 to 7 chunks, got 0"),
-    "length 8": ("global: a\nshots:\n- text: b\n  chunks: 8\n", "got 8; split a longer one into"),
+    "length 8": ("global: a\nshots:\n- text: b\n  chunks: 8\n", "got 8; split it into shots"),
+    "length is no whole number": (
+        "global: a\nshots:\n- text: b\n  chunks: 2.0\n",
+        "got 2.0; use a whole number in that range",
+    ),
+    "the published keys": ("global_caption: a\nshot1: b\n", "got those of the published JSON ('global_caption'"),
+    "only blanks that nobody sees": ('global: a\nshots:\n- text: "\u200b \u00a0"\n', "got an empty one"),
     "length is text": ("global: a\nshots:\n- text: b\n  chunks: many\n", "chunks, got 'many'"),
     "length is yes": ("global: a\nshots:\n- text: b\n  chunks: yes\n", "chunks, got True"),
     "seed is text": ("global: a\nseed: x\nshots:\n- text: b\n", "expected a seed from 0 to"),
@@ -316,6 +324,8 @@ def test_bad_yaml(tmp_path, text, message):
 
 BAD_JSON = {
     "no JSON": ('{"global_caption": "a",\n "shot1": }', "x.json, line 2, column 11: no JSON"),
+    "two": ('{"shot1": "a"}\n{"shot1": "b"}', "no JSON (Extra data); write one JSON a file, or one a line in a .jsonl"),
+    "prompts": ('{"prompts": ["a"]}', "got one with 'prompts'; several stories go into a .jsonl, one a line"),
     "empty": ("", "x.json, line 1, column 1: no JSON"),
     "a list": ("[]", "expected a mapping with 'global_caption' and 'shot1', got list"),
     "no global": ('{"shot1": "a", "shot2": "b"}', "missing key 'global_caption'"),
@@ -370,7 +380,28 @@ def test_bad_columns(tmp_path, columns, message):
     assert message in complaint(write_published(tmp_path, ["2,a.json"], columns))
 
 
+def test_a_count_of_pandas_is_a_number(tmp_path):
+    assert len(load_scripts(write_published(tmp_path, ["2.0,a.json,a.mp4,"]))[0].shots) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (FOX_YAML.encode("utf-16"), "expected UTF-8 text, got UTF-16; save it as UTF-8"),
+        (b"PK\3\4\x14\0", "got a zip or a document of an office program; save it as plain text or CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1", "got a document of an office program"),
+        (b"\n<!DOCTYPE html>\n<html></html>", "got a web page; download the file itself"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "got a Git LFS pointer to it; run 'git lfs pull' there"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.yaml", "a.json", "a.jsonl"])
+def test_files_of_other_kinds_are_named(tmp_path, name, data, message):
+    assert message in complaint(write(tmp_path, name, data))
+
+
 def test_bad_files(tmp_path):
+    assert "expected a table with the columns shot_num" in complaint(write(tmp_path, "x.csv", b"\n"))
+    assert f"got the directory {tmp_path}; name a file in it" in complaint(tmp_path)
     assert "line 2: expected UTF-8 text" in complaint(write(tmp_path, "x.yaml", b"global: a\nshots: \xff\n"))
     assert "No such file or directory; check the path" in complaint(tmp_path / "nothing.yaml")
     assert "which is neither" in complaint(write(tmp_path, "x.doc", FOX_YAML))

@@ -116,5 +116,8 @@ def test_a_file_of_no_tensors_or_a_damaged_one_is_one_line(tmp_path: Path) -> No
         path.write_bytes(b"GGUF" + struct.pack("<IQQ", *counts) + bytes(64))
         refused(path, "corrupt or truncated")
     data = write(path, {"a": torch.ones(100)}).read_bytes()
+    kind = data.index(b"a" + struct.pack("<IQI", 1, 100, 0)) + 13
+    path.write_bytes(data[:kind] + struct.pack("<I", 77) + data[kind + 4 :])
+    refused(path, "of a kind that this gguf does not know .*77.*; update gguf, or take a Q8_0")
     path.write_bytes(data[:-200])
     refused(path, "the file ends too early")

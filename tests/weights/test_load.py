@@ -99,9 +99,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path, zipped: bool)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[: len(data) // 2], lambda _: b"", lambda _: b"<html>not found</html>"]
-)
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda _: b""])
 def test_a_damaged_file_is_one_line(tmp_path: Path, suffix: str, damage: Any) -> None:
     path = tmp_path / f"x{suffix}"
     save_file(STATE, path) if suffix == ".safetensors" else torch.save(STATE, path)
@@ -136,6 +134,32 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     one_line(tmp_path / "d.pt", "expected a file, found a directory")
 
 
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x89HDF\r\n\x1a\n" + bytes(99), "got HDF5; convert it"),
+        (b"\x1f\x8b\x08" + bytes(99), "got a gzip of something; unpack it"),
+        (b'{"error": "not found"}', "got JSON, as of a failed download"),
+        (b"<!DOCTYPE html>", "got a web page; download the file itself"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+def test_a_file_of_another_kind_is_named(tmp_path: Path, suffix: str, data: bytes, message: str) -> None:
+    (tmp_path / f"x{suffix}").write_bytes(data)
+    one_line(tmp_path / f"x{suffix}", message)
+
+
+def test_tensors_without_values_one_by_one_are_refused(tmp_path: Path) -> None:
+    for tensor, kind in (
+        (torch.eye(3).to_sparse(), "a sparse tensor"),
+        (torch.eye(3, device="meta"), "without values"),
+    ):
+        torch.save({"weight": tensor}, tmp_path / "x.pt")
+        one_line(tmp_path / "x.pt", f"'weight' is .*{kind}; save the network's tensors alone")
+    save_file({}, tmp_path / "x.safetensors")
+    one_line(tmp_path / "x.safetensors", "expected the tensors of a network, got a file without any")
+
+
 @pytest.mark.parametrize("content", [[1, 2], {}, {"weight": torch.zeros(1), "note": "hello"}, {"generator": {}}])
 def test_what_holds_no_tensors_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "x.pt")
@@ -144,7 +168,7 @@ def test_what_holds_no_tensors_is_refused(tmp_path: Path, content: Any) -> None:
 
 def test_names_that_collide_without_wrappers_are_refused(tmp_path: Path) -> None:
     save_file({"model.a": torch.zeros(1), "a": torch.ones(1)}, tmp_path / "x.safetensors")
-    one_line(tmp_path / "x.safetensors", "have one name once wrappers are left out")
+    one_line(tmp_path / "x.safetensors", "'a' is in it several times, under different prefixes")
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", "\xff"])

@@ -207,6 +207,7 @@ def test_what_cannot_be_merged_rightly_is_refused(
         (lambda a: a.update({"blocks.0.ffn.0.lora_A.weight": torch.zeros(4, 9)}), r"one of \[32, 24\]"),
         (lambda a: a.update({"blocks.0.ffn.0.lora_A.weight": torch.zeros(4)}), r"one of \[32, 24\]"),
         (lambda a: a.update({"blocks.0.ffn.0.lora_A.new.weight": torch.zeros(4, 24)}), "holds several adapters"),
+        (lambda a: a.update({"lora_te_mlp_fc1.lora_up.weight": torch.zeros(4, 9)}), "adapts the text encoder too"),
         (lambda a: a.update({"ffn.diff": torch.zeros(1)}), "adapts 'ffn', but the transformer has no such tensor"),
         (lambda a: a.update({"blocks.0.ffn.0.diff_b": torch.zeros(1)}), r"changes 'blocks.0.ffn.0.bias' by \[1\]"),
         (lambda a: a.update({"blocks.0.ffn.0.lora_A.weight": torch.full((4, 24), torch.nan)}), "hold NaN or infinity"),
@@ -216,6 +217,12 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny: Any, tmp_path: Path, chan
     tensors = dict(PLAIN)
     change(tensors)
     refused(tiny.transformer, save(tmp_path, tensors), message)
+
+
+def test_an_adapter_that_changes_nothing_says_so(tiny: Any, tmp_path: Path) -> None:
+    nothing = {name: value * ("lora_A" in name) for name, value in PLAIN.items()}
+    assert "changes nothing" in merge_adapter(tiny.transformer, save(tmp_path, nothing))[1][-1]
+    assert not any("changes nothing" in note for note in merge_adapter(tiny.transformer, save(tmp_path, PLAIN))[1])
 
 
 def test_alphas_alone_are_no_adapter(tiny: Any, tmp_path: Path) -> None:

@@ -85,6 +85,12 @@ def test_floats_without_a_scale_are_read_as_they_are_and_reported() -> None:
         ({"a.weight": quantised(ONE), "a.weight_scale": torch.ones(0, 2)}, r"shape \[0, 2\], which does not"),
         ({"a.weight": quantised(ONE), "a.weight_scale": torch.ones(300, dtype=torch.uint8)}, "is uint8, a format"),
         ({"a.weight": quantised(ONE), "a.weight_scale_2": ONE}, "belongs to a quantisation that is not read here"),
+        ({"a.weight": quantised(ROWS, torch.int8), "a.SCB": ONE}, "belongs to a quantisation that is not read here"),
+        ({"a.weight": quantised(ONE), "a.weight_scale": ONE * torch.nan}, "above 0 in 'a.weight_scale', got others"),
+        ({"a.weight": quantised(ONE), "a.weight_scale": -ONE}, "above 0 in 'a.weight_scale', got others"),
+        ({"a.weight": quantised(ONE), "a.weight_scale": ONE * 0}, "above 0 in 'a.weight_scale', got others"),
+        ({"a.weight": quantised(ONE), "a.weight_scale": ONE, "a.scale_weight": ONE}, "'a.weight' has two scales"),
+        ({"a.weight": quantised(ONE), "scaled_fp8": torch.zeros(2).to(FP8)}, r"scaled \('scaled_fp8'\), and holds no"),
         ({"a.qweight": torch.ones(2, dtype=torch.int32)}, "belongs to a quantisation that is not read here"),
     ],
 )

@@ -67,8 +67,10 @@ def check_chunks(chunks: int) -> int:
     Raises:
         InputError: it is not a whole number from 1 to 7.
     """
-    if isinstance(chunks, bool) or not isinstance(chunks, int) or not 1 <= chunks <= MAX_CHUNKS:
-        raise InputError(f"expected a shot of 1 to {MAX_CHUNKS} chunks, got {chunks!r}; split a longer one into shots")
+    whole = isinstance(chunks, int) and not isinstance(chunks, bool)
+    if not whole or not 1 <= chunks <= MAX_CHUNKS:
+        advice = "split it into shots" if whole and chunks > 0 else "use a whole number in that range"
+        raise InputError(f"expected a shot of 1 to {MAX_CHUNKS} chunks, got {chunks!r}; {advice}")
     return chunks
 
 

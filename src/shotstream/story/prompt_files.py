@@ -20,7 +20,11 @@ from shotstream.story.script_text import check_spelling, decode_json, located
 from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, check_text
 
 JSONL_KEYS = ("prompts", "prompt", "switch_frame_indices", "global_caption")
-_OTHER_KINDS = {"YAML": re.compile(r"\s*(global|shots|seed|cast)\s*:"), "JSON": re.compile(r'\s*\{\s*"')}
+_OTHER_KINDS = {
+    "YAML": re.compile(r"\s*(global|shots|seed|cast)\s*:"),
+    "JSON": re.compile(r'\s*[\[{]\s*["{]'),
+    "CSV": re.compile(r"[\w ,]*\bjson_path\b[\w ,]*\n"),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -83,7 +87,9 @@ def _not_empty(scripts: list[Script], name: str) -> list[Script]:
 
 def _script_of_line(data: Any, where: str, chunks: int) -> Script:
     if not isinstance(data, dict):
-        raise InputError(f'{where}: expected {{"prompts": [...]}}, got {type(data).__name__}; write one JSON a line')
+        raise InputError(
+            f'{where}: expected {{"prompts": [...]}}, got {type(data).__name__}; write each line as such a mapping'
+        )
     if "prompts" not in data and "prompt" not in data:
         if "shot1" in data:
             return script_of_captions(parse_captions(data, where), where, chunks)

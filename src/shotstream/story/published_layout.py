@@ -69,8 +69,12 @@ def parse_captions(data: Any, name: str) -> StoryCaptions:
         InputError: it is no mapping, has a misspelt key or a gap in the numbering of its shots, a caption is empty, or
             `frames_per_shot` is not one length a shot.
     """
-    if not isinstance(data, dict):
-        raise InputError(f"{name}: expected a mapping with 'global_caption' and 'shot1', got {type(data).__name__}")
+    if not isinstance(data, dict) or "prompts" in data:
+        found = "one with 'prompts'" if isinstance(data, dict) else type(data).__name__
+        raise InputError(
+            f"{name}: expected a mapping with 'global_caption' and 'shot1', got {found}; "
+            "several stories go into a .jsonl, one a line"
+        )
     count = sum(1 for key in data if _SHOT_KEY.fullmatch(key))
     keys = [f"shot{number}" for number in range(1, max(count, 1) + 1)]
     texts = (key for key, value in data.items() if isinstance(value, str) and not _SHOT_KEY.fullmatch(key))
@@ -123,6 +127,8 @@ def read_table(path: Path, required: Sequence[str]) -> Iterator[tuple[int, CsvRo
         InputError: it cannot be read, is no CSV, lacks a required column, or has a misspelt one.
     """
     text = read_text(path, MAX_TABLE_BYTES)
+    if not text.strip():
+        raise InputError(f"{path.name}: expected a table with the columns {', '.join(CSV_COLUMNS)}, got an empty file")
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         _check_columns(reader.fieldnames or [], required, path.name)
@@ -191,6 +197,7 @@ def read_row_captions(
         InputError: the JSON cannot be read, or has another number of shots.
     """
     path, count = find_named_file(row["json_path"], table), row.get("shot_num_from_caption", "").strip()[:20]
+    count = count.removesuffix(".0")  # as pandas writes a column in which one is missing
     captions = parse_captions(decode_json(read_text(path), path.name), path.name)
     have, wanted = len(captions.shots), None if ranges is None else len(ranges)
     if wanted is None:

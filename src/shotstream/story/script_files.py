@@ -51,6 +51,8 @@ def load_scripts(source: str | Path, chunks: int | None = None) -> list[Script]:
             return parse_txt(read_text(path), path.name, chunks or PUBLISHED_CHUNKS)
         case ".jsonl":
             return parse_jsonl(read_text(path), path.name, chunks or PUBLISHED_CHUNKS)
+    if os.path.isdir(text):
+        raise InputError(f"expected a script, got the directory {text}; name a file in it")
     kinds = f'file that ends in {", ".join(SCRIPT_SUFFIXES)}, or "global | shot | shot"'
     raise InputError(f"expected a {kinds}; got {text[:80]!r}, which is neither")
 

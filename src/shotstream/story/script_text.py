@@ -12,6 +12,18 @@ from shotstream.core.errors import InputError
 
 MAX_SCRIPT_BYTES = 16 * 2**20
 MAX_TABLE_BYTES = 2**30
+_CHECK = "check quotes and commas"
+_OTHER_FILES = {
+    b"\xff\xfe": "UTF-16; save it as UTF-8",
+    b"\xfe\xff": "UTF-16; save it as UTF-8",
+    b"pk\x03\x04": "a zip or a document of an office program; save it as plain text or CSV",
+    b"\xd0\xcf\x11\xe0": "a document of an office program; save it as plain text or CSV",
+    b"%pdf": "a PDF; copy its text into a file",
+    b"<!doctype html": "a web page; download the file itself",
+    b"<html": "a web page; download the file itself",
+    b"version https://git-lfs": "a Git LFS pointer to it; run 'git lfs pull' there",
+}
+"""First bytes, in small letters, of files that are given in place of text."""
 
 
 def read_text(path: Path, max_bytes: int = MAX_SCRIPT_BYTES) -> str:
@@ -27,6 +39,9 @@ def read_text(path: Path, max_bytes: int = MAX_SCRIPT_BYTES) -> str:
         raise InputError(f"cannot read {path}: {getattr(error, 'strerror', error)}; check the path") from error
     if len(data) > max_bytes:
         raise InputError(f"cannot read {path}: it has more than {max_bytes >> 20} MiB; split it")
+    start = data[:64].lower().lstrip()
+    if kind := next((kind for begin, kind in _OTHER_FILES.items() if start.startswith(begin)), None):
+        raise InputError(f"cannot read {path}: expected UTF-8 text, got {kind}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -56,8 +71,10 @@ def decode_json(text: str, name: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InputError(f"{name}, {place}: no JSON ({error.msg}); check quotes and commas") from error
+        column = f"column {error.colno}"
+        place = f"line {error.lineno}, {column}" if "\n" in text or ", line " not in name else column
+        advice = "write one JSON a file, or one a line in a .jsonl" if error.msg == "Extra data" else _CHECK
+        raise InputError(f"{name}, {place}: no JSON ({error.msg}); {advice}") from error
     except InputError:
         raise
     except RecursionError as error:

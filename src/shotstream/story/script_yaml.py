@@ -50,18 +50,28 @@ class _Reader:
             place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
             raise InputError(f"{name}{place}: no YAML ({error.problem}); check indentation and quotes") from error
         except yaml.YAMLError as error:
-            raise InputError(f"{name}: no YAML ({' '.join(str(error).split())})") from error
+            raise InputError(f"{name}: no YAML ({' '.join(str(error).split())}); remove that character") from error
         except RecursionError as error:
             raise InputError(f"{name}: nested too deeply to be a story; check the brackets") from error
 
     def story(self, chunks: int) -> Script:
         if self._root is None:
             raise InputError(f"{self._name}: expected a story with 'global' and 'shots', got an empty file; write them")
+        self._check_layout(self._root)
         keys = self._mapping(self._root, STORY_KEYS, ("global", "shots"), "")
         shots = self._list(keys["shots"], "shots", "text", lambda node, number: self._shot(node, number, chunks))
         cast = self._list(keys["cast"], "cast", "image", self._member) if "cast" in keys else ()
         seed = self._value(keys["seed"]) if "seed" in keys else None
         return self._made(self._root, "", lambda: Script(self._value(keys["global"]), shots, seed, cast))
+
+    def _check_layout(self, root: yaml.Node) -> None:
+        """Raise InputError where the story has the keys of the published JSON."""
+        keys = [key.value for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
+        if "global_caption" in keys:
+            raise InputError(
+                f"{self._name}: expected the keys 'global' and 'shots', got those of the published JSON "
+                "('global_caption', 'shot1'); save it as .json"
+            )
 
     def _shot(self, node: yaml.Node, number: int, chunks: int) -> ShotSpec:
         where = f", shot {number}"
@@ -105,7 +115,9 @@ class _Reader:
         """Return a mapping's nodes by key; all keys must be known, none repeated, and no required one missing."""
         if not isinstance(node, yaml.MappingNode):
             keys = " and ".join(f"'{key}:'" for key in required)
-            raise InputError(f"{self._where(node)}{where}: expected a mapping with {keys}, got {_kind(node)}")
+            raise InputError(
+                f"{self._where(node)}{where}: expected a mapping with {keys}, got {_kind(node)}; write the keys"
+            )
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
             name, place = " ".join(str(self._value(key)).split()), self._where(key) + where

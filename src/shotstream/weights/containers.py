@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, strided
 
 from shotstream.core.errors import InputError
 
@@ -60,13 +60,28 @@ def open_container(data: Any, path: Path, key: str | None = None, depth: int = _
 
 
 def _only_tensors(data: Mapping[Any, Any], path: Path, containers: list[str]) -> Mapping[str, Tensor]:
-    strange = [name for name, value in data.items() if not isinstance(value, Tensor) or not isinstance(name, str)]
+    strange = [name for name, value in data.items() if not _is_plain(value) or not isinstance(name, str)]
     if strange or not data:
-        found = f"'{strange[0]}' is {type(data[strange[0]]).__name__}" if strange else "it is empty"
-        advice = f"; its containers are {_quoted(containers)}: name one with --checkpoint-key" if containers else ""
+        found = f"{strange[0]!r} is {_kind(data[strange[0]])}" if strange else "it is empty"
+        advice = "; save the network's tensors alone"
+        if containers:
+            advice = f"; its containers are {_quoted(containers)}: name one with --checkpoint-key"
         places = ", ".join(CONTAINERS)
         raise InputError(f"{path}: expected tensors only (at the top or under {places}), but {found}{advice}")
     return data
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a tensor that holds its values one by one: not sparse, quantised by torch, or without values."""
+    return isinstance(value, Tensor) and value.layout == strided and not value.is_quantized and not value.is_meta
+
+
+def _kind(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    if value.is_meta:
+        return "a tensor without values"
+    return "a tensor quantised by torch" if value.is_quantized else "a sparse tensor"
 
 
 def _quoted(names: list[str]) -> str:

@@ -42,8 +42,13 @@ def read_gguf(path: Path) -> Container:
         raise InputError(f"{path}: this GGUF file cannot be dequantised ({error}); take a Q8_0 or Q4_K one") from error
     except Exception as error:  # the package raises exceptions of any kind on damaged bytes
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        if "GGMLQuantizationType" in reason:
+            raise InputError(
+                f"{path}: a tensor is of a kind that this gguf does not know ({reason}); update gguf, or take a Q8_0"
+            ) from error
         raise InputError(
-            f"{path}: expected a GGUF file of weights, got a corrupt or truncated one ({reason}); download it again"
+            f"{path}: expected a GGUF file of weights (version 2 or 3), got another version, or a corrupt or truncated "
+            f"file ({reason}); download it again"
         ) from error
     if not tensors:
         raise InputError(f"{path}: this GGUF file holds no tensors; expected those of a transformer or text encoder")

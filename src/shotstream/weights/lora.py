@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, equal
 
 from shotstream.core.errors import InputError
 from shotstream.model.names import transformer_to_diffusers, unwrap
@@ -35,6 +35,7 @@ _ALPHA = re.compile(r"(?P<module>.+)\.alpha")
 _DIFFERENCES = {"diff": "weight", "diff_b": "bias", "diff_m": "modulation"}
 """Suffixes of tensors that are added as they are, and what they are added to."""
 _FLAT_PREFIX = re.compile(r"lora_(?:unet|transformer|dit)_+")
+_TEXT_ENCODER = re.compile(r"lora_te\d?_|(?:base_model\.)?text_encoder\d?\.")
 _PEFT_PREFIX = "base_model."
 _ADAPTED = ".orig."
 """What stands in the name of a weight that a CineTrans adapter changes."""
@@ -143,7 +144,9 @@ def merge_tensors(
         merged[target] = merge_low_rank(merged[target], down, up, rule.scale(pair.name, down.shape[0]))
     if len(adapter) == replaced:
         raise InputError(f"{source}: expected the halves of a LoRA, found none; fetch the file anew")
-    return merged, rule.notes
+    idle = all(value is state[name] or equal(value, state[name]) for name, value in merged.items())
+    notes = (f"{source}: changes nothing: its values are 0, or too small for the transformer's precision",)
+    return merged, (*rule.notes, *(notes if idle else ()))
 
 
 def _add_half(
@@ -212,6 +215,11 @@ def _known_names(tensors: Iterable[str]) -> dict[str, str]:
 
 def _resolve(name: str, names: Mapping[str, str], file: Path) -> str:
     plain = unwrap(_FLAT_PREFIX.sub("", name.removeprefix(_PEFT_PREFIX), count=1))
+    if _TEXT_ENCODER.match(name):
+        raise InputError(
+            f"{file}: adapts the text encoder too ('{name}'), and only the transformer's adapters are merged; "
+            "take one that was trained without it"
+        )
     if plain not in names:
         raise InputError(
             f"{file}: adapts '{name}', but the transformer has no such tensor; expected the adapter of this model"

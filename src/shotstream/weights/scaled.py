@@ -25,8 +25,11 @@ _MARKER, _EMBEDDED_TOKENIZER = "scaled_fp8", "spiece_model"
 _WIDE = (torch.float32, torch.bfloat16, torch.float16)
 BLOCK = 128
 """Side of the blocks of DeepSeek's format."""
-_UNSUPPORTED = ("weight_scale_2", "weight_packed", "weight_zero_point", "qweight", "qzeros")
-"""Tensors of 4-bit and of asymmetric formats."""
+_UNSUPPORTED = (
+    *("weight_scale_2", "weight_packed", "weight_zero_point", "qweight", "qzeros"),
+    *("SCB", "absmax", "quant_map"),
+)
+"""Tensors of 4-bit and of asymmetric formats, and of bitsandbytes."""
 
 
 def apply_scales(state: Mapping[str, Tensor], where: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -46,8 +49,11 @@ def apply_scales(state: Mapping[str, Tensor], where: str) -> tuple[dict[str, Ten
     if not scales and not any(value.dtype in (*FLOAT8_DTYPES, torch.int8) for value in plain.values()):
         return plain, ()
     dtype = _common_dtype(plain)
+    targets = {name: f"{name.rpartition('.')[0]}.weight".removeprefix(".") for name in scales}
+    if twice := [target for target, count in Counter(targets.values()).items() if count > 1]:
+        raise InputError(f"{where}: '{twice[0]}' has two scales in it; expected one, fetch the file anew")
     for name, scale in scales.items():
-        target = f"{name.rpartition('.')[0]}.weight".removeprefix(".")
+        target = targets[name]
         plain[target] = _scaled(plain.get(target), target, scale, name, where).to(dtype)
     if unscaled := [name for name, value in plain.items() if value.dtype == torch.int8]:
         raise InputError(f"{where}: '{unscaled[0]}' is int8 without a scale; expected '*.weight_scale' beside it")
@@ -55,6 +61,8 @@ def apply_scales(state: Mapping[str, Tensor], where: str) -> tuple[dict[str, Ten
     plain |= {name: plain[name].float().to(dtype) for name in bare}
     if not bare:
         return plain, ()
+    if not scales and any(name.rpartition(".")[2] == _MARKER for name in state):
+        raise InputError(f"{where}: says that it is scaled ('{_MARKER}'), and holds no scale; fetch the file anew")
     return plain, (
         f"{where}: {len(bare)} tensors are 8-bit floats without a scale (first: {bare[0]}): read as they are",
     )
@@ -94,6 +102,8 @@ def _expand(scale: Tensor, weight: Tensor, name: str, where: str) -> Tensor:
         kind = str(scale.dtype).removeprefix("torch.")
         raise InputError(f"{where}: '{name}' is {kind}, a format that is not read here; take the model in bf16 or GGUF")
     scale = scale.float()
+    if scale.numel() and not (scale.isfinite().all() and (scale >= 0).all() and scale.any()):
+        raise InputError(f"{where}: expected scales above 0 in '{name}', got others, or NaN; fetch the file anew")
     if scale.numel() == 1:
         return scale.reshape(())
     if scale.shape in ((rows,), (rows, *[1] * (weight.ndim - 1))):

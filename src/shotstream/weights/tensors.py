@@ -15,6 +15,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,13 @@ INDEX_SUFFIX = ".safetensors.index.json"
 _LFS_POINTER = b"version https://git-lfs"
 _ZIP_MAGIC = b"PK\x03\x04"
 _PIECE = 2**20
+_OTHER_FILES = {
+    b"\x89hdf": "HDF5; convert it",
+    b"\x1f\x8b": "a gzip of something; unpack it",
+    b"{": "JSON, as of a failed download; fetch the file anew",
+    b"<": "a web page; download the file itself",
+}
+"""First bytes, in small letters, of files that are given in place of weights."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ def read_checkpoint(path: Path, key: str | None = None) -> Checkpoint:
             container of that key.
     """
     container = _read(path, key)
+    if not container.tensors:
+        raise InputError(f"{path}: expected the tensors of a network, got a file without any; fetch it anew")
     dtypes = tuple(sorted({str(value.dtype).removeprefix("torch.") for value in container.tensors.values()}))
     tensors, notes = apply_scales(_unwrapped(container.tensors, path), str(path))
     return Checkpoint(tensors, container.metadata, container.key, container.dtypes or dtypes, container.notes + notes)
@@ -192,7 +202,11 @@ def _check_sums(path: Path) -> None:
 
 
 def _corrupt(path: Path, error: Exception) -> InputError:
-    found = re.search(r"WeightsUnpickler error: *(.+)", str(error)) or re.search(r"\S.*", str(error))
+    with path.open("rb") as file:
+        start = file.read(16).lower().lstrip()
+    if kind := next((kind for begin, kind in _OTHER_FILES.items() if start.startswith(begin)), None):
+        return InputError(f"{path}: expected weights as safetensors, GGUF or torch saves them, got {kind}")
+    found = re.search(r"WeightsUnpickler error:\s*(\S.*)", str(error)) or re.search(r"\S.*", str(error))
     reason = found[found.lastindex or 0][:120] if found else type(error).__name__
     return InputError(f"{path}: expected weights, got a corrupt or truncated file ({reason}); fetch it anew")
 
@@ -200,5 +214,8 @@ def _corrupt(path: Path, error: Exception) -> InputError:
 def _unwrapped(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     plain = {unwrap(name): value for name, value in state.items()}
     if len(plain) != len(state):
-        raise InputError(f"{path}: several tensors have one name once wrappers are left out; expected one network")
+        twice = Counter(map(unwrap, state)).most_common(1)[0][0]
+        raise InputError(
+            f"{path}: '{twice}' is in it several times, under different prefixes; expected one network, save it alone"
+        )
     return plain
