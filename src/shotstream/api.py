@@ -1,6 +1,5 @@
 """The Python interface: open a model, begin a story, save and publish a model."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,15 +17,17 @@ from shotstream.engine.warmup import make_warmup_shot
 from shotstream.model.config import ModelConfig, SamplerConfig, as_sampler_kind
 from shotstream.model.device import pick_device, pick_dtype
 from shotstream.model.solvers import check_solver
-from shotstream.model.text_encoder import TruncationReport
 from shotstream.runtime.compile import stop_compiling
 from shotstream.runtime.options import RunOptions, apply_options
+from shotstream.story.caption_fit import CaptionReport, UnknownWord, fit_caption
 from shotstream.story.script import Script
 from shotstream.weights.build import ModelComponents
 from shotstream.weights.directory import write_directory
 from shotstream.weights.hub import open_components
 from shotstream.weights.publish import upload_directory
 from shotstream.weights.wan_layouts import ReadOptions
+from shotstream.world.captions import nearest_word, unknown_words
+from shotstream.world.words import WORLD_MODEL
 
 
 def with_policy(components: ModelComponents, policy: str | None) -> ModelComponents:
@@ -144,6 +145,7 @@ class Model:
         context: str | None = None,
         noise: Noise | None = None,
         script: Script | None = None,
+        strict: bool | None = False,
     ) -> Story:
         """Begin a story, or go on with the one in `directory`.
 
@@ -151,7 +153,7 @@ class Model:
             global_caption: what holds for every shot.
             seed: of all noise; None: 0.
             generator: draws the seed; give either. A story keeps its seed, so it can be resumed.
-            directory, size, sampler, context, noise, script: as in `Story`.
+            directory, size, sampler, context, noise, script, strict: as in `Story`.
 
         Raises:
             InputError: both seed and generator are given, or an argument cannot be used (`Story`).
@@ -170,6 +172,7 @@ class Model:
             context=context,
             noise=noise,
             script=script,
+            strict=strict,
         )
 
     def warm_up(self) -> None:
@@ -182,9 +185,20 @@ class Model:
         if self._running.compiled:
             stop_compiling()
 
-    def truncation(self, captions: Sequence[str]) -> list[TruncationReport]:
-        """Return, for each caption, what the text encoder reads and what is cut off."""
-        return self.parts.text_encoder.truncation(captions)
+    def check_caption(self, global_caption: str, text: str, shot: int = 0) -> CaptionReport:
+        """Report which of a shot's caption the model will not follow: text beyond what it reads, and unknown words.
+
+        Unknown words are named only of a model that learnt StoryWorld.
+
+        Args:
+            global_caption: the story's.
+            text: the shot's own caption, a steer's, or that of a cast member.
+            shot: number of the shot, from 0.
+        """
+        fitted = fit_caption(self.parts.text_encoder.lost, global_caption, shot, text)
+        strange = unknown_words(f"{global_caption} {text}") if self.config.name == WORLD_MODEL else ()
+        unknown = tuple(UnknownWord(word, nearest_word(word)) for word in strange)
+        return CaptionReport(fitted.lost_global, fitted.lost_text, unknown)
 
     def save_pretrained(self, directory: str | Path, *, dtype: str | None = None, licence: str | None = None) -> None:
         """Write the model as a directory that `from_pretrained` opens, with a model card.

@@ -154,11 +154,11 @@ def test_a_caption_that_is_too_long_is_cut_with_a_warning_or_refused(shell, tmp_
     long = "A fox. | " + "It walks on. " * 8
     code, _, err = shell(long, "-o", "out.mp4", "--chunks", 1)
     assert code == 0
-    assert err.startswith("shotstream: WARNING: shot 1: the caption is too long for the text encoder; it reads ")
+    assert err.startswith("shotstream: WARNING: shot 1: The model does not read the end of this caption, from ")
     assert err.count("\n") == 1
     code, _, err = shell(long, "-o", "strict.mp4", "--strict")
     assert code == 2
-    assert err.startswith("shotstream: shot 1: the caption is too long")
+    assert err.startswith("shotstream: shot 1: The model does not read the end of this caption, from ")
     assert not list(tmp_path.glob("strict*"))
 
 

@@ -11,7 +11,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.images import write_png
 from shotstream.core.spec import VideoSize
 from shotstream.core.video import VideoWriter, probe_video, read_video
-from shotstream.engine.render import Outputs, caption_warnings, produce
+from shotstream.engine.render import Outputs, produce
 from shotstream.model.config import SamplerConfig
 from shotstream.story.history import History
 from shotstream.story.script import CastEntry, Script
@@ -296,16 +296,6 @@ def test_frames_and_gif(model, tmp_path):
     assert len(read_video(outputs.gif)) == 9
 
 
-def test_too_long_captions_are_named(model):
-    long = Script("A fox. ", (ShotSpec("It walks."), ShotSpec("It walks " + "on and " * 8 + "far away.")))
-    (warning,) = caption_warnings(model.truncation, long)
-    assert warning == (
-        "shot 2: the caption is too long for the text encoder; it reads 15 words and loses 7, from "
-        "'and on and on and far away.' on; shorten it"
-    )
-    assert caption_warnings(model.truncation, SCRIPT) == []
-
-
 @pytest.fixture
 def directed(tmp_path):
     """A story with a cast, a steered shot and a long one."""
@@ -355,15 +345,3 @@ def test_another_direction_is_not_gone_on_with(make_model, outputs, directed, ch
     run(make_model(), directed, outputs, seed=1)
     with pytest.raises(InputError, match=message):
         run(make_model(), change(directed), outputs, seed=1, mode="resume")
-
-
-def test_too_long_directions_are_named(model, directed):
-    long = "on and " * 10
-    script = replace(
-        directed,
-        shots=(replace(directed.shots[0], steers=(Steer(1, long),)),),
-        cast=(replace(directed.cast[0], caption=long),),
-    )
-    shot, cast = caption_warnings(model.truncation, script)
-    assert shot.startswith("shot 1: the caption is too long")
-    assert cast.startswith("cast 1: the caption is too long")

@@ -49,3 +49,21 @@ def test_shots_are_suggested_for_a_model_that_learnt_the_world(client: TestClien
     shots = client.get(f"/api/stories/{story}/suggestions").json()["shots"]
     assert len(set(shots)) == 3
     assert all("owl" in shot for shot in shots)
+
+
+def check(client: TestClient, **caption: object) -> Any:
+    reply = client.post("/api/caption/check", json=caption)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def test_a_caption_is_checked_while_it_is_written(client: TestClient) -> None:
+    told = check(client, global_caption="A fox. By day. ", text="The foxx sings", shot=3)
+    assert (told["lost_global"], told["lost_text"]) == ("By day.", "")
+    assert told["unknown"] == [{"word": "foxx", "nearest": "fox"}, {"word": "sings", "nearest": None}]
+    assert [note["code"] for note in told["notes"]] == ["too_long", "unknown_words"]
+    assert '"By day."' in told["notes"][0]["message"]
+    assert 'near: "fox"' in told["notes"][1]["message"]
+    long = check(client, text="The fox eats and eats and eats and eats.")
+    assert long["lost_text"]
+    assert check(client) == {"lost_global": "", "lost_text": "", "unknown": [], "notes": []}

@@ -133,7 +133,13 @@ def _make(
 
     def begin(directory: Path) -> shotstream.Story:
         return model.story(
-            script.global_caption, seed=seed, directory=directory, size=size, context=options.context, script=script
+            script.global_caption,
+            seed=seed,
+            directory=directory,
+            size=size,
+            context=options.context,
+            script=script,
+            strict=None,
         )
 
     total = sum(model.policy.frames(script))
@@ -152,14 +158,16 @@ def _make(
 
 
 def _check_captions(model: "shotstream.Model", scripts: "Sequence[Script]", *, strict: bool) -> None:
-    from shotstream.engine.render import caption_warnings
+    """Warn of captions that the model will not follow; `strict`: refuse those that are too long for it."""
+    from shotstream.story.caption_fit import check_captions
 
     for number, script in enumerate(scripts, start=1):
-        where = f"story {number}, " if len(scripts) > 1 else ""
-        for warning in caption_warnings(model.truncation, script):
-            if strict:
-                raise InputError(where + warning)
-            _log.warning("%s%s", where, warning)
+        story = f"story {number}, " if len(scripts) > 1 else ""
+        for where, report in check_captions(model.check_caption, script):
+            if strict and report.too_long:
+                raise InputError(f"{story}{where}: {report.too_long}")
+            for line in filter(None, (report.too_long, report.unknown_words)):
+                _log.warning("%s%s: %s", story, where, line)
 
 
 def plan_outputs(output: Path, frames: Path | None, gif: Path | None, stories: int) -> "list[Outputs]":

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.model.codec import to_pixels
-from shotstream.story.captions import compose_caption
+from shotstream.story.caption_fit import Lost, fit_caption
 from shotstream.story.cast import CAST_SHOT, CastMember, cast_as_shots, cast_share
 from shotstream.story.history import History
 from shotstream.story.selectors import ContextSelector, FrameRef
@@ -40,7 +40,7 @@ class SelectedContext:
 
 
 def select_context_frames(
-    history: History, select: ContextSelector, text: str, cast: Sequence[CastMember]
+    history: History, select: ContextSelector, text: str, cast: Sequence[CastMember], lost: Lost
 ) -> SelectedContext:
     """Return the context of a shot with this caption: the cast's share, then the chosen frames of earlier shots.
 
@@ -49,6 +49,7 @@ def select_context_frames(
         select: which frames.
         text: the new shot's own caption.
         cast: the members of the cast that it knows.
+        lost: says what the text encoder does not read of a caption.
     """
     members, frames = choose_context_frames(history, select, text, cast)
     said = {member.number: member.caption for member in cast}
@@ -58,7 +59,7 @@ def select_context_frames(
     return SelectedContext(
         _pixels(history, members, frames),
         tuple(shot for shot, _ in captions),
-        tuple(compose_caption(whole, shot, caption) for shot, caption in captions),
+        tuple(fit_caption(lost, whole, shot, caption).caption for shot, caption in captions),
     )
 
 

@@ -14,7 +14,6 @@ from shotstream.engine.context import SelectedContext, caption_vector, select_co
 from shotstream.engine.maker import StorySetup
 from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import CacheSize, KVCache
-from shotstream.story.captions import compose_caption
 from shotstream.story.cast import CastMember
 from shotstream.story.layout import ShotLayout, shot_layout
 from shotstream.story.relevance import make_selector
@@ -75,8 +74,7 @@ class ContextCache:
                 self._empty_cache()
         layout = self._layout(known, spec.chunks)
         captions = known.selected.different_captions if layout.context_captions else []
-        own = compose_caption(history.identity.global_caption, len(history), spec.text)
-        text = self._setup.read([*captions, own])
+        text = self._setup.read([*captions, self._setup.compose(len(history), spec.text)])
         return ShotInputs.of(known.latents, text, layout, torch.zeros_like(text[:, :1])), self._cache
 
     def close(self, *, unused: bool) -> None:
@@ -92,7 +90,8 @@ class ContextCache:
         return self._prepared[2]
 
     def _encode(self, text: str, cast: Sequence[CastMember]) -> EncodedContext:
-        selected = select_context_frames(self._setup.history, self._select, text, cast)
+        lost = self._setup.components.text_encoder.lost
+        selected = select_context_frames(self._setup.history, self._select, text, cast, lost)
         with self._setup.clock("context"):
             return EncodedContext(selected, self._latents(selected))
 

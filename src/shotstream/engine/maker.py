@@ -12,6 +12,7 @@ from shotstream.core.rng import Noise
 from shotstream.core.spec import VideoSize
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.sampler import Latents, Sampler
+from shotstream.story.caption_fit import fit_caption
 from shotstream.story.cast import CastMember
 from shotstream.story.history import History
 from shotstream.story.script import Script
@@ -47,6 +48,10 @@ class StorySetup:
     clock: Clock
     noise: Noise
     script: Script | None = None
+
+    def compose(self, shot: int, text: str) -> str:
+        """Return the caption of a shot (from 0), fitted to what the text encoder reads."""
+        return fit_caption(self.components.text_encoder.lost, self.history.identity.global_caption, shot, text).caption
 
 
 @runtime_checkable

@@ -26,9 +26,7 @@ from shotstream.core.video import (
 )
 from shotstream.engine.story import Story
 from shotstream.model.device import within_memory
-from shotstream.model.text_encoder import TruncationReport
-from shotstream.story.captions import compose_caption
-from shotstream.story.cast import CAST_SHOT, fit_picture
+from shotstream.story.cast import fit_picture
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, StoryRecord
 from shotstream.story.repair import load_record
@@ -56,7 +54,6 @@ class Watcher(Protocol):
 
 Begin = Callable[[Path], Story]
 """Begins a story whose shots live in a directory, or goes on with the one there."""
-Truncation = Callable[[Sequence[str]], list[TruncationReport]]
 
 
 @dataclass(frozen=True)
@@ -106,26 +103,6 @@ class Outputs:
                 raise InputError(f"cannot write frames into {self.frames}: it is a file; name a directory")
             if mode != "overwrite" and not begun and any(self.frames.iterdir()):
                 raise InputError(f"{self.frames} is not empty; --overwrite replaces the frames in it")
-
-
-def caption_warnings(truncation: Truncation, script: Script) -> list[str]:
-    """Return a line for every caption that is longer than the text encoder takes, with the words that will be lost."""
-    captions = [
-        (f"shot {index + 1}", compose_caption(script.global_caption, index, text))
-        for index, shot in enumerate(script.shots)
-        for text in (shot.text, *(steer.text for steer in shot.steers))
-    ]
-    captions += [
-        (f"cast {number}", compose_caption(script.global_caption, CAST_SHOT, entry.caption))
-        for number, entry in enumerate(script.cast, start=1)
-    ]
-    reports = truncation([caption for _, caption in captions])
-    return [
-        f"{where}: the caption is too long for the text encoder; it reads {report.words_kept} words and loses "
-        f"{report.words_lost}, from {report.lost[:40]!r} on; shorten it"
-        for (where, _), report in zip(captions, reports, strict=True)
-        if report.lost
-    ]
 
 
 def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new", watch: Watcher | None = None) -> int:

@@ -1,7 +1,7 @@
 """A shot being made, and directed while it is."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,10 +51,11 @@ class Shot(Iterator[Frames]):
         held: int = 0,
         on_chunk: OnChunk | None = None,
         cast: tuple[CastMember, ...] = (),
+        check: Callable[[str, int], object] = lambda *_: None,
     ) -> None:
-        """Begin a shot of which the `held` latest chunks can be dropped; `on_chunk` is told of every chunk.
+        """Begin a shot of which the `held` latest chunks can be dropped, and which knows the members of the `cast`.
 
-        It knows the members of the `cast`.
+        `on_chunk` is told of every chunk, and `check` of every caption that it is steered to and of its index.
         """
         self.index = len(history)
         self.chunks, self.frames = 0, 0
@@ -64,7 +65,7 @@ class Shot(Iterator[Frames]):
         self._steers: dict[int, str] = {}
         self._film, self._pixels = history.film(), FrameBuffer()
         self._held: deque[HeldChunk] = deque()
-        self._on_chunk = on_chunk
+        self._on_chunk, self._check = on_chunk, check
         self._most_held = held if rollout.revisable else 0
 
     @property
@@ -134,6 +135,7 @@ class Shot(Iterator[Frames]):
         rollout = self._running()
         if not rollout.chunks_left:
             raise InputError("expected a shot with a chunk to come, got one at its end; begin another shot")
+        self._check(text, self.index)
         rollout.steer(text)
         self._steers[self.chunks] = text
 

@@ -24,7 +24,8 @@ from shotstream.engine.sampler import Sampler
 from shotstream.engine.shot import Shot
 from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import SamplerConfig
-from shotstream.story.cast import CastMember, check_member, choose_members
+from shotstream.story.caption_fit import LengthCheck
+from shotstream.story.cast import CAST_SHOT, CastMember, check_member, choose_members
 from shotstream.story.history import History
 from shotstream.story.record import StoryIdentity
 from shotstream.story.relevance import check_selector
@@ -54,6 +55,7 @@ class Story:
         context: str | None = None,
         noise: Noise | None = None,
         script: Script | None = None,
+        strict: bool | None = False,
         clock: Clock = no_profiler,
     ) -> None:
         """Begin a story, or go on with the one in `directory`.
@@ -69,6 +71,8 @@ class Story:
                 configuration says.
             noise: where noise comes from instead of `seed`.
             script: all shots of the story, which policies need that make them together; others check it.
+            strict: refuses captions that are longer than the text encoder reads; False: warns of them; None: says
+                nothing, because the caller has asked `Model.check_caption`.
             clock: told what the time is spent on.
 
         Raises:
@@ -85,6 +89,7 @@ class Story:
             self._system.spec.check_script(script)
         self._parts, self._seed, self._clock = parts, check_seed(seed), clock
         self._global = check_text(global_caption, "the global caption", may_be_empty=True)
+        self._check_length = LengthCheck(parts.text_encoder.lost, global_caption, strict=strict)
         self._size = as_video_size(size or parts.config.video)
         self._sampler = Sampler.from_config(sampler)
         self._reader = TextCache(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
@@ -152,10 +157,21 @@ class Story:
                 check_member(self.history.cast, number)
         members = choose_members(self.history.cast, chosen) if known is None else tuple(known)
         self._check_memory(chunks)
+        self._check_length(text, len(self.history) + self._making)
         self._leave()
         with torch.inference_mode():
             rollout = self._maker.begin(spec, members, noise, self._reporting(on_step, len(self.history)))
-        self._current = Shot(rollout, self._maker.decoder(), self.history, spec, self._clock, held, on_chunk, members)
+        self._current = Shot(
+            rollout,
+            self._maker.decoder(),
+            self.history,
+            spec,
+            self._clock,
+            held,
+            on_chunk,
+            members,
+            self._check_length,
+        )
         return self._current
 
     @property
@@ -200,7 +216,9 @@ class Story:
         """
         self._check_open()
         self._system.spec.check_cast()
-        return self.history.add_cast(as_frame(image), check_text(caption, "the caption of a cast member"))
+        frame = as_frame(image)
+        self._check_length(check_text(caption, "the caption of a cast member"), CAST_SHOT)
+        return self.history.add_cast(frame, caption)
 
     def rename_cast(self, number: int, caption: str) -> None:
         """Give a member of the cast another caption, under which later shots remember it.
@@ -210,6 +228,7 @@ class Story:
         """
         self._check_open()
         renamed = replace(check_member(self.history.cast, number), caption=check_text(caption, "a caption"))
+        self._check_length(caption, CAST_SHOT)
         self.history.set_cast(renamed if one.number == number else one for one in self.history.cast)
 
     def remove_cast(self, number: int) -> None:

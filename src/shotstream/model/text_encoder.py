@@ -3,7 +3,6 @@
 import html
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,15 +16,6 @@ from shotstream.model.config import TextEncoderConfig
 from shotstream.model.names import text_to_original, text_to_transformers
 
 MAX_DISTANCE_TOKENS = 128
-
-
-@dataclass(frozen=True)
-class TruncationReport:
-    """Report of a caption's length in tokens. `lost` is the text that is cut off; empty if all fits."""
-
-    words_kept: int
-    words_lost: int
-    lost: str
 
 
 def clean(text: str) -> str:
@@ -69,7 +59,7 @@ class TextEncoder(nn.Module):
     def encode(self, captions: Sequence[str]) -> Float[Tensor, "s l d"]:
         """Embed captions, in the dtype and on the device of the weights; l is `text_len`, with zeros after the end.
 
-        A longer caption is cut; `truncation` says how much is lost.
+        A longer caption is cut; `lost` says what is not read.
 
         Raises:
             InputError: the encoder was built without a tokenizer.
@@ -95,13 +85,21 @@ class TextEncoder(nn.Module):
             mask[index, : len(tokens)] = 1
         return ids, mask
 
-    def truncation(self, captions: Sequence[str]) -> list[TruncationReport]:
-        """Report how much of each caption fits and what is cut off, so that the caller can warn or refuse.
+    def lost(self, caption: str) -> str:
+        """Return the end of a caption that is cut off, from a whole word on; empty if all of it fits.
 
         Raises:
             InputError: the encoder was built without a tokenizer.
         """
-        return [self._truncation(clean(caption)) for caption in captions]
+        text = clean(caption)
+        encoding = self._encoding(text)
+        if not encoding.overflowing:
+            return ""
+        words = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+        end = max((stop for (_, stop), special in words if not special), default=0)
+        whole = end == len(text) or text[end] == " "
+        kept = text[:end] if whole else text[:end].rpartition(" ")[0]
+        return text[len(kept) :].strip()
 
     def token_spans(self, pieces: Sequence[str]) -> list[slice]:
         """Return which tokens of the caption that these pieces make, joined, belong to each of them.
@@ -120,17 +118,6 @@ class TextEncoder(nn.Module):
             )
         starts = [*(owners.index(piece) for piece in range(len(pieces))), len(owners)]
         return [slice(start, stop) for start, stop in pairwise(starts)]
-
-    def _truncation(self, text: str) -> TruncationReport:
-        encoding = self._encoding(text)
-        kept = text
-        if encoding.overflowing:
-            words = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
-            end = max((stop for (_, stop), special in words if not special), default=0)
-            whole = end == len(text) or text[end] == " "
-            kept = text[:end] if whole else text[:end].rpartition(" ")[0]
-        lost = text[len(kept) :].strip()
-        return TruncationReport(len(kept.split()), len(lost.split()), lost)
 
     def _encoding(self, text: str) -> Encoding:
         if self.tokenizer is None:

@@ -36,6 +36,7 @@ class Production:
             directory=store.directory(row.id),
             size=VideoSize(row.height, row.width),
             context=row.context,
+            strict=None,
         )
         self._shot: Shot | None = None
         self._steered, self._directed = 0, False

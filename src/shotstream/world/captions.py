@@ -3,6 +3,7 @@
 Accessory, pattern and layout are never named. Variant 0 is the plain phrasing; every other variant is another one.
 """
 
+import difflib
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -103,6 +104,11 @@ def unknown_words(text: str) -> tuple[str, ...]:
     known = caption_words() | SMALL_WORDS
     words = re.findall(r"\w+(?:[-'’]\w+)*", re.sub(r"['’](?:s|m|re|ll|ve|d)\b", "", text.lower()))
     return tuple(dict.fromkeys(word for word in words if word not in known and not known.issuperset(word.split("-"))))
+
+
+def nearest_word(word: str) -> str | None:
+    """Return the word of captions that is nearest to an unknown one in spelling; None where none is near."""
+    return next(iter(difflib.get_close_matches(word, sorted(caption_words()), n=1)), None)
 
 
 def traits_of_caption(caption: str, words: Vocabulary | None = None) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,8 @@ from typing import Any
 
 from shotstream.world.traits import Action, Camera, Colour, Framing, Place, Species, Time
 
+WORLD_MODEL = "storyworld"
+"""Name in the configuration of a model that learnt StoryWorld; which words other models know is not known."""
 Phrases = tuple[str, ...]
 Vocabulary = dict[str, dict[str, Phrases]]
 """Trait -> value -> phrases."""

@@ -22,7 +22,6 @@ from shotstream.engine.maker import Rollout, StorySetup
 from shotstream.engine.policy import PolicySpec
 from shotstream.engine.sampler import Latents, Sampler
 from shotstream.model.device import send
-from shotstream.story.captions import compose_caption
 from shotstream.story.cast import CastMember
 from shotstream.story.shot_spec import ShotSpec
 
@@ -77,7 +76,7 @@ class ContextMaker:
     def drafts(self, text: str, *, making: bool) -> list[str]:
         """Return the caption as the next shot has it, as the one being made has it, and as a selector reads it."""
         made = len(self._setup.history)
-        captions = [self._compose(index, text) for index in ((made, made + 1) if making else (made,))]
+        captions = [self._setup.compose(index, text) for index in ((made, made + 1) if making else (made,))]
         return [*captions, text] if self._context.by_caption else captions
 
     def decoder(self) -> FrameDecoder:
@@ -91,9 +90,6 @@ class ContextMaker:
     def _noise(self, noise: Noise, context: Tensor) -> ChunkNoise:
         index, shape = len(self._setup.history), (1, CHUNK_LATENTS, *context.shape[2:])
         return lambda chunk, step: send(noise(index, chunk, step, shape), context.device)
-
-    def _compose(self, index: int, text: str) -> str:
-        return compose_caption(self._setup.history.identity.global_caption, index, text)
 
 
 class ShotStreamMaker(ContextMaker):
@@ -115,7 +111,7 @@ class ShotStreamMaker(ContextMaker):
             self._setup.clock,
             forward=self._context.recorded,
         )
-        return CausalShot(rollout, lambda text: self._setup.read([self._compose(index, text)]))
+        return CausalShot(rollout, lambda text: self._setup.read([self._setup.compose(index, text)]))
 
 
 class TeacherMaker(ContextMaker):

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
-from pydantic import Field
+from pydantic import Field, StrictStr
 
 from shotstream.serve.commands import NewShot
 from shotstream.serve.errors import RequestError
@@ -12,16 +12,42 @@ from shotstream.serve.http.metrics import CONTENT_TYPE, metrics_text
 from shotstream.serve.http.state import Here
 from shotstream.serve.http.stories import record_of
 from shotstream.serve.llm import suggest
-from shotstream.serve.messages import Message, SteerView, UserText
+from shotstream.serve.messages import Count, Message, Note, SteerView, UserText, caption_notes
 from shotstream.story.script_files import parse_script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.world.captions import unknown_words
-from shotstream.world.words import vocabulary
-
-WORLD_MODEL = "storyworld"
-"""Name in the configuration of a model that learnt StoryWorld; which words other models know is not known."""
+from shotstream.world.words import WORLD_MODEL, vocabulary
 
 router = APIRouter()
+
+
+class CaptionText(Message):
+    """A caption that is being written: that of shot `shot` (from 0), a steer of it, or a member of the cast."""
+
+    global_caption: Annotated[StrictStr, Field(max_length=100_000)] = ""
+    text: Annotated[StrictStr, Field(max_length=100_000)] = ""
+    shot: Count = 0
+
+
+class UnknownWordView(Message):
+    """A word that the model does not know, and the nearest in spelling that it knows; null: none is near."""
+
+    word: str
+    nearest: str | None
+
+
+class CaptionView(Message):
+    """Everything in a caption that the model will not follow.
+
+    The model reads the shot's own text first: where both are too long for it, sentences at the end of the global
+    caption are left out (`lost_global`), and if the text is too long by itself, its end is (`lost_text`). `notes` says
+    all that in lines for people.
+    """
+
+    lost_global: str
+    lost_text: str
+    unknown: list[UnknownWordView]
+    notes: list[Note]
 
 
 class Idea(Message):
@@ -90,6 +116,18 @@ def words(server: Here, text: Annotated[str, Query(max_length=2000)] = "") -> Wo
         for trait, values in vocabulary().items()
     ]
     return Words(traits=traits, unknown=list(unknown_words(text)))
+
+
+@router.post("/api/caption/check")
+def report_caption(caption: CaptionText, server: Here) -> CaptionView:
+    """Report what of a caption the model will not follow; answers at once, while shots are made."""
+    report = server.model.check_caption(caption.global_caption, caption.text, caption.shot)
+    return CaptionView(
+        lost_global=report.lost_global,
+        lost_text=report.lost_text,
+        unknown=[UnknownWordView(word=one.word, nearest=one.nearest) for one in report.unknown],
+        notes=caption_notes(report),
+    )
 
 
 @router.post("/api/outline")
