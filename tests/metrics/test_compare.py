@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from chromium import open_browser_or_skip
 from shotstream.cli import main
@@ -70,6 +71,12 @@ def test_a_video_that_is_gone_is_said_on_the_page(tmp_path: Path) -> None:
     assert "<video src" not in page
 
 
+def test_the_page_shows_what_any_of_the_systems_has(tmp_path: Path) -> None:
+    nothing, something = evaluation({"a": None}), evaluation({"a": 0.5})
+    three = compare_evaluations({"x": nothing, "y": nothing, "z": something})
+    assert "<td>0.500</td>" in comparison_page(three, tmp_path / "page.html")
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
     """The results of two systems with a video each."""
@@ -98,6 +105,20 @@ def test_the_command_tells_kinds_of_scores_apart(
     ):
         assert main(["evaluate", "compare", *words]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.browser
+def test_a_video_that_no_browser_plays_is_said_on_the_page(tmp_path: Path) -> None:
+    video = tmp_path / "a.mkv"
+    write_video(video, np.zeros((4, 48, 64, 3), np.uint8), 16, lossless=True)
+    one = evaluation({"a": 0.5}, str(video))
+    page_file = tmp_path / "page.html"
+    page_file.write_text(comparison_page(compare_evaluations({"x": one, "y": one}), page_file))
+    with open_browser_or_skip() as browser:
+        page = browser.new_page()
+        page.goto(page_file.as_uri())
+        expect(page.get_by_text(f"This browser cannot play {video}")).to_have_count(2)
+        expect(page.get_by_text(f"This browser cannot play {video}").first).to_be_visible()
 
 
 @pytest.mark.browser

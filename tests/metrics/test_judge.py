@@ -124,7 +124,7 @@ def test_every_story_is_asked_about_with_its_captions_and_pictures(
     assert "secret" not in (tmp_path / "results.json").read_text()
     with np.load(tmp_path / FEATURES / "boat.npz") as stored:
         assert stored["judge"].tolist() == [[4, 2, 5], [4, 4, 5]]
-    assert "| Judge: prompt adherence, 1 to 5 | 3.667" in (tmp_path / "results.md").read_text()
+    assert "| Judge: prompt adherence (1 to 5) | 3.667" in (tmp_path / "results.md").read_text()
     assert "equal pairs of ratings consistency 1.000, prompt 0.667" in (tmp_path / "results.html").read_text()
 
 

@@ -139,7 +139,7 @@ def _show(evaluation: "Evaluation", json_file: Path | None) -> None:
     console = make_console(json_file, wrap=False)
     console.print(table)
     for command, titles in missing_networks(evaluation).items():
-        console.print(f"not available: {'; '.join(titles)}. Run: {command}")
+        console.print(f"not available: {', '.join(titles)}. Run: {command}")
     for video in evaluation.failed:
         console.print(f"left out: {video.name}: {video.reason}")
     notes = [f"note: {story.name}: {note}" for story in evaluation.stories for note in story.notes]

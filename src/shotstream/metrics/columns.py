@@ -77,7 +77,7 @@ def _inter_column(key: str, title: str, group: str, name: str, *, same_character
     """Return the column of similarity between shots: over all pairs, or over pairs that show the same character."""
     return Column(
         f"inter_{key}_character" if same_character else f"inter_{key}",
-        f"Inter-shot {title}, same character" if same_character else f"Inter-shot {title}",
+        f"Inter-shot {title} (same character)" if same_character else f"Inter-shot {title}",
         group,
         lambda story, _: _inter(story, name, same_character=same_character),
     )
@@ -91,7 +91,7 @@ def _judge_column(question: str, title: str) -> Column:
     index = JUDGE_QUESTIONS.index(question)
     return Column(
         f"judge_{question}",
-        f"Judge: {title}, 1 to 5",
+        f"Judge: {title} (1 to 5)",
         JUDGE,
         lambda story, _: float(np.mean(story.arrays[JUDGE][:, index])),
     )
@@ -106,11 +106,11 @@ COLUMNS = (
     _cut_column("cut_accuracy", "Shot cut accuracy", lambda score: score.accuracy),
     Column("text_alignment", "Text alignment", "video", lambda story, _: _text(story)),
     Column("aesthetic", "Aesthetic", "aesthetic", lambda story, _: _aesthetic(story)),
-    Column("dynamic_degree", "Dynamic degree, %", "flow", lambda story, _: _dynamic(story)),
+    Column("dynamic_degree", "Dynamic degree (%)", "flow", lambda story, _: _dynamic(story)),
     _inter_column("semantic", "semantic", "video", "video", same_character=True),
     _inter_column("subject", "subject", "subjects", "subject", same_character=True),
     _cut_column("cut_f1", "Cut F1", lambda score: score.f1),
-    _cut_column("cut_offset", "Cut offset, frames", lambda score: score.offset_frames),
+    _cut_column("cut_offset", "Cut offset (frames)", lambda score: score.offset_frames),
     _judge_column("consistency", "visual consistency"),
     _judge_column("prompt", "prompt adherence"),
     _judge_column("quality", "visual quality"),

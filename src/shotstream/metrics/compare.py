@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from shotstream.core.errors import InputError
 from shotstream.core.html import render_html
-from shotstream.metrics.columns import COLUMNS
+from shotstream.metrics.columns import COLUMNS, Column
 from shotstream.metrics.evaluation import Evaluation, StoryResult
 from shotstream.metrics.tables import format_mean, format_value
 from shotstream.scores.intervals import Estimate, bootstrap_mean
@@ -119,13 +119,18 @@ def comparison_page(comparison: Comparison, page: Path) -> str:
     return render_html(
         "metrics/compare.html.jinja",
         comparison=comparison,
-        columns=COLUMNS,
+        columns_of=_columns_of,
         urls={story.video: _url(Path(story.video), page) for of in comparison.stories for story in of},
         in_step=Markup(IN_STEP.read_text(encoding="utf8").replace("export ", "")),
         format_mean=format_mean,
         format_value=format_value,
         format_difference=format_difference,
     )
+
+
+def _columns_of(story: Sequence[StoryResult]) -> list[Column]:
+    """Return the columns of which some system has a value for this story."""
+    return [column for column in COLUMNS if any(one.values.get(column.key) is not None for one in story)]
 
 
 def _url(video: Path, page: Path) -> str | None:

@@ -64,7 +64,7 @@ def to_markdown(evaluation: Evaluation) -> str:
         mean = means.get(column.key)
         rows.append(f"| {column.title} | {show_mean(evaluation, column)} | {mean.cases if mean else 0} |")
     for command, titles in missing_networks(evaluation).items():
-        rows.append(f"\n{'; '.join(titles)}: {NOT_AVAILABLE}. Run `{command}`")
+        rows.append(f"\n{', '.join(titles)}: {NOT_AVAILABLE}. Run `{command}`")
     rows += [f"\n{video.name}: left out, {video.reason}" for video in evaluation.failed]
     rows += [f"\n{story.name}: {note}" for story in evaluation.stories for note in story.notes]
     return "\n".join(rows) + "\n"
@@ -95,7 +95,9 @@ def to_html(evaluation: Evaluation, features: Mapping[str, StoryFeatures]) -> st
         missing=missing_networks(evaluation),
         plots={column.key: plot(column, evaluation) for column in evaluation.columns if evaluation.values(column.key)},
         strips=strips,
-        replaced={name: spec.replaces for name, spec in BACKBONES.items() if spec.replaces},
+        replaced={
+            name: one.replaces for name, one in BACKBONES.items() if one.replaces and name in evaluation.networks
+        },
         format_value=format_value,
         show_mean=lambda column: show_mean(evaluation, column),
     )
