@@ -170,10 +170,11 @@ def test_videos_play_in_step_and_by_keys(browser: Browser, url: str) -> None:
 
 
 def test_a_study_that_is_gone_is_told_to_the_rater(browser: Browser, url: str, directory: Path, tmp_path: Path) -> None:
-    page = begin(browser.new_page(), url)
+    page = begin(browser.new_page(viewport={"width": 1280, "height": 500}), url)
     directory.rename(tmp_path / "elsewhere")
     page.keyboard.press("1")
     expect(page.get_by_role("alert")).to_contain_text("if the study was moved or deleted")
+    expect(page.get_by_role("alert")).to_be_in_viewport()
     expect(page.locator("#next")).to_be_disabled()
     page.goto(f"{url}/r/nobody")
     expect(page.get_by_role("alert")).to_be_visible()

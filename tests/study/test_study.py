@@ -64,7 +64,7 @@ def test_stories_that_cannot_be_compared_are_named_and_counted(
     [
         (["a"], "expected 2 to 6 directories of videos, got 1"),
         (["a", "x/a"], "two systems are called 'a'"),
-        (["a", "none"], "expected a directory of videos, got none"),
+        (["a", "none"], "expected a directory of videos, or a CSV that names them, got none"),
         (["a", "empty"], "expected videos (.mp4"),
         (["a", "b", "-o", "full"], "it is not empty"),
     ],
@@ -170,7 +170,7 @@ def test_rates_agreement_and_ties_of_known_votes(study: Study) -> None:
     table = to_markdown(report)
     assert "| bright | " in table
     assert "50.0% (15.0 to 85.0)" in table
-    assert "no two raters answered the same" in table, "nobody answered the other questions"
+    assert "no story has two raters" in table, "nobody answered the other questions"
 
 
 def test_intervals_are_over_stories_where_there_are_enough(study: Study) -> None:

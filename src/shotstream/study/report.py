@@ -18,7 +18,7 @@ class QuestionResult:
 
     `rates` has each system's share of all votes, `no_difference` that of the others. `agreement` is the share of pairs
     of raters who gave the same answer for the same story, `alpha` Krippendorff's alpha (1 all agree, 0 chance); both
-    are NaN where no two raters answered the same.
+    are NaN where no story has two raters.
     """
 
     question: Question
@@ -113,7 +113,7 @@ def to_markdown(report: StudyReport) -> str:
     rows.append(f"| no difference | {' | '.join(str(one.no_difference) for one in report.questions)} |")
     rows.append(f"| raters agree | {' | '.join(_number(one.agreement, '.1%') for one in report.questions)} |")
     rows.append(f"| Krippendorff's alpha | {' | '.join(_number(one.alpha, '.2f') for one in report.questions)} |")
-    told = f"{report.raters} raters ({report.complete} to the end), {len(report.study.stories)} stories"
+    told = f"{report.raters} {'rater' if report.raters == 1 else 'raters'} ({report.complete} to the end), {len(report.study.stories)} stories"
     counts = ", ".join(f"{one.votes} votes on {one.question.title.lower()}" for one in report.questions)
     rows += ["", f"{told}; {counts}. 95% intervals over {report.intervals_over}."]
     rows += [f"\n{one.name}: left out, {one.reason}" for one in report.study.left_out]
@@ -121,4 +121,4 @@ def to_markdown(report: StudyReport) -> str:
 
 
 def _number(value: float, form: str) -> str:
-    return "no two raters answered the same" if math.isnan(value) else format(value, form)
+    return "no story has two raters" if math.isnan(value) else format(value, form)

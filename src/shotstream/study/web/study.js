@@ -81,7 +81,11 @@ function keepInStep() {
   step.follow(videos);
   const starts = study.stories[at].starts;
   const shot = starts.filter((start) => start <= videos[0].currentTime + 0.001).length - 1;
-  [...find("captions").children].forEach((item, index) => item.classList.toggle("now", index === shot));
+  const captions = find("captions");
+  [...captions.children].forEach((item, index) => {
+    if (index === shot && !item.classList.contains("now")) captions.scrollTop = item.offsetTop;
+    item.classList.toggle("now", index === shot);
+  });
   showPlaying();
 }
 
