@@ -113,7 +113,8 @@ def to_markdown(report: StudyReport) -> str:
     rows.append(f"| no difference | {' | '.join(str(one.no_difference) for one in report.questions)} |")
     rows.append(f"| raters agree | {' | '.join(_number(one.agreement, '.1%') for one in report.questions)} |")
     rows.append(f"| Krippendorff's alpha | {' | '.join(_number(one.alpha, '.2f') for one in report.questions)} |")
-    told = f"{report.raters} {'rater' if report.raters == 1 else 'raters'} ({report.complete} to the end), {len(report.study.stories)} stories"
+    raters = f"{report.raters} {'rater' if report.raters == 1 else 'raters'} ({report.complete} to the end)"
+    told = f"{raters}, {len(report.study.stories)} stories"
     counts = ", ".join(f"{one.votes} votes on {one.question.title.lower()}" for one in report.questions)
     rows += ["", f"{told}; {counts}. 95% intervals over {report.intervals_over}."]
     rows += [f"\n{one.name}: left out, {one.reason}" for one in report.study.left_out]
