@@ -59,14 +59,12 @@ class Remembering(ShotRollout):
         return self
 
     def commit(self, clean: Tensor, at: int) -> None:
-        self._forward.commit(clean, self._text, self._forward.make_positions(self._layout.target[at : at + 3]))
+        self._engine.commit(self._call(self._layout.target[at : at + 3]), clean)
 
     def denoise(self, chunk: int, at: int = 18) -> Tensor:
         """Chunk `chunk`, at the last positions of a shot unless said otherwise."""
-        forward, placement = self._forward, self._forward.make_positions(self._layout.target[at : at + 3])
-        return FEW.denoise(
-            lambda x, sigma: forward.velocity(x, sigma, self._text, placement), lambda step: noise(chunk, step)
-        )
+        call = self._call(self._layout.target[at : at + 3])
+        return FEW.denoise(lambda x, sigma: self._engine.velocity(call, x, sigma), lambda step: noise(chunk, step))
 
 
 @torch.inference_mode()
@@ -131,9 +129,9 @@ def test_positions_stay_in_training_and_memory_flat(monkeypatch: pytest.MonkeyPa
     transformer, seen = network(1), []
     make = transformer.make_positions
 
-    def watch(layout: FrameLayout, size: tuple[int, int]) -> object:
+    def watch(layout: FrameLayout, size: tuple[int, int], diagonal: tuple[int, ...]) -> object:
         seen.append((int(layout.positions.min()), int(layout.positions.max())))
-        return make(layout, size)
+        return make(layout, size, diagonal)
 
     monkeypatch.setattr(transformer, "make_positions", watch)
     cache = new_cache(transformer)

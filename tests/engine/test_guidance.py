@@ -8,6 +8,7 @@ import torch
 
 from shotstream.api import Model
 from shotstream.engine.cached_transformer import CachedTransformer
+from shotstream.engine.call import as_sigmas
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ModelConfig, SamplerConfig
 from shotstream.train.presets import TINY
@@ -56,11 +57,10 @@ def test_one_branch_computes_what_it_computes_beside_the_other(
     made = told(parts, MIDDLE)
     alone = CachedTransformer.velocity
 
-    def in_both(self, x, sigma, captions, placement, previous=None) -> torch.Tensor:  # type: ignore[no-untyped-def]
-        if self._sampler.guidance_at(sigma) is not None:
-            return alone(self, x, sigma, captions, placement, previous)
-        velocity, _ = self._forward(x, sigma, captions, placement, branches=2, previous=previous)
-        return velocity.chunk(2)[0]
+    def in_both(self, call, x, sigma) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        if self.sampler.guidance_at(sigma) is not None:
+            return alone(self, call, x, sigma)
+        return self._both(call, x, as_sigmas(sigma, len(call.frames)))[0]
 
     monkeypatch.setattr(CachedTransformer, "velocity", in_both)
     for one, both in zip(made, told(parts, MIDDLE), strict=True):

@@ -62,7 +62,8 @@ def commit_one_by_one(transformer: Transformer, sampler: Sampler, given: ShotInp
         layout = given.layout.target[3 * index : 3 * index + 3].expand(cache.shape.batch)
         placement = transformer.make_positions(layout, (x.shape[-2], x.shape[-1]))
         staged = cache.stage(3)
-        transformer(x, torch.zeros(x.shape[:2]), rollout._text, placement, staged)
+        text = rollout._text.both if sampler.branches == 2 else rollout._text.keys
+        transformer(x, torch.zeros(x.shape[:2]), text, placement, staged)
         cache.commit(staged)
     return cache
 

@@ -1,9 +1,11 @@
-"""Inputs of one forward of a policy besides weights and latents: positions, keys, text, and visibility."""
+"""Inputs of one forward besides weights and latents: positions, keys, text, and visibility."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.types import FrameLayout
@@ -11,28 +13,33 @@ from shotstream.model.attention import LayerPlan
 from shotstream.model.blocks import TextKeys
 from shotstream.model.frame_cache import Key
 
+Captions = TextKeys | Tensor
+"""Captions as forwards take them: keys and values of every layer, or embeddings in training."""
+
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """Prompts ready for cross-attention.
+    """Captions ready for cross-attention.
 
     Attributes:
-        keys: keys and values of every layer, `[1, s, l, heads, d]`: of s prompts, or of one sequence that joins them. A
-            model of two transformers has the layers of both, one after the other.
+        keys: keys and values of every layer, `[b, s, l, heads, d]`: of s captions, or of one sequence that joins them.
+            A model of two transformers has the layers of both, one after the other. In training: embeddings.
         negative: the same for the branch without guidance; None: the sampler needs none.
         spans: tokens of each prompt within a joined sequence; empty where prompts are not joined.
         padding: tokens behind the last prompt of a joined sequence.
     """
 
-    keys: TextKeys
-    negative: TextKeys | None = None
+    keys: Captions
+    negative: Captions | None = None
     spans: tuple[slice, ...] = ()
     padding: slice = field(default_factory=lambda: slice(0, 0))
 
     @cached_property
-    def both(self) -> TextKeys:
-        """Return the keys and values of both branches as one batch of two."""
+    def both(self) -> Captions:
+        """Return what both branches attend to, in one batch."""
         assert self.negative is not None, "guidance needs a negative prompt"
+        if isinstance(self.keys, Tensor) or isinstance(self.negative, Tensor):
+            return torch.cat([cast(Tensor, self.keys), cast(Tensor, self.negative)])
         pairs = zip(self.keys, self.negative, strict=True)
         return [(torch.cat([k, no_k]), torch.cat([v, no_v])) for (k, v), (no_k, no_v) in pairs]
 
@@ -45,7 +52,7 @@ class Call:
         frames: numbers of the latents in the video, from 0; they are the queries.
         layout: positions, shots (rotary phase) and captions of these latents. `captions` index prompts that are not
             joined.
-        text: from `Engine.text` or `Engine.joined_text`.
+        text: from `CachedTransformer.project`, or of a policy from `Engine.text` or `Engine.joined_text`.
         keys: what is seen of the cache, in this order; None: everything, as it was committed.
         sees: self-attention groups of a layer, in latents, with those of the cache first; None: everyone sees everyone.
         reads: cross-attention groups of a layer: queries in latents, keys in tokens of a joined text; None: each latent
@@ -53,6 +60,8 @@ class Call:
         guided_reads_only: whether `reads` holds for the guided branch alone; the other one then reads everything.
         text_positions: rotary position of each latent's queries in cross-attention; None: they are not rotated.
         diagonal: what is added to the row and column positions of each latent; None: nothing.
+        previous: the last latent of the chunk before, for each latent; None: nothing was before. Only networks that
+            carry it (`TransformerConfig.previous`) use it.
     """
 
     frames: range
@@ -64,6 +73,7 @@ class Call:
     guided_reads_only: bool = False
     text_positions: tuple[int, ...] | None = None
     diagonal: tuple[int, ...] | None = None
+    previous: Float[Tensor, "b f c h w"] | None = None
 
 
 def as_sigmas(sigma: float | Tensor, latents: int) -> Tensor:

@@ -9,6 +9,7 @@ again under a new caption, here block-causally as they were committed first; fra
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,10 +18,11 @@ from torch import Tensor
 from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.core.types import FrameLayout
 from shotstream.engine.cached_transformer import CachedTransformer
+from shotstream.engine.call import Call
 from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import recommit_plan
-from shotstream.model.blocks import TokenPositions
 from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.rotary import time_rotation
@@ -121,18 +123,19 @@ class ShotRollout:
         self._cache, self._noise, self._sampler = cache, noise, sampler
         self._clock, self._stop = clock, stop
         self._layout = inputs.layout
-        self._forward = CachedTransformer(
-            transformer, cache, inputs.context, sampler, inputs.negative, forward, training=training
+        self._negative, size = inputs.negative, (inputs.context.shape[-2], inputs.context.shape[-1])
+        self._engine = CachedTransformer(
+            transformer, sampler, size, cache, context=inputs.context, run=forward, training=training
         )
-        self._uncommitted: TokenPositions | None = None
+        self._uncommitted: Call | None = None
         self._chunks: dict[int, MadeChunk] = {}
         self._steered = False
         self._made = 0
         with clock("prefill"):
-            self._text = self._forward.project(inputs.own_text)
+            self._text = self._engine.project(inputs.own_text, inputs.negative)
             if not cache.latents:
-                captions = self._forward.project(inputs.context_text)  # apart, so that every process reads as often
-                self._forward.commit_context(captions, inputs.layout)
+                captions = self._engine.project(inputs.context_text, inputs.negative)  # all processes project it
+                self._engine.commit_context(captions, inputs.layout.context)
 
     @property
     def chunks_left(self) -> int:
@@ -150,17 +153,17 @@ class ShotRollout:
             with self._clock("commit"):
                 self._commit_made()
         chunk = self._made
-        own = self._layout.target[chunk * CHUNK_LATENTS : (chunk + 1) * CHUNK_LATENTS]
-        placement = self._forward.make_positions(own)
+        own = slice(chunk * CHUNK_LATENTS, (chunk + 1) * CHUNK_LATENTS)
         previous = self._chunks[chunk - 1].following() if chunk else None
+        call = self._call(self._layout.target[own], previous=previous)
 
         def predict(x: Tensor, sigma: float) -> Tensor:
-            return self._forward.velocity(x, sigma, self._text, placement, previous)
+            return self._engine.velocity(call, x, sigma)
 
         with self._clock("denoise"):
             latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop)
         self._chunks[chunk] = MadeChunk(latents.detach(), previous)
-        self._uncommitted = placement
+        self._uncommitted = call
         self._made += 1
         needed = self._needed_chunks()
         self._chunks = {number: made for number, made in self._chunks.items() if number in needed}
@@ -172,7 +175,7 @@ class ShotRollout:
         Cached chunks of the shot are committed again under it before that chunk, so that old keys and values do not
         hold the picture back. The context stays as it is.
         """
-        self._text = self._forward.project(text)
+        self._text = self._engine.project(text, self._negative)
         self._steered = self._made > 0
 
     def drop(self, chunks: int) -> None:
@@ -193,15 +196,14 @@ class ShotRollout:
         self._made = left
         self._steered, self._uncommitted = self._made > 0, None
         if not self._made:
-            self._cache.reset(self._forward.in_front)
+            self._cache.reset(self._engine.in_front)
 
     def _commit_made(self) -> None:
         """Commit the latest chunk, or all cached ones again after a steering; move cached keys back where needed."""
         if self._steered:
             self._commit_window()
         elif self._uncommitted is not None:
-            latest = self._chunks[self._made - 1]
-            self._forward.commit(latest.latents, self._text, self._uncommitted, previous=latest.previous)
+            self._engine.commit(self._uncommitted, self._chunks[self._made - 1].latents)
         self._steered, self._uncommitted = False, None
         if self._layout.window_moves_before(self._made * CHUNK_LATENTS):
             device = self._chunks[self._made - 1].latents.device
@@ -209,22 +211,25 @@ class ShotRollout:
 
     def _commit_window(self) -> None:
         """Commit all cached chunks by one forward, at the positions that they have now, each seeing those before it."""
-        self._cache.reset(self._forward.in_front)
+        self._cache.reset(self._engine.in_front)
         chunks = [self._chunks[chunk] for chunk in self._cached_chunks(self._made)]
         clean = torch.cat([made.latents for made in chunks], 1)
         previous = torch.cat(
             [torch.zeros_like(one.latents) if one.previous is None else one.previous for one in chunks], 1
         )
-        target, sink = self._layout.target, self._cache.pinned - self._forward.in_front
+        target, sink = self._layout.target, self._cache.pinned - self._engine.in_front
         positions = target.positions[0]
         end = int(positions[self._made * CHUNK_LATENTS - 1] - positions[0]) + 1
         layout = target[:sink] + target[end - clean.shape[1] + sink : end]
-        plan = recommit_plan(self._forward.in_front, clean.shape[1], CHUNK_LATENTS)
-        self._forward.commit(clean, self._text, self._forward.make_positions(layout), plan, previous)
+        plan = recommit_plan(self._engine.in_front, clean.shape[1], CHUNK_LATENTS)
+        self._engine.commit(self._call(layout, previous=previous, sees=lambda _: plan), clean)
+
+    def _call(self, layout: FrameLayout, **more: Any) -> Call:
+        return Call(range(layout.latents), layout, self._text, **more)
 
     def _cached_chunks(self, made: int) -> list[int]:
         """Return which of the first `made` chunks the cache keeps, oldest first."""
-        front = self._forward.in_front
+        front = self._engine.in_front
         kept = self._cache.kept(front + made * CHUNK_LATENTS)[front::CHUNK_LATENTS]
         return [(latent - front) // CHUNK_LATENTS for latent in kept]
 

@@ -58,10 +58,13 @@ class ContextCache:
         setup, cast = self._setup, self._setup.history.cast
         known = self._encode("", cast)
         text = setup.read(known.selected.different_captions)
-        network, negative, cache = setup.components.transformer, torch.zeros_like(text[:, :1]), self._empty_cache()
+        network, cache = setup.components.transformer, self._empty_cache()
         with setup.clock("prefill"):
-            forward = CachedTransformer(network, cache, known.latents, setup.sampler, negative, self.recorded)
-            forward.commit_context(forward.project(text), self._layout(known, 1))
+            engine = CachedTransformer(
+                network, setup.sampler, self._latent_size, cache, context=known.latents, run=self.recorded
+            )
+            captions = engine.project(text, torch.zeros_like(text[:, :1]))
+            engine.commit_context(captions, self._layout(known, 1).context)
         self._prepared = tuple(setup.history.branch), cast, known
 
     def begin(self, spec: ShotSpec, cast: Sequence[CastMember]) -> tuple[ShotInputs, KVCache | None]:

@@ -231,7 +231,7 @@ def dense(network: Transformer, run: Engine, call: Call, x: Tensor, sigmas: Tens
         else:
             plan = reads(layer) if reads else ()
         read = masked(q, k, v, matrix(plan, x.shape[1], k.shape[1]).repeat_interleave(each, 0))
-        tokens = block.leave(tokens, read, *parts[3:])
+        tokens = block.leave(tokens, read, *parts[3:], place.size)
     return network._unpatchify(network.head(tokens, time), x.shape)
 
 
