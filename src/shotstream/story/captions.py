@@ -1,11 +1,11 @@
-"""The caption that a shot's latents attend to.
+"""Compose the caption that a shot's latents attend to.
 
 Source: ShotStream's prompts (reference: golden/pipeline/script.json). Cleaning and cutting are the text encoder's.
 """
 
 
 def compose_caption(global_caption: str, shot_index: int, text: str) -> str:
-    """The caption of shot `shot_index` (from 0): the story's caption, 'shot{k}:', the shot's own, nothing in between.
+    """Return the caption of shot `shot_index` (from 0): the story's, 'shot{k}:' and the shot's own, nothing in between.
 
     The published model was trained on exactly this string, so no space is added; end the global caption with one to
     have one.

@@ -66,7 +66,7 @@ def check_member(cast: Sequence[CastMember], number: int) -> CastMember:
 
 
 def fit_picture(image: Frame, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
-    """A picture of another size, cropped around its centre to the shape of height x width, and scaled to it (bicubic).
+    """Crop a picture around its centre to the shape of height x width, and scale it to that size (bicubic).
 
     Raises:
         InputError: it is no single uint8 RGB picture.

@@ -86,7 +86,7 @@ class History:
 
     @classmethod
     def create(cls, identity: StoryIdentity, directory: str | Path | None = None) -> Self:
-        """A history without shots.
+        """Create a history without shots.
 
         Args:
             identity: what makes the story.
@@ -108,7 +108,7 @@ class History:
 
     @classmethod
     def open(cls, directory: str | Path) -> Self:
-        """The story in a directory. Missing or damaged takes and all that goes on from them are set aside, and said.
+        """Open the story in a directory. Damaged takes and those after them are set aside and reported.
 
         Raises:
             InputError: there is no story, its record cannot be read, a member of its cast is missing or damaged, or
@@ -119,7 +119,7 @@ class History:
 
     @classmethod
     def open_or_create(cls, identity: StoryIdentity, directory: str | Path | None = None) -> Self:
-        """The story in a directory, which must be this one, or a new one where there is none or nothing in it yet.
+        """Open the story in a directory, which must be this one, or create it where there is none or nothing in it yet.
 
         Raises:
             InputError: the story there has another identity (says in what), or the directory cannot be used.
@@ -186,7 +186,7 @@ class History:
         return self.tree.branch
 
     def switch(self, branch: Sequence[int]) -> None:
-        """Stands on another branch, or on the beginning of one; nothing is made or removed.
+        """Go to another branch, or to the beginning of one; nothing is made or removed.
 
         Raises:
             InputError: there is no such branch, or the directory cannot be written.
@@ -198,24 +198,24 @@ class History:
         return len(self.branch)
 
     def shot_file(self, shot_index: int) -> Path:
-        """The lossless video of a shot, or the one that the next shot will have."""
+        """Return the lossless video of a shot, or the one that the next shot will have."""
         take = self.branch[shot_index] if shot_index < len(self) else self.tree.next_take()
         return self._files.video(shot_index, take)
 
     def take_file(self, take: Take) -> Path:
-        """The lossless video of any take, whatever branch it is on."""
+        """Return the lossless video of any take, whatever branch it is on."""
         return self._files.video(take.shot, take.take)
 
     def key_frames_file(self, shot_index: int) -> Path:
-        """The exact key frames of a shot."""
+        """Return the file of a shot's exact key frames."""
         return self.shot_file(shot_index).with_suffix(".safetensors")
 
     def film(self) -> BackgroundVideoWriter:
-        """The lossless video of the next shot, to be filled while the shot is made, and then to be added with it."""
+        """Begin the lossless video of the next shot, which is filled while the shot is made and then added with it."""
         return BackgroundVideoWriter(self.shot_file(len(self)), FPS)
 
     def add(self, shot: FinishedShot) -> None:
-        """Appends a shot to the branch that the story stands on. It is kept whole or not at all.
+        """Append a shot to the current branch. It is kept whole or not at all.
 
         Raises:
             InputError: it is not the next shot, its frames have another size than the story, or the disk is full.
@@ -260,7 +260,7 @@ class History:
         self._write(replace(self.record, cast=ordered))
 
     def frames(self, shot_index: int, frame_indices: Sequence[int] | None = None) -> Frames:
-        """Frames of a shot as they were added, `[n, h, w, 3]`; None: all of them.
+        """Read frames of a shot as they were added, `[n, h, w, 3]`; None: all of them.
 
         Raises:
             InputError: there is no such shot or frame, or the file was damaged meanwhile.
@@ -268,7 +268,7 @@ class History:
         return read_video(self.shot_file(self._check_shot(shot_index)), frame_indices)
 
     def iter_frames(self, shot_index: int) -> Iterator[Frames]:
-        """All frames of a shot, one after another, each `[1, h, w, 3]`: memory does not grow with its length.
+        """Yield all frames of a shot, one after another, each `[1, h, w, 3]`: memory does not grow with its length.
 
         Raises:
             InputError: there is no such shot, or the file was damaged meanwhile.
@@ -276,11 +276,11 @@ class History:
         return (frame[None] for frame in iter_video(self.shot_file(self._check_shot(shot_index))))
 
     def cast_frames(self, members: Sequence[int]) -> list[Frame]:
-        """The pictures of members of the cast, in the story's size."""
+        """Read the pictures of members of the cast, in the story's size."""
         return [read_image(self._files.cast(member)) for member in members]
 
     def read_key_frames(self, refs: Sequence[FrameRef]) -> NDArray[np.float32]:
-        """The pixels in [-1, 1] of the frames that a context selector chose, in its order, `[n, 3, h, w]`.
+        """Read the pixels in [-1, 1] of the frames that a context selector chose, in its order, `[n, 3, h, w]`.
 
         Raises:
             InputError: there is no such shot, or the frame is not a key frame of it.
@@ -298,11 +298,11 @@ class History:
         return np.stack(found)
 
     def all_frames(self) -> Iterator[Frames]:
-        """The whole story, frame by frame, each `[1, h, w, 3]`."""
+        """Yield the whole story, frame by frame, each `[1, h, w, 3]`."""
         return (frame for index in range(len(self)) for frame in self.iter_frames(index))
 
     def close(self) -> None:
-        """Removes a temporary directory; a story in a directory of its own stays."""
+        """Remove a temporary directory; a story in a directory of its own stays."""
         if self._temporary is not None:
             self._temporary.cleanup()
 

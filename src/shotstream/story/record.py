@@ -36,7 +36,7 @@ class StoryIdentity:
     policy: str = "shotstream"
 
     def difference(self, other: "StoryIdentity") -> str | None:
-        """The first thing in which two stories differ, in words ("seed: 1 there, 2 here"); None where they are one."""
+        """Return the first thing in which stories differ, in words ("seed: 1 there, 2 here"); None if they are one."""
         here, there = (json.loads(json.dumps(to_dict(identity))) for identity in (self, other))
         differing = [name for name in here if here[name] != there[name]]
         return f"{differing[0]}: {there[differing[0]]!r} there, {here[differing[0]]!r} here" if differing else None

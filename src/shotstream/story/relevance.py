@@ -1,4 +1,4 @@
-"""Remembering what the next caption needs: frames whose caption is nearest to it in the text encoder's space.
+"""Select context by relevance: frames whose caption is nearest to the new one in the text encoder's space.
 
 Source: FrameMorrow (choosing ShotStream's context by relevance raises consistency without training). Nearness here is
 the cosine between the means of two captions' rows, as sentence encoders pool them (Ni et al., Sentence-T5).
@@ -15,7 +15,7 @@ from shotstream.core.errors import InputError
 from shotstream.story.selectors import SELECTORS, ContextSelector, FrameRef, Passage, PastShot, spread
 
 Embed = Callable[[str], np.ndarray]
-"""A caption as one vector."""
+"""Returns a caption as one vector."""
 RELEVANT = "relevant"
 SELECTOR_NAMES = (*SELECTORS, RELEVANT)
 FRAMES_A_PASSAGE = 2
@@ -44,7 +44,7 @@ class Relevant:
         return sorted(chosen)
 
     def rank(self, passages: Sequence[Passage], caption: str) -> list[Passage]:
-        """The newest passage, then the others by nearness to the caption, newer ones first where it is equal."""
+        """Return the newest passage, then the others by nearness to the caption, newer ones first where it is equal."""
         if not passages:
             return []
         *older, newest = passages
@@ -63,7 +63,7 @@ def cosine(a: Float[np.ndarray, "d"], b: Float[np.ndarray, "d"]) -> float:
 
 
 def check_selector(name: str) -> str:
-    """The name of a context selector, checked.
+    """Check the name of a context selector, and return it.
 
     Raises:
         InputError: there is none of that name.
@@ -75,7 +75,7 @@ def check_selector(name: str) -> str:
 
 
 def make_selector(name: str, embed: Embed) -> ContextSelector:
-    """The selector of that name, which may read captions.
+    """Return the selector of that name, which may compare captions.
 
     Raises:
         InputError: there is none.
@@ -84,7 +84,7 @@ def make_selector(name: str, embed: Embed) -> ContextSelector:
 
 
 def _share(ranked: Sequence[Passage], budget: int) -> Mapping[Passage, int]:
-    """Frames of each passage: two each as long as there are any, the rest one by one from the first on."""
+    """Return frames of each passage: two each as long as there are any, the rest one by one from the first on."""
     shares = dict.fromkeys(ranked, 0)
     left = budget if ranked else 0
     for passage in ranked:

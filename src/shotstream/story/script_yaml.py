@@ -20,7 +20,7 @@ _UNREADABLE = (yaml.YAMLError, ValueError, AttributeError, LookupError, Arithmet
 
 
 def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS) -> Script:
-    """A story from YAML: `global`, optional `seed` and `cast`, and `shots`, a list of `text`.
+    """Parse a story from YAML: `global`, optional `seed` and `cast`, and `shots`, a list of `text`.
 
     A shot may have `chunks`, `extend: true` to have more than 7 of them, a `seed` of its own, `cast` (a list of the
     members that it knows, from 0, where not all), and `steer`, a list of `at` (a chunk, from 0) and `text`. The story's

@@ -64,13 +64,13 @@ class PastShot:
         ]
 
     def caption_at(self, frame: int) -> str:
-        """The caption that a frame was made under."""
+        """Return the caption that a frame was made under."""
         return next(passage.caption for passage in self.passages if passage.first <= frame < passage.stop)
 
 
 @runtime_checkable
 class ContextSelector(Protocol):
-    """Chooses what is remembered."""
+    """Chooses the context of a new shot."""
 
     def __call__(self, shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]:
         """`budget` frames of `shots` (oldest first) for a new shot with this caption; none where there is no past.
@@ -82,7 +82,7 @@ class ContextSelector(Protocol):
 
 
 def share_budget(shots: int, budget: int) -> list[int]:
-    """Frames each of `shots` shots gets: floor(budget / shots), and one more for each of the last budget mod shots."""
+    """Return the frames of each of `shots` shots: floor(budget / shots), one more for the last budget mod shots."""
     if not shots:
         return []
     each, over = divmod(budget, shots)
@@ -90,7 +90,7 @@ def share_budget(shots: int, budget: int) -> list[int]:
 
 
 def select_dynamic(shot_lengths: Sequence[int], budget: int) -> list[FrameRef]:
-    """The published choice: the budget shared out over all shots, spread evenly over each.
+    """Select frames as published: the budget is shared out over all shots, and spread evenly over each.
 
     Args:
         shot_lengths: frames of every shot so far, oldest first.
@@ -129,7 +129,7 @@ SELECTORS: Mapping[str, ContextSelector] = MappingProxyType(
 
 
 def get_selector(name: str) -> ContextSelector:
-    """The selector of that name.
+    """Return the selector of that name.
 
     Raises:
         InputError: there is none.
@@ -147,14 +147,14 @@ def _choose(shots: Sequence[PastShot], budget: int, frames_of: Callable[[int, in
 
 
 def spread(length: int, count: int) -> list[int]:
-    """`count` frames from first to last, evenly, rounded half to even; one frame is the first."""
+    """Return `count` frames from first to last, evenly, rounded half to even; one frame is the first."""
     if count < 2:
         return [0] * count
     return [round(Fraction(step * (length - 1), count - 1)) for step in range(count)]
 
 
 def key_frames(length: int, budget: int) -> list[int]:
-    """Every frame of a shot that a share of at most `budget` frames can choose, in order.
+    """Return every frame of a shot that a share of at most `budget` frames can choose, in order.
 
     These are the frames of which a story keeps the exact pixels.
     """
@@ -162,6 +162,6 @@ def key_frames(length: int, budget: int) -> list[int]:
 
 
 def kept_frames(shot: PastShot, budget: int) -> list[int]:
-    """The key frames of a shot, and of each of its passages alone where it was steered."""
+    """Return the key frames of a shot, and of each of its passages alone where it was steered."""
     own = {p.first + frame for p in shot.passages for frame in key_frames(p.stop - p.first, budget)}
     return sorted(own | set(key_frames(shot.length_frames, budget)))

@@ -27,12 +27,12 @@ class StoryFiles:
         return self.directory / RECORD_FILE
 
     def video(self, shot: int, take: int) -> Path:
-        """The lossless video of a take."""
+        """Return the lossless video of a take."""
         name = f"shot-{shot:03d}.take-{take}" if take else f"shot-{shot:03d}"
         return self.directory / f"{name}.mkv"
 
     def key_frames(self, shot: int, take: int) -> Path:
-        """The exact key frames of a take."""
+        """Return the file of a take's exact key frames."""
         return self.video(shot, take).with_suffix(".safetensors")
 
     def cast(self, member: int) -> Path:
@@ -72,7 +72,7 @@ class StoryFiles:
 
 
 def remove_story_files(directory: Path) -> None:
-    """Removes a story's record, shots and cast from a directory, and leaves what else lies there.
+    """Remove a story's record, shots and cast from a directory, and leave what else lies there.
 
     Raises:
         InputError: they cannot be removed.

@@ -81,7 +81,7 @@ class StoryTree:
         return tuple(found[place] for place in enumerate(self.branch))
 
     def branches(self) -> list[Branch]:
-        """Every way to an end of the tree, in the order in which the ends were made."""
+        """Return every way to an end of the tree, in the order in which the ends were made."""
         continued = {(take.shot - 1, take.parent) for take in self.takes}
         ends = [take for take in self.takes if (take.shot, take.take) not in continued]
         ways = [self.switch(self._way_to(end)) for end in ends]
@@ -90,7 +90,7 @@ class StoryTree:
         ]
 
     def switch(self, branch: Sequence[int]) -> "StoryTree":
-        """The tree standing on another branch, or on the beginning of one.
+        """Return the tree on another branch, or on the beginning of one.
 
         Raises:
             InputError: there is no such way through the tree.
@@ -98,15 +98,15 @@ class StoryTree:
         return replace(self, branch=tuple(branch))
 
     def next_take(self) -> int:
-        """The number of the take that the next shot will be."""
+        """Return the number of the take that the next shot will be."""
         return 1 + max((take.take for take in self.takes if take.shot == len(self.branch)), default=-1)
 
     def add(self, take: Take) -> "StoryTree":
-        """The tree with one more take at the end of the current branch, which it becomes a part of."""
+        """Return the tree with one more take at the end of the current branch."""
         return StoryTree((*self.takes, take), (*self.branch, take.take))
 
     def without(self, lost: Iterable[Take]) -> "StoryTree":
-        """The tree without some takes and all that goes on from them; the branch ends where it breaks."""
+        """Return the tree without some takes and those that follow them; the branch ends where it breaks."""
         gone = {(take.shot, take.take) for take in lost}
         kept = []
         for take in self.takes:
