@@ -250,7 +250,7 @@ def begin_shot(
     def noise(chunk: int, step: int) -> Tensor:  # noqa: ARG001 (the form of a shot's noise)
         return no_values(CHUNK_LATENTS, *context.shape[2:])
 
-    if sampler.order == "whole":
+    if config.sampler.order == "whole":
         return WholeShotRollout(transformer, inputs, noise, sampler, counter)
     cache = transformer.new_cache(*shot_cache_size(config.transformer, sampler, size))
     return ShotRollout(transformer, cache, inputs, noise, sampler, counter)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -33,7 +32,6 @@ class Sampler:
         kind: as in `SamplerConfig`.
         sigmas: falling noise levels.
         guidance: scale of classifier-free guidance; None: the sampler is not guided.
-        order: as in `SamplerConfig`.
         context_timestep: as in `SamplerConfig`.
         guided: as in `SamplerConfig`.
         on_step: called after every step; an error that it raises ends the denoising.
@@ -42,7 +40,6 @@ class Sampler:
     kind: SamplerKind
     sigmas: tuple[float, ...]
     guidance: float | None = None
-    order: Literal["chunks", "whole"] = "chunks"
     context_timestep: ContextTimestep = "target"
     guided: tuple[float, float] = (0.0, 1.0)
     on_step: StepDone | None = field(default=None, compare=False)
@@ -58,7 +55,7 @@ class Sampler:
         few = config.kind == "few_step"
         sigmas = few_step_sigmas(config.steps, config.shift) if few else euler_sigmas(config.num_steps, config.shift)
         guidance = None if config.guidance == 1 else config.guidance
-        return cls(config.kind, tuple(sigmas), guidance, config.order, config.context_timestep, config.guided)
+        return cls(config.kind, tuple(sigmas), guidance, config.context_timestep, config.guided)
 
     @property
     def branches(self) -> int:
