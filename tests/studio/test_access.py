@@ -18,6 +18,11 @@ IN_VIEW = """(selector) => {
   const box = document.querySelector(selector).getBoundingClientRect();
   return box.top >= 0 && box.left >= 0 && box.bottom <= innerHeight && box.right <= innerWidth && box.height > 150;
 }"""
+CUT_OFF = """() => [...document.querySelectorAll("dialog[open], dialog[open] *")]
+  .filter((one) => one.checkVisibility() && !one.closest(".segments, .map, option"))
+  .filter((one) => { const box = one.getBoundingClientRect(); return box.left < -1 || box.right > innerWidth + 1; })
+  .map((one) => one.outerHTML.slice(0, 90))"""
+"""What of an open dialog stands beyond the sides of the screen."""
 FOCUSED = """() => {
   const one = document.activeElement;
   const style = getComputedStyle(one.matches("textarea") ? one.parentElement : one);
@@ -103,7 +108,7 @@ def test_every_target_on_a_phone_is_as_large_as_a_finger(new_desk: Any, size: tu
     desk.come()
     expect(desk.page.get_by_role("button", name="The fox and the owl")).to_be_visible()
     assert desk.page.evaluate(SMALL_TARGETS) == []
-    desk.begin().make("The fox waves.")
+    desk.begin("A red fox and a blue owl in a forest by day, a long way from home.").make("The fox waves.")
     desk.page.get_by_role("button", name="Replay shot 1").click()
     desk.page.get_by_role("button", name="More: this shot").click()
     assert desk.page.evaluate(SMALL_TARGETS) == []
@@ -118,6 +123,7 @@ def test_every_target_on_a_phone_is_as_large_as_a_finger(new_desk: Any, size: tu
             desk.page.get_by_role("button", name="Add to the plan").click()
             expect(desk.page.locator(".card")).to_have_count(1)
         assert desk.page.evaluate(SMALL_TARGETS) == [], opener
+        assert desk.page.evaluate(CUT_OFF) == [], opener
         desk.page.get_by_role("button", name="Close", exact=True).click()
 
 
@@ -194,7 +200,7 @@ def test_a_story_is_planned_told_played_renamed_and_exported_by_the_keys_alone(d
     go_to("Add to the plan")
     keys.press("Enter")
     expect(desk.page.locator(".card")).to_have_count(1)
-    go_to("Length of shot 1, in chunks")
+    go_to("Length of shot 1, in parts")
     keys.type("1")
     go_to("Tell all")
     keys.press("Enter")
@@ -212,7 +218,7 @@ def test_a_story_is_planned_told_played_renamed_and_exported_by_the_keys_alone(d
     go_to("Export")
     keys.press("Enter")
     expect(desk.page.get_by_role("dialog", name="Export")).to_be_visible()
-    go_to(".yamlScriptthe captions, and the cast; tells the story again")
+    go_to(".yamlScriptthe captions and the cast; tells the story again")
     with desk.page.expect_download() as download:
         keys.press("Enter")
     assert download.value.suggested_filename.endswith(".yaml")

@@ -37,7 +37,7 @@ def test_one_shot_a_still_and_the_story_with_fades_and_a_sound(desk: Any, tmp_pa
 
     desk.choose(1, "Export")
     expect(desk.page.get_by_role("dialog", name="Export").get_by_label("What")).to_have_value("0")
-    shot = read_video(save(desk, "mp4", tmp_path, Size="2x, 256 x 160"))
+    shot = read_video(save(desk, "mp4", tmp_path, Size="2×, 256 × 160"))
     assert shot.shape == (9, 160, 256, 3)
 
     opener.click()

@@ -84,7 +84,7 @@ function makeCard(id, { story, hello: { fps } }, directing) {
       length.textContent = seconds(framesOf(shot.chunks), fps);
       steers.textContent = shot.steers.map((steer) => `From ${seconds(framesOf(steer.at), fps)} on: ${steer.text}`).join(" ");
       text.setAttribute("aria-label", `Caption of ${name}`);
-      chunks.setAttribute("aria-label", `Length of ${name}, in chunks`);
+      chunks.setAttribute("aria-label", `Length of ${name}, in parts`);
       cast.root.setAttribute("aria-label", `Cast of ${name}`);
       for (const one of acts) one.setAttribute("aria-label", `${one.textContent}: ${name}`);
       [acts[0].disabled, acts[1].disabled] = [here.at === 0, here.at === here.of - 1];

@@ -14,10 +14,10 @@ const PICTURES = new Set(["mp4", "webm", "gif", "png"]);
 const FILMS = new Set(["mp4", "webm"]);
 const KINDS = [
   ["mp4", "Video", "plays everywhere"],
-  ["webm", "Video", "VP9, for the web"],
+  ["webm", "Video", "smaller, for web pages"],
   ["gif", "Moving picture", "for messages"],
   ["png", "Still", "of the story, the picture that is shown; of a shot, its last one"],
-  ["yaml", "Script", "the captions, and the cast; tells the story again"],
+  ["yaml", "Script", "the captions and the cast; tells the story again"],
   ["zip", "Everything", "all takes; import it on any server"],
 ];
 
@@ -48,7 +48,7 @@ function makeForm({ width, height }, takes, first) {
     element("select", {}, ...options.map(([name, text]) => element("option", { value: String(name), selected: name === value }, text)));
   const what = select([["", "The story"], ...takes.map(({ shot, text }) => [shot, `Shot ${shot + 1}: ${text}`])], first ?? "");
   const sizes = Array.from({ length: MOST_SCALE }, (_, at) => at + 1);
-  const scale = select(sizes.map((by) => [by, `${by}x, ${by * width} x ${by * height}`]), 1);
+  const scale = select(sizes.map((by) => [by, `${by}×, ${by * width} × ${by * height}`]), 1);
   const filter = select([["nearest", "Sharp pixels"], ["lanczos", "Smooth"]], "nearest");
   const fade = select(FADES.map((frames) => [frames, frames ? `Cross-fade of ${seconds(frames, FPS)}` : "Hard cuts"]), 0);
   const sound = element("input", { type: "file", accept: "audio/*,.m4a" });
@@ -56,7 +56,7 @@ function makeForm({ width, height }, takes, first) {
   return {
     root: element("div", { className: "options" },
       field("What", what), field("Size", scale), field("Enlarged as", filter), field("Cuts", fade),
-      field("Soundtrack, in mp4 and webm", sound)),
+      field("Soundtrack of a video", sound)),
     options(kind, shown) {
       if (!PICTURES.has(kind)) return {};
       const still = kind === "png" && what.value === "" && shown;

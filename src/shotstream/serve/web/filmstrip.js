@@ -142,7 +142,7 @@ function takeChoice(takes, chosen, label, actions) {
 }
 
 function workCard(work, fps, live) {
-  const done = `${work.made} of ${work.chunks} chunks`;
+  const done = `${work.made} of ${work.chunks} parts`;
   const steps = Array.from({ length: work.chunks }, (_, at) => element("i", { className: at < work.made ? "done" : "" }));
   const progress = element(
     "div",

@@ -57,7 +57,7 @@ export function makePrompt(store, directing, say) {
     const how = { chunks: length.chunks(), seed: seedOf(seed.value), cast: cast.chosen() };
     if (!text) say("Write what happens, then press the key.");
     if (how.seed === undefined) say("A seed is a whole number from 0 on; empty, it is the story’s own.");
-    if (how.chunks === null) say(`A shot has 1 to ${MOST_CHUNKS} chunks.`);
+    if (how.chunks === null) say(`A shot has 1 to ${MOST_CHUNKS} parts of about 0.7 s.`);
     if (!text || how.seed === undefined || how.chunks === null) return;
     write("");
     if (!(await action(text, how)) && !field.value) write(text);
