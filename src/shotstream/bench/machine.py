@@ -1,5 +1,6 @@
 """Describe the machine of a measurement and its peak memory."""
 
+import gc
 import os
 import platform
 import sys
@@ -14,6 +15,8 @@ import torch
 from shotstream import __version__
 
 KIB = 1024
+CLEAR_REFS, RESET_PEAK = Path("/proc/self/clear_refs"), "5"
+"""Where a process of Linux starts the count of its peak memory anew, and what it writes there."""
 Made = TypeVar("Made")
 
 
@@ -68,6 +71,25 @@ def peak_resident_bytes() -> int | None:
 def peak_device_bytes(device: torch.device) -> int | None:
     """Return the peak memory of tensors on a CUDA device since `forget_peak`, in bytes; None for other devices."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
+
+
+def watch_peak(device: torch.device) -> Callable[[], int | None]:
+    """Return a function that returns the peak memory since now, in bytes beyond what is held now.
+
+    It is that of tensors on a CUDA device, else that of the process. None: the system does not say; of processes,
+    Linux alone does.
+    """
+    if device.type == "cuda":
+        forget_peak(device)
+        tensors = torch.cuda.memory_allocated(device)
+        return lambda: torch.cuda.max_memory_allocated(device) - tensors
+    gc.collect()
+    try:
+        CLEAR_REFS.write_text(RESET_PEAK)
+    except OSError:
+        return lambda: None
+    resident = peak_resident_bytes() or 0
+    return lambda: (peak_resident_bytes() or 0) - resident
 
 
 def forget_peak(device: torch.device) -> None:

@@ -1,13 +1,16 @@
 """Measure all policies side by side: one model, one script, one machine, one run."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from shotstream.api import with_policy
-from shotstream.bench.machine import forget_peak, peak_device_bytes, synchronise
+from shotstream.bench.bench import time_shot
+from shotstream.bench.machine import watch_peak
+from shotstream.bench.timing import ShotTiming
 from shotstream.core.errors import InputError
-from shotstream.engine.policies import SYSTEMS, default_sampler, find_system
+from shotstream.engine.policies import SYSTEMS, find_system
+from shotstream.engine.policy import PolicySpec
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.model.kv_cache import CacheShape
@@ -22,17 +25,23 @@ ALL = "all"
 
 @dataclass(frozen=True)
 class PolicyTiming:
-    """Speed of a policy on one script, with the decoder and without the encoding of video files.
+    """Speed and memory of a policy on a story of so many shots, decoding included, without files of the whole video.
 
     Attributes:
         policy: its name.
-        shots: of the script.
+        shots: of the story.
         frames: of the whole video.
         fps: frames over the time of the whole video.
-        first_frame_s: from the request to the first frames.
-        growth: time of a shot in the whole script over that of a script of one shot.
+        first_frame_s: from the request of the last shot to its first frames; of a policy that must know the whole
+            script, from the beginning.
+        growth: time of the last shot over that of a story of one shot; of a policy that makes all shots at once, the
+            mean time of a shot.
+        full_window_fps: frames of a last chunk over its time, the median over the shots behind the first; None where
+            shots are shorter than seven chunks, or chunks do not come one by one. Two policies that see equally many
+            latents there compare in it.
         cache_bytes: of the KV cache.
-        peak_device_bytes: on a CUDA device; None elsewhere.
+        peak_bytes: peak memory beyond the model's, of tensors on a CUDA device or of the process; None where the
+            system does not say.
     """
 
     policy: str
@@ -41,8 +50,17 @@ class PolicyTiming:
     fps: float
     first_frame_s: float
     growth: float
+    full_window_fps: float | None
     cache_bytes: int
-    peak_device_bytes: int | None
+    peak_bytes: int | None
+
+
+@dataclass(frozen=True)
+class _ShotRecord:
+    """The timing of a shot, and the peak memory of its story until then."""
+
+    timing: ShotTiming
+    peak_bytes: int | None
 
 
 def choose_policies(names: str) -> tuple[str, ...]:
@@ -59,71 +77,80 @@ def choose_policies(names: str) -> tuple[str, ...]:
 def time_policies(
     components: ModelComponents,
     policies: Sequence[str],
-    shots: int,
+    counts: Sequence[int],
     chunks: int,
     seed: int = 0,
     refused: Callable[[str, str], None] | None = None,
 ) -> Iterator[PolicyTiming]:
-    """Yield the timing of one policy after another, after a story of one shot to warm up.
+    """Yield the timings of one policy after another, after a story of one shot to warm up.
+
+    A live policy makes one story, which is timed at every count of shots; another makes a story for each count.
 
     Args:
         components: the model.
         policies: their names.
-        shots: of the script; a policy that makes fewer at most gets fewer.
+        counts: numbers of shots, rising; a policy that makes fewer at most is timed at its most instead.
         chunks: of each shot.
         seed: of the script and of all noise.
         refused: told the policy and the reason where one cannot make the script; the others go on.
     """
-    captions = story_captions(sample_story(seed, shots=shots, chunks=chunks))
+    captions = story_captions(sample_story(seed, shots=max(counts), chunks=chunks))
     for name in policies:
         spec = SYSTEMS[name].spec
-        count = min(shots, spec.shots[1] or shots)
+        possible = sorted({min(count, spec.shots[1] or count) for count in counts})
         try:
-            with_one = with_policy(components, name)
-            _make(with_one, captions, 1, chunks, seed)
-            alone_s, _, _ = _make(with_one, captions, 1, chunks, seed)
-            device = components.transformer.patch_embedding.weight.device
-            forget_peak(device)
-            whole_s, first_frame_s, frames = _make(with_one, captions, count, chunks, seed)
+            prepared = with_policy(components, name)
+            _tell(prepared, captions, 1, chunks, seed)
+            yield from _time_policy(prepared, spec, captions, possible, chunks, seed)
         except InputError as error:
             if refused is not None:
                 refused(name, str(error))
-            continue
+
+
+def _time_policy(
+    components: ModelComponents,
+    spec: PolicySpec,
+    captions: tuple[str, Sequence[str]],
+    counts: Sequence[int],
+    chunks: int,
+    seed: int,
+) -> Iterator[PolicyTiming]:
+    alone = _tell(components, captions, 1, chunks, seed)
+    longest = _tell(components, captions, counts[-1], chunks, seed) if spec.live else []
+    for count in counts:
+        made = longest[:count] if spec.live else _tell(components, captions, count, chunks, seed)
+        timings = [record.timing for record in made]
+        total_s = sum(timing.total_s for timing in timings)
+        shot_s, asked = (timings[-1].total_s, timings[-1]) if spec.live else (total_s / count, timings[0])
+        full = [fps for timing in timings[1:] if spec.streams and (fps := timing.full_window_fps)]
+        frames = sum(sum(timing.frames) for timing in timings)
         yield PolicyTiming(
-            name,
+            spec.name,
             count,
             frames,
-            frames / whole_s,
-            first_frame_s,
-            whole_s / count / alone_s,
-            cache_bytes(components, name),
-            peak_device_bytes(device),
+            frames / total_s,
+            asked.first_frames_s,
+            shot_s / alone[0].timing.total_s,
+            median(full) if full else None,
+            cache_bytes(components, spec),
+            made[-1].peak_bytes,
         )
 
 
-def cache_bytes(components: ModelComponents, policy: str) -> int:
+def cache_bytes(components: ModelComponents, spec: PolicySpec) -> int:
     """Return the size of a policy's KV cache; 0 for a policy without one."""
-    spec, config = SYSTEMS[policy].spec, components.config
-    rows = Sampler.from_config(default_sampler(spec, config)).branches
+    config, dtype = components.config, components.transformer.patch_embedding.weight.dtype
     size = (config.video.latent_height, config.video.latent_width)
-    dtype = components.transformer.patch_embedding.weight.dtype
-    return spec.capacity * CacheShape.of(config.transformer, rows, size).latent_bytes(dtype)
+    shape = CacheShape.of(config.transformer, Sampler.from_config(config.sampler).branches, size)
+    return spec.capacity * shape.latent_bytes(dtype)
 
 
-def _make(
+def _tell(
     components: ModelComponents, captions: tuple[str, Sequence[str]], shots: int, chunks: int, seed: int
-) -> tuple[float, float, int]:
-    """Make a story; return its seconds, those to its first frames, and its frames."""
+) -> list[_ShotRecord]:
+    """Make a story of so many shots and return what is known of each."""
     global_caption, texts = captions
-    device = components.transformer.patch_embedding.weight.device
     script = Script(global_caption, tuple(ShotSpec(text, chunks) for text in texts[:shots]))
-    frames, first_s = 0, 0.0
+    peak = watch_peak(components.transformer.patch_embedding.weight.device)
     with Story(components, global_caption, seed=seed, script=script) as story:
-        synchronise(device)
-        started_s = time.perf_counter()
-        for shot in script.shots:
-            for made in story.shot(shot.text, shot.chunks):
-                first_s = first_s or time.perf_counter() - started_s
-                frames += len(made)
-        synchronise(device)
-        return time.perf_counter() - started_s, first_s, frames
+        return [_ShotRecord(time_shot(story, shot.text, shot.chunks), peak()) for shot in script.shots]

@@ -53,6 +53,12 @@ class BenchOptions:
         str | None,
         typer.Option(metavar="P,...", help="Compare policies in one table: names with commas, or all."),
     ] = None
+    growth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,...", show_default="that of --shots", help="Compare policies after so many shots, like 1,5,20."
+        ),
+    ] = None
     threads: Threads = None
     json_file: JsonFile = None
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page with roofline, parts and table.")] = (
@@ -72,6 +78,8 @@ class BenchOptions:
 
         plan = BenchPlan(self.shots, self.chunks, self.warmup)
         check_outputs(self.json_file, self.html)
+        if self.growth is not None and self.policies is None:
+            raise InputError("expected --growth beside --policies, got it alone; name policies, or all")
         if self.vs_reference is not None and self.html is not None:
             raise InputError("expected --html without --vs-reference, got both; measure twice")
         if self.threads is not None and self.threads < 1:
@@ -93,8 +101,17 @@ def run(model: ModelOptions, options: BenchOptions) -> int:
 
     from shotstream.bench.bench import bench
     from shotstream.bench.report import page
+    from shotstream.cli.bench_policies import PolicyComparison, compare_policies
 
     plan = options.check()
+    compared = None
+    if options.policies is not None:
+        if any(option is not None for option in (model.policy, model.steps, model.sampler)):
+            raise InputError(
+                "expected --policies without --policy, --steps and --sampler, which each policy has its own of; leave "
+                "them out"
+            )
+        compared = PolicyComparison.of(options.policies, options.growth or str(options.shots), plan.chunks)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     console = make_console(options.json_file)
@@ -102,8 +119,9 @@ def run(model: ModelOptions, options: BenchOptions) -> int:
         subject = _open(model, options)
         if options.vs_reference is not None:
             return _versus(options.vs_reference, options.json_file, plan, subject.parts, console)
-        if options.policies is not None:
-            return _compare(options.policies, options.json_file, plan, subject.parts, console)
+        if compared is not None:
+            compare_policies(subject.parts, compared, options.json_file, console)
+            return 0
         total = plan.warmup + plan.shots + 1
         report = bench(subject.parts, plan, subject.load_s, lambda done: status.update(f"shot {done} of {total} done"))
         report = replace(report, velocity_error=subject.velocity_error, chunk_error=subject.chunk_error)
@@ -155,40 +173,6 @@ def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
     velocity_error = None if exact is None else relative_norm_error(first_velocity(parts), exact)
     chunk_error = None if whole is None else relative_norm_error(first_chunk(parts), whole)
     return _Subject(parts, load_s, velocity_error, chunk_error)
-
-
-def _compare(
-    names: str, json_file: Path | None, plan: "BenchPlan", parts: "ModelComponents", console: "Console"
-) -> int:
-    """Time policies and print one table; a policy that cannot make the script is named with the reason."""
-    from rich.table import Table
-
-    from shotstream.bench.policies import choose_policies, time_policies
-
-    table = Table("policy", "shots", "FPS", "first frame s", "growth", "KV cache MB", "peak device MB")
-    table.columns[0].no_wrap = True
-    refused: dict[str, str] = {}
-    made = []
-    for timing in time_policies(parts, choose_policies(names), plan.shots, plan.chunks, plan.seed, refused.__setitem__):
-        made.append(timing)
-        table.add_row(
-            timing.policy,
-            str(timing.shots),
-            f"{timing.fps:.2f}",
-            f"{timing.first_frame_s:.2f}",
-            f"{timing.growth:.2f}",
-            f"{timing.cache_bytes / MIB:.1f}",
-            "" if timing.peak_device_bytes is None else f"{timing.peak_device_bytes / MIB:.0f}",
-        )
-    console.print(table)
-    console.print(
-        "growth: time of a shot in the whole script over that of a script of one shot. Weights that were not trained "
-        "for a policy say nothing about its quality."
-    )
-    for name, reason in refused.items():
-        console.print(f"{name}: not measured: {reason}")
-    emit_json(json_file, {"policies": [to_dict(timing) for timing in made], "refused": refused})
-    return 0
 
 
 def _versus(

@@ -27,6 +27,7 @@ from shotstream.model.config import ModelConfig, SamplerConfig
 
 _ALL: tuple[Policy, ...] = (
     SelfForcing(),
+    SelfForcing(window=27),
     LongLive(),
     LongLive2(),
     MemFlow(),

@@ -1,0 +1,81 @@
+"""Policies timed side by side on a tiny model: one table, at several lengths of a story."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from shotstream.bench.machine import watch_peak
+from shotstream.bench.policies import time_policies
+from shotstream.cli import main
+from shotstream.train.presets import TINY
+from shotstream.weights.build import random_components
+
+
+def test_a_live_policy_is_timed_at_every_length_and_a_planned_one_up_to_its_most() -> None:
+    refused: dict[str, str] = {}
+    parts = random_components(TINY.model)
+    timings = [
+        *time_policies(parts, ("longlive", "full"), (1, 2), 1, refused=refused.__setitem__),
+        *time_policies(parts, ("echoshot",), (7,), 1, refused=refused.__setitem__),
+    ]
+    assert [(timing.policy, timing.shots) for timing in timings] == [
+        ("longlive", 1),
+        ("longlive", 2),
+        ("full", 1),
+        ("full", 2),
+        ("echoshot", 6),
+    ]
+    assert [timing.frames for timing in timings[:2]] == [9, 9 + 12]
+    assert all(timing.fps > 0 and timing.first_frame_s > 0 and timing.growth > 0 for timing in timings)
+    assert [timing.cache_bytes > 0 for timing in timings] == [True] * 2 + [False] * 3
+    assert refused == {}
+
+
+def test_full_windows_are_those_of_shots_of_full_length() -> None:
+    parts = random_components(TINY.model)
+    timings = list(time_policies(parts, ("shotstream", "full"), (2,), 7))
+    assert [timing.full_window_fps is not None for timing in timings] == [True, False]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone restarts its count")
+def test_the_peak_is_of_what_came_after_the_watch() -> None:
+    megabyte = 2**20
+    before = torch.ones(64 * megabyte, dtype=torch.uint8)
+    peak = watch_peak(torch.device("cpu"))
+    inside = torch.ones(32 * megabyte, dtype=torch.uint8)
+    del inside
+    found = peak()
+    assert found is not None
+    assert 30 * megabyte < found < 60 * megabyte
+    assert len(before)
+
+
+def test_growth_is_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "speed.json"
+    words = ["--random-weights", "--model", "tiny", "--policies", "self_forcing", "--growth", "1,3", "--chunks", "1"]
+    assert main(["bench", *words, "--json", str(file)]) == 0
+    found = json.loads(file.read_text())["policies"]
+    assert [(row["policy"], row["shots"]) for row in found] == [("self_forcing", 1), ("self_forcing", 3)]
+    assert "self_forcing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--growth", "1,2"], "expected --growth beside --policies, got it alone; name policies, or all"),
+        (["--policies", "all", "--growth", "1,x"], "expected --growth as numbers of shots such as 1,5,20, got '1,x'"),
+        (["--policies", "all", "--growth", "0"], "expected --growth as numbers of shots such as 1,5,20, got '0'"),
+        (
+            ["--policies", "all", "--steps", "1"],
+            "expected --policies without --policy, --steps and --sampler, which each policy has its own of; leave them "
+            "out",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["bench", "--random-weights", "--model", "tiny", *words]) == 2
+    assert capsys.readouterr().err == f"shotstream: {message}\n"
