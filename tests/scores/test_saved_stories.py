@@ -5,12 +5,13 @@ from collections.abc import Callable
 from itertools import accumulate, pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shotstream.cli import main
 from shotstream.metrics.videos import ScoredVideo, find_videos
 from shotstream.scores import story_scores
-from shotstream.scores.saved_stories import SETTINGS
+from shotstream.scores.saved_stories import SETTINGS, SavedStories
 
 Evaluate = Callable[..., dict[str, object]]
 
@@ -44,6 +45,22 @@ def test_an_evaluation_goes_on_from_saved_stories(
     monkeypatch.setattr(render, "render_story", count)
     assert evaluate(2) == first
     assert rendered == story_scores.held_out_stories(2, shots=2)[1:]
+
+
+def test_lengths_are_those_that_were_made(tmp_path: Path) -> None:
+    """A policy with one decoder for the whole video makes later shots three frames longer."""
+    stories = story_scores.held_out_stories(1, shots=2)
+    lengths, made = [stories[0].shots[0].frames, stories[0].shots[1].frames + 3], []
+
+    def make(number: int, story: story_scores.WorldStory) -> story_scores.ScoredStory:
+        made.append(number)
+        return story_scores.ScoredStory(story, tuple(np.zeros((count, 16, 16, 3), np.uint8) for count in lengths))
+
+    saved = SavedStories.open(tmp_path / "saved", "grammar", {})
+    for _ in range(2):
+        [story] = saved.complete(stories, make)
+        assert [len(shot) for shot in story.shots] == lengths
+    assert made == [0]
 
 
 def test_saved_stories_are_videos_with_scripts(evaluate: Evaluate, tmp_path: Path) -> None:

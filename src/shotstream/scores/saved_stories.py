@@ -22,6 +22,8 @@ from shotstream.world.phrasing import Phrasing, captions_in
 from shotstream.world.scene import WORLD_VERSION, WorldStory
 
 SETTINGS = "evaluation.settings"
+LENGTHS = "frames_per_shot"
+"""Key of a script for the frames of each shot, which depend on how the model's policy decodes."""
 MakeStory = Callable[[int, WorldStory], ScoredStory]
 
 
@@ -59,9 +61,9 @@ class SavedStories:
         """
         for number, story in enumerate(stories):
             path = self.directory / f"story{number:03d}.mkv"
-            if holds_frames(path, story.frames):
-                ends = np.cumsum([shot.frames for shot in story.shots])[:-1]
-                yield ScoredStory(story, tuple(np.split(read_video(path), ends)))
+            lengths = _lengths(path)
+            if holds_frames(path, sum(lengths)):
+                yield ScoredStory(story, tuple(np.split(read_video(path), np.cumsum(lengths)[:-1])))
             else:
                 made = make(number, story)
                 self._write(path, made)
@@ -73,6 +75,12 @@ class SavedStories:
         keys = [f"shot{number + 1}" for number in range(len(shots))]
         cast = [[who.species for who in made.story.cast_of(index)] for index in range(len(shots))]
         script = {"global_caption": global_caption} | dict(zip(keys, shots, strict=True))
-        write_json(path.with_suffix(".json"), script | {"frames_per_shot": [len(shot) for shot in made.shots]})
+        write_json(path.with_suffix(".json"), script | {LENGTHS: [len(shot) for shot in made.shots]})
         write_json(path.with_suffix(SUFFIX), dict(zip(keys, cast, strict=True)))
         write_video(path, made.shots, FPS, lossless=True)
+
+
+def _lengths(video: Path) -> list[int]:
+    """Return the frames of each shot of a story that was saved, from its script; none where there is no script."""
+    script = video.with_suffix(".json")
+    return json.loads(script.read_text(encoding="utf8"))[LENGTHS] if script.is_file() else []
