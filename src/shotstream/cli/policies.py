@@ -20,7 +20,7 @@ def run(json_file: JsonFile = None) -> None:
 
     check_outputs(json_file)
     specs = [system.spec for system in SYSTEMS.values()]
-    table = Table("policy", "live", "streams", "steers", "shots", "longest")
+    table = Table("policy", "live", "streams", "steers", "shots", "chunks a shot")
     for spec in specs:
         fewest, most = spec.shots
         table.add_row(
@@ -29,7 +29,7 @@ def run(json_file: JsonFile = None) -> None:
             _yes(spec.streams),
             _yes(spec.steers),
             f"{fewest} to {most}" if most else f"{fewest} or more",
-            f"{spec.longest} latents" if spec.longest else "any",
+            f"1 to {spec.longest_shot}" if spec.longest_shot else "1 or more",
         )
     console = make_console(json_file)
     console.print(table)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, frames_of_shots, latents_of_chunks
+from shotstream.core.spec import frames_of_shots
 from shotstream.engine.engine import Engine
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
@@ -31,7 +31,6 @@ class PolicySpec:
         steers: whether a shot may get another caption between two chunks.
         resumable: whether a story can go on after it was closed, go back, and have several takes of a shot.
         shots: the fewest and the most shots; None: any number.
-        longest: the most latents of a whole video; None: any length.
         longest_shot: the most chunks of a shot; None: any number.
         keys: how the KV cache holds keys: "rotated" by their position when they are committed, or by "frame", so that
             every forward chooses what it sees and where; None: there is no cache.
@@ -53,7 +52,6 @@ class PolicySpec:
     steers: bool = False
     resumable: bool = False
     shots: tuple[int, int | None] = (1, None)
-    longest: int | None = None
     longest_shot: int | None = None
     keys: Literal["rotated", "frame"] | None = None
     capacity: int = 0
@@ -74,15 +72,10 @@ class PolicySpec:
             InputError: it has too few or too many shots or steers, or is too long.
         """
         fewest, most = self.shots
-        count, latents = len(script.shots), sum(latents_of_chunks(shot.chunks) for shot in script.shots)
+        count = len(script.shots)
         if count < fewest or (most is not None and count > most):
             limits = f"{fewest} to {most}" if most is not None else f"at least {fewest}"
             raise InputError(f"policy {self.name} makes {limits} shots, the script has {count}; use another policy")
-        if self.longest is not None and latents > self.longest:
-            raise InputError(
-                f"policy {self.name} makes at most {self.longest // CHUNK_LATENTS} chunks, the script has "
-                f"{latents // CHUNK_LATENTS}; shorten it or use another policy"
-            )
         if script.cast:
             self.check_cast()
         for shot in script.shots:

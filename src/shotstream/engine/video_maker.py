@@ -220,7 +220,10 @@ class VideoShotRollout:
         self._shot.steers[self._taken] = text
 
     def drop(self, chunks: int) -> None:  # noqa: ARG002 (as `Rollout`)
-        """Refuse: the cache has moved on.
+        """Refuse: a policy is a generator, which cannot go back, and its cache holds what those chunks left there.
+
+        Only a new video from the first shot on could come to other chunks in their place, and that takes as long as the
+        video took. So chunks that are made stay, and a steer holds from the next one on (`revisable`).
 
         Raises:
             InputError: always.

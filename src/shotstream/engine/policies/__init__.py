@@ -20,7 +20,8 @@ from shotstream.engine.policies.mask2dit import Mask2DiT
 from shotstream.engine.policies.memflow import MemFlow
 from shotstream.engine.policies.rolling_forcing import RollingForcing
 from shotstream.engine.policies.self_forcing import SelfForcing
-from shotstream.engine.policies.shotstream import SHOTSTREAM, TEACHER, ShotStreamMaker, TeacherMaker
+from shotstream.engine.policies.shotstream import SHOTSTREAM, ShotStreamMaker
+from shotstream.engine.policies.teacher import TEACHER, TeacherMaker
 from shotstream.engine.policy import Policy, PolicySpec
 from shotstream.engine.video_maker import VideoMaker
 from shotstream.model.config import ModelConfig, SamplerConfig
