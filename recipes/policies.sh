@@ -14,10 +14,10 @@ for policy in $policies; do
     shotstream evaluate --model "$model" --device "$device" --policy "$policy" --stories "$stories" --shots "$shots" \
         --save "$out/$policy" --json "$out/$policy.json" && scores+=("$policy=$out/$policy.json")
 done
-shotstream evaluate compare "${scores[@]}" -o "$out/table.md"
+shotstream evaluate compare "${scores[@]}" -o "$out/table.md" || exit
 {
     echo "The weights of $model under every policy: $stories stories of $shots shots. They were trained for shotstream"
-    echo "alone; every other column is untrained transfer."
+    echo "alone; every other row is untrained transfer."
     echo
     cat "$out/table.md"
 } > "$out/scores.md"

@@ -116,7 +116,7 @@ def test_a_chart_is_a_picture_by_itself_with_a_bar_for_every_figure() -> None:
 
 def test_what_cannot_be_compared_is_refused() -> None:
     column = ComparedModel.of("a", [report(8)])
-    with pytest.raises(InputError, match="expected 2 to 6 models"):
+    with pytest.raises(InputError, match="expected 2 or more models"):
         compare_models([column])
     with pytest.raises(InputError, match="name of its own"):
         comparison_chart([column, column])
@@ -140,3 +140,14 @@ def test_other_files_are_refused(content: str, tmp_path: Path, capsys: pytest.Ca
     assert "expected scores of 'shotstream evaluate --json'" in capsys.readouterr().err
     assert main(["evaluate", "compare", str(tmp_path / "none.json")]) == 2
     assert "cannot read" in capsys.readouterr().err
+
+
+def test_more_than_six_models_have_a_row_each_and_no_chart() -> None:
+    models = [ComparedModel.of(f"model{right}", [report(right)]) for right in range(2, 9)]
+    head, _, *rows = compare_models(models).splitlines()
+    assert head.startswith("| | stories | species |")
+    assert [row.split(" | ")[0] for row in rows] == [f"| model{right}" for right in range(2, 9)]
+    assert rows[0].startswith("| model2 | 2 of 10 shots, grammar | 20.0% ")
+    assert all(row.count("|") == head.count("|") for row in rows)
+    with pytest.raises(InputError, match="at most 6 models in a chart, got 7"):
+        comparison_chart(models)

@@ -44,12 +44,15 @@ def compare_models(columns: Sequence[ComparedModel]) -> str:
     """Return a Markdown table: one metric a row with its 95% interval, and differences from the first model in points.
 
     Where a model has several reports, the least and the greatest of them follow in brackets. Differences of shares are
-    paired story by story where both told the same ones; all others take what was told to be independent.
+    paired story by story where both told the same ones; all others take what was told to be independent. More than six
+    models have a row each, without differences.
 
     Raises:
-        InputError: fewer than two models, or more than can be told apart.
+        InputError: fewer than two models, or two of one name.
     """
     _check(columns)
+    if len(columns) > MAX_COLUMNS:
+        return _model_a_row(columns)
     first, *others = columns
     heads = [one.name for one in columns] + [f"{one.name} less {first.name}" for one in others]
     rows = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
@@ -69,6 +72,8 @@ def comparison_chart(columns: Sequence[ComparedModel]) -> str:
         InputError: fewer than two models, or more than can be told apart.
     """
     _check(columns)
+    if len(columns) > MAX_COLUMNS:
+        raise InputError(f"expected at most {MAX_COLUMNS} models in a chart, got {len(columns)}; name fewer")
     figures = [one.whole.figures for one in columns]
     step = BAR * len(columns) + GAP
     height = TOP + step * len(figures[0]) + 24
@@ -84,9 +89,18 @@ def comparison_chart(columns: Sequence[ComparedModel]) -> str:
     return svg("comparison", height, title, pieces, FILE)
 
 
+def _model_a_row(models: Sequence[ComparedModel]) -> str:
+    names = list(models[0].whole.figures)
+    rows = [f"| | stories | {' | '.join(names)} |", "|---|" + "---|" * (len(names) + 1)]
+    for one in models:
+        cells = [_cell(one, one.whole.figures.get(name), name) for name in names]
+        rows.append(f"| {one.name} | {_asked(one)} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
 def _check(columns: Sequence[ComparedModel]) -> None:
-    if not 2 <= len(columns) <= MAX_COLUMNS:
-        raise InputError(f"expected 2 to {MAX_COLUMNS} models to compare, got {len(columns)}; name one file for each")
+    if len(columns) < 2:
+        raise InputError(f"expected 2 or more models to compare, got {len(columns)}; name one file for each")
     names = [one.name for one in columns]
     if len(set(names)) < len(names):
         raise InputError(f"expected a name of its own for every model, got {', '.join(names)}; write NAME=FILE")
