@@ -9,32 +9,32 @@ import torch
 from shotstream.bench.machine import watch_peak
 from shotstream.bench.policies import time_policies
 from shotstream.cli import main
-from shotstream.train.presets import TINY
 from shotstream.weights.build import random_components
+from tiny import live_model
 
 
-def test_a_live_policy_is_timed_at_every_length_and_a_planned_one_up_to_its_most() -> None:
+@pytest.mark.slow
+def test_policies_are_timed_at_every_length_and_what_cannot_be_made_is_named() -> None:
     refused: dict[str, str] = {}
-    parts = random_components(TINY.model)
-    timings = [
-        *time_policies(parts, ("longlive", "full"), (1, 2), 1, refused=refused.__setitem__),
-        *time_policies(parts, ("echoshot",), (7,), 1, refused=refused.__setitem__),
-    ]
+    parts = random_components(live_model())
+    timings = list(time_policies(parts, ("longlive", "echoshot", "full"), (1, 5), 1, refused=refused.__setitem__))
     assert [(timing.policy, timing.shots) for timing in timings] == [
         ("longlive", 1),
-        ("longlive", 2),
+        ("longlive", 5),
+        ("echoshot", 1),
         ("full", 1),
-        ("full", 2),
-        ("echoshot", 6),
+        ("full", 5),
     ]
-    assert [timing.frames for timing in timings[:2]] == [9, 9 + 12]
+    assert refused.keys() == {"echoshot"}
+    assert "shorten them" in refused["echoshot"]
+    assert [timing.frames for timing in timings[:2]] == [9, 9 + 4 * 12]
     assert all(timing.fps > 0 and timing.first_frame_s > 0 and timing.growth > 0 for timing in timings)
     assert [timing.cache_bytes > 0 for timing in timings] == [True] * 2 + [False] * 3
-    assert refused == {}
 
 
+@pytest.mark.slow
 def test_full_windows_are_those_of_shots_of_full_length() -> None:
-    parts = random_components(TINY.model)
+    parts = random_components(live_model())
     timings = list(time_policies(parts, ("shotstream", "full"), (2,), 7))
     assert [timing.full_window_fps is not None for timing in timings] == [True, False]
 
