@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 import shotstream
+from shotstream.model.config import as_sampler_kind
 from shotstream.runtime.garbage import freeze_objects
 
 if TYPE_CHECKING:
@@ -113,12 +114,15 @@ class ModelOptions:
         """Check that the policy that was asked for can make a story, before any weights are read.
 
         Raises:
-            InputError: there is no such policy, or the story does not fit it.
+            InputError: there is no such policy, or the story or the sampler does not fit it.
         """
         from shotstream.engine.policies import find_system
 
         if self.policy is not None:
-            find_system(self.policy).spec.check_script(script)
+            spec = find_system(self.policy).spec
+            spec.check_script(script)
+            if self.sampler is not None:
+                spec.check_sampler(as_sampler_kind(self.sampler))
 
     def check_live(self) -> None:
         """Check that the policy makes stories whose shots come one by one.

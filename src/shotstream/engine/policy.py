@@ -9,7 +9,7 @@ from shotstream.core.spec import frames_of_shots
 from shotstream.engine.engine import Engine
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
-from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.config import ModelConfig, SamplerConfig, SamplerKind
 from shotstream.story.script import Script
 
 FOUR_STEPS = SamplerConfig(steps=(1000.0, 750.0, 500.0, 250.0), shift=5.0)
@@ -115,14 +115,14 @@ class PolicySpec:
                 "or use a live policy (see `shotstream policies`)"
             )
 
-    def check_sampler(self, sampler: SamplerConfig) -> None:
+    def check_sampler(self, kind: SamplerKind) -> None:
         """Check that the policy can denoise in this way.
 
         Raises:
             InputError: it needs a few-step sampler.
         """
-        if self.renoises and sampler.kind != "few_step":
-            raise InputError(f"policy {self.name} needs the sampler few_step, got {sampler.kind}; use few_step")
+        if self.renoises and kind != "few_step":
+            raise InputError(f"policy {self.name} needs the sampler few_step, got {kind}; use few_step")
 
     def check_model(self, config: ModelConfig) -> None:
         """Check that the policy can run a model.

@@ -82,7 +82,7 @@ class Story:
         policy = parts.policy or default_policy(sampler or parts.config.sampler)
         self._system = find_system(policy)
         sampler = sampler or parts.config.sampler
-        self._system.spec.check_sampler(sampler)
+        self._system.spec.check_sampler(sampler.kind)
         context = check_selector(context or parts.config.context)
         self._system.spec.check_model(parts.config)
         if script is not None:
