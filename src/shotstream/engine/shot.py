@@ -126,7 +126,7 @@ class Shot(Iterator[Frames]):
     def steer(self, text: str) -> None:
         """Give the shot another caption from its next chunk on; frames that were handed out do not change.
 
-        What the shot remembers of itself is read again under the new caption, as if it had been made under it.
+        Cached chunks of the shot are committed again under the new caption, as if they had been made under it.
 
         Raises:
             InputError: the caption is empty, no chunk is to come, or the model makes a shot whole.

@@ -36,7 +36,7 @@ from shotstream.weights.build import ModelComponents
 
 
 class Story:
-    """One story being made with a model. Shots are asked for one by one; each remembers frames of those before it.
+    """One story being made with a model. Shots are asked for one by one; frames of earlier ones are their context.
 
     A story is a tree: it can go back to before any shot and make another take of it, and stand on any branch again.
     A context manager: leaving it cuts a shot that is being made, or forgets it where an error is on its way, and
@@ -133,8 +133,8 @@ class Story:
         Args:
             text: the shot's own caption.
             chunks: its length, 1 to 7; it can be cut earlier.
-            extend: allows any length, beyond what the model was trained on: the shot then remembers its first chunk
-                and its last ones.
+            extend: allows any length, beyond what the model was trained on: the cache then keeps the shot's first
+                chunk and its last ones.
             seed: of this take's noise; None: the story's.
             cast: numbers of the members of the cast that it knows; None: all.
             known: these members as they are now; others, to make a shot again as it was before the cast changed.
@@ -203,7 +203,7 @@ class Story:
             self._maker.prepare()
 
     def add_cast(self, image: Picture, caption: str) -> int:
-        """Add a picture that every later shot may remember, such as a character sheet or a place (`story.cast`).
+        """Add a picture to the context of every later shot, such as a character sheet or a place (`story.cast`).
 
         Returns its number, which stays its own.
 
@@ -221,7 +221,7 @@ class Story:
         return self.history.add_cast(frame, caption)
 
     def rename_cast(self, number: int, caption: str) -> None:
-        """Give a member of the cast another caption, under which later shots remember it.
+        """Give a member of the cast another caption, under which it is context of later shots.
 
         Raises:
             InputError: there is no such member, the caption is empty, or the story is closed.
@@ -232,7 +232,7 @@ class Story:
         self.history.set_cast(renamed if one.number == number else one for one in self.history.cast)
 
     def remove_cast(self, number: int) -> None:
-        """Remove a member of the cast: later shots do not remember it.
+        """Remove a member of the cast from the context of later shots.
 
         Raises:
             InputError: there is no such member, or the story is closed.

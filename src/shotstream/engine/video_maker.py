@@ -24,7 +24,7 @@ from shotstream.story.shot_spec import ShotSpec
 class VideoMaker:
     """Shots of one policy's video, as they are asked for.
 
-    What the policy remembers of earlier shots is in its cache, not in the history. So where a story goes on that was
+    What the policy keeps of earlier shots is in its cache, not in the history. So where a story goes on that was
     closed, or goes back to before a shot, its shots are made again up to that point from the same noise, and not
     written: the next one then has the same frames as if the story had never been left.
     """

@@ -4,8 +4,8 @@ Weights are kept as float8_e4m3fn with a scale for each output channel, and acti
 they come, so that the largest value of either becomes the largest that there is. Source: torchao's rowwise float8
 inference (the recipe), `torch.nn.functional.scaled_mm` (the product).
 
-Queries, keys and values get a scale for each head. What is remembered is kept in 16 bits and rounded at every
-attention, so that a cache is what it was. Source: FlashAttention-3 (arXiv 2407.08608, section 3.3), whose package does
+Queries, keys and values get a scale for each head. The cache stays in 16 bits and is rounded at every
+attention. Source: FlashAttention-3 (arXiv 2407.08608, section 3.3), whose package does
 the attention; its rotation of queries and keys against outliers is left out, because both come normalised here.
 """
 

@@ -1,1 +1,1 @@
-"""A story before it is a video: script, captions, which frames are remembered, where they sit."""
+"""A story before it is a video: script, captions, context frames, positions."""

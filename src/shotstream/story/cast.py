@@ -1,16 +1,14 @@
-"""The cast: images that a story remembers beside its own frames, a character sheet or a place.
+"""The cast: images that are context beside a story's own frames, such as a character sheet or a place.
 
-A member is remembered as a frame of shot 0 would be. Its latent carries that shot's phase: it is the one that a new
-shot has always seen in its context (of zeros, or of the first shot) and never carries itself, and it is there whenever
-a member joins, which a shot number of its own would not be. Its caption is composed as shot 0's. In the context the
-cast comes before all shots.
+Cast images use shot 0's rotary phase. It occurs in every context (of zeros, or of the first shot) and never on a new
+shot's own latents. Their captions are composed as shot 0's. In the context the cast comes before all shots.
 
-A member can get another caption or be removed. Shots that were made remember it as it was then, so its picture is kept.
-A shot may choose which members it knows (`ShotSpec.cast`).
+A member can get another caption or be removed. Shots that were made had it as it was then, so its picture is kept. A
+shot may choose which members it knows (`ShotSpec.cast`).
 
-Of the frames to be remembered the cast has all while there is no shot, else one for each member, at most half. The
+While there is no shot, the cast fills the whole context; later it gets one frame for each member, at most half. The
 story's selector chooses which, as if every member were a shot of one frame: the newest ones, or with `relevant` the
-newest and those that the next caption speaks of.
+newest and those whose captions are nearest to the new one.
 """
 
 from collections.abc import Sequence
@@ -29,7 +27,7 @@ CAST_SHOT = 0
 
 @dataclass(frozen=True)
 class CastMember:
-    """An image that a story remembers from the start: its number, which stays its own, and its caption."""
+    """An image of the cast: its number, which stays its own, and its caption."""
 
     number: int
     caption: str

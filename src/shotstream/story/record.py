@@ -47,7 +47,7 @@ class StoryRecord:
     """Everything that is written down of a story.
 
     `cast` is what shots to come may know. `pictures` has, by number, the hash of the picture of every member that there
-    ever was, because takes remember those that left, too.
+    ever was, because takes had those that left, too.
     """
 
     version: int

@@ -11,7 +11,7 @@ from shotstream.story.shot_spec import ShotSpec, check_seed, check_text
 
 @dataclass(frozen=True)
 class CastEntry:
-    """A picture that the story remembers: its file, and what it shows."""
+    """A picture of the cast: its file, and what it shows."""
 
     image: str
     caption: str

@@ -79,7 +79,7 @@ class CausalShot:
         return next(self._rollout)
 
     def steer(self, text: str) -> None:
-        """Give the shot another caption; what it remembers of itself is committed again under it."""
+        """Give the shot another caption; its cached chunks are committed again under it."""
         self._rollout.steer(self._read(text))
 
     def cut(self) -> None:

@@ -86,7 +86,7 @@ class Stage2(DistillStage):
     def _context(
         self, micro_batch: int, references: Sequence[FrameRef], lengths: Sequence[int]
     ) -> Float[Tensor, "b f c h w"]:
-        """Latents of the remembered frames, each encoded alone; zeros before the first shot."""
+        """Encode each context frame alone; return zeros before the first shot."""
         device, stories = self._distributed.device, self._settings.stories
         if not references:
             size = self._model.video
