@@ -16,9 +16,9 @@ from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.trait_reader import (
     CharacterReading,
     MemoryAnswer,
-    Read,
     ShotReading,
     TraitReader,
+    TraitValue,
     clip_starts,
     read_memory,
     score_memory,
@@ -56,15 +56,21 @@ def perfect(shot_index: int) -> ShotReading:
     shot = STORY.shots[shot_index]
     return ShotReading(
         characters=tuple(
-            CharacterReading(one.species, 1.0, Read(one.colour, 1.0), Read(one.accessory, 1.0), Read(one.pattern, 1.0))
+            CharacterReading(
+                one.species,
+                1.0,
+                TraitValue(one.colour, 1.0),
+                TraitValue(one.accessory, 1.0),
+                TraitValue(one.pattern, 1.0),
+            )
             for one in STORY.cast_of(shot_index)
         ),
-        place=Read(STORY.place, 1.0),
-        time=Read(STORY.time, 1.0),
-        framing=Read(shot.framing, 1.0),
-        camera=Read(shot.camera, 1.0),
-        action=Read(shot.action, 1.0),
-        layout=tuple(Read(name, 1.0) for name in STORY.layout),
+        place=TraitValue(STORY.place, 1.0),
+        time=TraitValue(STORY.time, 1.0),
+        framing=TraitValue(shot.framing, 1.0),
+        camera=TraitValue(shot.camera, 1.0),
+        action=TraitValue(shot.action, 1.0),
+        layout=tuple(TraitValue(name, 1.0) for name in STORY.layout),
     )
 
 
@@ -128,14 +134,14 @@ def test_a_perfect_reading_scores_everywhere() -> None:
 
 @pytest.mark.parametrize("trait", ["place", "time", "framing", "camera", "action"])
 def test_a_wrong_trait_of_a_shot_is_wrong_alone(trait: str) -> None:
-    scores = score_shot(replace(perfect(0), **{trait: Read("something else", 0.9)}), STORY, 0)
+    scores = score_shot(replace(perfect(0), **{trait: TraitValue("something else", 0.9)}), STORY, 0)
     assert [name for name, right in scores.items() if not right] == [trait]
 
 
 @pytest.mark.parametrize("trait", ["colour", "accessory", "pattern"])
 def test_a_wrong_trait_of_one_of_two_characters_is_wrong_alone(trait: str) -> None:
     reading = perfect(0)
-    other = replace(reading.characters[1], **{trait: Read("something else", 0.9)})
+    other = replace(reading.characters[1], **{trait: TraitValue("something else", 0.9)})
     scores = score_shot(replace(reading, characters=(reading.characters[0], other)), STORY, 0)
     assert [name for name, right in scores.items() if not right] == [trait]
 
@@ -150,12 +156,12 @@ def test_memory_asks_for_what_was_shown_first_not_for_the_truth() -> None:
     assert score_memory(readings, STORY)[0] == {}
     assert all(all(scores.values()) for scores in score_memory(readings, STORY))
     crowned = [
-        replace(one, characters=tuple(replace(c, accessory=Read("crown", 1.0)) for c in one.characters))
+        replace(one, characters=tuple(replace(c, accessory=TraitValue("crown", 1.0)) for c in one.characters))
         for one in readings
     ]
     assert score_memory(crowned, STORY)[2] == {"accessory": True, "pattern": True, "layout": True}
     assert score_memory([readings[0], readings[1], crowned[2]], STORY)[2]["accessory"] is False
-    moved = replace(readings[1], layout=tuple(Read("mushroom", 1.0) for _ in STORY.layout))
+    moved = replace(readings[1], layout=tuple(TraitValue("mushroom", 1.0) for _ in STORY.layout))
     assert score_memory([readings[0], moved, readings[2]], STORY)[1]["layout"] is False
 
 

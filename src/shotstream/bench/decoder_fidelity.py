@@ -27,7 +27,7 @@ CAPTION = "A red fox walks through a snowy forest."
 class Fidelity:
     """PSNR of a lossy decoder's frames against the full VAE's, decoded from the same latents of one shot.
 
-    Where weights are random (`trained` is false), it says nothing of others.
+    With random weights (`trained` is false) it says nothing about trained ones.
     """
 
     psnr_db: float

@@ -1,4 +1,4 @@
-"""`shotstream warmup`: pays now for what a first run would pay for, and says how much that is."""
+"""`shotstream warmup`: do the work of a first run now (download, load, compile), and show how long it took."""
 
 import time
 

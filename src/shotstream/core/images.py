@@ -35,7 +35,7 @@ def read_image(path: str | Path) -> Frame:
     """Read a picture as a viewer shows it, uint8 RGB `[h, w, 3]`.
 
     It is turned as its EXIF orientation says, laid on white where it is transparent, and converted to sRGB from its
-    colour profile. Of an animation the first frame is read; of a video too, through `core.display`.
+    colour profile. Of an animation or a video the first frame is read.
 
     Raises:
         InputError: no such file, no picture or video, damaged, over 67 million pixels, or HEIC.

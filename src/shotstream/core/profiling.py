@@ -15,7 +15,7 @@ _NOTHING: AbstractContextManager[None] = nullcontext()
 
 @runtime_checkable
 class Clock(Protocol):
-    """Listens to the engine: `with clock("decode"): ...`. Parts do not contain each other."""
+    """Interface of what times spans: `with clock("decode"): ...`. Spans do not contain each other."""
 
     def __call__(self, part: Span) -> AbstractContextManager[None]: ...
 
@@ -26,7 +26,7 @@ def no_profiler(part: Span) -> AbstractContextManager[None]:  # noqa: ARG001 (th
 
 
 class SpanProfiler:
-    """Notes how long each part took, time after time, while it is `running`."""
+    """Records the seconds of every call of each span while `running` is true."""
 
     def __init__(self, synchronise: Callable[[], None] | None = None) -> None:
         """`synchronise` waits for the device; it is called at both ends of a part. None: work is done when it returns.
@@ -40,7 +40,7 @@ class SpanProfiler:
 
     @property
     def seconds(self) -> dict[Span, float]:
-        """All seconds of every part that there was."""
+        """Total seconds of every span that ran."""
         return {part: sum(calls) for part, calls in self.calls.items()}
 
     def __call__(self, part: Span) -> AbstractContextManager[None]:

@@ -38,6 +38,6 @@ class FrameLayout:
         )
 
     def expand(self, batch: int) -> "FrameLayout":
-        """Repeat the layout for `batch` samples; that of several samples as a whole."""
+        """Repeat the samples of the layout, in order, until there are `batch` of them."""
         times = batch // len(self.positions)
         return FrameLayout(self.positions.repeat(times, 1), self.shots.repeat(times, 1), self.captions.repeat(times, 1))

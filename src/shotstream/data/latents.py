@@ -317,10 +317,10 @@ def encode_captions(captions: Sequence[Sequence[str]], encoder: TextEncoder) -> 
 
 
 def claim_directory(path: Path, identity: Mapping[str, object]) -> None:
-    """Record in a file what made the directory around it, or check it against what the file says.
+    """Record in a JSON file what the directory around it was made from, or check that it is the same as recorded.
 
     Args:
-        path: the JSON file.
+        path: the JSON file in that directory.
         identity: plain data by topic.
 
     Raises:

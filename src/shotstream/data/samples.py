@@ -88,7 +88,7 @@ class Footage(Protocol):
         ...
 
     def shot_frames(self, shot: int, frames: int) -> Frames:
-        """Return the first `frames` frames of a shot, as a model is to make it."""
+        """Return the first `frames` frames of a shot, at the size and frame rate that the model makes."""
         ...
 
     def subjects(self, shot: int, frames: int) -> Bool[np.ndarray, "f h w"] | None:

@@ -52,7 +52,7 @@ CHARACTER_VALUES: dict[str, tuple[str, ...]] = {"colour": COLOURS, "accessory": 
 
 
 @dataclass(frozen=True)
-class Read:
+class TraitValue:
     """The likeliest value of a trait and its probability."""
 
     value: str
@@ -65,9 +65,9 @@ class CharacterReading:
 
     species: str
     confidence: float
-    colour: Read
-    accessory: Read
-    pattern: Read
+    colour: TraitValue
+    accessory: TraitValue
+    pattern: TraitValue
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,12 @@ class ShotReading:
     """The traits read from one shot. `characters` are present, most confident first; `layout` is left to right."""
 
     characters: tuple[CharacterReading, ...]
-    place: Read
-    time: Read
-    framing: Read
-    camera: Read
-    action: Read
-    layout: tuple[Read, ...]
+    place: TraitValue
+    time: TraitValue
+    framing: TraitValue
+    camera: TraitValue
+    action: TraitValue
+    layout: tuple[TraitValue, ...]
 
     def of_species(self, species: str) -> CharacterReading | None:
         """Return the character of a species, if it is present."""
@@ -201,9 +201,9 @@ def _reading(logits: Mapping[str, Tensor]) -> ShotReading:
     )
 
 
-def _likeliest(values: Sequence[str], chances: NDArray[np.float32]) -> Read:
+def _likeliest(values: Sequence[str], chances: NDArray[np.float32]) -> TraitValue:
     best = int(chances.argmax())
-    return Read(values[best], float(chances[best]))
+    return TraitValue(values[best], float(chances[best]))
 
 
 def score_shot(reading: ShotReading, story: WorldStory, shot_index: int) -> dict[str, bool]:
