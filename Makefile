@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 
-.PHONY: demo test test-all docs lint types setup clean
+.PHONY: demo test test-all docs fuzz lint types setup clean
 
 setup: $(READY)
 

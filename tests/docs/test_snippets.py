@@ -39,17 +39,7 @@ LANGUAGES = {"python", "bash", "text", "yaml", "json", "jsonl", "csv", "nginx", 
 
 def test_every_block_is_of_a_language_that_is_checked() -> None:
     blocks = [snippet for page in PAGES for snippet in snippets_of(page)]
-    assert {snippet.language for snippet in blocks} <= {
-        "python",
-        "bash",
-        "text",
-        "yaml",
-        "json",
-        "nginx",
-        "caddy",
-        "csv",
-        "jsonl",
-    }
+    assert {snippet.language for snippet in blocks} <= LANGUAGES
     assert len(PYTHON) >= 2
     assert len(SHELL) >= 10
 
