@@ -92,6 +92,7 @@ def test_pictures_come_alone_as_the_first_latent_of_their_shot(networks: Network
     assert len({tuple(row.flatten().tolist()) for row in batch.target}) == 8
 
 
+@pytest.mark.slow
 def test_processes_make_what_one_makes(networks: Networks, tmp_path: Path) -> None:
     alone, many = (LatentPool(tmp_path / name, CONFIG, WORLD, *networks) for name in ("alone", "many"))
     seen: list[int] = []

@@ -310,6 +310,7 @@ def directed(tmp_path):
     return Script("A fox. ", shots, cast=tuple(CastEntry(str(tmp_path / f"{n}.png"), f"fox {n}") for n in range(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [(0, 1), (1, 8), (2, 0)])
 def test_a_directed_story_is_made_as_written_and_goes_on_after_a_stop(make_model, tmp_path, directed, stop):
     whole, outputs = Outputs(tmp_path / "whole.mp4"), Outputs(tmp_path / "out.mp4")

@@ -346,6 +346,7 @@ def test_where_there_is_no_story(tmp_path):
         History.open(tmp_path)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_shots():
     with History.create(IDENTITY) as history:
         history.add(shot(0, 7))
