@@ -296,37 +296,47 @@ def test_frames_and_gif(model, tmp_path):
     assert len(read_video(outputs.gif)) == 9
 
 
-@pytest.fixture
-def directed(tmp_path):
+@pytest.fixture(scope="module")
+def directed(tmp_path_factory):
     """A story with a cast, a steered shot and a long one."""
+    folder = tmp_path_factory.mktemp("cast")
     for number in range(2):
-        write_png(tmp_path / f"{number}.png", np.full((40, 60, 3), 90 * number, np.uint8))
+        write_png(folder / f"{number}.png", np.full((40, 60, 3), 90 * number, np.uint8))
     shots = (
         ShotSpec("It walks.", 3, steers=(Steer(1, "It runs."),)),
         ShotSpec("It jumps.", 9, extend=True, steers=(Steer(8, "It sits."),)),
         ShotSpec("It sleeps.", 1),
         ShotSpec("It wakes.", 1, seed=8, cast=(0,)),
     )
-    return Script("A fox. ", shots, cast=tuple(CastEntry(str(tmp_path / f"{n}.png"), f"fox {n}") for n in range(2)))
+    return Script("A fox. ", shots, cast=tuple(CastEntry(str(folder / f"{n}.png"), f"fox {n}") for n in range(2)))
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def directed_made(tmp_path_factory, make_model, directed):
+    """An uninterrupted run of it: its outputs, to be left as they are."""
+    outputs = Outputs(tmp_path_factory.mktemp("directed") / "out.mp4")
+    assert run(make_model(), directed, outputs, seed=1) == 33 + 105 + 9 + 9
+    return outputs
+
+
 @pytest.mark.parametrize("stop", [(0, 1), (1, 8), (2, 0)])
-def test_a_directed_story_is_made_as_written_and_goes_on_after_a_stop(make_model, tmp_path, directed, stop):
-    whole, outputs = Outputs(tmp_path / "whole.mp4"), Outputs(tmp_path / "out.mp4")
-    assert run(make_model(), directed, whole, seed=1) == 33 + 105 + 9 + 9
+def test_a_directed_story_goes_on_after_a_stop_as_if_nothing_had_been(
+    make_model, outputs, directed, directed_made, stop
+):
     with pytest.raises(KeyboardInterrupt):
         run(make_model(failures={stop: KeyboardInterrupt()}), directed, outputs, seed=1)
     run(make_model(), directed, outputs, seed=1, mode="resume")
-    assert_same(outputs, whole)
-    history = History.open(outputs.shots)
+    assert_same(outputs, directed_made)
+
+
+def test_a_directed_story_is_made_as_written(make_model, outputs, directed, directed_made):
+    history = History.open(directed_made.shots)
     assert [take.spec.steers for take in history.records] == [shot.steers for shot in directed.shots]
     assert [member.caption for member in history.cast] == ["fox 0", "fox 1"]
     assert [(take.spec.seed, len(take.cast)) for take in history.records] == [(1, 2), (1, 2), (1, 2), (8, 1)]
-    plain = Outputs(tmp_path / "plain.mp4")
-    shots = tuple(replace(shot, steers=(), cast=None) for shot in directed.shots)
-    run(make_model(), Script("A fox. ", shots), plain, seed=1)
-    made, unsteered = (History.open(some.shots).frames(0) for some in (outputs, plain))
+    shots = tuple(replace(shot, steers=(), cast=None) for shot in directed.shots[:1])
+    run(make_model(), Script("A fox. ", shots), outputs, seed=1)
+    made, unsteered = (History.open(some.shots).frames(0) for some in (directed_made, outputs))
     assert not np.array_equal(made[:9], unsteered[:9]), "the cast is seen"
 
 
@@ -342,7 +352,7 @@ def test_a_directed_story_is_made_as_written_and_goes_on_after_a_stop(make_model
         (lambda s: replace(s, shots=(*s.shots[:3], replace(s.shots[3], cast=(1,)))), r"cast: \(0,\) there, \(1,\)"),
     ],
 )
-def test_another_direction_is_not_gone_on_with(make_model, outputs, directed, change, message):
-    run(make_model(), directed, outputs, seed=1)
+def test_another_direction_is_not_gone_on_with(make_model, tmp_path, directed, directed_made, change, message):
+    outputs = Outputs(shutil.copytree(directed_made.video.parent, tmp_path / "copy") / "out.mp4")
     with pytest.raises(InputError, match=message):
         run(make_model(), change(directed), outputs, seed=1, mode="resume")
