@@ -397,6 +397,28 @@ def test_a_video_of_the_length_of_its_policy_is_not_made_again(tmp_path: Path) -
         list(generate_videos(fail, script, tmp_path, 0))
 
 
+def test_the_embedded_model_is_evaluated_and_its_videos_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "a.yaml").write_text(
+        "global: A red fox in a forest by day.\nshots:\n"
+        "  - {text: 'wide shot: the fox walks left.', chunks: 1}\n  - {text: 'close-up: the fox sleeps.', chunks: 1}\n"
+    )
+    (scripts / "a.characters.json").write_text('{"shot1": ["fox"], "shot2": ["fox"]}')
+    words = ["evaluate", "model", "--scripts", str(scripts), "-o", str(tmp_path / "out")]
+    assert main(words) == 0
+    [story] = read_results(tmp_path / "out").stories
+    assert (story.name, story.ranges) == ("a", ((0, 9), (9, 18)))
+    assert story.values["cut_accuracy"] is not None
+    [video] = find_videos(tmp_path / "out" / "videos")
+    assert isinstance(video, ScoredVideo)
+    assert video.characters == (("fox",), ("fox",))
+    monkeypatch.setattr("shotstream.open", lambda *_, **__: pytest.fail("generated again"))
+    assert main(words) == 0
+
+
 def test_shots_beyond_the_video_are_named(videos: Path, tmp_path: Path) -> None:
     [video, *_] = [one for one in find_videos(videos) if isinstance(one, ScoredVideo)]
     with pytest.raises(InputError, match="expected at least one video that can be scored, got none of 1"):
