@@ -13,7 +13,7 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import block_causal_plan
 from shotstream.model.config import Injection
 from shotstream.model.context_injection import latents_in_front
-from shotstream.model.schedule import few_step_sigmas
+from shotstream.model.schedule import add_noise, few_step_sigmas
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.train.losses import (
@@ -96,6 +96,33 @@ def test_losses_of_a_network_with_the_context_in_channels() -> None:
         net, torch.stack([noise, target], 1), sigmas, torch.zeros(1, LATENTS, dtype=torch.long), given
     )
     torch.testing.assert_close(loss, (noise - velocity - target).square().mean())
+
+
+def test_a_network_that_carries_the_latent_before_is_given_the_trajectorys_end_of_it() -> None:
+    torch.manual_seed(0)
+    net = Transformer(replace(SHAPE, previous=True))
+    given, noise, end = conditions(net), latents(), latents()
+    before = torch.cat([torch.zeros(1, CONTEXT + 3, 4, *SIZE), end[:, 2:3].expand(-1, 3, -1, -1, -1)], 1)
+    carrying = torch.cat([torch.cat([given.context, noise], 1), before], 2)
+    levels = torch.cat([torch.zeros(1, CONTEXT), torch.ones(1, LATENTS)], 1)
+    plan = block_causal_plan(CONTEXT, (3,) * (LATENTS // 3))
+    velocity = net(carrying, levels, given.text, given.placement, plan=plan)[:, CONTEXT:]
+    states, sigmas = torch.stack([noise, end], 1), torch.tensor([1.0, 0.0])
+    loss = trajectory_loss(net, states, sigmas, torch.zeros(1, LATENTS, dtype=torch.long), given)
+    torch.testing.assert_close(loss, (noise - velocity - end).square().mean())
+
+
+def test_the_loss_of_places_that_weigh_more_is_larger_where_they_are_wrong() -> None:
+    net = network()
+    given, target, noise, sigma = conditions(net), latents(), latents(), torch.tensor([0.5])
+    plain = flow_matching_loss(net, target, noise, sigma, given)
+    even = torch.ones(1, LATENTS, *SIZE)
+    torch.testing.assert_close(flow_matching_loss(net, target, noise, sigma, given, places=even), plain)
+    half = torch.cat([2 * even[:, :3], 0 * even[:, 3:]], 1)
+    other = torch.cat([target[:, :3], target[:, 3:] + 1], 1)
+    velocity = predict_velocity(net, add_noise(other, noise, sigma), sigma, given)
+    error = (velocity - (noise - other)).square()[:, :3].mean()
+    torch.testing.assert_close(flow_matching_loss(net, other, noise, sigma, given, places=half), error)
 
 
 @pytest.mark.parametrize("injection", INJECTIONS)

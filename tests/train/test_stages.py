@@ -29,10 +29,11 @@ from shotstream.train.config import CodecTraining, LoopConfig
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
 from shotstream.train.lora import merge_trained_adapters
+from shotstream.train.losses import subject_weights
 from shotstream.train.presets import PRESETS, STORYWORLD, TINY, Preset, get_preset
 from shotstream.train.recipe import RECIPE_FILE, STAGES, Run
 from shotstream.train.rollout import resample_history
-from shotstream.train.stages.base import BaseStage, initialise, subject_weights, teacher_forced_loss
+from shotstream.train.stages.base import BaseStage, initialise, teacher_forced_loss
 from shotstream.train.stages.codec import CodecStage, clips, codec_loss, fit_linear, sample_clip
 from shotstream.train.stages.text import ABSENT, QUERY_CLASSES, trait_targets
 from shotstream.world.render import render_frames
@@ -224,12 +225,17 @@ def test_the_subject_weighs_as_much_as_all_else_and_places_one_in_the_mean() -> 
     subjects[:, :, 2:4, 2:5] = 1
     shown = subjects > 0
     weights = subject_weights(subjects, 100.0)
+    assert weights is not None
     torch.testing.assert_close(weights.mean((1, 2, 3)), torch.ones(2))
     more = (weights - weights[~shown].mean()) * shown
     torch.testing.assert_close(more.mean(), weights[~shown].mean())
     capped = subject_weights(subjects, 3.0)
+    assert capped is not None
     torch.testing.assert_close(capped[shown].mean() / capped[~shown].mean(), torch.tensor(4.0))
-    assert bool((subject_weights(torch.zeros(2, 6, 6, 8), 3.0) == 1).all())
+    nowhere = subject_weights(torch.zeros(2, 6, 6, 8), 3.0)
+    assert nowhere is not None
+    assert bool((nowhere == 1).all())
+    assert subject_weights(subjects, 0.0) is None
 
 
 def test_the_loss_looks_at_the_subject_where_it_is_asked_to(run: Run) -> None:

@@ -32,12 +32,14 @@ class Conditions:
     """Conditions of a prediction: clean context and its injection, captions, and positions of latents.
 
     `placement` is of the latents in the sequence: of the context too only where it stands in front of the target.
+    `previous` says whether the network's latents carry the latent before their chunk.
     """
 
     context: Float[Tensor, "b n c h w"]
     text: Float[Tensor, "b s l e"]
     placement: TokenPositions
     injection: Injection = "frame"
+    previous: bool = False
 
     @classmethod
     def of(
@@ -51,7 +53,7 @@ class Conditions:
         injection = network.config.injection
         placed = sequence_layout(injection, layout, context.shape[1])
         placement = network.make_positions(placed, (context.shape[-2], context.shape[-1]))
-        return cls(context, text, placement, injection)
+        return cls(context, text, placement, injection, network.config.previous)
 
     @property
     def in_front(self) -> int:

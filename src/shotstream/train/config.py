@@ -134,7 +134,7 @@ class BaseTraining:
         resampled_level: highest sigma that earlier chunks are remade from.
         history_noise: highest sigma of the unreported noise on ground-truth history.
         subject_weight: places that show the subject of a shot weigh together as much as all else, but each at most
-            this much more (`train.stages.base.subject_weights`); 0 weighs all alike.
+            this much more (`train.losses.subject_weights`); 0 weighs all alike.
         no_text_share: share of the samples whose captions are dropped, for guidance.
     """
 
@@ -160,7 +160,7 @@ class TeacherTraining:
 
     `trained`: the self-attention layers only, or all weights. `context_timestep`: the timestep of the clean context is
     the target's (published) or that of clean latents. `no_text_share` of the samples lose their captions; the source
-    drops the context of a share. Training timesteps are shifted by `shift`.
+    drops the context of a share. Training timesteps are shifted by `shift`. `subject_weight` is as in `BaseTraining`.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=10000))
@@ -171,6 +171,7 @@ class TeacherTraining:
     context_timestep: ContextTimestep = "target"
     shift: float = 8.0
     no_text_share: float = 0.1
+    subject_weight: float = 0.0
 
 
 @dataclass(frozen=True)

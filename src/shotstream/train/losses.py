@@ -14,6 +14,7 @@ from torch import Tensor
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.model.attention import block_causal_plan
 from shotstream.model.config import ContextTimestep
+from shotstream.model.context_injection import carry_previous, previous_latents
 from shotstream.model.schedule import add_noise, clean_from_velocity
 from shotstream.model.velocity import Conditions, Network, predict_velocity
 
@@ -29,6 +30,7 @@ def flow_matching_loss(
     conditions: Conditions,
     weight: Float[Tensor, "b"] | None = None,
     context_timestep: ContextTimestep = "target",
+    places: Float[Tensor, "b f h w"] | None = None,
 ) -> Float[Tensor, ""]:
     """Compute the weighted mean squared error of the velocity: the loss of the teacher, and of the critic (weight 1).
 
@@ -36,12 +38,31 @@ def flow_matching_loss(
         target: clean latents; no gradient flows into them.
         sigma: noise level of each sample.
         weight: from `schedule.training_weights`, or None for 1.
+        places: weights of the places of each latent, from `subject_weights`, or None for 1.
     """
     target = target.detach()
     noisy = add_noise(target, noise, sigma)
     velocity = predict_velocity(network, noisy, sigma, conditions, context_timestep)
-    error = (velocity.float() - (noise - target)).square().mean((1, 2, 3, 4))
+    error = (velocity.float() - (noise - target)).square().mean(2)
+    error = (error if places is None else error * places).mean((1, 2, 3))
     return (error if weight is None else error * weight).mean()
+
+
+def subject_weights(subjects: Float[Tensor, "b f h w"] | None, most: float) -> Float[Tensor, "b f h w"] | None:
+    """Compute loss weights of places: the subject of a shot weighs as much as all else; their mean over a sample is 1.
+
+    A figure in a wide shot covers three hundredths of the picture, and its drawing hardly matters to an even mean. The
+    best prediction does not depend on the weights, but how soon it is learnt does.
+
+    Args:
+        subjects: share of each place that shows the subject; None: nobody knows, and there are no weights.
+        most: how much more a place that shows nothing else weighs, at most; 0: there are no weights.
+    """
+    if subjects is None or not most:
+        return None
+    covered = subjects.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
+    weights = 1 + subjects * (1 / covered).clamp(max=most)
+    return weights / weights.mean((1, 2, 3), keepdim=True)
 
 
 def trajectory_loss(
@@ -56,7 +77,8 @@ def trajectory_loss(
     Args:
         trajectory: the kept states, from noise to the clean end.
         sigmas: noise levels of the kept states; the last is 0.
-        step_index: the state that each latent is given; a chunk takes that of its first latent. Chunks that are given
+        step_index: the state that each latent is given; a chunk takes that of its first latent. Networks that carry the
+            latent before a chunk are given the trajectory's end of it. Chunks that are given
             the end itself (sigma 0) are seen by later chunks and add nothing to the loss.
     """
     chunks = step_index.shape[1] // CHUNK_LATENTS
@@ -67,6 +89,9 @@ def trajectory_loss(
     before = conditions.in_front
     plan = block_causal_plan(before, (CHUNK_LATENTS,) * chunks)
     latents = conditions.join(noisy)
+    if conditions.previous:
+        earlier = previous_latents(trajectory[:, -1, :-CHUNK_LATENTS], CHUNK_LATENTS)
+        latents = carry_previous(latents, F.pad(earlier, (0, 0, 0, 0, 0, 0, before, 0)), noisy.shape[2])
     every = torch.cat([levels.new_zeros(len(levels), before), levels], 1)
     velocity = network(latents, every, conditions.text, conditions.placement, plan=plan)[:, before:]
     clean = clean_from_velocity(noisy, velocity.float(), levels)

@@ -22,6 +22,7 @@ from shotstream.model.velocity import predict_teacher_forced_velocity
 from shotstream.train.config import BaseTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
+from shotstream.train.losses import subject_weights
 from shotstream.train.rng import drop_text, make_generator, normal
 from shotstream.train.rollout import resample_history
 from shotstream.train.state import TrainState
@@ -98,25 +99,9 @@ def teacher_forced_loss(
     noisy, context = add_noise(batch.target, noise, sigmas), batch.context
     velocity = predict_teacher_forced_velocity(network, noisy, sigmas, history, context, text, batch.layout)
     error = (velocity.float() - (noise - batch.target)).square().mean(2)
-    if batch.subjects is not None and config.subject_weight:
-        error = error * subject_weights(batch.subjects, config.subject_weight)
+    places = subject_weights(batch.subjects, config.subject_weight)
     weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
-    return (error.mean((2, 3)) * weight).mean()
-
-
-def subject_weights(subjects: Float[Tensor, "b f h w"], most: float) -> Float[Tensor, "b f h w"]:
-    """Compute loss weights of places: the subject of a shot weighs as much as all else; their mean over a sample is 1.
-
-    A figure in a wide shot covers three hundredths of the picture, and its drawing hardly matters to an even mean. The
-    best prediction does not depend on the weights, but how soon it is learnt does.
-
-    Args:
-        subjects: share of each place that shows the subject.
-        most: how much more a place that shows nothing else weighs, at most.
-    """
-    covered = subjects.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
-    weights = 1 + subjects * (1 / covered).clamp(max=most)
-    return weights / weights.mean((1, 2, 3), keepdim=True)
+    return ((error if places is None else error * places).mean((2, 3)) * weight).mean()
 
 
 def initialise(transformer: Transformer) -> None:

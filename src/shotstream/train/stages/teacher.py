@@ -9,7 +9,7 @@ from shotstream.model.transformer import Transformer
 from shotstream.train.config import TeacherTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
-from shotstream.train.losses import Conditions, flow_matching_loss
+from shotstream.train.losses import Conditions, flow_matching_loss, subject_weights
 from shotstream.train.rng import drop_text, make_generator, normal
 from shotstream.train.state import TrainState
 from shotstream.train.trained_network import TrainedNetwork
@@ -42,6 +42,7 @@ class TeacherStage(Stage):
             Conditions.of(self._network, batch.context, text, batch.layout),
             weight,
             config.context_timestep,
+            subject_weights(batch.subjects, config.subject_weight),
         )
 
 
