@@ -17,7 +17,7 @@ done
 shotstream evaluate compare "${scores[@]}" -o "$out/table.md" || exit
 {
     echo "The weights of $model under every policy: $stories stories of $shots shots. They were trained for shotstream"
-    echo "alone; every other row is untrained transfer."
+    echo "alone; all other scores are untrained transfer."
     echo
     cat "$out/table.md"
 } > "$out/scores.md"

@@ -52,6 +52,20 @@ def test_the_peak_is_of_what_came_after_the_watch() -> None:
     assert len(before)
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone restarts its count")
+def test_memory_that_was_used_before_counts_again() -> None:
+    def use() -> None:
+        blocks = [torch.ones(2**16, dtype=torch.uint8) for _ in range(512)]
+        assert len(blocks) == 512
+
+    use()
+    peak = watch_peak(torch.device("cpu"))
+    use()
+    found = peak()
+    assert found is not None
+    assert found > 24 * 2**20
+
+
 def test_growth_is_a_table_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "speed.json"
     words = ["--random-weights", "--model", "tiny", "--policies", "self_forcing", "--growth", "1,3", "--chunks", "1"]

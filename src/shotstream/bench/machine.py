@@ -1,5 +1,6 @@
 """Describe the machine of a measurement and its peak memory."""
 
+import ctypes
 import gc
 import os
 import platform
@@ -83,13 +84,23 @@ def watch_peak(device: torch.device) -> Callable[[], int | None]:
         forget_peak(device)
         tensors = torch.cuda.memory_allocated(device)
         return lambda: torch.cuda.max_memory_allocated(device) - tensors
+    if not CLEAR_REFS.exists():
+        return lambda: None
     gc.collect()
+    _return_free_memory()
     try:
         CLEAR_REFS.write_text(RESET_PEAK)
     except OSError:
         return lambda: None
     resident = peak_resident_bytes() or 0
     return lambda: (peak_resident_bytes() or 0) - resident
+
+
+def _return_free_memory() -> None:
+    """Give memory that was freed back to the system, so that using it again counts; glibc alone can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def forget_peak(device: torch.device) -> None:
