@@ -129,6 +129,20 @@ class Model:
         return find_system(self.parts.policy or default_policy(self.parts.config.sampler)).spec
 
     @property
+    def guidance(self) -> float | None:
+        """Return the scale of guidance of stories that name none; None: the model takes none."""
+        scale = self.config.sampler.guidance
+        return None if scale == 1 else scale
+
+    def check_guidance(self, guidance: float | None, negative_prompt: str) -> None:
+        """Check that a story can have this scale of guidance (None: its own) and this negative prompt (empty: none).
+
+        Raises:
+            InputError: the model takes none, or the scale is out of range.
+        """
+        self.config.sampler.with_guidance(guidance, negative_prompt)
+
+    @property
     def lossy(self) -> tuple[str, ...]:
         """Return why results differ from the full model's, in words for people; empty unless asked for."""
         return self.parts.lossy
@@ -146,6 +160,8 @@ class Model:
         noise: Noise | None = None,
         script: Script | None = None,
         strict: bool | None = False,
+        guidance: float | None = None,
+        negative_prompt: str = "",
     ) -> Story:
         """Begin a story, or go on with the one in `directory`.
 
@@ -153,7 +169,7 @@ class Model:
             global_caption: what holds for every shot.
             seed: of all noise; None: 0.
             generator: draws the seed; give either. A story keeps its seed, so it can be resumed.
-            directory, size, sampler, context, noise, script, strict: as in `Story`.
+            directory, size, sampler, context, noise, script, strict, guidance, negative_prompt: as in `Story`.
 
         Raises:
             InputError: both seed and generator are given, or an argument cannot be used (`Story`).
@@ -173,6 +189,8 @@ class Model:
             noise=noise,
             script=script,
             strict=strict,
+            guidance=guidance,
+            negative_prompt=negative_prompt,
         )
 
     def warm_up(self) -> None:

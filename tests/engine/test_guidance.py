@@ -1,16 +1,20 @@
 """Guidance in an interval of noise levels: steps outside have none, and are made in one branch."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from shotstream.api import Model
+from shotstream.api import Model, with_policy
+from shotstream.core.errors import InputError
 from shotstream.engine.cached_transformer import CachedTransformer
 from shotstream.engine.call import as_sigmas
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.story.history import History
 from shotstream.train.presets import TINY
 from shotstream.weights.build import ModelComponents, fingerprint, random_components
 
@@ -70,3 +74,40 @@ def test_one_branch_computes_what_it_computes_beside_the_other(
 def test_the_usual_interval_leaves_a_models_fingerprint_as_it_was() -> None:
     plain = replace(TINY.model, sampler=replace(MIDDLE, guided=(0.0, 1.0)))
     assert fingerprint(plain, []) != fingerprint(replace(plain, sampler=MIDDLE), [])
+
+
+@pytest.mark.parametrize("policy", [None, "self_forcing"])
+def test_guidance_and_a_negative_prompt_change_a_story_and_are_recorded(policy: str | None, tmp_path: Path) -> None:
+    config = replace(TINY.model, sampler=replace(MIDDLE, guided=(0.0, 1.0)))
+    model = Model(with_policy(lively(config), policy))
+    assert model.guidance == 3.0
+
+    def made(name: str, **options: Any) -> bytes:
+        with model.story("A fox.", directory=tmp_path / name, **options) as story:
+            return np.concatenate(list(story.shot("It walks.", 1))).tobytes()
+
+    plain = made("plain")
+    assert made("same", guidance=3.0) == plain
+    asked = {"guidance": 5.0, "negative_prompt": "An owl."}
+    others = made("stronger", guidance=5.0), made("without", negative_prompt="An owl."), made("both", **asked)
+    assert len({plain, *others}) == 4
+    identity = History.open(tmp_path / "both").identity
+    assert (identity.sampler["guidance"], identity.negative_prompt) == (5.0, "An owl.")
+    with pytest.raises(InputError, match="holds another story"):
+        model.story("A fox.", directory=tmp_path / "both", guidance=5.0)
+    with model.story("A fox.", directory=tmp_path / "both", **asked) as story:
+        assert len(story.history) == 1
+
+
+def test_what_a_model_does_not_take_is_refused() -> None:
+    student = Model(lively(replace(TINY.model, sampler=SamplerConfig(steps=(1000.0, 500.0)))))
+    assert student.guidance is None
+    for asked in ({"guidance": 3.0}, {"negative_prompt": "An owl."}):
+        with pytest.raises(InputError, match=r"^This model takes no guidance and no negative prompt. Leave them out.$"):
+            student.story("A fox.", **asked)
+    student.check_guidance(1.0, "")
+    for scale in (0.5, 31, float("nan"), "high"):
+        with pytest.raises(InputError, match="expected guidance from 1"):
+            MIDDLE.with_guidance(scale, "")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="needs guidance above 1"):
+        MIDDLE.with_guidance(1, "An owl.")

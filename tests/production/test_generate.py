@@ -162,6 +162,13 @@ def test_a_caption_that_is_too_long_is_cut_with_a_warning_or_refused(shell, tmp_
     assert not list(tmp_path.glob("strict*"))
 
 
+@pytest.mark.parametrize("asked", [("--guidance", "3"), ("--negative-prompt", "An owl.")])
+def test_guidance_that_the_model_does_not_take_is_refused(shell, tmp_path, asked):
+    code, _, err = shell(LINE, "-o", "out.mp4", *asked)
+    assert (code, err) == (2, "shotstream: This model takes no guidance and no negative prompt. Leave them out.\n")
+    assert not list(tmp_path.glob("out*"))
+
+
 BAD = {
     "no shot": (["A fox. |"], "shot 1: expected the text of a shot, got an empty one"),
     "no story": ([""], "which is neither"),

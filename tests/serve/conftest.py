@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -113,11 +113,13 @@ MakeStudio = Callable[..., AbstractContextManager[Studio]]
 
 @pytest.fixture
 def serve(model: Model, tmp_path: Path) -> MakeStudio:
-    """Starts a server on the test's directory; limits and a token can be given."""
+    """Starts a server on the test's directory; limits, a token and defaults of stories can be given."""
 
     @contextmanager
-    def start(token: str | None = None, **limits: Any) -> Iterator[Studio]:
-        settings = Settings(tmp_path / "data", token=token, limits=Limits(**({"ahead_chunks": 10**6} | limits)))
+    def start(token: str | None = None, defaults: Mapping[str, Any] | None = None, **limits: Any) -> Iterator[Studio]:
+        settings = Settings(
+            tmp_path / "data", token=token, limits=Limits(**({"ahead_chunks": 10**6} | limits)), **(defaults or {})
+        )
         app = make_app(lambda: model, settings)
         with TestClient(app, base_url=HOME, raise_server_exceptions=False) as client:
             while client.get("/api/health").json()["status"] == "opening":

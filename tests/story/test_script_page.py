@@ -44,6 +44,8 @@ def test_the_yaml_has_every_key_and_is_read(folder: Path) -> None:
         ),
         7,
         (CastEntry(str(folder / "fox.png"), "a red fox"),),
+        3.0,
+        "a robot",
     )
 
 

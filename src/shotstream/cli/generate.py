@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import shotstream
-from shotstream.cli.options import ContextOption, JsonFile, ModelOptions, examples, flat_options
+from shotstream.cli.options import (
+    ContextOption,
+    GuidanceOption,
+    JsonFile,
+    ModelOptions,
+    NegativePromptOption,
+    examples,
+    flat_options,
+)
 from shotstream.cli.output import check_outputs, emit_json, make_console
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
@@ -47,9 +55,16 @@ class StoryOptions:
         typer.Option(metavar="WxH", show_default="the model's", help="Width and height, divisible by 16."),
     ] = None
     context: ContextOption = None
+    guidance: GuidanceOption = None
+    negative_prompt: NegativePromptOption = ""
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse captions that are too long for the text encoder.")
     ] = False
+
+    def guided(self, script: "Script") -> tuple[float | None, str]:
+        """Return the guidance and the negative prompt of a story: those of the options, or else of its script."""
+        guidance = script.guidance if self.guidance is None else self.guidance
+        return guidance, self.negative_prompt or script.negative_prompt
 
 
 @app.command(
@@ -93,6 +108,8 @@ def run(
         outputs.check(mode)
         model.check_script(script)
     opened = model.open()
+    for script in scripts:
+        opened.check_guidance(*options.guided(script))
     _check_captions(opened, scripts, strict=options.strict)
     made = [
         _make(opened, script, outputs, mode, options, make_console(json_file, wrap=False)) for script, outputs in jobs
@@ -130,6 +147,7 @@ def _make(
     """Make one story, show a line about it, and return the same for programs."""
     seed = next(seed for seed in (options.seed, script.seed, DEFAULT_SEED) if seed is not None)
     size = None if options.size is None else as_video_size(options.size)
+    guidance, negative_prompt = options.guided(script)
 
     def begin(directory: Path) -> shotstream.Story:
         return model.story(
@@ -140,6 +158,8 @@ def _make(
             context=options.context,
             script=script,
             strict=None,
+            guidance=guidance,
+            negative_prompt=negative_prompt,
         )
 
     total = sum(model.policy.frames(script))

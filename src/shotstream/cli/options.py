@@ -34,6 +34,13 @@ ContextOption = Annotated[
         help="How context frames are chosen: dynamic, first, first_last, none or relevant.",
     ),
 ]
+GuidanceOption = Annotated[
+    float | None,
+    typer.Option(metavar="G", show_default="the model's", help="Scale of guidance, 1 (none) to 30, where taken."),
+]
+NegativePromptOption = Annotated[
+    str, typer.Option(metavar="TEXT", show_default="none", help="What guidance leads away from, where taken.")
+]
 RoleOption = Annotated[
     str | None,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from shotstream.cli.options import ModelOptions, examples, flat_options
+from shotstream.cli.options import GuidanceOption, ModelOptions, NegativePromptOption, examples, flat_options
 from shotstream.core.extras import EXTRAS, require_packages
 from shotstream.core.log import show_warnings
 from shotstream.serve.limits import DEFAULT_PORT, Limits, Settings
@@ -47,6 +47,8 @@ class ServerOptions:
             "those of this machine.",
         ),
     ] = None
+    guidance: GuidanceOption = None
+    negative_prompt: NegativePromptOption = ""
     sessions: Annotated[int, typer.Option(metavar="N", help="Stories open at once.")] = Limits.sessions
     viewers: Annotated[int, typer.Option(metavar="N", help="Viewers at once.")] = Limits.viewers
     shots: Annotated[int, typer.Option(metavar="N", help="Shots of a story.")] = Limits.shots
@@ -64,7 +66,17 @@ class ServerOptions:
             sessions=self.sessions, viewers=self.viewers, shots=self.shots, disk_bytes=round(self.disk_gib * GIB)
         )
         proxies = tuple(self.trusted_proxy) if self.trusted_proxy else Settings.trusted_proxies
-        return Settings(self.data, self.host, self.port, self.token, limits, self.public_url, proxies)
+        return Settings(
+            self.data,
+            self.host,
+            self.port,
+            self.token,
+            limits,
+            self.public_url,
+            proxies,
+            self.guidance,
+            self.negative_prompt,
+        )
 
 
 @app.command(

@@ -63,7 +63,7 @@ class ContextCache:
             engine = CachedTransformer(
                 network, setup.sampler, self._latent_size, cache, context=known.latents, run=self.recorded
             )
-            captions = engine.project(text, torch.zeros_like(text[:, :1]))
+            captions = engine.project(text, setup.negative(text))
             engine.commit_context(captions, self._layout(known, 1).context)
         self._prepared = tuple(setup.history.branch), cast, known
 
@@ -78,7 +78,7 @@ class ContextCache:
         layout = self._layout(known, spec.chunks)
         captions = known.selected.different_captions if layout.context_captions else []
         text = self._setup.read([*captions, self._setup.compose(len(history), spec.text)])
-        return ShotInputs.of(known.latents, text, layout, torch.zeros_like(text[:, :1])), self._cache
+        return ShotInputs.of(known.latents, text, layout, self._setup.negative(text)), self._cache
 
     def close(self, *, unused: bool) -> None:
         """Free the cache; an unused one goes to the next story, with the CUDA graphs recorded over it."""

@@ -48,6 +48,7 @@ class Engine(CachedTransformer):
         kv_cache: KVCache | FrameCache | None = None,
         *,
         negative_prompts: bool = True,
+        negative_prompt: str = "",
         token_spans: TokenSpans | None = None,
         low_noise: tuple[Transformer, float] | None = None,
         clock: Clock = no_profiler,
@@ -63,6 +64,7 @@ class Engine(CachedTransformer):
             kv_cache: empty; None: without a cache.
             negative_prompts: whether the branch without guidance reads a negative prompt; otherwise it reads zeros, as
                 models do that were trained with them.
+            negative_prompt: what that branch reads in place of the policy's; empty: the policy's, or zeros.
             token_spans: finds the tokens of the pieces of a prompt, for policies that ask for them.
             low_noise: a second transformer, and the noise level below which it makes the forwards.
             clock: told what the time is spent on.
@@ -73,7 +75,7 @@ class Engine(CachedTransformer):
         super().__init__(transformer, sampler, latent_size, kv_cache, low_noise=low_noise)
         self.noise = noise
         self._encode, self._token_spans, self._clock = encode, token_spans, clock
-        self._negative_prompts = negative_prompts
+        self._negative_prompts, self._negative_prompt = negative_prompts, negative_prompt
         self._latest: tuple[tuple[str, ...], Text] | None = None
         self._chunk_ends: dict[int, tuple[int, Tensor]] = {}
 
@@ -184,6 +186,8 @@ class Engine(CachedTransformer):
 
     def _embed(self, prompts: Sequence[str], *, negative: bool = False) -> Float[Tensor, "s l e"]:
         with self._clock("text"):
+            if negative and self._negative_prompt:
+                return self._encode([self._negative_prompt]).expand(len(prompts), -1, -1)
             if negative and not self._negative_prompts:
                 return torch.zeros_like(self._encode([""])).expand(len(prompts), -1, -1)
             return self._encode(prompts)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -37,6 +38,7 @@ class StorySetup:
         clock: told what the time is spent on.
         noise: of shots without a seed of their own.
         script: all shots, where they are known before the first is made.
+        negative_prompt: text that the branch without guidance reads; empty: what the policy or the model has for it.
     """
 
     components: ModelComponents
@@ -48,6 +50,11 @@ class StorySetup:
     clock: Clock
     noise: Noise
     script: Script | None = None
+    negative_prompt: str = ""
+
+    def negative(self, text: Float[Tensor, "1 s l e"]) -> Float[Tensor, "1 1 l e"]:
+        """Return what the branch without guidance reads in place of captions: the negative prompt, or else zeros."""
+        return self.read([self.negative_prompt]) if self.negative_prompt else torch.zeros_like(text[:, :1])
 
     def compose(self, shot: int, text: str) -> str:
         """Return the caption of a shot (from 0), fitted to what the text encoder reads."""

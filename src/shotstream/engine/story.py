@@ -56,6 +56,8 @@ class Story:
         noise: Noise | None = None,
         script: Script | None = None,
         strict: bool | None = False,
+        guidance: float | None = None,
+        negative_prompt: str = "",
         clock: Clock = no_profiler,
     ) -> None:
         """Begin a story, or go on with the one in `directory`.
@@ -73,15 +75,18 @@ class Story:
             script: all shots of the story, which policies need that make them together; others check it.
             strict: refuses captions that are longer than the text encoder reads; False: warns of them; None: says
                 nothing, because the caller has asked `Model.check_caption`.
+            guidance: scale of classifier-free guidance, 1 (none) to 30; None: the sampler's.
+            negative_prompt: text that guidance leads away from; empty: none.
             clock: told what the time is spent on.
 
         Raises:
-            InputError: the caption is no text, the seed or the selector is none, the directory holds another story, or
-                the policy cannot make it.
+            InputError: the caption is no text, the seed or the selector is none, the directory holds another story, the
+                policy cannot make it, or the model takes no guidance and guidance or a negative prompt is given.
         """
         policy = parts.policy or default_policy(sampler or parts.config.sampler)
         self._system = find_system(policy)
-        sampler = sampler or parts.config.sampler
+        check_text(negative_prompt, "the negative prompt", may_be_empty=True)
+        sampler = (sampler or parts.config.sampler).with_guidance(guidance, negative_prompt)
         self._system.spec.check_sampler(sampler.kind)
         context = check_selector(context or parts.config.context)
         self._system.spec.check_model(parts.config)
@@ -104,10 +109,20 @@ class Story:
             parts.fingerprint,
             context,
             policy,
+            negative_prompt,
         )
         self.history = History.open_or_create(identity, directory)
         setup = StorySetup(
-            parts, self.history, self._size, self._sampler, context, self._read, clock, self._noise, script
+            parts,
+            self.history,
+            self._size,
+            self._sampler,
+            context,
+            self._read,
+            clock,
+            self._noise,
+            script,
+            negative_prompt,
         )
         self._maker = self._system.begin(setup)
         self._current: Shot | None = None

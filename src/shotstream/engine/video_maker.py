@@ -148,6 +148,7 @@ class VideoMaker:
             size,
             self._cache,
             negative_prompts=components.config.wan_vae is not None,
+            negative_prompt=setup.negative_prompt,
             token_spans=components.text_encoder.token_spans,
             low_noise=components.second,
             clock=setup.clock,

@@ -123,6 +123,7 @@ class TextEncoderConfig:
     text_len: int = 512
 
 
+MAX_GUIDANCE = 30
 ContextTimestep = Literal["target", "clean"]
 """Timestep of clean context latents beside a noisy target: the target's (published), or 0."""
 
@@ -176,6 +177,24 @@ class SamplerConfig:
     def count(self) -> int:
         """Number of steps for each chunk."""
         return len(self.steps) if self.kind == "few_step" else self.num_steps
+
+    def with_guidance(self, guidance: float | None, negative_prompt: str) -> "SamplerConfig":
+        """Return these settings with another guidance scale; None: their own.
+
+        Raises:
+            InputError: the model was made without guidance, the scale is not from 1 to 30, or it is 1 where a negative
+                prompt is given, which nothing would read.
+        """
+        if guidance in (None, self.guidance) and not negative_prompt:
+            return self
+        if self.guidance == 1:
+            raise InputError("This model takes no guidance and no negative prompt. Leave them out.")
+        scale = self.guidance if guidance is None else guidance
+        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 1 <= scale <= MAX_GUIDANCE:
+            raise InputError(f"expected guidance from 1 (none) to {MAX_GUIDANCE}, got {scale!r}; use such a number")
+        if scale == 1 and negative_prompt:
+            raise InputError("A negative prompt needs guidance above 1. Raise the guidance, or leave the prompt out.")
+        return replace(self, guidance=float(scale))
 
     def fewer(self, count: int) -> "SamplerConfig":
         """Return these settings with fewer steps: a distilled model's first one, and others evenly spread after it.

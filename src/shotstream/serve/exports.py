@@ -97,7 +97,10 @@ def script_of(history: History) -> Script:
     members = script_cast(history)
     shots = tuple(_script_shot(take, history, members) for take in history.records)
     cast = tuple(CastEntry(StoryFiles(Path()).cast(member.number).name, member.caption) for member in members)
-    return Script(history.identity.global_caption, shots, history.identity.seed, cast)
+    identity = history.identity
+    scale = identity.sampler.get("guidance", 1.0)
+    guidance = None if scale == 1 else scale
+    return Script(identity.global_caption, shots, identity.seed, cast, guidance, identity.negative_prompt)
 
 
 def _script_shot(take: Take, history: History, cast: Sequence[CastMember]) -> ShotSpec:

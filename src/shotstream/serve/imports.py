@@ -20,12 +20,13 @@ from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize, frames_of_shot
 from shotstream.core.video import probe_video
+from shotstream.model.config import MAX_GUIDANCE
 from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import story_files
 from shotstream.serve.limits import Limits
 from shotstream.serve.messages import MOST
 from shotstream.serve.store import StoryRow, begin_row
-from shotstream.story.record import RECORD_FILE, StoryRecord, read_record
+from shotstream.story.record import RECORD_FILE, StoryIdentity, StoryRecord, read_record
 from shotstream.story.relevance import check_selector
 from shotstream.story.shot_spec import check_seed, check_text
 from shotstream.story.take_files import StoryFiles
@@ -80,6 +81,7 @@ def _row(record: StoryRecord, limits: Limits) -> StoryRow:
     VideoSize(identity.height, identity.width)
     members = [*record.cast, *(member for take in takes for member in take.cast)]
     texts = [identity.global_caption, *(take.spec.text for take in takes), *(member.caption for member in members)]
+    texts += [identity.negative_prompt] if identity.negative_prompt else []
     texts += [steer.text for take in takes for steer in take.spec.steers]
     if any(len(check_text(text, "a caption")) > limits.text for text in texts):
         raise RequestError("too_large", f"expected captions of at most {limits.text} characters")
@@ -94,7 +96,20 @@ def _row(record: StoryRecord, limits: Limits) -> StoryRow:
     row = begin_row(
         identity.global_caption, check_seed(identity.seed), identity.context, identity.height, identity.width
     )
+    row = replace(row, guidance=_guidance(identity), negative_prompt=identity.negative_prompt)
     return replace(row, shots=len(current), frames=sum(take.length_frames for take in current))
+
+
+def _guidance(identity: StoryIdentity) -> float:
+    """Return the scale of guidance that a story was made with.
+
+    Raises:
+        RequestError: it is no such number.
+    """
+    scale = identity.sampler.get("guidance", 1.0)
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 1 <= scale <= MAX_GUIDANCE:
+        raise RequestError("invalid", "the story's guidance is no number from 1 to 30; export the story again")
+    return float(scale)
 
 
 def _is_sound(take: Take) -> bool:

@@ -53,6 +53,8 @@ class Settings:
         token: what clients must send; None: whoever reaches it may use it.
         public_url: its address behind a proxy, with the path below which it stands there, if any.
         trusted_proxies: addresses or networks of proxies whose `X-Forwarded-Host` is believed.
+        guidance: scale of guidance of stories that name none; None: the model's.
+        negative_prompt: negative prompt of stories that name none.
 
     Raises:
         InputError: there is no such port, URL or network, or other machines could reach a server without a token.
@@ -65,6 +67,8 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     public_url: str | None = None
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    guidance: float | None = None
+    negative_prompt: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port < 2**16:
@@ -150,6 +154,12 @@ def check_queue(shots: int, limits: Limits) -> None:
     most = min(limits.queued_shots, limits.shots)
     if shots > most:
         raise RequestError("full", f"expected at most {most} shots in the queue; wait for some")
+
+
+def check_negative_prompt(text: str, limits: Limits) -> None:
+    """Raise InputError for a negative prompt that is too long; an empty one is none."""
+    if text:
+        check_caption(text, limits)
 
 
 def check_caption(text: str, limits: Limits) -> None:

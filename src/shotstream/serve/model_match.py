@@ -17,10 +17,11 @@ class ModelMatch:
     def __init__(self, store: Store, model: Model) -> None:
         self._store = store
         self._sampler, self._model = to_dict(model.config.sampler), model.parts.fingerprint
+        self._own = () if model.guidance is None else ("guidance",)  # settings that each story has of its own
         self._foreign: dict[str, bool] = {}
 
     def foreign(self, story: str) -> bool:
-        """Whether a story was made by other weights or steps. One without a shot was not, nor one that is damaged."""
+        """Return whether a story was made by other weights or steps; False for a damaged one, or one without a shot."""
         if story not in self._foreign:
             path = self._store.directory(story) / RECORD_FILE
             try:
@@ -29,11 +30,12 @@ class ModelMatch:
                 return False
             if not record.begun:
                 return False
-            here = replace(record.identity, sampler=self._sampler, model=self._model)
+            own = {name: value for name, value in record.identity.sampler.items() if name in self._own}
+            here = replace(record.identity, sampler={**self._sampler, **own}, model=self._model)
             self._foreign[story] = record.identity.difference(here) is not None
         return self._foreign[story]
 
     def check(self, story: str) -> None:
-        """Raises a RefusedError for a story that cannot be gone on with."""
+        """Raise RequestError for a story that cannot be continued."""
         if self.foreign(story):
             raise RequestError("invalid", "the story was made by another model; watch or export it from the list")

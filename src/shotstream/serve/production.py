@@ -37,6 +37,8 @@ class Production:
             size=VideoSize(row.height, row.width),
             context=row.context,
             strict=None,
+            guidance=row.guidance,
+            negative_prompt=row.negative_prompt,
         )
         self._shot: Shot | None = None
         self._steered, self._directed = 0, False

@@ -26,7 +26,7 @@ from shotstream.serve.doing import Doing
 from shotstream.serve.errors import RequestError
 
 DATABASE = "stories.sqlite3"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of the database's layout."""
 CLAIM = "server.lock"
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -40,6 +40,8 @@ CREATE TABLE IF NOT EXISTS stories (
     context TEXT NOT NULL,
     height INTEGER NOT NULL,
     width INTEGER NOT NULL,
+    guidance REAL,
+    negative_prompt TEXT NOT NULL,
     shots INTEGER NOT NULL DEFAULT 0,
     frames INTEGER NOT NULL DEFAULT 0,
     doing TEXT NOT NULL DEFAULT '{}'
@@ -51,7 +53,7 @@ CREATE TABLE IF NOT EXISTS stories (
 class StoryRow:
     """A story as the database knows it; `shots` and `frames` are those of its current branch.
 
-    An empty `title` means that the global caption stands for it.
+    An empty `title` means that the global caption stands for it. `guidance` None is the model's own.
     """
 
     id: str
@@ -62,6 +64,8 @@ class StoryRow:
     context: str
     height: int
     width: int
+    guidance: float | None = None
+    negative_prompt: str = ""
     shots: int = 0
     frames: int = 0
     doing: Doing = field(default_factory=Doing)
@@ -115,13 +119,14 @@ class Store:
     def add(self, row: StoryRow) -> StoryRow:
         """Adds a story."""
         values = (row.id, row.created_s, row.title, row.global_caption, row.seed, row.context, row.height, row.width)
+        guided = (row.guidance, row.negative_prompt)
         doing = json.dumps(to_dict(row.doing))
         with self._writing():
             self._database.execute(
                 "INSERT INTO stories "
-                "(id, created_s, title, global_caption, seed, context, height, width, shots, frames, doing) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, row.shots, row.frames, doing),
+                "(id, created_s, title, global_caption, seed, context, height, width, guidance, negative_prompt, "
+                "shots, frames, doing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, *guided, row.shots, row.frames, doing),
             )
         return row
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictStr
 
+from shotstream.model.config import MAX_GUIDANCE
 from shotstream.serve.commands import NewShot
 from shotstream.serve.messages import CastView, Message, Seed, SteerView, UserText
 from shotstream.serve.store import StoryRow
@@ -63,13 +64,16 @@ class ContextView(Message):
 class NewStory(Message):
     """A story to begin, and its first shots, which are made once it is open, or wait with `paused`.
 
-    `context` names the selector of context frames (None: the model's).
+    `context` names the selector of context frames (None: the model's). `guidance` is the scale of guidance, and
+    `negative_prompt` what it leads away from (None: the server's, or else the model's), for models that take them.
     """
 
     global_caption: UserText
     title: Title = ""
     seed: Seed = 0
     context: Annotated[str, Field(max_length=100)] | None = None
+    guidance: Annotated[float, Field(ge=1, le=MAX_GUIDANCE, strict=True)] | None = None
+    negative_prompt: Annotated[StrictStr, Field(max_length=100_000)] | None = None
     shots: tuple[NewShot, ...] = ()
     paused: StrictBool = False
 
@@ -86,6 +90,8 @@ class StoryView(Message):
     global_caption: str
     seed: int
     context: str
+    guidance: float | None
+    negative_prompt: str
     height: int
     width: int
     shots: int
@@ -127,7 +133,11 @@ class TreeView(Message):
 
 
 class ModelView(Message):
-    """The model that tells the stories; `director` says whether the server can make a story of an idea."""
+    """The model that tells the stories.
+
+    `guidance` is the scale of guidance of stories that name none; null: the model takes no guidance and no negative
+    prompt. `director` says whether the server can make a story of an idea.
+    """
 
     name: str
     source: str
@@ -135,6 +145,7 @@ class ModelView(Message):
     height: int
     width: int
     fps: int
+    guidance: float | None
     director: bool
 
 

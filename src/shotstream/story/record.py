@@ -23,7 +23,7 @@ class StoryIdentity:
     """All that, beside its shots and its cast, decides what a story looks like.
 
     `sampler` is plain data; `model` the fingerprint of the weights; `context` the name of the context selector;
-    `policy` that of the policy.
+    `policy` that of the policy. The scale of guidance is in `sampler`.
     """
 
     global_caption: str
@@ -34,6 +34,7 @@ class StoryIdentity:
     model: str
     context: str = "dynamic"
     policy: str = "shotstream"
+    negative_prompt: str = ""
 
     def difference(self, other: "StoryIdentity") -> str | None:
         """Return the first thing in which stories differ, in words ("seed: 1 there, 2 here"); None if they are one."""

@@ -34,9 +34,15 @@ class Script:
     shots: tuple[ShotSpec, ...]
     seed: int | None = None
     cast: tuple[CastEntry, ...] = ()
+    guidance: float | None = None
+    negative_prompt: str = ""
 
     def __post_init__(self) -> None:
         check_text(self.global_caption, "the global caption", may_be_empty=True)
+        check_text(self.negative_prompt, "the negative prompt", may_be_empty=True)
+        guidance = self.guidance
+        if guidance is not None and (isinstance(guidance, bool) or not isinstance(guidance, int | float)):
+            raise InputError(f"expected guidance to be a number, got {guidance!r}; leave it out for the model's")
         if not self.shots:
             raise InputError("expected at least one shot, got none; add a shot with a text")
         if self.seed is not None:
@@ -51,7 +57,10 @@ def script_to_dict(script: Script) -> dict[str, Any]:
     """Return a script as plain data in the layout of its YAML."""
     seed = {} if script.seed is None else {"seed": script.seed}
     cast = {"cast": [asdict(entry) for entry in script.cast]} if script.cast else {}
-    return {"global": script.global_caption, **seed, **cast, "shots": [_shot_to_dict(shot) for shot in script.shots]}
+    guidance = {} if script.guidance is None else {"guidance": script.guidance}
+    negative = {"negative_prompt": script.negative_prompt} if script.negative_prompt else {}
+    head = {"global": script.global_caption, **seed, **guidance, **negative, **cast}
+    return {**head, "shots": [_shot_to_dict(shot) for shot in script.shots]}
 
 
 def format_script(script: Script) -> str:

@@ -10,7 +10,8 @@ from shotstream.core.errors import InputError
 from shotstream.story.script import CastEntry, Script
 from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, Steer
 
-STORY_KEYS = ("global", "seed", "cast", "shots")
+STORY_KEYS = ("global", "seed", "guidance", "negative_prompt", "cast", "shots")
+STORY_VALUES = ("seed", "guidance", "negative_prompt")
 SHOT_KEYS = ("text", "chunks", "extend", "seed", "cast", "steer")
 STEER_KEYS = ("at", "text")
 CAST_KEYS = ("image", "caption")
@@ -61,8 +62,8 @@ class _Reader:
         keys = self._mapping(self._root, STORY_KEYS, ("global", "shots"), "")
         shots = self._list(keys["shots"], "shots", "text", lambda node, number: self._shot(node, number, chunks))
         cast = self._list(keys["cast"], "cast", "image", self._member) if "cast" in keys else ()
-        seed = self._value(keys["seed"]) if "seed" in keys else None
-        return self._made(self._root, "", lambda: Script(self._value(keys["global"]), shots, seed, cast))
+        values = {key: self._value(keys[key]) for key in STORY_VALUES if key in keys}
+        return self._made(self._root, "", lambda: Script(self._value(keys["global"]), shots, cast=cast, **values))
 
     def _check_layout(self, root: yaml.Node) -> None:
         """Raise InputError where the story has the keys of the published JSON."""

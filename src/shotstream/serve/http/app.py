@@ -102,6 +102,7 @@ async def _open(app: FastAPI, open_model: Callable[[], Model], settings: Setting
     worker = Worker(open_model, store, settings.limits)
     try:
         model = await asyncio.shield(asyncio.wrap_future(worker.opened))
+        model.check_guidance(settings.guidance, settings.negative_prompt)
     except BaseException:  # there is no model, or the server is ended before there is one
         await asyncio.to_thread(worker.stop)
         raise

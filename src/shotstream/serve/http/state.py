@@ -36,6 +36,11 @@ class Server:
         self.director = Director.from_environment()
         self.copying = threading.BoundedSemaphore(COPIES)
 
+    @property
+    def guidance(self) -> float | None:
+        """Return the scale of guidance of stories that name none; None: the model takes none."""
+        return self.model.guidance if self.settings.guidance is None else self.settings.guidance
+
     def view(self, row: StoryRow) -> StoryView:
         """Return a story as clients see it."""
         return StoryView.of(row, foreign=self.model_match.foreign(row.id))

@@ -15,7 +15,7 @@ from shotstream.serve.commands import Command
 from shotstream.serve.doing import Doing, ShotQueue
 from shotstream.serve.errors import RequestError
 from shotstream.serve.http.state import Here, Server
-from shotstream.serve.limits import check_queue, check_spec
+from shotstream.serve.limits import check_negative_prompt, check_queue, check_spec
 from shotstream.serve.messages import Done
 from shotstream.serve.store import Store, begin_row
 from shotstream.serve.views import Health, ModelView, NewStory, StoryTitle, StoryView, TreeView
@@ -46,6 +46,7 @@ def models(server: Here) -> list[ModelView]:
             height=size.height,
             width=size.width,
             fps=FPS,
+            guidance=server.guidance,
             director=server.director is not None,
         )
     ]
@@ -69,10 +70,15 @@ def begin_story(story: NewStory, server: Here) -> StoryView:
     check_queue(len(specs), server.settings.limits)
     for spec in specs:
         check_spec(spec, server.settings.limits)
-    size = config.video
+    size, settings = config.video, server.settings
+    guidance = settings.guidance if story.guidance is None else story.guidance
+    negative_prompt = settings.negative_prompt if story.negative_prompt is None else story.negative_prompt
+    check_negative_prompt(negative_prompt, settings.limits)
+    server.model.check_guidance(guidance, negative_prompt)
     row = begin_row(story.global_caption, story.seed, context, size.height, size.width, check_title(story.title))
     doing = Doing(queue=ShotQueue(paused=story.paused).insert(specs))
-    return server.view(server.store.add(replace(row, doing=doing)))
+    row = replace(row, doing=doing, guidance=guidance, negative_prompt=negative_prompt)
+    return server.view(server.store.add(row))
 
 
 @router.get("/stories/{story}")

@@ -74,6 +74,8 @@ class ScriptView(Message):
 
     global_caption: str
     seed: int | None
+    guidance: float | None
+    negative_prompt: str
     shots: list[NewShot]
 
 
@@ -144,7 +146,11 @@ def read_script(script: ScriptText) -> ScriptView:
     """Read a script into shots; the images of a cast are not read, because they lie with the person who wrote it."""
     read = parse_script(script.text, "the script")
     return ScriptView(
-        global_caption=read.global_caption, seed=read.seed, shots=[_new_shot(shot) for shot in read.shots]
+        global_caption=read.global_caption,
+        seed=read.seed,
+        guidance=read.guidance,
+        negative_prompt=read.negative_prompt,
+        shots=[_new_shot(shot) for shot in read.shots],
     )
 
 
