@@ -21,7 +21,8 @@ WORK = ShotInWork(ShotSpec("The fox jumps.", 3, seed=5), branch=(0, 2), take=1, 
 
 def full_row() -> StoryRow:
     """A row in which no two fields are equal."""
-    return StoryRow(new_id(), 12.5, "A title", "A fox.", 7, "dynamic", 80, 128, 3, 49, Doing(WORK, QUEUE))
+    plain = ("A title", "A fox.", 7, "dynamic", 80, 128, 2.5, "An owl.", 3, 49)
+    return StoryRow(new_id(), 12.5, *plain, Doing(WORK, QUEUE))
 
 
 def test_every_field_of_a_story_comes_back(tmp_path: Path) -> None:
@@ -71,7 +72,8 @@ def test_the_newest_story_comes_first_and_equal_times_by_id(tmp_path: Path) -> N
 
 def test_a_new_story_has_a_name_of_its_own_and_begins_now(tmp_path: Path) -> None:
     row = begin_row("A fox.", 7, "dynamic", 80, 128, "A title")
-    assert row == replace(full_row(), id=row.id, created_s=row.created_s, shots=0, frames=0, doing=Doing())
+    begun = replace(full_row(), id=row.id, created_s=row.created_s, shots=0, frames=0, doing=Doing())
+    assert row == replace(begun, guidance=None, negative_prompt="")
     assert abs(row.created_s - time.time()) < 60
     assert len(row.id) == 16
     assert begin_row("A fox.", 7, "dynamic", 80, 128).title == ""
