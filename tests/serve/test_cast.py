@@ -76,7 +76,7 @@ def test_whom_the_cast_lacks_is_refused_with_those_that_it_has(studio: Any, stor
     ):
         reply = studio.command(story, **command)
         assert reply.status_code == 422, reply.text
-        assert "0 (a fox), 1 (an owl); got 2" in reply.json()["message"]
+        assert "0 (a fox), 1 (an owl). It was 2." in reply.json()["message"]
     assert studio.command(story, type="rename_cast", member=0, caption=" ").status_code == 422
     first = studio.client.post("/api/stories", json={"global_caption": "A fox.", "shots": [{"text": "a", "cast": [0]}]})
     assert (first.status_code, first.json()["code"]) == (422, "invalid")
@@ -147,7 +147,7 @@ def test_the_cast_is_limited(serve: Any, tmp_path: Path) -> None:
             return studio.client.post(f"/api/stories/{story}/cast?caption=a", content=path.read_bytes()).json()
 
         assert add()["type"] == "done"
-        assert "remove one" in add()["message"]
+        assert "Remove one" in add()["message"]
         do(studio, story, type="remove_cast", member=0)
         assert add()["type"] == "done"
         do(studio, story, type="remove_cast", member=1)

@@ -89,7 +89,7 @@ def test_what_the_server_refuses_is_said_and_the_words_come_back(desk: Any) -> N
     desk.begin()
     desk.page.evaluate("document.querySelector('#prompt').maxLength = 3000")
     desk.say("The fox dances. " * 130)
-    expect(desk.status).to_have_text("This needs at most 2000 characters, but it was 2079. Shorten it.")
+    expect(desk.status).to_have_text("This text has 2079 characters. Shorten it to 2000.")
     expect(desk.prompt).to_have_value(("The fox dances. " * 130).strip())
     desk.page.get_by_label("Seed").fill("seven")
     desk.say("The fox dances.")

@@ -7,7 +7,8 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt, TypeAdapter, Valid
 
 from shotstream.core.display import Frame
 from shotstream.serve.errors import RequestError
-from shotstream.serve.messages import MOST, Count, FrameKeyText, Message, Seed, SteerView, UserText, describe
+from shotstream.serve.messages import MOST, Count, FrameKeyText, Message, Seed, SteerView, UserText
+from shotstream.serve.wrong_fields import describe_wrong_fields
 from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, Steer
 
 
@@ -206,4 +207,4 @@ def read_command(text: str | bytes) -> SocketCommand:
     try:
         return _COMMAND.validate_json(text)
     except ValidationError as error:
-        raise RequestError("invalid", describe(error.errors(include_url=False, include_input=False))) from error
+        raise RequestError("invalid", describe_wrong_fields(error.errors(include_url=False))) from error

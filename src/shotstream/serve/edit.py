@@ -55,8 +55,8 @@ class Edit:
         if len(self._takes) > 1 and 2 * options.fade > shortest:
             raise RequestError(
                 "invalid",
-                f"expected cross-fades of at most {shortest // 2} frames, got {options.fade}: the shortest shot has "
-                f"{shortest} frames, and fades in and out",
+                f"A fade of {options.fade} frames is too long: the shortest shot has {shortest} frames, and fades in "
+                f"and out. Take at most {shortest // 2} frames.",
             )
 
     @property
@@ -122,7 +122,7 @@ def _mix(first: Frame, second: Frame, share: float) -> Frame:
 
 def _chosen(history: History, options: ExportOptions) -> tuple[Take, ...]:
     if options.shot is None and (options.take, options.frame) != (None, None):
-        raise RequestError("invalid", "expected the shot of that take or frame, got none; add shot=NUMBER, from 0")
+        raise RequestError("invalid", "A take or a frame is that of a shot. Add shot=NUMBER, from 0.")
     if options.take is not None:
         known = [take for take in history.tree.takes if take.shot == options.shot]
         found = tuple(take for take in known if take.take == options.take)
@@ -131,5 +131,5 @@ def _chosen(history: History, options: ExportOptions) -> tuple[Take, ...]:
     if found:
         return found
     if options.shot is not None:
-        raise RequestError("not_found", "expected a shot and take of the story, got another; see the story's tree")
-    raise RequestError("conflict", "expected a branch with at least one shot, got none; make a shot first")
+        raise RequestError("not_found", "The story has no such shot or take. See the story's tree.")
+    raise RequestError("conflict", "This branch has no shot yet. Make one first.")

@@ -36,6 +36,8 @@ STATUS: dict[str, HTTPStatus] = {
 
 _PATH = re.compile(r"[\w.@+~-]*(?:/[\w.@+~-]+){2,}")
 
+_EXPECTED = re.compile(r"(^|.*?: )[Ee]xpected (.+?)(?:[,;] got (.+?))?(?:; (.+))?$", re.DOTALL)
+
 
 class RequestError(InputError):
     """A request that cannot be met, with its code."""
@@ -55,4 +57,12 @@ def code_of(error: Exception) -> Code:
 def message_of(error: Exception) -> str:
     """Return an error as a client may read it: without paths of the server, in text that every encoding can write."""
     text = str(error) if isinstance(error, InputError) else "something went wrong in the server; its log says what"
-    return _PATH.sub("a file of the server", text).encode("utf-8", "replace").decode()
+    text = _PATH.sub("a file of the server", _EXPECTED.sub(_say_need, text))
+    return text.encode("utf-8", "replace").decode()
+
+
+def _say_need(found: "re.Match[str]") -> str:
+    """Return "expected A, got B; advice", which is for programs, as sentences for people."""
+    before, wanted, given, advice = found.groups()
+    sentences = [f"This needs {wanted}", *([f"it was {given}"] if given else []), *([advice] if advice else [])]
+    return before + " ".join(f"{one[0].upper()}{one[1:].rstrip('.')}." for one in sentences)

@@ -51,13 +51,13 @@ def export(directory: Path, kind: Kind, target: Path, options: ExportOptions) ->
     history = _open(directory)
     if kind in _FILMS:
         if options.frame is not None and kind != "png":
-            raise RequestError("invalid", "expected a frame for a still alone; take png, or leave frame out")
+            raise RequestError("invalid", "Only a still has a frame. Take png, or leave frame out.")
         _FILMS[kind](Edit(history, options), target)
         return kind
     if not len(history):
-        raise RequestError("conflict", "expected a branch with at least one shot, got none; make a shot first")
+        raise RequestError("conflict", "This branch has no shot yet. Make one first.")
     if options != ExportOptions():
-        raise RequestError("invalid", f"expected no shot, scale or fade for a {kind}, which has all; leave them out")
+        raise RequestError("invalid", f"A {kind} has the whole story. Leave out shot, scale and fade.")
     if kind == "yaml" and script_cast(history):
         _write_script_with_cast(history, target)
         return "zip"
@@ -82,7 +82,7 @@ def export_with_sound(directory: Path, target: Path, options: ExportOptions, aud
 
 def _open(directory: Path) -> History:
     if not (directory / RECORD_FILE).exists():
-        raise RequestError("conflict", "expected a story with at least one shot, got none; make a shot first")
+        raise RequestError("conflict", "This story has no shot yet. Make one first.")
     return History(directory, load_record(directory))
 
 

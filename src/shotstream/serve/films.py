@@ -54,8 +54,8 @@ def write_animation(edit: Edit, target: Path) -> None:
     if edit.length_frames > most:
         raise RequestError(
             "too_large",
-            f"expected at most {most} frames for a GIF of {edit.width}x{edit.height}, got {edit.length_frames}; "
-            "take the mp4, one shot, or a smaller scale",
+            f"A GIF of {edit.width}x{edit.height} can have {most} frames, and this has {edit.length_frames}. "
+            "Take the mp4, one shot, or a smaller scale.",
         )
     write_gif(target, edit.frames(), FPS)
 
@@ -103,7 +103,7 @@ def _encode(audio: Path, reader: str, samples: int, sound: Any, output: Any) -> 
     resampler, done = AudioResampler(format="fltp", layout="stereo", rate=_RATE), 0
     with av.open(f"file:{audio}", format=reader) as source:
         if not source.streams.audio:
-            raise RequestError("invalid", f"expected a soundtrack as {AUDIO_KINDS}, got a file without sound")
+            raise RequestError("invalid", f"This file has no sound. A soundtrack is {AUDIO_KINDS}.")
         for decoded in source.decode(source.streams.audio[0]):
             for frame in resampler.resample(decoded):
                 wave = frame.to_ndarray()[:, : samples - done]
@@ -134,5 +134,5 @@ def _audio_format(audio: Path) -> str:
         return "mp3"
     known = {b"OggS": "ogg", b"fLaC": "flac"}.get(head[:4]) or ("mov" if head[4:8] == b"ftyp" else None)
     if known is None:
-        raise RequestError("invalid", f"expected a soundtrack as {AUDIO_KINDS}, got another kind of file; convert it")
+        raise RequestError("invalid", f"This file is no soundtrack. Convert it to {AUDIO_KINDS}.")
     return known

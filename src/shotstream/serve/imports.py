@@ -50,7 +50,7 @@ def unpack(archive: Path, directory: Path, limits: Limits) -> StoryRow:
         with zipfile.ZipFile(archive) as source:
             return _unpack(source, make_directory(directory), limits)
     except _DAMAGES as error:
-        raise RequestError("invalid", "expected the zip of a story, got a damaged file or another kind") from error
+        raise RequestError("invalid", "This file is no story's zip, or is damaged. Export the story again.") from error
 
 
 def _unpack(source: zipfile.ZipFile, directory: Path, limits: Limits) -> StoryRow:
@@ -84,14 +84,14 @@ def _row(record: StoryRecord, limits: Limits) -> StoryRow:
     texts += [identity.negative_prompt] if identity.negative_prompt else []
     texts += [steer.text for take in takes for steer in take.spec.steers]
     if any(len(check_text(text, "a caption")) > limits.text for text in texts):
-        raise RequestError("too_large", f"expected captions of at most {limits.text} characters")
+        raise RequestError("too_large", f"A caption in it is longer than {limits.text} characters. Shorten it.")
     if max(identity.height, identity.width) > MAX_SIDE or max(len(takes), len(record.pictures)) > limits.shots:
-        raise RequestError("too_large", f"expected at most {limits.shots} shots, and sides of at most {MAX_SIDE}")
+        raise RequestError("too_large", f"It can have {limits.shots} shots, and {MAX_SIDE} pixels a side. Send less.")
     if any(take.spec.chunks > limits.chunks for take in takes):
-        raise RequestError("too_large", f"expected shots of at most {limits.chunks} chunks")
+        raise RequestError("too_large", f"A shot in it is longer than {limits.chunks} chunks. Send shorter ones.")
     pictured = all(0 <= member.number < len(record.pictures) for member in members)
     if not pictured or not all(map(_is_sound, takes)):
-        raise RequestError("invalid", "expected takes as they are made, counted from 0; export the story again")
+        raise RequestError("invalid", "The takes in the zip are not numbered as takes are. Export the story again.")
     current = record.tree.current
     row = begin_row(
         identity.global_caption, check_seed(identity.seed), identity.context, identity.height, identity.width
@@ -129,7 +129,7 @@ class _Budget:
         try:
             entry = source.open(name)
         except KeyError as error:
-            raise RequestError("invalid", f"expected {name} in the zip, got none; export the story again") from error
+            raise RequestError("invalid", f"The zip lacks {name}. Export the story again.") from error
         with entry, writing(target), target.open("xb") as file:
             self._copy(entry, file, min(most, self._left))
 

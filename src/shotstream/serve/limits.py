@@ -144,7 +144,7 @@ def check_spec(spec: ShotSpec, limits: Limits, cast: Sequence[CastMember] = ()) 
         check_caption(text, limits)
     longest = limits.chunks if spec.extend else MAX_CHUNKS
     if spec.chunks > longest:
-        raise RequestError("too_large", f"expected at most {longest} chunks, got {spec.chunks}; make another shot")
+        raise RequestError("too_large", f"This shot has {spec.chunks} chunks. It can have {longest}; make it shorter.")
     for number in spec.cast or ():
         check_member(cast, number)
 
@@ -153,7 +153,7 @@ def check_queue(shots: int, limits: Limits) -> None:
     """Raise RequestError where so many shots may not wait to be made."""
     most = min(limits.queued_shots, limits.shots)
     if shots > most:
-        raise RequestError("full", f"expected at most {most} shots in the queue; wait for some")
+        raise RequestError("full", f"At most {most} shots can wait. Wait until some are made.")
 
 
 def check_negative_prompt(text: str, limits: Limits) -> None:
@@ -165,5 +165,5 @@ def check_negative_prompt(text: str, limits: Limits) -> None:
 def check_caption(text: str, limits: Limits) -> None:
     """Raise InputError for what can be no caption here: it is empty, or too long."""
     if len(text) > limits.text:
-        raise RequestError("too_large", f"expected at most {limits.text} characters, got {len(text)}; shorten it")
+        raise RequestError("too_large", f"This text has {len(text)} characters. Shorten it to {limits.text}.")
     check_text(text, "a caption")

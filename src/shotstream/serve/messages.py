@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
@@ -194,13 +194,6 @@ def caption_notes(report: CaptionReport) -> list[Note]:
         ("unknown_words", report.unknown_words),
     )
     return [Note(code=code, message=line) for code, line in lines if line]
-
-
-def describe(errors: Sequence[Any]) -> str:
-    """Return the first of pydantic's errors as a line: where, and what is wrong."""
-    first = errors[0]
-    where = ".".join(str(part) for part in first["loc"]) or "message"
-    return f"{where}: {first['msg']}; see docs/protocol.md"
 
 
 def problem_of(error: Exception, id: int | None = None) -> Problem:

@@ -125,7 +125,7 @@ class OpenStories:
         check_caption(text, self._limits)
         channel = self.channels.get(story)
         if channel is None or not channel.opened.done():
-            raise RequestError("conflict", "expected a story that is open, got one that is not; watch it first")
+            raise RequestError("conflict", "This story is not open. Watch it first.")
         self._worker.draft(story, text)
 
     async def shut(self, story: str) -> None:

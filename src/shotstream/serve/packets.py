@@ -65,6 +65,6 @@ class FramePacket:
             RequestError: it is no such packet.
         """
         if len(data) < _HEADER.size or data[:4] != _MAGIC + bytes((PROTOCOL, JPEG)):
-            raise RequestError("invalid", f"expected a frame of protocol {PROTOCOL}, got other bytes")
+            raise RequestError("invalid", f"These bytes are no frame of protocol {PROTOCOL}.")
         *_, story, shot, take, index, time_ms = _HEADER.unpack_from(data)
         return cls(story.hex(), FrameKey(shot, take, index), time_ms, data[_HEADER.size :])

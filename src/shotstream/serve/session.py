@@ -179,7 +179,7 @@ class Session:
     def _retry(self, command: RetryShot) -> None:
         takes = self.story.history.records
         if command.shot >= len(takes):
-            raise RequestError("conflict", f"expected one of the {len(takes)} shots that are made, got another")
+            raise RequestError("conflict", f"There are {len(takes)} shots, from 0. Choose one of them.")
         again = takes[command.shot :] if command.rest else takes[command.shot : command.shot + 1]
         specs = [self._without_those_who_left(take.spec) for take in again]
         specs[0] = replace(specs[0], seed=command.seed)
@@ -230,7 +230,7 @@ class Session:
     def _check_room(self, shots: int) -> None:
         most = self._limits.shots
         if len(self.story.history.tree.takes) + len(self._production.queue.shots) + shots > most:
-            raise RequestError("full", f"expected a story of at most {most} shots; begin another story")
+            raise RequestError("full", f"A story has at most {most} shots. Begin another story.")
 
     def _change_cast(self, command: CastCommand) -> None:
         if isinstance(command, RemoveCast):
@@ -242,7 +242,7 @@ class Session:
             return
         history, limits = self.story.history, self._limits
         if len(history.cast) >= limits.cast:
-            raise RequestError("full", f"expected a cast of at most {limits.cast}; remove one who is not needed")
+            raise RequestError("full", f"A cast has at most {limits.cast} members. Remove one.")
         if history.pictures >= limits.shots:
             raise RequestError("full", f"a story keeps at most {limits.shots} pictures of its cast; begin another one")
         self.story.add_cast(command.image, command.caption)

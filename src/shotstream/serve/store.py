@@ -139,7 +139,7 @@ class Store:
         with self._lock:
             found = self._database.execute("SELECT * FROM stories WHERE id = ?", (story,)).fetchone()
         if found is None:
-            raise RequestError("not_found", "expected the id of a story, got one that no story has; list them first")
+            raise RequestError("not_found", "There is no story with this id. It may have been removed.")
         return _row(found)
 
     def all(self) -> list[StoryRow]:

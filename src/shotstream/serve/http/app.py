@@ -27,9 +27,9 @@ from shotstream.serve.http.api_docs import DOCS_PATH, PAGE_HEADERS, ErrorAnswer,
 from shotstream.serve.http.middleware import Guard, HeadRequests
 from shotstream.serve.http.state import Server
 from shotstream.serve.limits import Settings
-from shotstream.serve.messages import describe
 from shotstream.serve.store import Store
 from shotstream.serve.worker import Worker
+from shotstream.serve.wrong_fields import describe_wrong_fields
 
 WEB = Path(__file__).parent.parent / "web"
 PAGE = "index.html"
@@ -124,7 +124,7 @@ def _say_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _answer("invalid", describe(list(error.errors())))
+        return _answer("invalid", describe_wrong_fields(list(error.errors())))
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:

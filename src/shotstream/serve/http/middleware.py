@@ -74,7 +74,7 @@ class Guard:
         given = credentials.strip() if scheme.lower() == "bearer" else ""
         given = given or parse_qs(query.decode("latin-1")).get("token", [""])[0]
         if not hmac.compare_digest(given.encode(), token.encode()):
-            raise RequestError("unauthorized", "expected the server's token; send it as Bearer or as ?token=")
+            raise RequestError("unauthorized", "The token is missing or wrong. Send it as Bearer or as ?token=.")
 
 
 class HeadRequests:
@@ -111,7 +111,7 @@ class _Counted:
 
 
 def _too_large(most: int) -> RequestError:
-    return RequestError("too_large", f"expected a request of at most {most} bytes; send less")
+    return RequestError("too_large", f"This request is larger than {most} bytes, the most there may be. Send less.")
 
 
 async def _refuse(refusal: RequestError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -130,7 +130,7 @@ def check_room(server: Server, text: int) -> None:
     """Raises a RefusedError where a story with a global caption of that length cannot begin."""
     limits = server.settings.limits
     if text > limits.text:
-        raise RequestError("too_large", f"expected at most {limits.text} characters, got {text}; shorten the caption")
+        raise RequestError("too_large", f"This text has {text} characters. Shorten it to {limits.text}.")
     if server.store.count() >= limits.stories:
         raise RequestError("full", f"the server keeps {limits.stories} stories; remove one first")
     server.disk.check()

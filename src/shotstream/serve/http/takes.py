@@ -82,7 +82,7 @@ def cast_picture(story: str, member: int, server: Here) -> FileResponse:
     server.store.get(story)
     record = record_of(server.store, story)
     if record is None or not 0 <= member < len(record.pictures):
-        raise RequestError("not_found", "expected a member of the cast, got another number; see the story's tree")
+        raise RequestError("not_found", "The cast has no such member. See the story's tree.")
     return FileResponse(StoryFiles(server.store.directory(story)).cast(member), media_type="image/png")
 
 
@@ -92,4 +92,4 @@ def _take(server: Server, story: str, shot: int, take: int) -> tuple[Take, Story
     for found in record.tree.takes if record else ():
         if (found.shot, found.take) == (shot, take):
             return found, StoryFiles(server.store.directory(story))
-    raise RequestError("not_found", "expected a take of the story, got another; see the story's tree")
+    raise RequestError("not_found", "The story has no such take. See the story's tree.")
