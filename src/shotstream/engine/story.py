@@ -73,15 +73,13 @@ class Story:
                 configuration says.
             noise: where noise comes from instead of `seed`.
             script: all shots of the story, which policies need that make them together; others check it.
-            strict: refuses captions that are longer than the text encoder reads; False: warns of them; None: says
-                nothing, because the caller has asked `Model.check_caption`.
+            strict: refuses captions that are longer than the text encoder reads; False: warns of them; None: neither.
             guidance: scale of classifier-free guidance, 1 (none) to 30; None: the sampler's.
             negative_prompt: text that guidance leads away from; empty: none.
             clock: told what the time is spent on.
 
         Raises:
-            InputError: the caption is no text, the seed or the selector is none, the directory holds another story, the
-                policy cannot make it, or the model takes no guidance and guidance or a negative prompt is given.
+            InputError: an argument cannot be used, the model takes no guidance, or the directory has another story.
         """
         policy = parts.policy or default_policy(sampler or parts.config.sampler)
         self._system = find_system(policy)
