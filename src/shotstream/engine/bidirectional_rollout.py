@@ -1,4 +1,4 @@
-"""One shot at once, every latent seeing every other: how a teacher makes it."""
+"""Make one shot at once, every latent seeing every other, as a teacher does."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.causal_rollout import ShotInputs
@@ -37,8 +38,13 @@ def bidirectional_velocity(transformer: Transformer, inputs: ShotInputs, sampler
     return predict
 
 
+WHOLE = "expected a model that makes a shot chunk by chunk, got one that makes it whole; direct it with a student"
+
+
 class WholeShotRollout:
     """Makes one shot whole at the first `next`, and hands it out in chunks like `ShotRollout`."""
+
+    revisable = False
 
     def __init__(
         self,
@@ -48,9 +54,10 @@ class WholeShotRollout:
         sampler: Sampler,
         clock: Clock = no_profiler,
     ) -> None:
-        """A shot of as many chunks as `inputs.layout` has places for; the rest is as in `ShotRollout`."""
+        """Begin a shot of as many chunks as `inputs.layout` has places for; the rest is as in `ShotRollout`."""
         self._predict = bidirectional_velocity(transformer, inputs, sampler)
-        self._chunks, self._noise, self._sampler = inputs.layout.target.latents // CHUNK_LATENTS, noise, sampler
+        self._chunks = self.chunks_left = inputs.layout.target.latents // CHUNK_LATENTS
+        self._noise, self._sampler = noise, sampler
         self._clock = clock
         self._made: Iterator[Tensor] | None = None
 
@@ -58,11 +65,32 @@ class WholeShotRollout:
         return self
 
     def __next__(self) -> Float[Tensor, "b f c h w"]:
-        """The next clean chunk of latents."""
+        """Return the next clean chunk of latents."""
         if self._made is None:
             with self._clock("denoise"):
                 self._made = iter(self._denoise().split(CHUNK_LATENTS, 1))
-        return next(self._made)
+        latents = next(self._made)
+        self.chunks_left -= 1
+        return latents
+
+    def steer(self, text: str) -> None:  # noqa: ARG002 (as `Rollout`)
+        """Refuse: all chunks are made together.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(WHOLE)
+
+    def drop(self, chunks: int) -> None:  # noqa: ARG002
+        """Refuse, as `steer`.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(WHOLE)
+
+    def cut(self) -> None:
+        """Do nothing: chunks that nobody asks for are not handed out."""
 
     def _denoise(self) -> Float[Tensor, "b f c h w"]:
         def noise(step: int) -> Tensor:
