@@ -33,7 +33,7 @@ def random(*shape: int, seed: int) -> Tensor:
 
 def network(**choices: object) -> Transformer:
     torch.manual_seed(0)
-    return Transformer(replace(NETWORK, **choices))  # type: ignore[arg-type].double().eval()
+    return Transformer(replace(NETWORK, **choices)).double().eval()  # type: ignore[arg-type]
 
 
 def inputs(caption: Tensor, chunks: int = 5) -> ShotInputs:
