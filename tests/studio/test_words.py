@@ -1,4 +1,4 @@
-"""Words that the model knows are chosen from a dialog; those that it does not know are named while they are written."""
+"""Words that the model knows are chosen from a dialog; what of a text it will not follow is named while one writes."""
 
 from dataclasses import replace
 from typing import Any
@@ -45,7 +45,7 @@ def test_a_word_is_chosen_from_the_dialog_and_stands_where_the_caret_was(world: 
 
 
 def test_unknown_words_are_named_in_a_line_that_screen_readers_read(world: Any) -> None:
-    line = world.page.locator("[role=status][aria-live=polite].unknown")
+    line = world.page.locator(".prompt [role=status][aria-live=polite].unknown")
     expect(line).to_be_empty()
     world.prompt.press_sequentially("A <b>spaceship</b> and the purple fox dance, sway and beam.")
     expect(line).to_have_text("It does not know: b, spaceship, beam")
@@ -58,13 +58,41 @@ def test_unknown_words_are_named_in_a_line_that_screen_readers_read(world: Any) 
     expect(line).to_be_empty()
 
 
+def test_an_unknown_word_is_replaced_by_the_nearest_known_one(world: Any) -> None:
+    world.prompt.fill("Foxx and foxxy: the foxx sings.")
+    line = world.page.locator(".prompt .unknown")
+    expect(line).to_contain_text("It does not know: foxx, foxxy, sings")
+    world.page.get_by_role("button", name="foxx → fox", exact=True).click()
+    expect(world.prompt).to_have_value("Fox and foxxy: the fox sings.")
+    expect(world.prompt).to_be_focused()
+    expect(line).to_have_text("It does not know: foxxy, sings")
+    world.page.get_by_role("button", name="Stories").click()
+    own = world.page.get_by_label("Who is it about, and where?")
+    own.fill("A red foxx.")
+    world.page.get_by_role("button", name="foxx → fox").click()
+    expect(own).to_have_value("A red fox.")
+    expect(world.page.locator(".start .unknown")).to_be_empty()
+
+
+def test_what_is_too_long_to_be_read_is_shown_under_the_prompt(desk: Any) -> None:
+    """The global caption gives way first, at a sentence; where that is not enough, the end of the shot is named."""
+    desk.begin("A red fox. It has a long way to go.")
+    line = desk.page.locator(".prompt .unread")
+    desk.prompt.fill("The fox waves" + " and waves" * 3)
+    expect(line).to_have_text(
+        "This part of the story’s own caption will not be read, to make room: “It has a long way to go.”"
+    )
+    desk.prompt.fill("The fox waves" + " and waves" * 60)
+    expect(line).to_contain_text("This is too long, its end will not be read: “")
+    desk.prompt.fill("It waves.")
+    expect(line).to_be_empty()
+
+
 def test_of_a_model_that_learnt_from_other_videos_nothing_is_said(desk: Any) -> None:
-    asked: list[str] = []
-    desk.page.on("request", lambda request: asked.append(request.url))
     desk.begin()
     expect(opener(desk)).to_be_hidden()
-    desk.prompt.fill("A spaceship.")
-    desk.page.wait_for_timeout(1000)
-    expect(desk.page.locator(".unknown")).to_be_empty()
-    assert [url for url in asked if "/api/words?" in url] == []
+    with desk.page.expect_response("**/api/caption/check") as checked:
+        desk.prompt.fill("A spaceship.")
+    assert checked.value.json()["unknown"] == []
+    expect(desk.page.locator(".prompt .unknown")).to_be_empty()
     expect(desk.page.locator(".chip")).to_have_count(0)

@@ -108,7 +108,7 @@ def unknown_words(text: str) -> tuple[str, ...]:
 
 def nearest_word(word: str) -> str | None:
     """Return the word of captions that is nearest to an unknown one in spelling; None where none is near."""
-    return next(iter(difflib.get_close_matches(word, sorted(caption_words()), n=1)), None)
+    return next(iter(difflib.get_close_matches(word, sorted(caption_words()), n=1, cutoff=0.7)), None)
 
 
 def traits_of_caption(caption: str, words: Vocabulary | None = None) -> dict[str, tuple[str, ...]]:

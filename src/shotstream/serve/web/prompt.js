@@ -1,10 +1,10 @@
 /** The prompt line: what happens next, how long, and the four keys. */
 
 import { makeCastChoice } from "./castchoice.js";
+import { makeCheck, withWord } from "./check.js";
 import { button, element } from "./dom.js";
 import { DEFAULT_CHUNKS, framesOf, MOST_CHUNKS, seconds } from "./lengths.js";
 import { busy } from "./watching.js";
-import { makeUnknown } from "./words.js";
 
 /** A pause in writing after which the server is told of the text. */
 const DRAFT_MS = 150;
@@ -29,12 +29,16 @@ export function makePrompt(store, directing, say) {
   const cast = makeCastChoice(() => store.get().story);
   store.watch(["state"], ({ state }) => cast.show(state?.cast ?? []));
   store.watch(["story"], () => cast.show([], null));
-  const unknown = makeUnknown(store);
+  const nextCaption = (text) => {
+    const { hello, state } = store.get();
+    return { global_caption: hello?.global_caption ?? "", text, shot: (state?.branch.length ?? 0) + (state?.work ? 1 : 0) };
+  };
+  const check = makeCheck(nextCaption, (word, known) => write(withWord(field.value, word, known)));
   const draft = makeDraft(directing.draft);
   const changed = () => {
     field.style.height = "auto";
     field.style.height = `${field.scrollHeight}px`;
-    unknown.check(field.value);
+    check.check(field.value);
     draft(field.value.trim());
   };
   const write = (text) => {
@@ -89,7 +93,7 @@ export function makePrompt(store, directing, say) {
   const root = element(
     "section",
     { className: "prompt", "aria-label": "Direct" },
-    element("div", { className: "line" }, field, unknown.root),
+    element("div", { className: "line" }, field, check.root),
     element("div", { className: "under" }, keys.root, settings),
   );
   return { root, focus: () => field.focus(), write, insert };

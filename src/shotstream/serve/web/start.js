@@ -1,6 +1,7 @@
 /** The empty state: a story of one's own, an idea, three examples, and the stories that are there. */
 
 import { post } from "./api.js";
+import { makeCheck, withWord } from "./check.js";
 import { openDialog } from "./dialog.js";
 import { button, element, fill } from "./dom.js";
 import { loadExamples } from "./examples.js";
@@ -30,7 +31,7 @@ export function makeStart(store, open, ready, told) {
     }
   };
   const own = lineForm({
-    label: "Who is it about, and where?", hint: "A red fox and a blue owl in a forest by day.", action: "Begin", id: "own",
+    label: "Who is it about, and where?", hint: "A red fox and a blue owl in a forest by day.", action: "Begin", id: "own", checked: true,
     give: (text) => begin(text, anySeed()).catch(told.fail),
   });
   const idea = lineForm({
@@ -62,11 +63,17 @@ export function makeStart(store, open, ready, told) {
   return { root, refresh: stories.refresh, focus: () => own.querySelector("input").focus() };
 }
 
-function lineForm({ label, hint, action, id, give, fail }) {
+function lineForm({ label, hint, action, id, give, fail, checked = false }) {
   const field = element("input", { id, required: true, maxLength: 2000, autocomplete: "off", placeholder: hint });
   const submit = element("button", { type: "submit", className: "primary" }, action);
+  const check = makeCheck((text) => ({ global_caption: text }), (word, known) => {
+    field.value = withWord(field.value, word, known);
+    check.check(field.value);
+    field.focus();
+  });
+  if (checked) field.oninput = () => check.check(field.value);
   const form = element("form", { className: "begin" },
-    element("label", { for: id }, label), element("div", { className: "line" }, field, submit));
+    element("label", { for: id }, label), element("div", { className: "line" }, field, submit), checked && check.root);
   form.onsubmit = async (event) => {
     event.preventDefault();
     if (!field.value.trim()) return;

@@ -1,10 +1,7 @@
-/** The words that the model's world knows: a dialog to choose from, and a line for those that it does not know. */
+/** The words that the model's world knows, in a dialog to choose from. */
 
-import { get } from "./api.js";
 import { openDialog } from "./dialog.js";
 import { button, element } from "./dom.js";
-
-const WAIT_MS = 400;
 
 /**
  * Makes the button that shows the words; it hides where they are not known.
@@ -29,33 +26,4 @@ function traitWords({ trait, values }, close) {
   const id = `words-${trait}`;
   const line = ({ phrases }) => element("li", {}, ...phrases.map((words) => button(words, () => close(words), { className: "chip" })));
   return element("section", { "aria-labelledby": id }, element("h3", { id }, trait), element("ul", {}, ...values.map(line)));
-}
-
-/**
- * Makes the line that names unknown words.
- * @param {ReturnType<import("./store.js").makeStore>} store
- * @returns {{root: HTMLElement, check: (text: string) => void}} `check` asks once a text has stood still for a moment
- */
-export function makeUnknown(store) {
-  const root = element("p", { className: "unknown", role: "status", "aria-live": "polite" });
-  let latest = "";
-  let timer;
-
-  const show = (unknown) => {
-    const line = unknown.length ? `It does not know: ${unknown.join(", ")}` : "";
-    if (root.textContent !== line) root.textContent = line;
-  };
-  const ask = async (text) => {
-    const { unknown } = await get(`api/words?${new URLSearchParams({ text })}`).catch(() => ({ unknown: [] }));
-    if (text === latest) show(unknown);
-  };
-  return {
-    root,
-    check(text) {
-      latest = text.trim();
-      clearTimeout(timer);
-      if (latest && store.get().words.length) timer = setTimeout(ask, WAIT_MS, latest);
-      else show([]);
-    },
-  };
 }

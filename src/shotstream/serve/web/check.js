@@ -1,0 +1,63 @@
+/** What of a text the model will not follow, said while it is being written: words it does not know, and what is too long. */
+
+import { post } from "./api.js";
+import { button, element, fill } from "./dom.js";
+
+const WAIT_MS = 400;
+const ALL_WELL = { lost_global: "", lost_text: "", unknown: [] };
+
+/**
+ * Makes the lines of a check.
+ * @param {(text: string) => {global_caption: string, text?: string, shot?: number}} captionOf what is to be checked
+ * @param {(word: string, known: string) => void} replace puts a word that is known in place of one that is not
+ * @returns {{root: HTMLElement, check: (text: string) => void}} `check` asks once a text has stood still for a moment
+ */
+export function makeCheck(captionOf, replace) {
+  const line = (name) => element("p", { className: name, role: "status", "aria-live": "polite" });
+  const [unread, unknown] = [line("unread"), line("unknown")];
+  const nearest = element("span", { className: "nearest" });
+  const root = element("div", { className: "check" }, unread, element("div", {}, unknown, nearest));
+  let latest = "";
+  let timer;
+
+  const say = (place, text) => {
+    if (place.textContent !== text) place.textContent = text;
+  };
+  /** Shows what is wrong with a text; words that stand elsewhere in its caption are left out. */
+  const show = (text, { lost_global: globalEnd, lost_text: end, unknown: all }) => {
+    const words = all.filter(({ word }) => pattern(word).test(text));
+    const lost = [
+      end && `This is too long, its end will not be read: “${end}”`,
+      globalEnd && `This part of the story’s own caption will not be read, to make room: “${globalEnd}”`,
+    ];
+    say(unread, lost.filter(Boolean).join(" "));
+    say(unknown, words.length ? `It does not know: ${words.map(({ word }) => word).join(", ")}` : "");
+    fill(nearest, ...words.filter((one) => one.nearest).map(({ word, nearest: known }) =>
+      button(`${word} → ${known}`, () => replace(word, known), { className: "chip", title: `Write ${known} in place of ${word}` })));
+  };
+  const ask = async (text) => {
+    const found = await post("api/caption/check", captionOf(text)).catch(() => ALL_WELL);
+    if (text === latest) show(text, found);
+  };
+  return {
+    root,
+    check(text) {
+      latest = text.trim();
+      clearTimeout(timer);
+      if (latest) timer = setTimeout(ask, WAIT_MS, latest);
+      else show("", ALL_WELL);
+    },
+  };
+}
+
+/** A text in which a whole word stands in place of another. @param {string} text @param {string} word @param {string} known */
+export function withWord(text, word, known) {
+  return text.replace(pattern(word), (found) =>
+    found[0] === found[0].toUpperCase() ? known[0].toUpperCase() + known.slice(1) : known);
+}
+
+/** Finds a whole word, in whatever case. @param {string} word */
+function pattern(word) {
+  const plain = word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  return new RegExp(`(?<![\\p{L}\\p{N}_])${plain}(?![\\p{L}\\p{N}_])`, "giu");
+}
