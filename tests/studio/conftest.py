@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,21 @@ def model() -> Model:
 @pytest.fixture(scope="package")
 def server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunOptions]:
     with running(model, tmp_path_factory.mktemp("data")) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def world_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunOptions]:
+    """A server with a model that is said to have learnt StoryWorld."""
+    model = Model(random_components(replace(PRESETS["tiny"].model, name="storyworld")))
+    with running(model, tmp_path_factory.mktemp("world")) as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def locked_server(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunOptions]:
+    """A server whose token is `a-long-secret`."""
+    with running(model, tmp_path_factory.mktemp("locked"), token="a-long-secret") as server:
         yield server
 
 

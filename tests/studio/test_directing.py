@@ -1,14 +1,8 @@
 """A story is begun and directed in the browser, by the keys."""
 
-from dataclasses import replace
 from typing import Any
 
-import pytest
 from playwright.sync_api import expect
-
-from shotstream.api import Model
-from shotstream.train.presets import PRESETS
-from shotstream.weights.build import random_components
 
 LONG = 60
 """Chunks of a shot that is still being made when the test goes on."""
@@ -96,17 +90,17 @@ def test_what_the_server_refuses_is_said_and_the_words_come_back(desk: Any) -> N
     expect(desk.status).to_contain_text("A seed is a whole number")
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (390, 844), (844, 390)])
-def test_a_message_covers_neither_the_picture_nor_the_prompt_line(new_desk: Any, size: tuple[int, int]) -> None:
-    desk = new_desk(size=size)
+def test_a_message_covers_neither_the_picture_nor_the_prompt_line(desk: Any) -> None:
     desk.begin().make("The fox waves.")
     desk.page.get_by_label("Seed").fill("seven")
-    desk.say("The fox dances.")
-    expect(desk.status).to_be_visible()
-    message = desk.status.bounding_box()
-    for one in (desk.page.locator(".frame"), desk.page.locator(".prompt .line")):
-        box = one.bounding_box()
-        assert box["y"] + box["height"] <= message["y"]
+    for width, height in ((1280, 800), (390, 844), (844, 390)):
+        desk.page.set_viewport_size({"width": width, "height": height})
+        desk.say("The fox dances.")
+        expect(desk.status).to_be_visible()
+        message = desk.status.bounding_box()
+        for one in (desk.page.locator(".frame"), desk.page.locator(".prompt .line")):
+            box = one.bounding_box()
+            assert box["y"] + box["height"] <= message["y"], (width, height)
 
 
 def test_a_steer_after_the_end_of_a_shot_is_the_next_shot(desk: Any) -> None:
@@ -118,8 +112,8 @@ def test_a_steer_after_the_end_of_a_shot_is_the_next_shot(desk: Any) -> None:
     expect(desk.prompt).to_have_value("")
 
 
-def test_a_suggestion_fills_the_prompt_line(new_desk: Any, serve: Any) -> None:
-    desk = new_desk(serve(Model(random_components(replace(PRESETS["tiny"].model, name="storyworld"))))).begin()
+def test_a_suggestion_fills_the_prompt_line(new_desk: Any, world_server: Any) -> None:
+    desk = new_desk(world_server).begin()
     chip = desk.page.locator(".chip").first
     text = chip.inner_text()
     chip.click()

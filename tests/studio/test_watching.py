@@ -72,9 +72,8 @@ def test_while_the_model_is_opened_the_page_says_so(desk: Any) -> None:
     expect(desk.page.locator(".bar")).to_be_hidden()
 
 
-def test_the_token_leaves_the_address_and_goes_with_every_call(new_desk: Any, serve: Any) -> None:
-    server = serve(token="a-long-secret")
-    desk = new_desk(server)
+def test_the_token_leaves_the_address_and_goes_with_every_call(new_desk: Any, locked_server: Any) -> None:
+    desk = new_desk(locked_server)
     desk.come("/?token=a-long-secret")
     assert "token" not in desk.page.url
     desk.begin().make("The fox waves.")
@@ -83,17 +82,16 @@ def test_the_token_leaves_the_address_and_goes_with_every_call(new_desk: Any, se
     desk.until("document.querySelector('.replay video').currentTime > 0")
 
 
-def test_a_tab_of_its_own_finds_the_token_again(new_desk: Any, serve: Any) -> None:
-    desk = new_desk(serve(token="a-long-secret"))
+def test_a_tab_of_its_own_finds_the_token_again(new_desk: Any, locked_server: Any) -> None:
+    desk = new_desk(locked_server)
     desk.come("/?token=a-long-secret").begin().make("The fox waves.")
     with desk.page.context.expect_page() as opened:
         desk.page.evaluate("open(location.href, '_blank', 'noopener')")
     expect(opened.value.locator(".shot:has(button.take)")).to_have_count(1)
 
 
-def test_without_its_token_the_server_asks_for_it_and_the_story_opens(new_desk: Any, serve: Any) -> None:
-    server = serve(token="a-long-secret")
-    desk, stranger = new_desk(server), new_desk(server)
+def test_without_its_token_the_server_asks_for_it_and_the_story_opens(new_desk: Any, locked_server: Any) -> None:
+    desk, stranger = new_desk(locked_server), new_desk(locked_server)
     desk.come("/?token=a-long-secret").begin().make("The fox waves.")
     stranger.expected = ("401",)
     stranger.come(f"/#{desk.story}")

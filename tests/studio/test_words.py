@@ -1,21 +1,17 @@
 """Words that the model knows are chosen from a dialog; what of a text it will not follow is named while one writes."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from shotstream.api import Model
-from shotstream.train.presets import PRESETS
-from shotstream.weights.build import random_components
 from shotstream.world.words import vocabulary
 
 
 @pytest.fixture
-def world(new_desk: Any, serve: Any) -> Any:
+def world(new_desk: Any, world_server: Any) -> Any:
     """Somebody who has begun a story with a model that learnt StoryWorld."""
-    return new_desk(serve(Model(random_components(replace(PRESETS["tiny"].model, name="storyworld"))))).begin()
+    return new_desk(world_server).begin()
 
 
 def opener(desk: Any) -> Locator:
