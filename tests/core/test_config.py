@@ -60,6 +60,8 @@ def test_whole_numbers_are_fine_where_a_float_is_wanted() -> None:
         ({"steps": 1, "pair": [1]}, "c.pair: expected 2 values, got 1"),
         ({"steps": 1, "many": "12"}, "c.many: expected a list, got '12'"),
         ({"steps": 1, "many": [1, "x"]}, "c.many: expected float, got 'x'"),
+        ({"steps": 1, "rate": float("nan")}, "c.rate: expected a finite number, got nan; write one"),
+        ({"steps": 1, "many": [float("inf")]}, "c.many: expected a finite number, got inf"),
         ({"steps": 1, "inner": {"widht": 1}}, "c.inner: unknown key 'widht' (did you mean 'width'?)"),
         ({"steps": 1, "inner": 3}, "c.inner: expected a mapping, got int"),
         ({"steps": 1, "maybe": {"width": "w"}}, "c.maybe.width: expected int, got 'w'"),

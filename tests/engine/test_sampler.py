@@ -1,9 +1,13 @@
 """Samplers against cases worked out by hand."""
 
+import re
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
+from shotstream.core.errors import InputError
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import SamplerConfig
 
@@ -12,6 +16,21 @@ SHAPE = (1, 3, 2, 2, 2)
 
 def constant(value: float) -> Tensor:
     return torch.full(SHAPE, value, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": ()}, "steps of the sampler above 0, up to 1000, got ()"),
+        ({"steps": (1200.0, 500.0)}, "steps of the sampler above 0, up to 1000, got (1200.0, 500.0)"),
+        ({"shift": 0.0}, "shift of the sampler above 0, got 0.0; correct the model's config.json"),
+        ({"num_steps": 0}, "num_steps of the sampler above 0, got 0"),
+        ({"guided": (0.9, 0.2)}, "guided of the sampler as LOW, HIGH within 0 to 1, got (0.9, 0.2)"),
+    ],
+)
+def test_settings_that_make_no_numbers_are_refused(wrong: Any, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        SamplerConfig(**wrong)
 
 
 def test_the_four_published_steps() -> None:

@@ -237,6 +237,8 @@ def test_several_checkpoints_are_not_guessed_between(tiny: Any, tmp_path: Path) 
 def test_a_checkpoint_alone_says_what_to_fetch(tiny: Any, tmp_path: Path) -> None:
     checkpoint(tiny, tmp_path / "a" / "b" / "student.pt")
     refusal(tmp_path / "a" / "b" / "student.pt", "expected Wan2.1's VAE and text encoder near this checkpoint")
+    (tmp_path / "config.json").write_text("{}")
+    refusal(tmp_path / "config.json", f"expected a file of weights, or a model's directory; pass {tmp_path}")
 
 
 def test_an_adapter_in_place_of_a_checkpoint_is_recognised(tiny: Any, tmp_path: Path) -> None:

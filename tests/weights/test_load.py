@@ -130,6 +130,9 @@ def test_a_git_lfs_pointer_is_named(tmp_path: Path, suffix: str) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     one_line(tmp_path / "x.safetensors", "expected a file, found nothing")
+    for multi_disk in (b"PK\5\6" + b"\xff" * 18, b"PK\6\7" + b"\xff" * 16 + b"PK\5\6" + bytes(18)):
+        (tmp_path / "x.pt").write_bytes(multi_disk)
+        one_line(tmp_path / "x.pt", "corrupt or truncated")
     (tmp_path / "d.pt").mkdir()
     one_line(tmp_path / "d.pt", "expected a file, found a directory")
 

@@ -85,7 +85,9 @@ class VideoSize:
         for name, value in (("height", self.height), ("width", self.width)):
             if value <= 0 or value % SIZE_MULTIPLE:
                 near = max(SIZE_MULTIPLE, round(value / SIZE_MULTIPLE) * SIZE_MULTIPLE)
-                raise InputError(f"expected a {name} divisible by {SIZE_MULTIPLE}, got {value}; the nearest is {near}")
+                least = f"of at least {SIZE_MULTIPLE} and " if value < SIZE_MULTIPLE else ""
+                wanted = f"{least}divisible by {SIZE_MULTIPLE}"
+                raise InputError(f"expected a {name} {wanted}, got {value}; the nearest is {near}")
 
     @property
     def latent_height(self) -> int:
@@ -111,7 +113,7 @@ def as_video_size(size: VideoSize | tuple[int, int] | str) -> VideoSize:
     if isinstance(size, str):
         match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size, re.ASCII)
         if match is None:
-            raise InputError(f"expected a size as WIDTHxHEIGHT, got {size!r}; write for instance 128x80")
+            raise InputError(f"expected a size as WIDTHxHEIGHT below 100000, got {size!r}; write for instance 128x80")
         return VideoSize(height=int(match[2]), width=int(match[1]))
     if not isinstance(size, tuple | list) or len(size) != 2 or not all(type(side) is int for side in size):
         raise InputError(f"expected a size as (width, height), got {size!r}; write for instance (128, 80)")

@@ -128,6 +128,8 @@ ContextTimestep = Literal["target", "clean"]
 """Timestep of clean context latents beside a noisy target: the target's (published), or 0."""
 
 
+LAST_TIMESTEP = 1000
+"""Nominal timestep of pure noise."""
 SamplerKind = Literal["few_step", "euler", "unipc", "dpm++", "ddim"]
 
 
@@ -172,6 +174,20 @@ class SamplerConfig:
     order: Literal["chunks", "whole"] = "chunks"
     context_timestep: ContextTimestep = "target"
     guided: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        fits = {
+            "steps": bool(self.steps) and all(0 < step <= LAST_TIMESTEP for step in self.steps),
+            "num_steps": self.num_steps >= 1,
+            "shift": self.shift > 0,
+            "guided": 0 <= self.guided[0] <= self.guided[1] <= 1,
+        }
+        if wrong := next((name for name, fit in fits.items() if not fit), None):
+            expected = {"steps": f"above 0, up to {LAST_TIMESTEP}", "guided": "as LOW, HIGH within 0 to 1"}
+            raise InputError(
+                f"expected {wrong} of the sampler {expected.get(wrong, 'above 0')}, got {getattr(self, wrong)}; "
+                "correct the model's config.json"
+            )
 
     @property
     def count(self) -> int:

@@ -177,8 +177,8 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 
 def _read_torch(path: Path) -> Any:
-    mapped = zipfile.is_zipfile(path)
     try:
+        mapped = zipfile.is_zipfile(path)
         if mapped:
             _check_sums(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

@@ -104,6 +104,8 @@ def locate(path: Path, base: Path | None = None) -> PublishedFiles:
     Raises:
         InputError: a component is missing, or several files could be meant.
     """
+    if path.name == CONFIG_FILE:
+        raise InputError(f"{path}: expected a file of weights, or a model's directory; pass {path.parent}")
     if path.is_file():
         is_base = path.name in _DIFFUSERS
         return _collect(path.parent, None) if is_base else _collect(base or _base_near(path), path)
