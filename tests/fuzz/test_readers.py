@@ -32,13 +32,13 @@ from second_readers import (
     check_json,
     check_jsonl,
     check_manifest,
-    check_pictures,
     check_safetensors,
     check_torch,
     check_txt,
     check_video,
     check_yaml,
     merge_checker,
+    picture_checker,
 )
 from shotstream.core.errors import InputError
 from shotstream.core.images import decode_image, read_image
@@ -220,9 +220,12 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Reader]:
         "txt": Reader(".txt", (b"A fox walks.\nA wood. | It eats.\n",), load_scripts, check_txt),
         "jsonl": Reader(".jsonl", (JSONL,), load_scripts, check_jsonl),
         "manifest": Reader(".csv", (CSV,), read_manifest, check_manifest),
-        "image": Reader(".png", pictures, lambda path: [read_image(path)], check_pictures),
+        "image": Reader(".png", pictures, lambda path: [read_image(path)], picture_checker(frames(1)[0])),
         "upload": Reader(
-            ".png", pictures, lambda path: [decode_image(path.read_bytes(), ("PNG", "JPEG"))], check_pictures
+            ".png",
+            pictures,
+            lambda path: [decode_image(path.read_bytes(), ("PNG", "JPEG"))],
+            picture_checker(frames(1)[0]),
         ),
         "video": Reader(".mkv", (mp4, mkv), lambda path: list(iter_video(path)), check_video),
         "clip": Reader(".mkv", (mp4, mkv), read_clip, check_clip),
