@@ -1,22 +1,14 @@
 """Estimate the memory of a shot before it is made, and refuse a size that cannot fit, instead of being killed."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import (
-    CHUNK_LATENTS,
-    CONTEXT_LATENTS,
-    MAX_CHUNKS,
-    SIZE_MULTIPLE,
-    VideoSize,
-    frames_of_chunks,
-    latents_of_chunks,
-)
-from shotstream.engine.sampler import Sampler
+from shotstream.core.spec import SIZE_MULTIPLE, VideoSize, frames_of_chunks
+from shotstream.engine.policy import HeldLatents
 from shotstream.model.config import ModelConfig
 from shotstream.model.kv_cache import CacheShape
 
@@ -29,18 +21,25 @@ _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 
 
-def shot_bytes(config: ModelConfig, size: VideoSize, chunks: int, dtype: torch.dtype) -> int:
-    """Return the bytes that a shot needs beside the weights, at the least: KV cache, one layer, one decoded chunk."""
-    shape, width = config.transformer, dtype.itemsize
-    latent_size = (size.latent_height, size.latent_width)
-    cached = CacheShape.of(shape, Sampler.from_config(config.sampler).branches, latent_size)
-    window = CONTEXT_LATENTS + latents_of_chunks(min(chunks, MAX_CHUNKS))
-    whole = config.sampler.order == "whole"
-    at_once = size.tokens_per_latent * (window if whole else max(CONTEXT_LATENTS, CHUNK_LATENTS))
-    cache = 0 if whole else cached.latent_bytes(dtype) * window
-    layer = at_once * (2 * shape.ffn_dim + TOKEN_COPIES * shape.dim) * width
-    pixels = frames_of_chunks(1) * size.height * size.width * 3 * 4
-    return cache + layer + FRAME_COPIES * pixels
+@dataclass(frozen=True)
+class ShotMemory:
+    """What decides the memory of a shot beside its size: the model, its rows, and the latents that are held at once.
+
+    `branches` are rows of the batch: 2 with classifier-free guidance, else 1.
+    """
+
+    config: ModelConfig
+    held: HeldLatents
+    branches: int
+    dtype: torch.dtype
+
+    def needed(self, size: VideoSize) -> int:
+        """Return the bytes that a shot needs beside the weights, at the least: cache, one layer, one decoded chunk."""
+        shape, width = self.config.transformer, self.dtype.itemsize
+        cached = CacheShape.of(shape, self.branches, (size.latent_height, size.latent_width))
+        layer = size.tokens_per_latent * self.held.at_once * (2 * shape.ffn_dim + TOKEN_COPIES * shape.dim) * width
+        pixels = frames_of_chunks(1) * size.height * size.width * 3 * 4
+        return cached.latent_bytes(self.dtype) * self.held.cached + layer + FRAME_COPIES * pixels
 
 
 def available_bytes(device: torch.device) -> int | None:
@@ -60,16 +59,16 @@ def available_bytes(device: torch.device) -> int | None:
     return min((value for value in (free, left) if value is not None), default=None)
 
 
-def check_memory(config: ModelConfig, size: VideoSize, chunks: int, dtype: torch.dtype, device: torch.device) -> None:
+def check_memory(memory: ShotMemory, size: VideoSize, chunks: int, device: torch.device) -> None:
     """Check that a shot can fit into the memory that is free.
 
     Raises:
         InputError: it cannot; the message has the estimate, what is free, and the largest size of that shape that fits.
     """
-    needed, free = shot_bytes(config, size, chunks, dtype), available_bytes(device)
+    needed, free = memory.needed(size), available_bytes(device)
     if free is None or needed <= free:
         return
-    fits = largest_fitting(config, size, chunks, dtype, free)
+    fits = largest_fitting(memory, size, free)
     advice = f"a size of {fits.width}x{fits.height} fits" if fits else "run it on a device with more memory"
     raise InputError(
         f"a shot of {size.width}x{size.height} with {chunks} chunks needs at least {needed / _GIB:.1f} GiB, "
@@ -77,14 +76,12 @@ def check_memory(config: ModelConfig, size: VideoSize, chunks: int, dtype: torch
     )
 
 
-def largest_fitting(
-    config: ModelConfig, size: VideoSize, chunks: int, dtype: torch.dtype, free: int
-) -> VideoSize | None:
+def largest_fitting(memory: ShotMemory, size: VideoSize, free: int) -> VideoSize | None:
     """Return the largest size of about the same shape whose shots need at most `free` bytes; None where none does."""
     for height in range(size.height, 0, -SIZE_MULTIPLE):
         width = max(SIZE_MULTIPLE, math.floor(height * size.width / size.height / SIZE_MULTIPLE) * SIZE_MULTIPLE)
         smaller = replace(size, height=height, width=width)
-        if shot_bytes(config, smaller, chunks, dtype) <= free:
+        if memory.needed(smaller) <= free:
             return smaller
     return None
 

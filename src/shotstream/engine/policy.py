@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import frames_of_shots
+from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_CHUNKS, frames_of_shots, latents_of_chunks
 from shotstream.engine.engine import Engine
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
@@ -83,6 +83,22 @@ class PolicySpec:
         if not self.steers and any(shot.steers for shot in script.shots):
             raise InputError(f"policy {self.name} cannot steer a shot while it is made; remove the steers")
 
+    def held_latents(self, chunks: int, script: Script | None, *, whole: bool) -> "HeldLatents":
+        """Return how many latents are in memory while a shot of so many chunks is made.
+
+        Args:
+            chunks: of the shot.
+            script: of the story, where it is known.
+            whole: whether the sampler makes a shot at once.
+        """
+        shots = [shot.chunks for shot in script.shots] if script is not None else [chunks]
+        if self.context:
+            window = CONTEXT_LATENTS + latents_of_chunks(min(chunks, MAX_CHUNKS))
+            return HeldLatents(0, window) if whole else HeldLatents(window, CONTEXT_LATENTS)
+        if self.keys is None:
+            return HeldLatents(0, sum(map(latents_of_chunks, shots)))
+        return HeldLatents(self.capacity, CHUNK_LATENTS)
+
     def check_cast(self) -> None:
         """Check that the policy can know pictures of a cast.
 
@@ -142,6 +158,14 @@ class PolicySpec:
             f"policy {self.name} has no context, and {config.name} is a network that carries one in its channels; "
             "use policy shotstream"
         )
+
+
+@dataclass(frozen=True)
+class HeldLatents:
+    """Latents in memory while a shot is made: those that the KV cache has room for, and those of one forward."""
+
+    cached: int
+    at_once: int
 
 
 @runtime_checkable

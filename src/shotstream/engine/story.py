@@ -18,7 +18,7 @@ from shotstream.core.spec import FPS, MAX_CHUNKS, VideoSize, as_video_size
 from shotstream.core.video import VideoWriter
 from shotstream.engine.callbacks import OnChunk, OnStep, StepInfo
 from shotstream.engine.maker import StorySetup
-from shotstream.engine.memory_estimate import check_memory
+from shotstream.engine.memory_estimate import ShotMemory, check_memory
 from shotstream.engine.policies import default_policy, find_system
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.shot import Shot
@@ -97,6 +97,7 @@ class Story:
         self._sampler = Sampler.from_config(sampler)
         self._reader = TextCache(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
         self._noise = noise or SeededNoise(seed)
+        self._script, self._whole = script, sampler.order == "whole"
         self._check_memory(1)
         identity = StoryIdentity(
             self._global,
@@ -319,7 +320,9 @@ class Story:
 
     def _check_memory(self, chunks: int) -> None:
         weight = self._parts.transformer.patch_embedding.weight
-        check_memory(self._parts.config, self._size, chunks, weight.dtype, weight.device)
+        held = self._system.spec.held_latents(chunks, self._script, whole=self._whole)
+        memory = ShotMemory(self._parts.config, held, self._sampler.branches, weight.dtype)
+        check_memory(memory, self._size, chunks, weight.device)
 
     def _check_open(self) -> None:
         if self._closed:
