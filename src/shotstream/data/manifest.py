@@ -255,7 +255,7 @@ def _check_ranges(ranges: Sequence[tuple[int, int]], frames: int, name: str) -> 
             raise InputError(f"expected frames within 0 to {frames} of {name}, got [{start}, {end}]; correct the range")
     for before, after in pairwise(ranges):
         if after[0] < before[1]:
-            raise InputError(f"expected shots in order, got {list(after)} after {list(before)}; they overlap")
+            raise InputError(f"expected shots in order, got {list(after)} after {list(before)}; correct one")
 
 
 def _digest(videos: Sequence[MultiShotVideo]) -> str:

@@ -72,7 +72,8 @@ def _read(path: Path) -> StoryRecord:
     try:
         return read_record(path)
     except InputError as error:
-        raise RequestError("invalid", "the zip holds no story that can be read; export the story again") from error
+        reason = str(error).replace(f"{path.parent}/", "")
+        raise RequestError("invalid", f"the zip holds no story that can be read ({reason}); export it again") from error
 
 
 def _row(record: StoryRecord, limits: Limits) -> StoryRow:

@@ -131,9 +131,9 @@ def header_settings(metadata: Mapping[str, str]) -> list[ScaleSettings]:
     try:
         data = json.loads(metadata[_PEFT_HEADER])
     except (ValueError, RecursionError) as error:
-        raise InputError(f"expected JSON in {where}, got '{error}'; give it with --lora-alpha") from error
+        raise InputError(f"expected JSON in {where}, got '{error}'; fetch the file anew") from error
     if not isinstance(data, Mapping):
-        raise InputError(f"expected a mapping in {where}, got {type(data).__name__}; give it with --lora-alpha")
+        raise InputError(f"expected a mapping in {where}, got {type(data).__name__}; fetch the file anew")
     return [peft_settings({key.removeprefix(_COMPONENT): value for key, value in data.items()}, where), *plain]
 
 
@@ -165,7 +165,7 @@ def _number(data: Mapping[str, Any], key: str, where: str) -> float | None:
             raise ValueError
         return float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{where}: expected a number for '{key}', got {value!r}; give it with --lora-alpha") from None
+        raise InputError(f"{where}: expected a number for '{key}', got {value!r}; correct it, or fetch the file anew") from None
 
 
 def _pattern(data: Mapping[str, Any], key: str, where: str) -> dict[str, float]:

@@ -26,7 +26,7 @@ def transformer_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], wh
     heads = _number(hints, "num_heads", _number(hints, "num_attention_heads", 0, where), where)
     if not heads:
         if dim % WAN_HEAD_DIM:
-            raise InputError(f"{where}: expected a config.json with num_heads, for {dim} is no multiple of 128")
+            raise InputError(f"{where}: expected a config.json with num_heads, for {dim} is no multiple of 128; fetch it too")
         heads = dim // WAN_HEAD_DIM
     return TransformerConfig(
         dim=dim,
@@ -100,14 +100,14 @@ def text_encoder_config(state: Mapping[str, Tensor], text_len: int, where: str) 
 def _number(hints: Mapping[str, Any], key: str, default: float, where: str) -> float:
     value = hints.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise InputError(f"{where}: expected a number for '{key}' in its config.json, got {value!r}")
+        raise InputError(f"{where}: expected a number for '{key}' in its config.json, got {value!r}; correct it")
     return value
 
 
 def _numbers(hints: Mapping[str, Any], key: str, where: str) -> tuple[float, ...]:
     values = hints.get(key, ())
     if not isinstance(values, list | tuple) or not all(isinstance(value, int | float) for value in values):
-        raise InputError(f"{where}: expected a list of numbers for '{key}' in its config.json, got {values!r}")
+        raise InputError(f"{where}: expected a list of numbers for '{key}' in its config.json, got {values!r}; correct it")
     return tuple(float(value) for value in values)
 
 
