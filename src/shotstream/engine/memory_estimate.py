@@ -14,8 +14,9 @@ from shotstream.model.kv_cache import CacheShape
 
 TOKEN_COPIES = 12
 """Tensors of the transformer's width that a layer holds at once: its input, q, k, v, rotary copies, sums, outputs."""
-FRAME_COPIES = 3
-"""Copies of a decoded chunk: the decoder's, its pixels in float32, what is encoded again as context."""
+WAN_VALUES, CONV_VALUES, TINY_VALUES = 540, 70, 9
+"""Values that a decoder holds at once for every pixel of a chunk: Wan's VAE (counted, one latent at a time), the learned
+codec (measured on a CPU), and a tiny decoder (three copies of the pixels, at the least)."""
 _GIB = 2**30
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
@@ -34,12 +35,17 @@ class ShotMemory:
     dtype: torch.dtype
 
     def needed(self, size: VideoSize) -> int:
-        """Return the bytes that a shot needs beside the weights, at the least: cache, one layer, one decoded chunk."""
+        """Return the bytes that a shot needs beside the weights, at the least: cache, and a layer or a decoded chunk."""
         shape, width = self.config.transformer, self.dtype.itemsize
         cached = CacheShape.of(shape, self.branches, (size.latent_height, size.latent_width))
         layer = size.tokens_per_latent * self.held.at_once * (2 * shape.ffn_dim + TOKEN_COPIES * shape.dim) * width
-        pixels = frames_of_chunks(1) * size.height * size.width * 3 * 4
-        return cached.latent_bytes(self.dtype) * self.held.cached + layer + FRAME_COPIES * pixels
+        decoder = frames_of_chunks(1) * size.height * size.width * self._decoder_values() * width
+        return cached.latent_bytes(self.dtype) * self.held.cached + max(layer, decoder)
+
+    def _decoder_values(self) -> int:
+        if self.config.tiny_decoder is not None:
+            return TINY_VALUES
+        return WAN_VALUES if self.config.wan_vae is not None else CONV_VALUES
 
 
 def available_bytes(device: torch.device) -> int | None:

@@ -165,7 +165,9 @@ def _number(data: Mapping[str, Any], key: str, where: str) -> float | None:
             raise ValueError
         return float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{where}: expected a number for '{key}', got {value!r}; correct it, or fetch the file anew") from None
+        raise InputError(
+            f"{where}: expected a number for '{key}', got {value!r}; correct it, or fetch the file anew"
+        ) from None
 
 
 def _pattern(data: Mapping[str, Any], key: str, where: str) -> dict[str, float]:

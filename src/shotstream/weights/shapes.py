@@ -26,7 +26,9 @@ def transformer_config(state: Mapping[str, Tensor], hints: Mapping[str, Any], wh
     heads = _number(hints, "num_heads", _number(hints, "num_attention_heads", 0, where), where)
     if not heads:
         if dim % WAN_HEAD_DIM:
-            raise InputError(f"{where}: expected a config.json with num_heads, for {dim} is no multiple of 128; fetch it too")
+            raise InputError(
+                f"{where}: expected a config.json with num_heads, for {dim} is no multiple of 128; fetch it too"
+            )
         heads = dim // WAN_HEAD_DIM
     return TransformerConfig(
         dim=dim,
@@ -107,7 +109,9 @@ def _number(hints: Mapping[str, Any], key: str, default: float, where: str) -> f
 def _numbers(hints: Mapping[str, Any], key: str, where: str) -> tuple[float, ...]:
     values = hints.get(key, ())
     if not isinstance(values, list | tuple) or not all(isinstance(value, int | float) for value in values):
-        raise InputError(f"{where}: expected a list of numbers for '{key}' in its config.json, got {values!r}; correct it")
+        raise InputError(
+            f"{where}: expected a list of numbers for '{key}' in its config.json, got {values!r}; correct it"
+        )
     return tuple(float(value) for value in values)
 
 
