@@ -15,8 +15,8 @@ from shotstream.model.kv_cache import CacheShape
 TOKEN_COPIES = 12
 """Tensors of the transformer's width that a layer holds at once: its input, q, k, v, rotary copies, sums, outputs."""
 WAN_VALUES, CONV_VALUES, TINY_VALUES = 540, 70, 9
-"""Values that a decoder holds at once for every pixel of a chunk: Wan's VAE (counted, one latent at a time), the learned
-codec (measured on a CPU), and a tiny decoder (three copies of the pixels, at the least)."""
+"""Values that a decoder holds at once for every pixel of a chunk: Wan's VAE (counted, one latent at a time), the
+learned codec (measured on a CPU), and a tiny decoder (three copies of the pixels, at the least)."""
 _GIB = 2**30
 _CGROUP = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
@@ -35,7 +35,7 @@ class ShotMemory:
     dtype: torch.dtype
 
     def needed(self, size: VideoSize) -> int:
-        """Return the bytes that a shot needs beside the weights, at the least: cache, and a layer or a decoded chunk."""
+        """Return the bytes that a shot needs beside the weights, at the least: the cache, and a layer or a chunk."""
         shape, width = self.config.transformer, self.dtype.itemsize
         cached = CacheShape.of(shape, self.branches, (size.latent_height, size.latent_width))
         layer = size.tokens_per_latent * self.held.at_once * (2 * shape.ffn_dim + TOKEN_COPIES * shape.dim) * width

@@ -58,7 +58,7 @@ class ShotSpec:
         places = [-1, *(steer.at for steer in self.steers)]
         if places != sorted(set(places)) or places[-1] >= self.chunks:
             raise InputError(
-                f"expected to steer at rising chunks before {self.chunks}, got {places[1:]}; put them in order, within the shot"
+                f"expected to steer at rising chunks before {self.chunks}, got {places[1:]}; put them in order in it"
             )
 
 
