@@ -40,6 +40,10 @@ class RecordedText:
             raise InputError(f"expected only recorded prompts, got '{unknown[0]}'")
         return torch.stack([self._embeddings[caption] for caption in captions])
 
+    def lost(self, caption: str) -> str:  # noqa: ARG002 (as `TextEncoder`)
+        """Return nothing: recorded prompts are read to their end."""
+        return ""
+
 
 class WatchedCodec:
     """A codec that records the latents of context frames, and the latents that are decoded."""
