@@ -8,8 +8,8 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "shotstream"
 FOLDERS = (
-    "bench", "cli", "core", "data", "engine", "metrics", "model", "parity", "runtime", "scores", "story",
-    "study", "train", "weights", "world",
+    "bench", "cli", "core", "data", "engine", "metrics", "model", "parity", "runtime", "scores", "serve",
+    "story", "study", "train", "weights", "world",
 )  # fmt: skip
 NO_VERBS = {
     "a", "all", "also", "an", "any", "as", "at", "each", "every", "everything", "for", "from", "how", "if", "in",

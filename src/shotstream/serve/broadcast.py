@@ -29,7 +29,7 @@ class Viewer:
         self._news = asyncio.Event()
 
     def send(self, message: Message) -> None:
-        """Sends a message."""
+        """Queue a message; disconnect a viewer that has left `MAX_MESSAGES` unread."""
         if len(self._waiting) - self._frames >= MAX_MESSAGES:
             self.end()
             return
@@ -37,7 +37,7 @@ class Viewer:
         self._news.set()
 
     def show(self, frame: FramePacket) -> None:
-        """Sends a frame, in place of the oldest one where too many wait, unless the viewer has seen it."""
+        """Queue a frame that the viewer has not seen; if too many wait, drop the oldest."""
         if self.seen and self.seen[:2] == frame.key[:2] and frame.key.frame <= self.seen.frame:
             return
         self.seen = None if self.seen and self.seen[:2] != frame.key[:2] else self.seen
@@ -48,25 +48,25 @@ class Viewer:
         self._news.set()
 
     def catch_up(self, frames: list[FramePacket]) -> None:
-        """Sends what came while the viewer was away, all of it."""
+        """Queue all frames that the viewer missed, however many."""
         self._allowed = max(LAG_FRAMES, len(frames))
         for frame in frames:
             self.show(frame)
 
     def flush(self, after: FrameKey | None = None) -> None:
-        """Drop the frames that wait: all of them, or those that came after frame `after`."""
+        """Drop queued frames: those behind frame `after`, or all if it is not in the queue."""
         keys = [item.key for item in self._waiting if isinstance(item, FramePacket)]
         kept = set(keys[: keys.index(after) + 1]) if after in keys else set()
         self._waiting = deque(item for item in self._waiting if isinstance(item, str) or item.key in kept)
         self._frames = len(kept)
 
     def end(self) -> None:
-        """Nothing more comes; what waits is sent still."""
+        """Disconnect the viewer once everything in its queue has been sent."""
         self._ended = True
         self._news.set()
 
     async def next(self) -> str | bytes | None:
-        """Return the next thing to send; None when the viewer is to leave."""
+        """Wait for the next message or frame and return it; None: disconnect the viewer."""
         while not self._waiting:
             if self._ended:
                 return None
@@ -104,14 +104,15 @@ class Channel:
         return self.opened.done() and not (self.viewers or self.pending or self.working)
 
     def knows(self, place: FrameKey) -> bool:
-        """Whether all that came after a frame is still here."""
+        """Return whether a frame is still kept; then all later ones are, too."""
         return any(frame.key == place for frame in self._recent)
 
     def join(self, viewer: Viewer, missed: Sequence[FramePacket] = (), *, opens: bool = False) -> None:
-        """Adds a viewer, who gets where the story stands and all frames since it left.
+        """Add a viewer, and send it the story's state and the frames that it has not seen.
 
-        Those that are no longer here come first, as `missed`. One for whom the story was opened gets all since then,
-        any other one that has seen nothing the last frame, so that its picture is not empty while a shot is made.
+        A viewer whose connection broke gets `missed` first (frames read from the disk), then the later ones kept here.
+        A new viewer gets all frames kept here if the story was opened for it (`opens`). Otherwise it gets the last one
+        while a shot is made, so that its picture is not empty.
         """
         self.viewers.add(viewer)
         if self.state is not None:
@@ -126,7 +127,7 @@ class Channel:
             viewer.catch_up([*missed, *(frame for frame in recent if frame.key not in earlier)])
 
     def push(self, item: Message | list[FramePacket] | Retract) -> None:
-        """Hand something to every viewer."""
+        """Send a message or frames to every viewer; frames of a `Retract` are forgotten."""
         if isinstance(item, Retract):
             self._recent = deque((frame for frame in self._recent if not item.covers(frame.key)), RECENT_FRAMES)
             return

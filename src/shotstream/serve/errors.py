@@ -48,7 +48,7 @@ class RequestError(InputError):
 
 
 def code_of(error: Exception) -> Code:
-    """The code of an error; what a caller could not have caused is `internal`."""
+    """Return the code of an error; `internal` if the request did not cause it."""
     if isinstance(error, RequestError):
         return error.code
     return "invalid" if isinstance(error, InputError) else "internal"

@@ -126,7 +126,7 @@ def _write_script_with_cast(history: History, target: Path) -> None:
 
 
 def _write_zip(history: History, target: Path) -> None:
-    """Everything: the record and its files, and for people the script and a video."""
+    """Write all of a story: the record and its files and, for people, the script and a video."""
     video = target.with_name(f"{target.stem}-video.mp4")
     try:
         write_mp4(Edit(history, ExportOptions()), video)
@@ -164,7 +164,7 @@ def copy_story(directory: Path, target: Path) -> None:
 
 
 def clear(directory: Path) -> Path:
-    """An empty directory for what is on its way out or in; whatever a killed server left there is removed.
+    """Empty a directory of temporary files, or make it, and return it; files that a killed server left are removed.
 
     Raises:
         InputError: it cannot be made.

@@ -10,7 +10,7 @@ from shotstream.serve.pictures import JpegEncoder
 
 
 def pack_chunk(story: str, chunk: Chunk) -> list[FramePacket]:
-    """The frames of a chunk as they are sent."""
+    """Encode the frames of a chunk as packets for viewers."""
     encoder = JpegEncoder(*chunk.frames.shape[1:3])
     return [
         FramePacket(
@@ -24,7 +24,7 @@ def pack_chunk(story: str, chunk: Chunk) -> list[FramePacket]:
 
 
 def pack_takes(story: str, takes: Sequence[FinishedTake], seen: FrameKey, most: int) -> list[FramePacket]:
-    """The frames of finished takes after that one, at most the last `most`.
+    """Encode the frames of finished takes that follow frame `seen` as packets, at most the last `most`.
 
     Raises:
         InputError: a video was damaged meanwhile.

@@ -41,7 +41,7 @@ _DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError,
 
 
 def unpack(archive: Path, directory: Path, limits: Limits) -> StoryRow:
-    """A story's files, checked, in a directory that is made for them; and the row that names the story.
+    """Unpack a story's zip into a new directory, check its files, and return a row for the story.
 
     Raises:
         InputError: it is no such zip, holds too much, or its files are not what its record says.
@@ -114,7 +114,7 @@ def _guidance(identity: StoryIdentity) -> float:
 
 
 def _is_sound(take: Take) -> bool:
-    """Whether the numbers of a take are such as a shot has that was made."""
+    """Return whether a take has a seed, and numbers and a length that a finished shot can have."""
     counted = 0 <= take.shot <= MOST and 0 <= take.take <= MOST
     return counted and take.spec.seed is not None and take.length_frames in frames_of_shot(take.spec.chunks)
 
@@ -126,7 +126,11 @@ class _Budget:
         self._left = most
 
     def copy(self, source: zipfile.ZipFile, name: str, target: Path, most: int) -> None:
-        """Unpacks one file; what it says of its size does not count, only what comes."""
+        """Unpack one file, at most `most` bytes; the bytes are counted, the size that the zip states is not trusted.
+
+        Raises:
+            RequestError: the zip lacks the file, or it is too large.
+        """
         try:
             entry = source.open(name)
         except KeyError as error:
@@ -143,7 +147,7 @@ class _Budget:
 
 
 def _check_files(directory: Path, record: StoryRecord) -> None:
-    """Every file must have the hash that the record gives, and the size of the story."""
+    """Check that every file has the hash given in the record, and the size of the story."""
     files, shape = StoryFiles(directory), (record.identity.height, record.identity.width)
     sound = all(files.holds(take) for take in record.tree.takes) and all(
         files.holds_cast(number, sha256) for number, sha256 in enumerate(record.pictures)

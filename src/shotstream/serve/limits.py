@@ -95,7 +95,7 @@ class Settings:
         return urlsplit(self.public_url).path.rstrip("/") if self.public_url else ""
 
     def trusts(self, address: str) -> bool:
-        """Return whether the headers of a proxy at this address are believed."""
+        """Return whether the headers of a proxy at this address are trusted."""
         try:
             where = ipaddress.ip_address(address)
         except ValueError:
@@ -129,7 +129,7 @@ def _check_network(proxy: str) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address, or a name that stands for it."""
+    """Return whether only this machine can reach a host, given as an address or a name."""
     if host == "localhost":
         return True
     try:
@@ -150,7 +150,7 @@ def check_spec(spec: ShotSpec, limits: Limits, cast: Sequence[CastMember] = ()) 
 
 
 def check_queue(shots: int, limits: Limits) -> None:
-    """Raise RequestError where so many shots may not wait to be made."""
+    """Raise RequestError if a queue of so many shots is too long."""
     most = min(limits.queued_shots, limits.shots)
     if shots > most:
         raise RequestError("full", f"At most {most} shots can wait. Wait until some are made.")
@@ -163,7 +163,7 @@ def check_negative_prompt(text: str, limits: Limits) -> None:
 
 
 def check_caption(text: str, limits: Limits) -> None:
-    """Raise InputError for what can be no caption here: it is empty, or too long."""
+    """Raise InputError for a caption that is empty or too long."""
     if len(text) > limits.text:
         raise RequestError("too_large", f"This text has {len(text)} characters. Shorten it to {limits.text}.")
     check_text(text, "a caption")

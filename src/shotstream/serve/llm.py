@@ -52,10 +52,10 @@ class Director:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Director | None":
-        """The director that the environment names; None where it names none.
+        """Return the director that the environment variables name; None if they name none.
 
         Raises:
-            InputError: its URL is none of HTTP's.
+            InputError: its URL does not begin with http:// or https://.
         """
         url, key, model = (environment.get(name, "") for name in VARIABLES)
         if not url:
@@ -65,10 +65,10 @@ class Director:
         return cls(url.rstrip("/"), key, model or "default")
 
     def write(self, idea: str) -> Script:
-        """A story of an idea.
+        """Ask the director to write a story from an idea.
 
         Raises:
-            RefusedError: the endpoint cannot be reached, or answers with something that is no story.
+            RequestError: the endpoint cannot be reached, or answers with something that is no story.
         """
         messages = [{"role": "system", "content": _TASK}, {"role": "user", "content": idea}]
         try:
@@ -88,10 +88,10 @@ class Director:
 
 
 def read_story(content: str) -> Script:
-    """The story in a director's answer, which may stand in other words.
+    """Parse the story (a JSON object) in a director's answer; text around it is ignored.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no JSON in it.
     """
     plain = json.loads(content[content.index("{") : content.rindex("}") + 1])
     shots = tuple(ShotSpec(text, DEFAULT_CHUNKS) for text in plain["shots"][:MAX_SHOTS])
@@ -99,9 +99,9 @@ def read_story(content: str) -> Script:
 
 
 def suggest(global_caption: str, shots: Sequence[str], count: int = 3) -> tuple[str, ...]:
-    """Captions for a shot that could follow, by StoryWorld's grammar.
+    """Return captions for a shot that could follow, by StoryWorld's grammar.
 
-    What the captions do not say of who, where and when is made up, the same way each time.
+    Characters, place and time that the captions do not name are filled in, the same way each time.
     """
     said = traits_of_caption(global_caption)
     species = cast(list[Species], list(dict.fromkeys(said.get("species", ("fox",))))[:2])

@@ -158,7 +158,7 @@ class _Viewer:
         return begun_s - asked_s, max(time.perf_counter(), due_s) - steered_s
 
     async def _play(self, socket: ClientConnection, texts: Sequence[str]) -> Playback:
-        """Has a story made in one go, and lets it play to its end."""
+        """Queue all shots of a story at once, and receive it to its end."""
         first, *others = ({"text": text, "chunks": self._plan.chunks} for text in texts)
         await socket.send(json.dumps({"type": "shot", **first}))
         if others:
@@ -182,10 +182,12 @@ class _Viewer:
 
 
 def play(arrivals: Sequence[tuple[float, FrameKey]], expected: int) -> Playback:
-    """Shows frames at their pace: each when its time has come, or as soon as it comes.
+    """Simulate playback at the video's frame rate, and return its stalls and lost frames.
+
+    A frame is shown when it is due or, if it is late, when it arrives.
 
     Args:
-        arrivals: when (seconds) each frame came, in the order of coming.
+        arrivals: the time (seconds) at which each frame arrived, in that order.
         expected: how many frames the story has.
     """
     began_s = arrivals[min(round(START_BUFFER_S * FPS), len(arrivals)) - 1][0]
@@ -220,7 +222,7 @@ async def _read_for(socket: ClientConnection, seconds: float) -> None:
 
 
 async def _receive(socket: ClientConnection) -> Any:
-    """The next frame, or message as plain data.
+    """Return the next frame, or the next message as plain data.
 
     Raises:
         InputError: the server says that something cannot be done.

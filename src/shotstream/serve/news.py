@@ -28,7 +28,7 @@ class Retract:
     frames: int
 
     def covers(self, key: FrameKey) -> bool:
-        """Return whether a frame is no part of its take any more."""
+        """Return whether a frame is one of those that are no longer part of the take."""
         return key[:2] == (self.shot, self.take) and key.frame >= self.frames
 
 

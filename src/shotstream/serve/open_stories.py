@@ -54,7 +54,7 @@ class OpenStories:
         return len(self._line)
 
     async def close(self) -> None:
-        """Ends the threads; every viewer is sent away."""
+        """Stop the threads and disconnect all viewers."""
         for channel in self.channels.values():
             for viewer in channel.viewers:
                 viewer.end()
@@ -63,9 +63,9 @@ class OpenStories:
 
     @asynccontextmanager
     async def watching(self, story: str, viewer: Viewer, hello: Hello) -> AsyncIterator[Channel]:
-        """The open story with this viewer before it, once there is room.
+        """Wait for room, open the story and connect the viewer to it until the context ends.
 
-        The viewer is told its place in line, and then `hello`.
+        While it waits, the viewer gets its position in the line; then it gets `hello`.
 
         Raises:
             InputError: the story cannot be opened.
@@ -117,10 +117,10 @@ class OpenStories:
             return notes
 
     def draft(self, story: str, text: str) -> None:
-        """Tells of a caption that is being written; nothing is opened for it, and nobody waits until it is read.
+        """Have a caption that is being written encoded ahead; return before it is, and open no story for it.
 
         Raises:
-            InputError: it can be no caption, or the story is not open.
+            InputError: it is empty or too long, or the story is not open.
         """
         check_caption(text, self._limits)
         channel = self.channels.get(story)
@@ -129,14 +129,14 @@ class OpenStories:
         self._worker.draft(story, text)
 
     async def shut(self, story: str) -> None:
-        """Closes a story and sends its viewers away."""
+        """Close a story and disconnect its viewers."""
         channel = self.channels.pop(story, None)
         if channel is not None:
             self._dismiss(channel)
         await asyncio.shield(asyncio.wrap_future(self._worker.close_story(story)))
 
     async def finish(self, stories: Sequence[str]) -> None:
-        """Opens stories that have something to make still, one after another as there is room."""
+        """Open stories that still have shots to make, one after another as there is room."""
         for story in stories:
             try:
                 await self._wait_for_room(story, Viewer())
@@ -170,7 +170,7 @@ class OpenStories:
             self._changed()
 
     async def _make_room(self) -> bool:
-        """Closes a story that nobody would miss where that is needed for another; whether there is room."""
+        """Close an idle story if another one needs its place; return whether there is room."""
         if len(self.channels) < self._limits.sessions:
             return True
         idle = next((story for story, channel in self.channels.items() if channel.idle), None)
@@ -182,7 +182,7 @@ class OpenStories:
 
     @asynccontextmanager
     async def _opened(self, story: str) -> AsyncIterator[Channel]:
-        """The channel of a story, which is opened where it is not, and not closed for another one meanwhile."""
+        """Open a story, if it is not open, and keep it from being closed until the context ends."""
         channel = self.channels.get(story)
         if channel is None:
             channel = self.channels[story] = Channel(partial(self._open, story))
@@ -227,7 +227,7 @@ class OpenStories:
             self._changed()
 
     def _forget(self, story: str, channel: Channel) -> None:
-        """Frees the place of a story that cannot go on."""
+        """Free the place of a story that cannot go on."""
         if self.channels.get(story) is channel:
             del self.channels[story]
         self._changed()
@@ -238,6 +238,6 @@ class OpenStories:
         self._changed()
 
     def _changed(self) -> None:
-        """Wakes everybody who waits for room."""
+        """Wake everybody who waits for room."""
         self._change.set()
         self._change = asyncio.Event()

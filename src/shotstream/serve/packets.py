@@ -29,10 +29,10 @@ class FrameKey(NamedTuple):
 
     @classmethod
     def parse(cls, text: str | None) -> "FrameKey | None":
-        """Return the key of SHOT.TAKE.FRAME, None of None.
+        """Parse the text SHOT.TAKE.FRAME; None stays None.
 
         Raises:
-            RequestError: it is no such text.
+            RequestError: the text has another form.
         """
         if text is None:
             return None
@@ -59,10 +59,10 @@ class FramePacket:
 
     @classmethod
     def unpack(cls, data: bytes) -> "FramePacket":
-        """Return the packet whose `packed` these bytes are.
+        """Parse the bytes of a packet, as `packed` makes them.
 
         Raises:
-            RequestError: it is no such packet.
+            RequestError: the bytes are no packet.
         """
         if len(data) < _HEADER.size or data[:4] != _MAGIC + bytes((PROTOCOL, JPEG)):
             raise RequestError("invalid", f"These bytes are no frame of protocol {PROTOCOL}.")

@@ -27,7 +27,7 @@ class JpegEncoder:
         self._codec.options = {"flags": "+qscale", "global_quality": str(QUALITY * 118), "huffman": "default"}
 
     def encode(self, frame: Frame) -> bytes:
-        """A JPEG of uint8 RGB `[h, w, 3]`."""
+        """Encode a frame, uint8 RGB `[h, w, 3]`, as JPEG."""
         picture: Any = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
             format="yuvj444p", dst_colorspace=Colorspace.ITU601, dst_color_range=ColorRange.JPEG
         )
@@ -35,7 +35,7 @@ class JpegEncoder:
 
 
 def read_picture(data: bytes) -> Frame:
-    """Decode a PNG, JPEG or WebP that somebody sent as a viewer shows it, uint8 `[h, w, 3]`; no other format is tried.
+    """Decode an uploaded PNG, JPEG or WebP to uint8 RGB `[h, w, 3]`; no other format is tried.
 
     Raises:
         RequestError: it is none, is damaged, or has more than `MAX_UPLOAD_PIXELS`.

@@ -24,7 +24,7 @@ class TimedChunk:
         return self.first._replace(frame=self.first.frame + self.frames - 1)
 
     def begun_at(self, key: FrameKey) -> bool:
-        """Return whether part of the chunk has been shown once that frame of its shot has."""
+        """Return whether part of the chunk has been shown if that frame of its shot has."""
         return key[:2] == self.first[:2] and self.first.frame <= key.frame
 
 
@@ -44,7 +44,7 @@ class PlaybackClock:
         self._chunks = [*self._chunks[-MAX_TIMED_CHUNKS + 1 :], TimedChunk(first, frames, start_s, end_s)]
 
     def due_s(self, ahead: int) -> float:
-        """Return the time from when on fewer than `ahead` chunks wait to be shown."""
+        """Return the time (seconds) after which fewer than `ahead` chunks wait to be shown."""
         return self._chunks[-ahead].start_s if len(self._chunks) >= ahead else 0.0
 
     def shown(self, now_s: float) -> FrameKey | None:

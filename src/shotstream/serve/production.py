@@ -181,12 +181,12 @@ class Production:
         return self._clock.shown(time.monotonic())
 
     def earlier_shot_plays(self, shown: FrameKey | None) -> bool:
-        """Whether frames of a shot before the one in work are still to be shown, or are on the screen."""
+        """Return whether frames of an earlier shot than the one in work are on the screen or still to be shown."""
         playing = [*filter(None, [self._clock.showing(shown)]), *self._clock.unshown(shown)]
         return any(self.work is None or not self._is_work(chunk.first) for chunk in playing)
 
     def can_steer(self, shown: FrameKey | None) -> bool:
-        """Whether a chunk of the shot in work is still to be made or can be made again."""
+        """Return whether a chunk of the shot in work is still to be made or can be made again."""
         return self.work is not None and self._shot is not None and self._kept_chunks(shown) < self.work.spec.chunks
 
     def drop_unshown(self, shown: FrameKey | None) -> None:

@@ -21,7 +21,7 @@ class Replays:
     """
 
     def __init__(self, directory: Path) -> None:
-        """Begins with none.
+        """Empty the directory, or make it.
 
         Raises:
             InputError: the directory cannot be made.
@@ -30,10 +30,10 @@ class Replays:
         self._kept: dict[str, Path] = {}
 
     def video(self, take: Take, files: StoryFiles) -> Path:
-        """A take as MP4. Others wait while one is encoded.
+        """Return the path of a take's MP4; encode it if it is not kept, while other callers wait.
 
         Raises:
-            InputError: it was damaged, or the disk is full.
+            InputError: the take's video is damaged, or the disk is full.
         """
         with self._lock:
             path = self._kept.pop(take.sha256, None) or self._encode(take, files)
@@ -43,7 +43,7 @@ class Replays:
             return path
 
     def forget(self, takes: Iterable[Take]) -> None:
-        """Removes the videos of takes that are gone."""
+        """Remove the videos of takes that were removed."""
         with self._lock:
             for take in takes:
                 if path := self._kept.pop(take.sha256, None):

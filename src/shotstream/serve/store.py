@@ -77,7 +77,7 @@ class StoryRow:
 
 
 def new_id() -> str:
-    """The name of a new story: 16 hexadecimal digits."""
+    """Return a random id for a new story: 16 hexadecimal digits."""
     return secrets.token_hex(8)
 
 
@@ -85,7 +85,7 @@ class Store:
     """The stories of a server, which nobody else may use meanwhile. May be used from any thread."""
 
     def __init__(self, data: Path) -> None:
-        """Opens the stories in a directory, or begins one.
+        """Open the stories in a directory and lock it; make it if there is none.
 
         Raises:
             InputError: it cannot be written, or another server uses it.
@@ -106,7 +106,7 @@ class Store:
                 raise
 
     def close(self) -> None:
-        """Ends the use of the stories; another server may have them."""
+        """Close the database and unlock the directory, so that another server may use the stories."""
         with self._lock:
             self._database.close()
             self._claim.close()
@@ -117,7 +117,7 @@ class Store:
         return self.data / "stories" / story
 
     def add(self, row: StoryRow) -> StoryRow:
-        """Adds a story."""
+        """Add a story, and return its row."""
         values = (row.id, row.created_s, row.title, row.global_caption, row.seed, row.context, row.height, row.width)
         guided = (row.guidance, row.negative_prompt)
         doing = json.dumps(to_dict(row.doing))
@@ -131,10 +131,10 @@ class Store:
         return row
 
     def get(self, story: str) -> StoryRow:
-        """A story by its name, whatever a client calls one.
+        """Return the story with this id; `story` may be any text from a client.
 
         Raises:
-            RefusedError: there is none.
+            RequestError: there is none.
         """
         with self._lock:
             found = self._database.execute("SELECT * FROM stories WHERE id = ?", (story,)).fetchone()
@@ -143,7 +143,7 @@ class Store:
         return _row(found)
 
     def all(self) -> list[StoryRow]:
-        """Every story, newest first."""
+        """Return all stories, newest first."""
         with self._lock:
             return [_row(one) for one in self._database.execute("SELECT * FROM stories ORDER BY created_s DESC, id")]
 
@@ -153,10 +153,10 @@ class Store:
             return int(self._database.execute("SELECT count(*) FROM stories").fetchone()[0])
 
     def save(self, story: str, doing: Doing, shots: int, frames: int) -> None:
-        """Writes down what a story is doing; it is on disk when this returns.
+        """Save the shot in work, the queue and the counts of a story; they are on disk when this returns.
 
         Raises:
-            RefusedError: the disk is full.
+            RequestError: the disk is full.
         """
         with self._writing():
             self._database.execute(
@@ -171,7 +171,7 @@ class Store:
         return self.get(story)
 
     def remove(self, story: str) -> None:
-        """Forgets a story; its directory is another matter."""
+        """Remove a story from the database; its directory stays."""
         with self._writing():
             self._database.execute("DELETE FROM stories WHERE id = ?", (story,))
 
@@ -185,7 +185,7 @@ class Store:
 
 
 def _claim(data: Path) -> IO[bytes]:
-    """Keeps every other server out of a directory until it is closed, or the process is gone however it ends."""
+    """Lock a directory against other servers until the lock is closed or the process ends."""
     with writing(data):
         file = (data / CLAIM).open("ab")
         try:

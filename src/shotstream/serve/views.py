@@ -101,7 +101,7 @@ class StoryView(Message):
 
     @classmethod
     def of(cls, row: StoryRow, *, foreign: bool) -> "StoryView":
-        """The view of a row."""
+        """Return the view of a row."""
         plain = {name: getattr(row, name) for name in cls.model_fields if name != "foreign"}
         return cls(**plain, foreign=foreign)
 
@@ -116,7 +116,7 @@ class TreeView(Message):
 
     @classmethod
     def of(cls, record: StoryRecord | None) -> "TreeView":
-        """The view of a record; an empty one where nothing has been made."""
+        """Return the view of a record; without one (nothing has been made), an empty view."""
         if record is None:
             return cls(current=[], takes=[], branches=[], cast=[])
         tree = record.tree
@@ -157,7 +157,7 @@ class Health(Message):
 
 
 def shot_view(take: Take) -> ShotView:
-    """The view of a take."""
+    """Return the view of a take."""
     return ShotView(
         shot=take.shot,
         take=take.take,

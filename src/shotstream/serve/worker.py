@@ -61,7 +61,7 @@ class Worker:
     """
 
     def __init__(self, open_model: Callable[[], Model], store: Store, limits: Limits) -> None:
-        """Starts the thread, which opens the model first: `opened` has it then, or the error."""
+        """Start the thread, which first opens the model; `opened` then holds it, or the error."""
         self.tally = Tally()
         self.opened: Future[Model] = Future()
         self._open_model = open_model
@@ -79,7 +79,7 @@ class Worker:
         return self._inbox.qsize()
 
     def open(self, story: str, publish: Publish) -> "Future[None]":
-        """Opens a story; where it stands, and everything that happens in it from then on, is published."""
+        """Open a story; `publish` gets its state, and from then on all its news."""
         return self._submit(lambda: self._open(story, publish))
 
     def apply(self, story: str, command: AnyCommand) -> "Future[list[Note]]":
@@ -92,9 +92,9 @@ class Worker:
         return self._submit(lambda: self._session(story).apply(command))
 
     def draft(self, story: str, text: str) -> None:
-        """Has a caption that is being written in an open story read ahead, in place of one before that is not read yet.
+        """Have a caption that is being written encoded ahead; it replaces an earlier one not yet encoded.
 
-        However many come, they take no place among the commands that wait.
+        Drafts are not counted among the commands that wait.
         """
         self._drafts[story] = text
         if self._inbox.empty():
@@ -105,11 +105,11 @@ class Worker:
         return self._submit(lambda: self._session(story).finished_after(place))
 
     def close_story(self, story: str) -> "Future[None]":
-        """Closes a story, if it is open; however many commands wait, this one is taken."""
+        """Close a story, if it is open; this is accepted however many commands wait."""
         return self._submit(lambda: self._close(story), always=True)
 
     def stop(self) -> None:
-        """Ends the thread after the chunk in work, and waits for it."""
+        """Stop the thread after the chunk in work, and wait for it."""
         self._inbox.put(None)
         self._thread.join()
 
@@ -138,7 +138,7 @@ class Worker:
             self._close(story)
 
     def _work_off(self, wait_s: float | None) -> bool:
-        """Carries out what has come, waiting for it at most `wait_s`; False when the worker is to stop."""
+        """Carry out the commands that wait; wait at most `wait_s` for the first. False: the worker is to stop."""
         try:
             job = self._inbox.get(wait_s != 0, wait_s)
             while job is not None:
@@ -168,7 +168,7 @@ class Worker:
         return min(wanting, key=lambda one: one[1].last, default=None)
 
     def _next_ahead(self) -> tuple[str, _Turn] | None:
-        """A story that has something to read ahead, while there is more time for that than it took the last time."""
+        """Return a story with something to encode ahead, if there is more time for it than it took the last time."""
         spare_s = self._spare_s
         if spare_s is not None and spare_s <= self._reading_s:
             return None
@@ -194,7 +194,7 @@ class Worker:
 
     @contextmanager
     def _guarding(self, story: str, turn: _Turn) -> Iterator[None]:
-        """Closes a story that cannot go on, which must not stop the others, and tells those who watch it why."""
+        """Close a story whose work fails, and tell its viewers why; the other stories go on."""
         try:
             yield
         except Exception as error:

@@ -45,17 +45,17 @@ class PageParts(StaticFiles):
         return ("", None) if path == PAGE else super().lookup_path(path)
 
     def file_response(self, *args: Any, **options: Any) -> Response:
-        """The answer that has a part."""
+        """Return the response that sends a file, with the page's headers."""
         answer = super().file_response(*args, **options)
         answer.headers.update(PAGE_HEADERS)
         return answer
 
 
 def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
-    """The application: it has the stories from now on until it ends, and opens its model once it is started.
+    """Return the application. It locks the directory of stories at once, and opens its model when it is started.
 
-    It answers meanwhile: `app.state.server` is None so long, and `app.state.opening` the task, which fails where there
-    is no model.
+    It answers requests before the model is open: `app.state.server` is None until then. `app.state.opening` is the
+    task that opens the model, and holds the error if that fails.
 
     Raises:
         InputError: the directory of the stories cannot be used, or another server uses it.
@@ -98,7 +98,7 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
 
 
 async def _open(app: FastAPI, open_model: Callable[[], Model], settings: Settings, store: Store) -> None:
-    """Opens the model, then goes on with what stories had to make when the server was last stopped."""
+    """Open the model, then go on with the shots that were unfinished when the server was last stopped."""
     worker = Worker(open_model, store, settings.limits)
     try:
         model = await asyncio.shield(asyncio.wrap_future(worker.opened))
@@ -112,7 +112,7 @@ async def _open(app: FastAPI, open_model: Callable[[], Model], settings: Setting
 
 
 async def _close(app: FastAPI) -> None:
-    """Ends the opening, however far it is, and the server."""
+    """Stop opening the model, if it is not open yet, and close the open stories."""
     app.state.opening.cancel()
     await asyncio.wait([app.state.opening])
     if app.state.server is not None:
@@ -120,7 +120,7 @@ async def _close(app: FastAPI) -> None:
 
 
 def _say_errors(app: FastAPI) -> None:
-    """Every error is a code and a message; what nobody expected is logged, and told without its details."""
+    """Answer every error with a code and a message; log an unexpected one, and leave out its details."""
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:

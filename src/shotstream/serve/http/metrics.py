@@ -6,7 +6,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def metrics_text(server: Server) -> str:
-    """Every figure with what it means."""
+    """Return the server's metrics in Prometheus's text format, each with its type and a line of help."""
     tally, stories = server.worker.tally, server.open_stories
     figures = (
         ("frames_total", "counter", "Frames made since the start.", tally.frames),

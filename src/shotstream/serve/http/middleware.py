@@ -33,7 +33,7 @@ class Guard:
         self._app, self._settings, self._site = app, settings, Site(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Lets a request through or answers it."""
+        """Let a request through, or answer it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

@@ -16,10 +16,10 @@ LEAVE_S = 5
 
 
 def serve(open_model: Callable[[], Model], settings: Settings, started: Callable[[str], None]) -> None:
-    """Serves until it is interrupted; `started` is told the address once it answers.
+    """Run the server until it is interrupted; `started` is called with its address once it answers.
 
     Raises:
-        InputError: there is no such model, or the address or the stories cannot be taken.
+        InputError: there is no such model, the address cannot be used, or another server uses the stories.
     """
     listening = open_listener(settings)
     try:
@@ -29,16 +29,16 @@ def serve(open_model: Callable[[], Model], settings: Settings, started: Callable
 
 
 def open_listener(settings: Settings) -> socket.socket:
-    """The socket of the server.
+    """Open the socket at which the server listens.
 
     Raises:
-        InputError: the address cannot be taken.
+        InputError: the address cannot be used.
     """
     return sockets.listen(settings.host, settings.port)
 
 
 def open_ready(open_model: Callable[[], Model]) -> Model:
-    """A model that has made its first chunk already, which takes longer than later ones.
+    """Open the model and make a first chunk, which takes longer than later ones.
 
     Raises:
         InputError: there is no such model.
@@ -51,10 +51,10 @@ def open_ready(open_model: Callable[[], Model]) -> Model:
 async def serve_model(
     open_model: Callable[[], Model], settings: Settings, listening: socket.socket, started: Callable[[str], None]
 ) -> None:
-    """Serves a model at a socket until the process is told to stop.
+    """Serve a model at a socket until the process is told to stop.
 
     Raises:
-        InputError: the model cannot be opened, or the stories cannot be had.
+        InputError: the model cannot be opened, or the directory of stories cannot be used.
     """
     app = make_app(open_model, settings)
     config = uvicorn.Config(

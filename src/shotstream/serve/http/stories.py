@@ -35,7 +35,7 @@ def health(request: Request) -> Health:
 
 @router.get("/models")
 def models(server: Here) -> list[ModelView]:
-    """The model that tells the stories."""
+    """Return the model that makes the stories, as a list of one."""
     parts = server.model.parts
     size = parts.config.video
     return [
@@ -54,13 +54,13 @@ def models(server: Here) -> list[ModelView]:
 
 @router.get("/stories")
 def stories(server: Here) -> list[StoryView]:
-    """Every story, newest first."""
+    """Return all stories, newest first."""
     return [server.view(row) for row in server.store.all()]
 
 
 @router.post("/stories", status_code=201)
 def begin_story(story: NewStory, server: Here) -> StoryView:
-    """Begins a story; more shots come by commands."""
+    """Begin a story and queue its shots; commands add more."""
     config = server.model.config
     check_text(story.global_caption, "the global caption")
     context = story.context or config.context
@@ -83,7 +83,7 @@ def begin_story(story: NewStory, server: Here) -> StoryView:
 
 @router.get("/stories/{story}")
 def one_story(story: str, server: Here) -> StoryView:
-    """One story."""
+    """Return one story."""
     return server.view(server.store.get(story))
 
 
@@ -96,20 +96,20 @@ def rename_story(story: str, new: StoryTitle, server: Here) -> StoryView:
 
 @router.get("/stories/{story}/tree")
 def tree(story: str, server: Here) -> TreeView:
-    """Every take of every shot, and the branches."""
+    """Return all takes of a story's shots, its branches and its cast."""
     server.store.get(story)
     return TreeView.of(record_of(server.store, story))
 
 
 @router.post("/stories/{story}/commands")
 async def command(story: str, what: Command, server: Here) -> Done:
-    """Makes a shot, steers or cuts it, or goes to another place of the story, as over the socket."""
+    """Carry out a command, as over the socket: make, steer or cut a shot, or go to another place of the story."""
     return Done(id=what.id, notes=await server.open_stories.carry_out(story, what))
 
 
 @router.delete("/stories/{story}", status_code=204)
 async def remove_story(story: str, server: Here) -> Response:
-    """Removes a story and all its files; whoever watches it is sent away."""
+    """Remove a story and all its files; its viewers are disconnected."""
     await asyncio.to_thread(server.store.get, story)
     await asyncio.to_thread(server.store.remove, story)
     await server.open_stories.shut(story)
@@ -127,7 +127,11 @@ def check_title(title: str) -> str:
 
 
 def check_room(server: Server, text: int) -> None:
-    """Raises a RefusedError where a story with a global caption of that length cannot begin."""
+    """Check that a story with a global caption of `text` characters can begin.
+
+    Raises:
+        RequestError: the caption is too long, there are too many stories, or the disk is full.
+    """
     limits = server.settings.limits
     if text > limits.text:
         raise RequestError("too_large", f"This text has {text} characters. Shorten it to {limits.text}.")

@@ -108,7 +108,7 @@ class Words(Message):
 
 @router.get("/api/words")
 def words(server: Here, text: Annotated[str, Query(max_length=2000)] = "") -> Words:
-    """Return the words that the model's world knows, and those of `text` that it does not."""
+    """Return the words that the model learnt, and those of `text` that it did not."""
     if server.model.config.name != WORLD_MODEL:
         return Words(traits=[], unknown=[])
     traits = [
@@ -122,7 +122,7 @@ def words(server: Here, text: Annotated[str, Query(max_length=2000)] = "") -> Wo
 
 @router.post("/api/caption/check")
 def report_caption(caption: CaptionText, server: Here) -> CaptionView:
-    """Report what of a caption the model will not follow; answers at once, while shots are made."""
+    """Report which parts of a caption the model will not follow; answers at once, even while shots are made."""
     report = server.model.check_caption(caption.global_caption, caption.text, caption.shot)
     return CaptionView(
         lost_global=report.lost_global,
@@ -134,7 +134,7 @@ def report_caption(caption: CaptionText, server: Here) -> CaptionView:
 
 @router.post("/api/outline")
 def outline(idea: Idea, server: Here) -> Outline:
-    """A story of an idea, by the director."""
+    """Return a global caption and shots for an idea, written by the director (a language model)."""
     if server.director is None:
         raise RequestError("unavailable", "this server has no director; write the global caption and shots yourself")
     script = server.director.write(idea.idea)
@@ -172,5 +172,5 @@ def suggestions(story: str, server: Here) -> Suggestions:
 
 @router.get("/metrics", response_class=PlainTextResponse)
 def metrics(server: Here) -> PlainTextResponse:
-    """Figures for Prometheus."""
+    """Return the server's metrics in Prometheus's text format."""
     return PlainTextResponse(metrics_text(server), media_type=CONTENT_TYPE)

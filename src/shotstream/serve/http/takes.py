@@ -42,14 +42,14 @@ def take_picture(
 
 @router.get("/takes/{shot}/{take}/video", response_class=FileResponse, responses=binary("video/mp4"))
 def take_video(story: str, shot: int, take: int, server: Here) -> FileResponse:
-    """A take as MP4."""
+    """Return a take as MP4."""
     path = server.replays.video(*_take(server, story, shot, take))
     return FileResponse(path, media_type="video/mp4", filename=f"story-{story}-{shot}-{take}.mp4")
 
 
 @router.get("/context")
 def context(story: str, server: Here) -> ContextView:
-    """Return which frames the shot in the making remembers, or the next one where none is being made."""
+    """Return the context frames and cast images of the shot in the making or, if there is none, of the next shot."""
     row, record = server.store.get(story), record_of(server.store, story)
     if row.context not in SELECTORS:
         raise RequestError("conflict", "This story chooses what a shot remembers by its caption, while it is made.")
@@ -69,7 +69,7 @@ def context(story: str, server: Here) -> ContextView:
 async def add_cast(
     story: str, request: Request, caption: Annotated[str, Query(max_length=100_000)], server: Here
 ) -> Done:
-    """Adds a picture, PNG or JPEG, to what later shots may remember; it is scaled and cropped to the story's size."""
+    """Add a PNG, JPEG or WebP picture to the cast, for the context of later shots; it gets the story's size."""
     await asyncio.to_thread(server.store.get, story)
     data = await request.body()
     await server.open_stories.carry_out(story, AddCast(await asyncio.to_thread(read_picture, data), caption))

@@ -41,7 +41,7 @@ class PassingFile(FileResponse):
     """A file that was written for one answer, and is removed after it, whatever becomes of that."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends it."""
+        """Send the file, then remove it."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -61,9 +61,9 @@ class ExportQuery(ExportOptions):
 
 @router.get("/stories/{story}/export/{kind}", response_class=FileResponse, responses=binary(*_TYPES.values()))
 def export_story(story: str, kind: Kind, query: Annotated[ExportQuery, Query()], server: Here) -> FileResponse:
-    """Return the story as a file: its current branch or one shot, or with zip everything.
+    """Return the story as a file: its current branch or one shot; as a zip, all branches.
 
-    A yaml with a cast is a zip of both. A png is a still.
+    A yaml of a story with a cast comes as a zip with the pictures. A png is one frame.
     """
     row = server.store.get(story)
     target = _temporary(server).with_suffix(f".{kind}")
@@ -82,7 +82,7 @@ def export_story(story: str, kind: Kind, query: Annotated[ExportQuery, Query()],
 async def export_with_soundtrack(
     story: str, kind: FilmKind, query: Annotated[ExportQuery, Query()], request: Request, server: Here
 ) -> FileResponse:
-    """Return the story as a video with a soundtrack, the audio file in the body, laid under it."""
+    """Return the story as a video, with the audio file in the body as its soundtrack."""
     row = await asyncio.to_thread(server.store.get, story)
     target = _temporary(server).with_suffix(f".{kind}")
     audio = target.with_suffix(".audio")
@@ -98,7 +98,7 @@ async def export_with_soundtrack(
 
 @router.post("/import", status_code=201, openapi_extra=_ZIP)
 async def import_story(request: Request, server: Here) -> StoryView:
-    """A story from the zip of an export, under a new id."""
+    """Add the story of an exported zip, under a new id."""
     await asyncio.to_thread(check_room, server, 0)
     target = _temporary(server)
     unpacked = target.with_suffix(".d")
@@ -113,9 +113,9 @@ async def import_story(request: Request, server: Here) -> StoryView:
 
 @router.post("/stories/{story}/duplicate", status_code=201)
 def duplicate_story(story: str, server: Here, new: StoryTitle | None = None) -> StoryView:
-    """Begin a story that has all that another one has made so far, branches and cast included.
+    """Copy a story with all its takes, branches and cast, but without its queue.
 
-    Without a title it is named after the other one.
+    Without a title, the copy is named after the story.
     """
     row = server.store.get(story)
     title = check_title(new.title) if new else f"{(row.title or row.global_caption)[: MAX_TITLE - 7]} (copy)"

@@ -18,7 +18,10 @@ router = APIRouter()
 
 @router.websocket("/api/stories/{story}/watch")
 async def watch(socket: WebSocket, story: str, seen: str | None = None) -> None:
-    """Watches and directs a story. `seen` is "shot.take.frame", the last frame had before a connection broke."""
+    """Send a story's frames and messages to a viewer, and carry out its commands.
+
+    `seen` is "shot.take.frame", the last frame that the viewer had before its connection broke.
+    """
     await socket.accept()
     viewer = Viewer()
     async with create_task_group() as group:
@@ -30,7 +33,7 @@ async def watch(socket: WebSocket, story: str, seen: str | None = None) -> None:
 
 
 async def _send(socket: WebSocket, viewer: Viewer) -> None:
-    """Sends what there is until the viewer is sent away."""
+    """Send messages and frames until the viewer is disconnected."""
     while (item := await viewer.next()) is not None:
         if isinstance(item, str):
             await socket.send_text(item)
@@ -40,7 +43,7 @@ async def _send(socket: WebSocket, viewer: Viewer) -> None:
 
 
 async def _sit(socket: WebSocket, story: str, seen: str | None, viewer: Viewer) -> None:
-    """Sits in front of the story, once there is room, for as long as the viewer stays."""
+    """Connect the viewer to the story, once there is room, for as long as it stays."""
     try:
         viewer.seen, server = FrameKey.parse(seen), server_of(socket)
         row = await asyncio.to_thread(server.find, story)
@@ -60,7 +63,7 @@ async def _sit(socket: WebSocket, story: str, seen: str | None, viewer: Viewer) 
 
 
 async def _listen(socket: WebSocket, story: str, viewer: Viewer, scope: CancelScope) -> None:
-    """Carries out commands, one after another, until the viewer leaves; while it waits in line, too."""
+    """Carry out commands, one after another, until the viewer leaves; also while it waits in line."""
     while (message := await socket.receive())["type"] != "websocket.disconnect":
         text = message.get("text") or message.get("bytes") or b""
         viewer.send(await _answer(socket, story, text))
