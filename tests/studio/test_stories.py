@@ -96,6 +96,41 @@ def test_a_story_has_a_title_on_its_page_and_in_the_list_and_is_duplicated(desk:
     assert len(desk.server.get(f"/api/stories/{story}/tree")["takes"]) == 1
 
 
+def test_a_story_begins_with_guidance_and_a_negative_prompt_and_so_does_its_script(
+    new_desk: Any, tmp_path: Path
+) -> None:
+    def guided() -> tuple[float | None, str]:
+        story = desk.server.get(f"/api/stories/{desk.story}")
+        return story["guidance"], story["negative_prompt"]
+
+    desk = new_desk(size=(390, 844))
+    desk.come()
+    scale, avoid = desk.page.get_by_label("Guidance"), desk.page.get_by_label("What to avoid")
+    expect(scale).to_have_attribute("placeholder", "2")
+    assert not desk.scrolls_sideways()
+    scale.fill("31")
+    desk.page.get_by_role("button", name="The fox and the owl").click()
+    expect(desk.status).to_have_text("Guidance is a number from 1 to 30. Correct it, or leave it empty.")
+    expect(scale).to_be_focused()
+    desk.page.get_by_label("Who is it about, and where?").fill("A red fox in a city at night.")
+    scale.fill("4.5")
+    scale.press("Tab")
+    desk.page.keyboard.type("An owl.")
+    desk.page.keyboard.press("Enter")
+    expect(desk.prompt).to_be_focused()
+    assert guided() == (4.5, "An owl.")
+    first, script = desk.make("The fox waves.").story, save(desk, "yaml", tmp_path).read_text()
+    desk.come()
+    desk.page.reload()
+    expect(avoid).to_have_value("")
+    desk.page.get_by_role("button", name="Or write or paste a whole script").click()
+    desk.page.get_by_role("dialog").get_by_role("textbox").fill(script)
+    desk.page.get_by_role("button", name="Lay it out").click()
+    expect(desk.page.get_by_role("dialog", name="Plan")).to_be_visible()
+    assert desk.story != first
+    assert guided() == (4.5, "An owl.")
+
+
 def test_only_a_server_with_a_director_is_asked_for_ideas(desk: Any) -> None:
     desk.come()
     expect(desk.page.get_by_label("Or give only an idea")).to_be_hidden()
@@ -103,6 +138,8 @@ def test_only_a_server_with_a_director_is_asked_for_ideas(desk: Any) -> None:
     outline = {"global_caption": "A blue owl in a city at night.", "shots": ["The owl waves.", "The owl sleeps."]}
     desk.page.route("**/api/outline", lambda route: route.fulfill(json=outline))
     desk.page.reload()
+    expect(desk.page.get_by_label("Or give only an idea")).to_be_visible()
+    expect(desk.page.get_by_label("What to avoid")).to_be_hidden()
     desk.page.get_by_label("Or give only an idea").fill("an owl who cannot sleep")
     desk.page.keyboard.press("Enter")
     expect(desk.page.get_by_role("heading", level=1)).to_have_text("A blue owl in a city at night.")

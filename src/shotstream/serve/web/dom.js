@@ -1,9 +1,12 @@
 /** Elements by name; text only ever goes in as text. */
 
+/** What no property can be set for. */
+const ATTRIBUTES = new Set(["role", "for", "form", "list"]);
+
 /**
  * Makes an element.
  *
- * Properties are set as properties (`className`, `onclick`, `value`); those with a dash and `role` as attributes.
+ * Properties are set as properties (`className`, `onclick`, `value`); those in `ATTRIBUTES` and with a dash as attributes.
  * @param {string} tag
  * @param {Record<string, any>} [properties] null and undefined are left out
  * @param {...(Node|string|null|undefined|false)} children
@@ -13,7 +16,7 @@ export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (value === null || value === undefined) continue;
-    if (name.includes("-") || name === "role" || name === "for" || name === "list") made.setAttribute(name, value);
+    if (name.includes("-") || ATTRIBUTES.has(name)) made.setAttribute(name, value);
     else made[name] = value;
   }
   fill(made, ...children);

@@ -21,7 +21,8 @@ export function linesOf(text) {
  * Reads a script.
  * @param {string} text
  * @param {boolean} captioned whether the first line of plain lines says who it is about and where
- * @returns {Promise<{global_caption: string|null, seed: number|null, shots: object[]}>} shots as the protocol has them
+ * @returns {Promise<{global_caption: string|null, seed: number|null, guidance?: number|null, negative_prompt?: string,
+ *   shots: object[]}>} shots as the protocol has them; plain lines say neither guidance nor negative prompt
  * @throws {Error} something in it is wrong
  */
 export async function readScript(text, captioned) {

@@ -5,6 +5,7 @@ import { makeCheck, withWord } from "./check.js";
 import { openDialog } from "./dialog.js";
 import { button, element, fill } from "./dom.js";
 import { loadExamples } from "./examples.js";
+import { makeGuidance } from "./guidance.js";
 import { DEFAULT_CHUNKS } from "./lengths.js";
 import { sentence } from "./says.js";
 import { readScript } from "./script.js";
@@ -19,13 +20,15 @@ import { makeStories } from "./stories.js";
  * @returns {{root: HTMLElement, refresh: () => Promise<void>, focus: () => void}}
  */
 export function makeStart(store, open, ready, told) {
+  const guidance = makeGuidance(store, "own-form");
   /** Begins one story at a time, with its first shots; those that are only planned wait. */
-  const begin = async (caption, seed, shots = [], paused = false) => {
+  const begin = async (caption, seed, shots = [], paused = false, script = {}) => {
+    const guided = guidance.read(script);
     const controls = [...root.querySelectorAll(".example, .begin button")];
     for (const one of controls) one.disabled = true;
     try {
       await ready;
-      open((await post("api/stories", { global_caption: caption, seed, shots, paused })).id);
+      open((await post("api/stories", { global_caption: caption, seed, shots, paused, ...guided })).id);
     } finally {
       for (const one of controls) one.disabled = false;
     }
@@ -37,6 +40,7 @@ export function makeStart(store, open, ready, told) {
   const idea = lineForm({
     label: "Or give only an idea", hint: "Two friends look for the sea.", action: "Write it", id: "idea",
     give: async (text) => {
+      guidance.read(); // a wrong number is said before the director writes
       told.say("The director is writing.");
       const outline = await post("api/outline", { idea: text });
       await begin(outline.global_caption, anySeed(), outline.shots.map((text) => ({ text, chunks: DEFAULT_CHUNKS })), true);
@@ -44,7 +48,7 @@ export function makeStart(store, open, ready, told) {
     fail: told.fail,
   });
   const paste = button("Or write or paste a whole script", () => askScript((script) =>
-    begin(script.global_caption, script.seed ?? anySeed(), script.shots, true)), { className: "quiet", "aria-haspopup": "dialog" });
+    begin(script.global_caption, script.seed ?? anySeed(), script.shots, true, script)), { className: "quiet", "aria-haspopup": "dialog" });
   const stories = makeStories(open, told);
   store.watch(["director"], ({ director }) => (idea.hidden = !director));
   const examples = element("ul", { className: "examples" });
@@ -55,7 +59,7 @@ export function makeStart(store, open, ready, told) {
       element("p", { className: "wordmark" }, "ShotStream"),
       element("h1", {}, "What story shall we tell?"),
       element("p", { className: "lead" }, "Say who it is about and where. Then direct it, shot by shot, while it plays."),
-      own, idea, paste),
+      own, idea, guidance.root, paste),
     element("section", { "aria-labelledby": "examples-title" },
       element("h2", { id: "examples-title" }, "Or watch one begin"),
       examples),
@@ -72,7 +76,7 @@ function lineForm({ label, hint, action, id, give, fail, checked = false }) {
     field.focus();
   });
   if (checked) field.oninput = () => check.check(field.value);
-  const form = element("form", { className: "begin" },
+  const form = element("form", { id: `${id}-form`, className: "begin" },
     element("label", { for: id }, label), element("div", { className: "line" }, field, submit), checked && check.root);
   form.onsubmit = async (event) => {
     event.preventDefault();

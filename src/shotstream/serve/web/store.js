@@ -27,6 +27,7 @@
  * @property {{takes: object[], current: number[], cast: Member[]}|null} tree all its takes
  * @property {{shot: number, take: number, frame: number}|null} shown the frame on the screen
  * @property {{shot: number, take: number}|null} replay the take that is replayed in place of live
+ * @property {number|null} guidance scale of guidance of stories that name none; null: the model takes none
  * @property {boolean} director whether the server makes stories of ideas
  * @property {{trait: string, values: {value: string, phrases: string[]}[]}[]} words what the model knows; empty where nobody can say
  */
@@ -75,6 +76,7 @@ export const NOTHING_KNOWN = {
   tree: null,
   shown: null,
   replay: null,
+  guidance: null,
   director: false,
   words: [],
 };
