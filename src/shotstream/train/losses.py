@@ -51,7 +51,7 @@ def flow_matching_loss(
 def subject_weights(subjects: Float[Tensor, "b f h w"] | None, most: float) -> Float[Tensor, "b f h w"] | None:
     """Compute loss weights of places: the subject of a shot weighs as much as all else; their mean over a sample is 1.
 
-    A figure in a wide shot covers three hundredths of the picture, and its drawing hardly matters to an even mean. The
+    A figure in a wide shot covers six hundredths of the picture, and its drawing hardly matters to an even mean. The
     best prediction does not depend on the weights, but how soon it is learnt does.
 
     Args:
