@@ -90,7 +90,7 @@ STORYWORLD = Preset(
     ),
     source=SourceConfig(pair_share=0.5),
     student=SamplerConfig("few_step", shift=3.0),
-    base=BaseTraining(pictures=PoolConfig(latents=128, batches=1200, pictures=True, seed=1)),
+    base=BaseTraining(subject_weight=15.0, pictures=PoolConfig(latents=128, batches=1200, pictures=True, seed=1)),
     shots=PoolConfig(batches=2400, chunks=(1, 2, 4, 7), chunk_shares=(0.25, 0.45, 0.2, 0.1), seed=1),
     teacher=TeacherTraining(
         LoopConfig(steps=6000, ema_decay=0.999, sample_every_steps=2000),
@@ -98,6 +98,7 @@ STORYWORLD = Preset(
         trained="all",
         context_timestep="clean",
         shift=3.0,
+        subject_weight=15.0,
     ),
     trajectories=Trajectories(batches=150, num_steps=24, guidance=2.5),
     init=InitTraining(
