@@ -185,6 +185,7 @@ def test_a_dataclass_becomes_options() -> None:
         "role": None,
         "checkpoint_key": None,
         "policy": None,
+        "sampler": None,
     }
     expected = ModelOptions("tiny", "cpu", steps=2)
     assert flat(first="a", last=4, **values, **rest) == ("a", expected, 4)

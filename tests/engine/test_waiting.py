@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS, latents_of_chunks
+from shotstream.engine import cached_transformer
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.model import rotary, transformer
@@ -72,7 +73,7 @@ def on_the_device(config: ModelConfig, chunks: int) -> ShotRollout:
 @pytest.mark.parametrize("indicator", ["phase", "learned"])
 @pytest.mark.parametrize("chunks", [3, 9], ids=["plain", "rolling"])
 def test_a_shot_goes_on_without_waiting(chunks: int, indicator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (rotary, transformer):
+    for module in (cached_transformer, rotary, transformer):
         monkeypatch.setattr(module, "send", lambda tensor, device: torch.empty_like(tensor, device=device))
     config = live_model(layers=2)
     config = replace(config, transformer=replace(config.transformer, indicator=indicator))

@@ -53,7 +53,7 @@ def test_live_frames_go_into_a_file(folder: Path, run: Run) -> None:
     assert probe_video(folder / "fox.mp4").frames == 2 * frames_of_chunks(1)
 
 
-def test_a_story_is_steered_from_the_keyboard(folder: Path) -> None:
+def test_a_story_is_steered_from_the_keyboard(folder: Path, run: Run) -> None:
     keys = "Wide shot: the fox walks left.\n> Wide shot: the fox jumps.\nClose-up: the fox eats.\n"
     said = run("steer.py", "story.mp4", keys=keys).splitlines()
     assert [line.partition("'")[2] for line in said] == [

@@ -176,7 +176,7 @@ BAD = {
     "length": ([LINE, "--chunks", "8"], "expected a shot of 1 to 7 chunks, got 8"),
     "seed": ([LINE, "--seed", "-1"], "expected a seed from 0 to"),
     "size": ([LINE, "--size", "130x80"], "expected a width divisible by 16, got 130; the nearest is 128"),
-    "size in words": ([LINE, "--size", "big"], "expected a size as WIDTHxHEIGHT, got 'big'"),
+    "size in words": ([LINE, "--size", "big"], "expected a size as WIDTHxHEIGHT below 100000, got 'big'"),
     "context": ([LINE, "--context", "frist"], "(did you mean 'first'?)"),
     "no mp4": ([LINE, "-o", "out.avi"], "expected an output ending in .mp4, got out.avi"),
     "no directory": ([LINE, "-o", "a/b/out.mp4"], "the directory a/b does not exist; create it first"),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,6 +111,7 @@ class Asked:
     def __init__(self) -> None:
         self.stories: list[Told] = []
         self.options: list[dict[str, object]] = []
+        self.parts = SimpleNamespace(fingerprint="of the weights")
 
     def story(self, whole: str, **options: object) -> Told:
         self.options.append(options)

@@ -198,12 +198,12 @@ def test_a_command_that_cannot_be_done_changes_nothing(model: Model, store: Stor
     direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
     direct.session.step()
     before = store.get(direct.row.id)
-    for wrong in (
-        Rewind(type="rewind", shot=7),
-        MakeShot(type="shot", text="x" * 3000),
-        SteerShot(type="steer", text=" "),
+    for wrong, said in (
+        (Rewind(type="rewind", shot=7), "shot"),
+        (MakeShot(type="shot", text="x" * 3000), "Shorten it to 2000"),
+        (SteerShot(type="steer", text=" "), "caption"),
     ):
-        with pytest.raises(ValueError, match="expected"):
+        with pytest.raises(ValueError, match=said):
             direct.session.apply(wrong)
     assert store.get(direct.row.id) == before
     assert direct.session.step() == 12

@@ -142,7 +142,7 @@ def test_of_many_drafts_the_last_is_read_and_they_keep_nobody_waiting(serve: Any
         held.let_go()
         until(lambda: "ahead" in held.order)
         studio.command(name, type="steer", text=" ")  # the worker has come round once more
-        assert [caption for caption in encoded if "j" in caption] == ["A red fox in a forest.shot1:It jumps over the h"]
+        assert [caption for caption in encoded if "j" in caption] == ["A shot1:It jumps over the h"]
 
 
 def test_what_has_been_said_is_no_draft_any_more(serve: Any, encoded: list[str]) -> None:

@@ -57,7 +57,7 @@ def test_a_removed_story_is_gone_and_the_others_are_not(tmp_path: Path) -> None:
     store.remove(one.id)
     assert store.count() == 1
     assert store.all() == [other]
-    with pytest.raises(RequestError, match="got one that no story has") as refused:
+    with pytest.raises(RequestError, match="There is no story with this id") as refused:
         store.get(one.id)
     assert refused.value.code == "not_found"
 

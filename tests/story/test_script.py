@@ -277,7 +277,7 @@ BAD_YAML = {
     ),
     "far unknown key": (
         "global: a\nzzz: 1\nshots: []\n",
-        "line 2: unknown key 'zzz'; known keys: global, seed, cast, shots",
+        "line 2: unknown key 'zzz'; known keys: global, seed, guidance, negative_prompt, cast, shots",
     ),
     "key over two lines": ('global: a\n"b\\n c": 1\nshots: []\n', "line 2: unknown key 'b c'"),
     "no global": ("shots:\n- text: a\n", "missing key 'global'"),

@@ -1,13 +1,23 @@
 """Logging: the library says things through `logging`; a command decides that people see them."""
 
 import logging
+import sys
 
 ROOT = "shotstream"
 
 
+class StderrHandler(logging.StreamHandler):
+    """Writes to `sys.stderr` as it is when something is said, not as it was when the handler was made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def show_warnings(level: int = logging.WARNING) -> None:
     """Show what the library logs from `level` on, a line each, on stderr. Calling it again replaces the level."""
-    handler = logging.StreamHandler()
+    handler = StderrHandler()
     handler.setFormatter(logging.Formatter("shotstream: %(levelname)s: %(message)s"))
     logger = logging.getLogger(ROOT)
     logger.handlers = [handler]

@@ -16,6 +16,7 @@ from shotstream.model.blocks import TokenPositions
 from shotstream.model.config import TransformerConfig
 from shotstream.model.context_injection import carry_context, carry_previous, latents_in_front
 from shotstream.model.cuda_graphs import GraphedForward
+from shotstream.model.device import send
 from shotstream.model.frame_cache import FrameCache, StagedFrames
 from shotstream.model.kv_cache import CacheSize, KVCache, Staged
 from shotstream.model.rotary import make_text_rotary
@@ -181,7 +182,7 @@ class CachedTransformer:
             latents = carry_previous(
                 latents, None if previous is None else _rows(previous, len(x)), self._config.in_dim
             )
-        levels = sigmas.to(x.device, torch.float32).expand(len(x), -1)
+        levels = send(sigmas.float(), x.device).expand(len(x), -1)
         positions = self._place(call, len(x), reads)
         network, text = self._expert(float(sigmas.max()), text)
         return network(latents, levels, text, positions, staged, call.sees or ()).to(x.dtype)

@@ -177,7 +177,8 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         fits = {
-            "steps": bool(self.steps) and all(0 < step <= LAST_TIMESTEP for step in self.steps),
+            "steps": all(0 < step <= LAST_TIMESTEP for step in self.steps)
+            and bool(self.steps or self.kind != "few_step"),
             "num_steps": self.num_steps >= 1,
             "shift": self.shift > 0,
             "guided": 0 <= self.guided[0] <= self.guided[1] <= 1,

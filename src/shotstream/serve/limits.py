@@ -4,13 +4,16 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shotstream.core.errors import InputError
 from shotstream.core.spec import MAX_CHUNKS
 from shotstream.serve.errors import RequestError
-from shotstream.story.cast import CastMember, check_member
-from shotstream.story.shot_spec import ShotSpec, check_text
+
+if TYPE_CHECKING:
+    from shotstream.story.cast import CastMember
+    from shotstream.story.shot_spec import ShotSpec
 
 DEFAULT_PORT = 7860
 
@@ -138,8 +141,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_spec(spec: ShotSpec, limits: Limits, cast: Sequence[CastMember] = ()) -> None:
+def check_spec(spec: "ShotSpec", limits: Limits, cast: Sequence["CastMember"] = ()) -> None:
     """Raise InputError for a shot that cannot be made here: it or a caption is too long, or the cast lacks a member."""
+    from shotstream.story.cast import check_member
+
     for text in (spec.text, *(steer.text for steer in spec.steers)):
         check_caption(text, limits)
     longest = limits.chunks if spec.extend else MAX_CHUNKS
@@ -164,6 +169,8 @@ def check_negative_prompt(text: str, limits: Limits) -> None:
 
 def check_caption(text: str, limits: Limits) -> None:
     """Raise InputError for a caption that is empty or too long."""
+    from shotstream.story.shot_spec import check_text
+
     if len(text) > limits.text:
         raise RequestError("too_large", f"This text has {len(text)} characters. Shorten it to {limits.text}.")
     check_text(text, "a caption")
