@@ -18,7 +18,7 @@ from shotstream.data.latents import LatentPool, PoolConfig, claim_directory, has
 from shotstream.data.samples import ShotSource
 from shotstream.model.codec import Codec
 from shotstream.model.config import SamplerConfig
-from shotstream.model.context_injection import begin_channels
+from shotstream.model.context_injection import EMBEDDING, begin_channels
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import find_checkpoints, load_weights, read_weights
@@ -182,7 +182,8 @@ class Run:
         torch.manual_seed(self.preset.seed)  # of a learned indicator, and of adapters that are added next
         shape = self.preset.model.transformer
         network = Transformer(shape)
-        state = begin_channels(weights, shape.embedded_channels)
+        plain = weights[EMBEDDING].shape[1] == shape.in_dim
+        state = begin_channels(weights, shape.embedded_channels) if plain else dict(weights)
         for name, value in network.named_parameters():
             if ".ffn.conv." in name:
                 state.setdefault(name, torch.zeros_like(value))
