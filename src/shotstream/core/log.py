@@ -2,11 +2,12 @@
 
 import logging
 import sys
+from typing import TextIO
 
 ROOT = "shotstream"
 
 
-class StderrHandler(logging.StreamHandler):
+class StderrHandler(logging.StreamHandler[TextIO]):
     """Writes to `sys.stderr` as it is when something is said, not as it was when the handler was made."""
 
     def emit(self, record: logging.LogRecord) -> None:
