@@ -17,7 +17,7 @@ from shotstream import __version__
 
 KIB = 1024
 CLEAR_REFS, RESET_PEAK = Path("/proc/self/clear_refs"), "5"
-"""Where a process of Linux starts the count of its peak memory anew, and what it writes there."""
+"""File in which a process of Linux resets its peak memory, and the text that it writes there."""
 Made = TypeVar("Made")
 
 

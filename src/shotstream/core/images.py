@@ -22,7 +22,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.video import DAMAGED, check_frames, check_readable, iter_video, open_video
 
 Picture: TypeAlias = str | Path | Image.Image | NDArray[Any]
-"""What a caller may hand in as a picture; see `as_frame`."""
+"""Types that are accepted as a picture; see `as_frame`."""
 MAX_PIXELS = 2**26
 """Largest picture that is decoded, in pixels: 8192 x 8192."""
 _READ_BY_PILLOW = ("png_pipe", "apng", "jpeg_pipe", "mjpeg", "gif", "gif_pipe", "tiff_pipe", "bmp_pipe", "webp_pipe")

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, Protocol, runtime_checkable
 
 Span = Literal["text", "context", "prefill", "denoise", "commit", "decode", "transfer", "history"]
-"""What a shot's time is spent on: encoding captions, encoding the remembered frames, the clean pass over them, the
+"""Parts of the time that a shot takes: encoding captions, encoding the remembered frames, the clean pass over them, the
 denoising steps, the clean passes over finished chunks, latents to pixels, pixels to frames on the host, and writing
 the finished shot."""
 

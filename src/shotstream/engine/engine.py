@@ -33,7 +33,7 @@ KEPT_CHUNK_ENDS = 64
 
 
 class Engine(CachedTransformer):
-    """What a policy calls to make one video: forwards over its cache, its prompts, and its noise.
+    """Interface that a policy calls to make one video: forwards over its cache, its prompts, and its noise.
 
     `noise(frames, step)` returns the noise of whole chunks.
     """

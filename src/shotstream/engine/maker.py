@@ -33,24 +33,30 @@ class StorySetup:
         history: the shots made so far, on the branch that the story stands on.
         size: of the video.
         sampler: how chunks are denoised.
-        context: which past frames become context (`story.selectors`).
         read: embeds captions.
         clock: told what the time is spent on.
         noise: of shots without a seed of their own.
         script: all shots, where they are known before the first is made.
-        negative_prompt: text that the branch without guidance reads; empty: what the policy or the model has for it.
     """
 
     components: ModelComponents
     history: History
     size: VideoSize
     sampler: Sampler
-    context: str
     read: ReadCaptions
     clock: Clock
     noise: Noise
     script: Script | None = None
-    negative_prompt: str = ""
+
+    @property
+    def context(self) -> str:
+        """Return which past frames become context (`story.selectors`)."""
+        return self.history.identity.context
+
+    @property
+    def negative_prompt(self) -> str:
+        """Return what the branch without guidance reads; empty: what the policy or the model has for it."""
+        return self.history.identity.negative_prompt
 
     def negative(self, text: Float[Tensor, "1 s l e"]) -> Float[Tensor, "1 1 l e"]:
         """Return what the branch without guidance reads in place of captions: the negative prompt, or else zeros."""

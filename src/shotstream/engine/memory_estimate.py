@@ -24,7 +24,7 @@ _MEMINFO = Path("/proc/meminfo")
 
 @dataclass(frozen=True)
 class ShotMemory:
-    """What decides the memory of a shot beside its size: the model, its rows, and the latents that are held at once.
+    """Facts that decide the memory of a shot beside its size: the model, its rows, the latents that are held at once.
 
     `branches` are rows of the batch: 2 with classifier-free guidance, else 1.
     """

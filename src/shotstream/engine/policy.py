@@ -10,6 +10,7 @@ from shotstream.engine.engine import Engine
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
 from shotstream.model.config import ModelConfig, SamplerConfig, SamplerKind
+from shotstream.story.captions import join_captions
 from shotstream.story.script import Script
 
 FOUR_STEPS = SamplerConfig(steps=(1000.0, 750.0, 500.0, 250.0), shift=5.0)
@@ -166,6 +167,14 @@ class HeldLatents:
 
     cached: int
     at_once: int
+
+
+class OneShotPrompts:
+    """The prompts of systems that describe every shot by itself."""
+
+    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
+        """Return one self-contained prompt a shot."""
+        return [join_captions(global_caption, shot) for shot in shots]
 
 
 @runtime_checkable

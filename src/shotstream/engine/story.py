@@ -111,18 +111,7 @@ class Story:
             negative_prompt,
         )
         self.history = History.open_or_create(identity, directory)
-        setup = StorySetup(
-            parts,
-            self.history,
-            self._size,
-            self._sampler,
-            context,
-            self._read,
-            clock,
-            self._noise,
-            script,
-            negative_prompt,
-        )
+        setup = StorySetup(parts, self.history, self._size, self._sampler, self._read, clock, self._noise, script)
         self._maker = self._system.begin(setup)
         self._current: Shot | None = None
         self._closed = False

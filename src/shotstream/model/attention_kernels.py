@@ -24,7 +24,7 @@ from shotstream.model.attention import Attend, attend, attend_by_products
 from shotstream.model.device import cuda_capability
 
 PACKAGES: Mapping[str, str] = MappingProxyType({"fa3": "flash_attn_interface", "fa2": "flash_attn"})
-"""Where the function `flash_attn_func` of each is."""
+"""Module of each that has the function `flash_attn_func`."""
 KERNELS = (*PACKAGES, "cudnn", "torch")
 AUTO = "auto"
 HEAD_DIM_STEP, MAX_HEAD_DIM = 8, 256

@@ -9,9 +9,9 @@ Component = Literal["transformer", "codec", "text_encoder", "lora", "tiny_decode
 """Networks that are told apart by their names; `other` ones are known and not read."""
 
 WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
-"""What FSDP, activation checkpointing, compilation and DDP put into names, anywhere."""
+"""Parts that FSDP, activation checkpointing, compilation and DDP put into names, anywhere."""
 PREFIXES = ("model.", "diffusion_model.", "transformer.", "generator.")
-"""What trainers and ComfyUI put in front of every name, one or several times."""
+"""Prefixes that trainers and ComfyUI put in front of every name, one or several times."""
 
 _ATTENTION = (
     ("q", "to_q"),

@@ -37,7 +37,7 @@ RECORD_BYTES = 16 * 2**20
 MAX_SIDE = 2048
 _PIECE = 2**20
 _DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError, EOFError, OSError)
-"""What a damaged zip makes of its readers; NotImplementedError: one of a compression that they do not know."""
+"""Errors that the readers of a damaged zip raise; NotImplementedError: one of a compression that they do not know."""
 
 
 def unpack(archive: Path, directory: Path, limits: Limits) -> StoryRow:

@@ -1,4 +1,4 @@
-"""When the chunks of a story are shown: what a new instruction can still change, and when the next chunk is due."""
+"""Work out when chunks are shown: which of them an instruction can still change, and when the next one is due."""
 
 from dataclasses import dataclass
 

@@ -41,7 +41,7 @@ _PLAIN: Mapping[str, str] = MappingProxyType(
         "string_unicode": "is no Unicode text. Send UTF-8.",
     }
 )
-"""What is wrong, and what to do, by the kind of the reader's error."""
+"""Sentences that say what is wrong and what to do, by the kind of the reader's error."""
 
 
 def describe_wrong_fields(errors: Sequence[Any]) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
-from shotstream.core.atomic_files import hash_file, make_directory, remove_partials, write_bytes, writing
+from shotstream.core.atomic_files import hash_file, make_directory, remove_partials, write_bytes
 from shotstream.core.background_writer import BackgroundVideoWriter
 from shotstream.core.errors import InputError
 from shotstream.core.images import read_image, write_png
@@ -31,13 +31,11 @@ from shotstream.story.cast import CastMember, fit_picture
 from shotstream.story.record import (
     RECORD_FILE,
     RECORD_VERSION,
-    DamagedRecordError,
     StoryIdentity,
     StoryRecord,
-    read_record,
     write_record,
 )
-from shotstream.story.repair import load_record, pack_key_frames, put_back
+from shotstream.story.repair import keep_rebuilt, load_record, pack_key_frames, put_back
 from shotstream.story.selectors import FrameRef, PastShot
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import StoryFiles
@@ -140,8 +138,8 @@ class History:
     def _opened(cls, path: Path, record: StoryRecord) -> Self:
         remove_partials(path)
         history = cls(path, record)
-        history._keep_rebuilt()
-        history._check_cast()
+        keep_rebuilt(history._files, record)
+        history._files.check_cast(record.pictures)
         history._set_damaged_aside()
         return history
 
@@ -327,17 +325,6 @@ class History:
             )
         return frames
 
-    def _keep_rebuilt(self) -> None:
-        """Write the record where the one on disk is damaged; that one is kept beside it."""
-        path = self._files.record
-        try:
-            read_record(path)
-        except DamagedRecordError:
-            with writing(path):
-                path.replace(path.with_suffix(".damaged.json"))
-            self._write(self.record)
-            _log.warning("%s was damaged and was rebuilt from the takes beside it", path)
-
     def _set_damaged_aside(self) -> None:
         """Go on without takes whose files are not as they were written, and without all that goes on from them."""
         before = self.tree
@@ -353,11 +340,6 @@ class History:
             len(stale),
             aside,
         )
-
-    def _check_cast(self) -> None:
-        for number, sha256 in enumerate(self.record.pictures):
-            if not self._files.holds_cast(number, sha256):
-                raise InputError(f"{self._files.cast(number)} is missing or damaged; put it back or begin anew")
 
     def _write(self, record: StoryRecord) -> None:
         write_record(self._files.record, record)

@@ -6,6 +6,7 @@ notes say the same, other than takes' branches that were left for an earlier sho
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,11 +28,13 @@ from shotstream.story.record import (
     StoryIdentity,
     StoryRecord,
     read_record,
+    write_record,
 )
 from shotstream.story.take_files import TAKE_NAME, StoryFiles
 from shotstream.story.take_tree import StoryTree, Take
 
 NOTE = "shotstream"
+_log = logging.getLogger(__name__)
 _KEY_FRAMES_FILE = re.compile(rf"{TAKE_NAME}\.safetensors", re.ASCII)
 
 
@@ -72,6 +75,17 @@ def load_record(directory: Path) -> StoryRecord:
         if rebuilt is None:
             raise
         return rebuilt
+
+
+def keep_rebuilt(files: StoryFiles, record: StoryRecord) -> None:
+    """Write the record that `load_record` returned, where the one on disk is damaged; that one is kept beside it."""
+    try:
+        read_record(files.record)
+    except DamagedRecordError:
+        with writing(files.record):
+            files.record.replace(files.record.with_suffix(".damaged.json"))
+        write_record(files.record, record)
+        _log.warning("%s was damaged and was rebuilt from the takes beside it", files.record)
 
 
 def rebuild_record(directory: Path) -> StoryRecord | None:

@@ -17,7 +17,7 @@ STEER_KEYS = ("at", "text")
 CAST_KEYS = ("image", "caption")
 T = TypeVar("T")
 _UNREADABLE = (yaml.YAMLError, ValueError, AttributeError, LookupError, ArithmeticError)
-"""What the YAML library makes of values that do not fit the type they claim to be, such as `!!bool maybe`."""
+"""Errors that the YAML library raises for values that do not fit the type they claim to be, such as `!!bool maybe`."""
 
 
 def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS) -> Script:

@@ -1,17 +1,18 @@
 """Name the files of takes and cast in a story's directory, and check that they are as they were written."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from shotstream.core.atomic_files import hash_file, make_directory, writing
+from shotstream.core.errors import InputError
 from shotstream.story.record import RECORD_FILE, StoryRecord, write_record
 from shotstream.story.take_tree import Take
 
 TAKE_NAME = r"shot-\d{3,}(\.take-\d+)?"
-"""What the files of a take are called, as a pattern, up to the suffix."""
+"""Pattern of the names of a take's files, up to the suffix."""
 _STORY_FILE = re.compile(rf"{TAKE_NAME}\.(mkv|safetensors)|cast-\d{{3,}}\.png", re.ASCII)
 
 
@@ -47,6 +48,12 @@ class StoryFiles:
     def holds_cast(self, member: int, sha256: str) -> bool:
         """Whether the picture of a member of the cast is there as it was written."""
         return _is(self.cast(member), sha256)
+
+    def check_cast(self, pictures: Sequence[str]) -> None:
+        """Raise InputError if a picture of the cast, by its hash, is not there as it was written."""
+        for member, sha256 in enumerate(pictures):
+            if not self.holds_cast(member, sha256):
+                raise InputError(f"{self.cast(member)} is missing or damaged; put it back or begin anew")
 
     def files_of(self, take: Take) -> list[Path]:
         """Return the files of a take that are there: its videos and key frames, and no file of anybody else's."""

@@ -30,7 +30,7 @@ COMPILED_FORMS = 32
 
 
 class DistributedContext:
-    """This process among those of a run: its `rank` of `processes`, its device, and its precision."""
+    """One process of a run: its `rank` of `processes`, its device, and its precision."""
 
     def __init__(self, device: torch.device, config: DistributedConfig) -> None:
         """Join the processes that `torchrun` has started; without it there is one.

@@ -38,7 +38,7 @@ _FLAT_PREFIX = re.compile(r"lora_(?:unet|transformer|dit)_+")
 _TEXT_ENCODER = re.compile(r"lora_te\d?_|(?:base_model\.)?text_encoder\d?\.")
 _PEFT_PREFIX = "base_model."
 _ADAPTED = ".orig."
-"""What stands in the name of a weight that a CineTrans adapter changes."""
+"""Part of the name of every weight that a CineTrans adapter changes."""
 _HALVES = {"A": "down", "B": "up", "down": "down", "up": "up"}
 
 

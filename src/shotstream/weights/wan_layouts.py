@@ -25,7 +25,7 @@ CONFIG_FILE = "config.json"
 CHECKPOINT_SUFFIXES = (".pt", ".ckpt", ".pth")
 _DIFFUSERS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.safetensors.index.json")
 HIGH_NOISE, LOW_NOISE = "high_noise", "low_noise"
-"""What the names of Wan2.2's two transformers (or of their directories) differ in."""
+"""Parts of names that tell Wan2.2's two transformers (or their directories) apart."""
 TRANSFORMER_FILES = tuple(
     f"{directory}{name}" for directory in ("", "transformer/", f"{HIGH_NOISE}_model/") for name in _DIFFUSERS
 )

@@ -7,16 +7,15 @@ padding, stand one behind the other in a text of four prompts' length, whose pad
 Source: EchoShot (arXiv 2506.15838).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from shotstream.engine.call import Call
 from shotstream.engine.engine import Engine
 from shotstream.engine.policies.whole_video import WAN_NEGATIVE, WholeVideo
-from shotstream.engine.policy import PolicySpec
+from shotstream.engine.policy import OneShotPrompts, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
 from shotstream.model.config import SamplerConfig
-from shotstream.story.captions import join_captions
 
 JUMP = 4
 """Positions between two shots, in time and in cross-attention."""
@@ -26,7 +25,7 @@ PROMPTS_IN_TEXT = 4
 NEGATIVE = f"{WAN_NEGATIVE}，水印，文字"
 
 
-class EchoShot:
+class EchoShot(OneShotPrompts):
     """All shots at once; rotary jumps mark their borders in time and bind each to its caption."""
 
     spec = PolicySpec(
@@ -39,10 +38,6 @@ class EchoShot:
         decode="shot",
         sampler=SamplerConfig(kind="euler", num_steps=50, shift=5.0, guidance=5.0),
     )
-
-    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
-        """Return one self-contained prompt a shot."""
-        return [join_captions(global_caption, shot) for shot in shots]
 
     def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
         """Denoise the whole video."""

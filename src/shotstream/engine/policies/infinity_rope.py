@@ -6,20 +6,19 @@ chunk of a new shot is at 45 to 47 instead, far from what it sees, so that the p
 Source: Infinity-RoPE (arXiv 2511.20649); the window, the sink and the positions are those of its released code.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from shotstream.engine.call import Call, Key
 from shotstream.engine.engine import Engine
-from shotstream.engine.policy import FOUR_STEPS, PolicySpec
+from shotstream.engine.policy import FOUR_STEPS, OneShotPrompts, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
-from shotstream.story.captions import join_captions
 from shotstream.story.layout import frame_layout
 
 CUT_POSITION = 45
 
 
-class InfinityRope:
+class InfinityRope(OneShotPrompts):
     """A window of a sink, two latents and a chunk, with positions inside the window."""
 
     spec = PolicySpec(
@@ -36,10 +35,6 @@ class InfinityRope:
         capacity=6,
         sampler=FOUR_STEPS,
     )
-
-    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
-        """Return one self-contained prompt a shot."""
-        return [join_captions(global_caption, shot) for shot in shots]
 
     def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
         """Make the chunks of one shot after another over the same window."""

@@ -7,22 +7,21 @@ window still reaches back to the beginning.
 Source: LongLive (arXiv 2509.22622).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
 from shotstream.engine.call import Call, Text
 from shotstream.engine.engine import Engine
-from shotstream.engine.policy import FOUR_STEPS, PolicySpec
+from shotstream.engine.policy import FOUR_STEPS, OneShotPrompts, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
-from shotstream.story.captions import join_captions
 from shotstream.story.layout import frame_layout
 
 WINDOW, SINK = 12, 3
 
 
-class LongLive:
+class LongLive(OneShotPrompts):
     """A short rolling window with a sink, and a recommit at every new caption."""
 
     spec = PolicySpec(
@@ -40,10 +39,6 @@ class LongLive:
         sink=SINK,
         sampler=FOUR_STEPS,
     )
-
-    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
-        """Return one self-contained prompt a shot."""
-        return [join_captions(global_caption, shot) for shot in shots]
 
     def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
         """Make the chunks of one shot after another over the same cache."""

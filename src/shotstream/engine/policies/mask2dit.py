@@ -6,19 +6,18 @@ are not, so that half of its mask has no counterpart. No weights of this network
 Source: Mask2DiT (arXiv 2503.19881).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from shotstream.engine.call import Call
 from shotstream.engine.engine import Engine
 from shotstream.engine.policies.whole_video import WAN_NEGATIVE, WholeVideo
-from shotstream.engine.policy import PolicySpec
+from shotstream.engine.policy import OneShotPrompts, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
 from shotstream.model.config import SamplerConfig
-from shotstream.story.captions import join_captions
 
 
-class Mask2DiT:
+class Mask2DiT(OneShotPrompts):
     """All shots at once; full self-attention, and cross-attention to the shot's own caption."""
 
     spec = PolicySpec(
@@ -30,10 +29,6 @@ class Mask2DiT:
         decode="shot",
         sampler=SamplerConfig(kind="euler", num_steps=50, shift=8.0, guidance=6.0),
     )
-
-    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
-        """Return one self-contained prompt a shot."""
-        return [join_captions(global_caption, shot) for shot in shots]
 
     def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
         """Denoise the whole video."""

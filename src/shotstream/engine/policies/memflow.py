@@ -20,10 +20,9 @@ import torch
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.call import Call, Key, Text
 from shotstream.engine.engine import Engine
-from shotstream.engine.policy import FOUR_STEPS, PolicySpec
+from shotstream.engine.policy import FOUR_STEPS, OneShotPrompts, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
-from shotstream.story.captions import join_captions
 from shotstream.story.layout import frame_layout
 
 WINDOW, SINK, MEMORY = 12, 3, 3
@@ -31,7 +30,7 @@ EVERY = 3
 """Chunks from one that is remembered to the next."""
 
 
-class MemFlow:
+class MemFlow(OneShotPrompts):
     """A short window with a sink and a memory, and a recommit at every new caption."""
 
     spec = PolicySpec(
@@ -48,10 +47,6 @@ class MemFlow:
         capacity=WINDOW + MEMORY,
         sampler=FOUR_STEPS,
     )
-
-    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
-        """Return one self-contained prompt a shot."""
-        return [join_captions(global_caption, shot) for shot in shots]
 
     def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
         """Make the chunks of one shot after another over the same cache."""

@@ -16,12 +16,11 @@ import torch
 from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.call import Call, Key
 from shotstream.engine.engine import Engine
-from shotstream.engine.policy import PolicySpec
+from shotstream.engine.policy import OneShotPrompts, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
 from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import add_noise, clean_from_velocity
-from shotstream.story.captions import join_captions
 from shotstream.story.layout import frame_layout
 
 WINDOW = 21
@@ -30,7 +29,7 @@ PromptedFrames = tuple[range, str]
 """The latents of a chunk, and its prompt."""
 
 
-class RollingForcing:
+class RollingForcing(OneShotPrompts):
     """A window of rising noise, an anchor, and the clean latents between them."""
 
     spec = PolicySpec(
@@ -47,10 +46,6 @@ class RollingForcing:
         capacity=WINDOW + CHUNK_LATENTS,
         sampler=SamplerConfig(steps=(1000.0, 800.0, 600.0, 400.0, 200.0), shift=5.0),
     )
-
-    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
-        """Return one self-contained prompt a shot."""
-        return [join_captions(global_caption, shot) for shot in shots]
 
     def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
         """Make all chunks of all shots in one diagonal sweep."""

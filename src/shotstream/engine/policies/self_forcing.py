@@ -9,21 +9,20 @@ their speed can be compared.
 Source: Self Forcing (arXiv 2506.08009).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from shotstream.engine.call import Call
 from shotstream.engine.engine import Engine
-from shotstream.engine.policy import FOUR_STEPS, PolicySpec
+from shotstream.engine.policy import FOUR_STEPS, OneShotPrompts, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
-from shotstream.story.captions import join_captions
 from shotstream.story.layout import frame_layout
 
 PUBLISHED_WINDOW = 21
 """Latents that a chunk sees, itself included, in the published model."""
 
 
-class SelfForcing:
+class SelfForcing(OneShotPrompts):
     """A rolling window over the latest latents, without a sink."""
 
     def __init__(self, window: int = PUBLISHED_WINDOW) -> None:
@@ -42,10 +41,6 @@ class SelfForcing:
             capacity=window,
             sampler=FOUR_STEPS,
         )
-
-    def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:
-        """Return one self-contained prompt a shot."""
-        return [join_captions(global_caption, shot) for shot in shots]
 
     def rollout(self, video: Video, run: Engine) -> Iterator[Latents]:
         """Make the chunks of one shot after another over the same cache."""

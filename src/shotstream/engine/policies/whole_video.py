@@ -15,7 +15,7 @@ WAN_NEGATIVE = (
     "丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，"
     "静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
 )
-"""What the branch without guidance reads in models that were trained from Wan2.1."""
+"""Negative prompt of models that were trained from Wan2.1."""
 
 
 @dataclass(frozen=True)
