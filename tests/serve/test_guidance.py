@@ -45,6 +45,9 @@ def test_a_story_keeps_its_guidance_and_negative_prompt(serve: Any) -> None:
         plain, asked = begin(studio), begin(studio, **ASKED)
         assert (plain["guidance"], plain["negative_prompt"]) == (None, "")
         assert {name: asked[name] for name in ASKED} == ASKED
+        with studio.watch(asked["id"]) as watcher:
+            state = watcher.until(type="state")
+        assert {name: state[name] for name in ASKED} == ASKED
         picture = take(studio, asked["id"])
         assert picture != take(studio, plain["id"])
         copy = client.post(f"/api/stories/{asked['id']}/duplicate").json()
@@ -71,6 +74,17 @@ def test_the_server_has_defaults(serve: Any) -> None:
         assert client.get("/api/models").json()[0]["guidance"] == 4.5
         assert {name: begin(studio, paused=True)[name] for name in ASKED} == ASKED
         assert begin(studio, negative_prompt="", paused=True)["negative_prompt"] == ""
+
+
+def test_the_state_and_the_script_say_what_the_shots_are_made_with(serve: Any) -> None:
+    with serve() as studio:
+        for asked, told in (({}, 2.0), ({"guidance": 1.0}, None)):
+            story = begin(studio, **asked)["id"]
+            with studio.watch(story) as watcher:
+                assert watcher.until(type="state")["guidance"] == told
+            take(studio, story)
+            script = studio.client.get(f"/api/stories/{story}/export/yaml").text
+            assert f"guidance: {told or 1.0}\n" in script, "made again, it is the same"
 
 
 @pytest.fixture

@@ -98,8 +98,7 @@ def script_of(history: History) -> Script:
     shots = tuple(_script_shot(take, history, members) for take in history.records)
     cast = tuple(CastEntry(StoryFiles(Path()).cast(member.number).name, member.caption) for member in members)
     identity = history.identity
-    scale = identity.sampler.get("guidance", 1.0)
-    guidance = None if scale == 1 else scale
+    guidance = identity.sampler.get("guidance")
     return Script(identity.global_caption, shots, identity.seed, cast, guidance, identity.negative_prompt)
 
 

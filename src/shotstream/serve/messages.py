@@ -102,7 +102,8 @@ class QueuedView(Message):
 class State(Message):
     """State of a story; sent whenever it changes.
 
-    `undo` is the type of the latest command that can be undone.
+    `guidance` is the scale of guidance that its shots are made with (null: none), and `negative_prompt` what that leads
+    away from; neither changes. `undo` is the type of the latest command that can be undone.
     """
 
     type: Literal["state"] = "state"
@@ -112,6 +113,8 @@ class State(Message):
     queue: list[QueuedView]
     paused: bool
     cast: list[CastView]
+    guidance: float | None
+    negative_prompt: str
     undo: str | None
 
     @classmethod
@@ -124,6 +127,8 @@ class State(Message):
             queue=[QueuedView.of(queued) for queued in doing.queue.shots],
             paused=doing.queue.paused,
             cast=CastView.of(history.cast),
+            guidance=history.identity.guidance,
+            negative_prompt=history.identity.negative_prompt,
             undo=undo,
         )
 

@@ -23,7 +23,7 @@ class StoryIdentity:
     """All that, beside its shots and its cast, decides what a story looks like.
 
     `sampler` is plain data; `model` the fingerprint of the weights; `context` the name of the context selector;
-    `policy` that of the policy. The scale of guidance is in `sampler`.
+    `policy` that of the policy.
     """
 
     global_caption: str
@@ -35,6 +35,12 @@ class StoryIdentity:
     context: str = "dynamic"
     policy: str = "shotstream"
     negative_prompt: str = ""
+
+    @property
+    def guidance(self) -> float | None:
+        """Return the scale of guidance that the shots are made with; None: without guidance."""
+        scale: float = self.sampler.get("guidance", 1.0)
+        return None if scale == 1 else scale
 
     def difference(self, other: "StoryIdentity") -> str | None:
         """Return the first thing in which stories differ, in words ("seed: 1 there, 2 here"); None if they are one."""
