@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from shotstream.data.latents import Batch
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import block_causal_plan
@@ -21,6 +22,7 @@ from shotstream.train.losses import (
     distribution_matching_gradient,
     flow_matching_loss,
     predict_velocity,
+    teacher_forced_trajectory_loss,
     trajectory_loss,
 )
 from tiny import NETWORK
@@ -110,6 +112,33 @@ def test_a_network_that_carries_the_latent_before_is_given_the_trajectorys_end_o
     states, sigmas = torch.stack([noise, end], 1), torch.tensor([1.0, 0.0])
     loss = trajectory_loss(net, states, sigmas, torch.zeros(1, LATENTS, dtype=torch.long), given)
     torch.testing.assert_close(loss, (noise - velocity - end).square().mean())
+
+
+@pytest.mark.parametrize("previous", [False, True])
+def test_a_chunk_of_the_bases_trajectory_sees_clean_ends_alone(*, previous: bool) -> None:
+    """The loss of the second chunk is that of its own forward after the first one's end."""
+    torch.manual_seed(0)
+    net = Transformer(replace(SHAPE, previous=previous))
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], CONTEXT, LATENTS).joined
+    batch = Batch(torch.randn(1, CONTEXT, 4, *SIZE), latents(), torch.randn(1, 3, 6, 8), layout)
+    states, sigmas = torch.randn(1, 3, LATENTS, 4, *SIZE), torch.tensor([1.0, 0.5, 0.0])
+
+    def loss(*index: int) -> Tensor:
+        chunks = torch.tensor([index]).repeat_interleave(3, 1)
+        return teacher_forced_trajectory_loss(net, batch, states, sigmas, chunks)
+
+    first_clean = loss(2, 1)
+    torch.testing.assert_close(loss(0, 1), (loss(0, 2) + first_clean) / 2)
+    given = Conditions.of(net, batch.context, batch.text, layout)
+    sequence = torch.cat([batch.context, states[:, 2, :3], states[:, 1, 3:]], 1)
+    if previous:
+        before = torch.cat([torch.zeros(1, CONTEXT + 3, 4, *SIZE), states[:, 2, 2:3].expand(-1, 3, -1, -1, -1)], 1)
+        sequence = torch.cat([sequence, before], 2)
+    levels = torch.tensor([[0.0] * (CONTEXT + 3) + [0.5] * 3])
+    plan = block_causal_plan(CONTEXT, (3, 3))
+    velocity = net(sequence, levels, given.text, given.placement, plan=plan)[:, CONTEXT + 3 :]
+    expected = (states[:, 1, 3:] - 0.5 * velocity - states[:, 2, 3:]).square().mean()
+    torch.testing.assert_close(first_clean, expected)
 
 
 def test_the_loss_of_places_that_weigh_more_is_larger_where_they_are_wrong() -> None:

@@ -1,7 +1,8 @@
-"""The teacher's trajectories: which states are kept, and that they are those of its sampler."""
+"""Trajectories of teacher and base: which states are kept, and that they are those of the sampler."""
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from shotstream.cli import main
 from shotstream.core.errors import InputError
+from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import load_batch
 from shotstream.engine.bidirectional_rollout import bidirectional_velocity
 from shotstream.engine.sampler import Sampler
@@ -18,7 +20,7 @@ from shotstream.train.distributed import DistributedContext
 from shotstream.train.presets import TINY, Preset
 from shotstream.train.recipe import Run
 from shotstream.train.rng import normal
-from shotstream.train.rollout import shot_inputs
+from shotstream.train.rollout import roll_out, shot_inputs
 from shotstream.train.stages.trajectories import STATES, TrajectoryStore, kept_steps
 
 NOMINAL = (1000.0, 740.0, 500.0, 260.0)
@@ -43,6 +45,31 @@ def test_the_states_are_those_of_the_teacher_sampled_whole(finished: Path, livel
     expected = torch.stack([states[step] for step in (0, 2, 4, 6, 8)], 1)
     assert torch.equal(more[STATES], expected.bfloat16())
     assert not torch.equal(more[STATES][:, 0], more[STATES][:, -1])
+
+
+def test_the_states_of_the_base_are_those_of_its_own_chunks(
+    copy: Callable[..., Path], command: Callable[..., list[str]], lively: Callable[..., Preset]
+) -> None:
+    directory, change = copy("run", "trajectories", "init"), "trajectories.source=base"
+    assert main(command("trajectories", directory, changes=(change,))) == 0
+    distributed = DistributedContext(torch.device("cpu"), lively().distributed)
+    run = Run(directory, lively(change), distributed)
+    base, path = run.model("base").transformer, directory / "trajectories" / "00001.safetensors"
+    batch, more = load_batch(path)
+    batch = batch.to(distributed.device)
+    sampler = Sampler.from_config(run.sampler("teacher"))
+    inputs = replace(shot_inputs(batch), negative=torch.zeros_like(batch.text[:, :1]))
+    chunks = normal(batch.target, "trajectory", 1).split(CHUNK_LATENTS, 1)
+    with torch.no_grad():
+        made = roll_out(base, inputs, lambda chunk, _: chunks[chunk], sampler, distributed)
+    states = more[STATES]
+    assert torch.equal(states[:, -1], made.bfloat16())
+    assert torch.equal(states[:, 0], torch.cat(chunks, 1).bfloat16())
+    assert torch.isfinite(states).all()
+    assert not torch.equal(states[:, 1], states[:, 2])
+    assert main(command("init", directory, changes=(change,))) == 0
+    with pytest.raises(InputError, match="was made with another source; remove it first"):
+        Run(directory, lively(), distributed).make_trajectories(lambda _: None)
 
 
 def test_noise_levels_are_near_the_students_and_end_at_zero(finished: Path) -> None:

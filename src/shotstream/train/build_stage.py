@@ -74,7 +74,8 @@ def _teacher_stage(run: Run) -> Stage:
 def _init_stage(run: Run) -> Stage:
     network = run.network(run.weights(run.preset.init.start))
     run.distributed.place(network)
-    return InitStage(network, run.trajectories(), run.preset.init, run.distributed)
+    teacher_forced = run.preset.trajectories.source == "base"
+    return InitStage(network, run.trajectories(), run.preset.init, run.distributed, teacher_forced=teacher_forced)
 
 
 def _stage1(run: Run) -> Stage:

@@ -176,20 +176,24 @@ class TeacherTraining:
 
 @dataclass(frozen=True)
 class Trajectories:
-    """The teacher's trajectories for causal init: of the first `batches` files of the pool of shots.
+    """Trajectories for causal init: of the first `batches` files of the pool of shots.
 
     They are `num_steps` guided Euler steps from noise to clean; the states at the student's noise levels and the end
-    are kept.
+    are kept. `source`: the teacher's, of whole shots (published), or the causal base's, chunk by chunk.
     """
 
     batches: int = 5000
     num_steps: int = 50
     guidance: float = 6.0
+    source: Literal["teacher", "base"] = "teacher"
 
 
 @dataclass(frozen=True)
 class InitTraining:
-    """Causal init: regression on the teacher's trajectories, from the weights of `start`."""
+    """Causal init: regression on trajectories, from the weights of `start`.
+
+    On the base's trajectories each chunk sees the clean ends of those before it, as at inference.
+    """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000))
     optimizer: OptimizerConfig = field(

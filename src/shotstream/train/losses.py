@@ -12,11 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.data.latents import Batch
 from shotstream.model.attention import block_causal_plan
 from shotstream.model.config import ContextTimestep
 from shotstream.model.context_injection import carry_previous, previous_latents
 from shotstream.model.schedule import add_noise, clean_from_velocity
-from shotstream.model.velocity import Conditions, Network, predict_velocity
+from shotstream.model.transformer import Transformer
+from shotstream.model.velocity import Conditions, Network, predict_teacher_forced_velocity, predict_velocity
 
 MIN_SCORE_SIGMA, MAX_SCORE_SIGMA = 0.02, 0.98
 """Range of the noise levels at which scores are compared (reference section 7)."""
@@ -81,19 +83,56 @@ def trajectory_loss(
             latent before a chunk are given the trajectory's end of it. Chunks that are given
             the end itself (sigma 0) are seen by later chunks and add nothing to the loss.
     """
-    chunks = step_index.shape[1] // CHUNK_LATENTS
-    index = step_index[:, ::CHUNK_LATENTS].repeat_interleave(CHUNK_LATENTS, 1)
-    rows = torch.arange(len(trajectory), device=trajectory.device)[:, None]
-    noisy = trajectory[rows, index, torch.arange(index.shape[1], device=trajectory.device)]
-    levels = sigmas[index]
+    noisy, levels = _drawn_states(trajectory, sigmas, step_index)
     before = conditions.in_front
-    plan = block_causal_plan(before, (CHUNK_LATENTS,) * chunks)
+    plan = block_causal_plan(before, (CHUNK_LATENTS,) * (noisy.shape[1] // CHUNK_LATENTS))
     latents = conditions.join(noisy)
     if conditions.previous:
         earlier = previous_latents(trajectory[:, -1, :-CHUNK_LATENTS], CHUNK_LATENTS)
         latents = carry_previous(latents, F.pad(earlier, (0, 0, 0, 0, 0, 0, before, 0)), noisy.shape[2])
     every = torch.cat([levels.new_zeros(len(levels), before), levels], 1)
     velocity = network(latents, every, conditions.text, conditions.placement, plan=plan)[:, before:]
+    return _end_error(trajectory, noisy, velocity, levels)
+
+
+def teacher_forced_trajectory_loss(
+    network: Transformer,
+    batch: Batch,
+    trajectory: Float[Tensor, "b k f c h w"],
+    sigmas: Float[Tensor, "k"],
+    step_index: Int[Tensor, "b f"],
+) -> Float[Tensor, ""]:
+    """Compute the loss of causal init on chunk-by-chunk trajectories: each chunk sees the clean ends of earlier ones.
+
+    Args:
+        network: in training.
+        batch: contexts, captions and layout of the trajectories.
+        trajectory: the kept states, from noise to the clean end.
+        sigmas: noise levels of the kept states; the last is 0.
+        step_index: as in `trajectory_loss`.
+    """
+    noisy, levels = _drawn_states(trajectory, sigmas, step_index)
+    history = trajectory[:, -1, :-CHUNK_LATENTS]
+    velocity = predict_teacher_forced_velocity(network, noisy, levels, history, batch.context, batch.text, batch.layout)
+    return _end_error(trajectory, noisy, velocity, levels)
+
+
+def _drawn_states(
+    trajectory: Float[Tensor, "b k f c h w"], sigmas: Float[Tensor, "k"], step_index: Int[Tensor, "b f"]
+) -> tuple[Float[Tensor, "b f c h w"], Float[Tensor, "b f"]]:
+    """Return the drawn state of each chunk, and its noise level for each latent."""
+    index = step_index[:, ::CHUNK_LATENTS].repeat_interleave(CHUNK_LATENTS, 1)
+    rows = torch.arange(len(trajectory), device=trajectory.device)[:, None]
+    return trajectory[rows, index, torch.arange(index.shape[1], device=trajectory.device)], sigmas[index]
+
+
+def _end_error(
+    trajectory: Float[Tensor, "b k f c h w"],
+    noisy: Float[Tensor, "b f c h w"],
+    velocity: Float[Tensor, "b f c h w"],
+    levels: Float[Tensor, "b f"],
+) -> Float[Tensor, ""]:
+    """Return the mean squared error of the clean estimates against the ends, over latents with noise."""
     clean = clean_from_velocity(noisy, velocity.float(), levels)
     scored = levels > 0
     error = (clean - trajectory[:, -1]).square().mean((2, 3, 4))

@@ -76,13 +76,14 @@ class Run:
         return cast(LoopConfig, getattr(self.preset, stage).loop)
 
     def make_trajectories(self, on_progress: Callable[[int], None], minutes: float | None = None) -> bool:
-        """Generate the teacher's missing trajectories, and return whether all are there.
+        """Generate missing trajectories of the teacher or the base, and return whether all are there.
 
         Raises:
-            InputError: those on disk are of another teacher, or of other shots.
+            InputError: those on disk are of another network, or of other shots.
         """
-        weights, (shots,), store = self.weights("teacher"), self.pools("trajectories"), self.trajectories()
-        made_from = {"teacher": hash_tensors(weights.values()), "shots": shots.identity}
+        source = self.preset.trajectories.source
+        weights, (shots,), store = self.weights(source), self.pools("trajectories"), self.trajectories()
+        made_from = {source: hash_tensors(weights.values()), "shots": shots.identity}
         claim_directory(store.identity_file, {**store.identity, **made_from})
         return store.make(self.frozen(weights), shots, self.distributed, on_progress, minutes)
 
@@ -224,7 +225,7 @@ class Run:
         write_directory(self.model(stage), directory, torch.bfloat16)
 
     def trajectories(self) -> TrajectoryStore:
-        """Return the store of the teacher's trajectories."""
+        """Return the store of trajectories."""
         preset = self.preset
         label = preset.teacher.context_timestep
         directory = self.directory / "trajectories"

@@ -9,7 +9,7 @@ from shotstream.model.transformer import Transformer
 from shotstream.train.config import InitTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
-from shotstream.train.losses import Conditions, trajectory_loss
+from shotstream.train.losses import Conditions, teacher_forced_trajectory_loss, trajectory_loss
 from shotstream.train.rng import make_generator
 from shotstream.train.stages.trajectories import TrajectoryStore
 from shotstream.train.state import TrainState
@@ -17,12 +17,21 @@ from shotstream.train.trained_network import TrainedNetwork
 
 
 class InitStage(Stage):
-    """Regression on trajectories with block-causal attention; a state is drawn for every chunk."""
+    """Regression on trajectories; a state is drawn for every chunk.
+
+    Chunks see the drawn states of those before them (published), or with `teacher_forced` their clean ends.
+    """
 
     def __init__(
-        self, network: Transformer, trajectories: TrajectoryStore, config: InitTraining, distributed: DistributedContext
+        self,
+        network: Transformer,
+        trajectories: TrajectoryStore,
+        config: InitTraining,
+        distributed: DistributedContext,
+        *,
+        teacher_forced: bool = False,
     ) -> None:
-        self._network, self._trajectories = network, trajectories
+        self._network, self._trajectories, self._teacher_forced = network, trajectories, teacher_forced
         self._device, self._micro_batches = distributed.device, config.loop.micro_batches
         self._batch = distributed.prefetch(self._read)
         trained = TrainedNetwork(network, config.optimizer, config.loop.steps, bfloat16=distributed.bfloat16)
@@ -32,6 +41,8 @@ class InitStage(Stage):
         batch, states, sigmas = self._batch(step, micro_batch)
         draw = make_generator("init-states", step, micro_batch)
         index = torch.randint(len(sigmas), batch.target.shape[:2], generator=draw).to(self._device)
+        if self._teacher_forced:
+            return teacher_forced_trajectory_loss(self._network, batch, states, sigmas, index)
         given = Conditions.of(self._network, batch.context, batch.text, batch.layout)
         return trajectory_loss(self._network, states, sigmas, index, given)
 
