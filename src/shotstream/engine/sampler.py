@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -45,7 +46,7 @@ class Sampler:
     on_step: StepDone | None = field(default=None, compare=False)
 
     @classmethod
-    def from_config(cls, config: SamplerConfig) -> "Sampler":
+    def from_config(cls, config: SamplerConfig) -> Self:
         """Make the sampler that a configuration asks for.
 
         Raises:
