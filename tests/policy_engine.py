@@ -16,8 +16,6 @@ from shotstream.engine.sampler import Sampler
 from shotstream.engine.video_plan import Video, VideoNoise, plan_shots
 from shotstream.model.attention_kernels import Kernel
 from shotstream.model.config import TransformerConfig
-from shotstream.model.frame_cache import FrameCache
-from shotstream.model.kv_cache import KVCache
 from shotstream.model.rotary import BASE
 from shotstream.model.schedule import add_noise, clean_from_velocity
 from shotstream.model.transformer import Transformer
@@ -60,7 +58,7 @@ def make_engine(
     policy: Policy, transformer: Transformer, shots: Sequence[ShotSpec], sampler: Sampler = FEW
 ) -> tuple[Video, Engine]:
     """Return a video of these shots and the engine that makes it."""
-    cache = new_cache(policy, transformer, sampler.branches)
+    cache = policy.spec.new_cache(transformer, sampler.branches, SIZE)
     noise = VideoNoise((transformer.config.in_dim, *SIZE), torch.device("cpu"))
     video = Video("A fox.", noise.watch(plan_shots(shots, seeded_noise)))
     return video, Engine(transformer, encode, sampler, noise, SIZE, cache)
@@ -115,7 +113,7 @@ class TracingTransformer(Transformer):
 def trace(policy: Policy, *chunks: int, sampler: Sampler = FEW) -> list[Seen]:
     """Return what every forward saw, in order, while a policy made shots of these lengths."""
     transformer = TracingTransformer().eval()
-    cache = new_cache(policy, transformer)
+    cache = policy.spec.new_cache(transformer, 1, SIZE)
 
     def numbers(frames: range, step: int) -> Tensor:  # noqa: ARG001
         return torch.tensor(frames).float()[None, :, None, None, None].expand(1, -1, 1, *SIZE)
@@ -176,11 +174,3 @@ def dense_chunk(
         velocity = dense_velocity(transformer, torch.cat([before, x], 1), sigmas, layout, text, mask)
         x = clean_from_velocity(x, velocity[:, -len(frames) :], sigma)
     return x
-
-
-def new_cache(policy: Policy, transformer: Transformer, rows: int = 1) -> KVCache | FrameCache | None:
-    """Return an empty cache as the policy asks for it."""
-    spec = policy.spec
-    if spec.keys == "frame":
-        return transformer.new_frame_cache(rows, SIZE, spec.capacity)
-    return transformer.new_cache(rows, SIZE, spec.capacity, spec.sink) if spec.keys else None

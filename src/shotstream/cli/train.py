@@ -23,7 +23,10 @@ STAGE_HELP = {
     "init": "Begin the student: a causal network that ends the teacher's trajectories.",
     "stage1": "Distil, shot by shot, after a ground-truth history.",
     "stage2": "Distil over whole stories, after the student's own history.",
+    "policy": "Fine-tune the base for another policy, on whole videos.",
 }
+NEEDED = {"policy": " --set policy=echoshot"}
+"""Words that the command of a stage cannot go without."""
 WITH_WORKERS = ("base", "teacher", "stage1")
 SAMPLE_STORIES, SAMPLE_SHOTS = 4, 3
 
@@ -98,7 +101,8 @@ def _add_stage(name: str, text: str) -> None:
         _train(options.open(name, steps), (name,), minutes=minutes, board=board, workers=workers)
 
     run = run_with_workers if name in WITH_WORKERS else run_stage
-    app.command(name, help=text, epilog=examples(f"shotstream train {name} --preset tiny"))(flat_options(run))
+    example = f"shotstream train {name} --preset tiny{NEEDED.get(name, '')}"
+    app.command(name, help=text, epilog=examples(example))(flat_options(run))
 
 
 for _name, _text in STAGE_HELP.items():

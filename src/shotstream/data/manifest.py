@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import VideoSize, check_chunks, frames_of_chunks
+from shotstream.core.spec import VideoSize, check_chunks, frames_of_chunks, frames_of_shot
 from shotstream.core.video import Frames
 from shotstream.data.clips import read_frames, read_times, resample_frames, strided_frames
-from shotstream.data.samples import ShotSample, cut_picture, cut_shot
+from shotstream.data.samples import ShotSample, VideoSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
 from shotstream.story.published_layout import (
@@ -201,6 +201,24 @@ class ManifestShots:
         video = long_enough[rng.integers(len(long_enough))]
         return Script(video.global_caption, tuple(ShotSpec(clip.caption) for clip in video.shots[:shots]))
 
+    def draw_video(self, rng: np.random.Generator, chunks: Sequence[int]) -> VideoSample:
+        wanted = [max(frames_of_shot(check_chunks(count))) for count in chunks]
+        places = [
+            (video, first)
+            for video in self._manifest.videos
+            for first in range(len(video.shots) - len(chunks) + 1)
+            if all(_has_frames(*one) for one in zip(video.shots[first:], wanted, strict=False))
+        ]
+        if not places:
+            raise InputError(
+                f"{self._manifest.path.name}: expected a video with {len(chunks)} shots in a row of at least {wanted} "
+                "frames, there is none; ask for fewer or shorter shots, or add longer videos"
+            )
+        video, first = places[rng.integers(len(places))]
+        clips = video.shots[first : first + len(chunks)]
+        specs = tuple(ShotSpec(clip.caption, count) for clip, count in zip(clips, chunks, strict=True))
+        return VideoSample(Script(video.global_caption, specs), _Filmed(video, self._size), first)
+
 
 @dataclass(frozen=True)
 class _Filmed:
@@ -228,6 +246,10 @@ class _Filmed:
 
     def caption(self, shot: int) -> str:
         return compose_caption(self.video.global_caption, shot, self.video.shots[shot].caption)
+
+
+def _has_frames(clip: ShotClip, frames: int) -> bool:
+    return len(strided_frames(clip.length_frames)) >= frames
 
 
 _times = lru_cache(maxsize=256)(read_times)

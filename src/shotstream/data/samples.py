@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks, latents_of_chunks
+from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks, frames_of_shots, latents_of_chunks
 from shotstream.core.types import FrameLayout
 from shotstream.core.video import Frames
 from shotstream.model.config import CaptionChoice
@@ -73,6 +73,14 @@ class ShotSource(Protocol):
         """
         ...
 
+    def draw_video(self, rng: np.random.Generator, chunks: Sequence[int]) -> "VideoSample":
+        """Draw shots of these lengths that follow each other in a random story.
+
+        Raises:
+            InputError: no story has such shots.
+        """
+        ...
+
 
 @runtime_checkable
 class Footage(Protocol):
@@ -98,6 +106,36 @@ class Footage(Protocol):
     def caption(self, shot: int) -> str:
         """Return the composed caption of a shot; the phrasing may differ from call to call."""
         ...
+
+
+@dataclass(frozen=True)
+class VideoSample:
+    """Shots of one story to learn together. Their frames are read when they are asked for.
+
+    Attributes:
+        script: captions and lengths of the shots.
+        footage: the story.
+        first: number of the first shot in the footage.
+    """
+
+    script: Script
+    footage: Footage
+    first: int = 0
+
+    def frames(self, *, one_stream: bool) -> list[Frames]:
+        """Return the frames of each shot; `one_stream`: the codec runs on from one shot to the next."""
+        return [self.footage.shot_frames(*one) for one in self._lengths(one_stream)]
+
+    def subjects(self, *, one_stream: bool) -> list[Bool[np.ndarray, "f h w"]] | None:
+        """Return which pixels of `frames` show what the story is about; None where nobody knows."""
+        masks = [self.footage.subjects(*one) for one in self._lengths(one_stream)]
+        known = [mask for mask in masks if mask is not None]
+        return known if len(known) == len(masks) else None
+
+    def _lengths(self, one_stream: bool) -> list[tuple[int, int]]:
+        """Return the number of each shot in the footage, and how many frames it has."""
+        frames = frames_of_shots([shot.chunks for shot in self.script.shots], one_stream=one_stream)
+        return list(enumerate(frames, self.first))
 
 
 def cut_shot(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from shotstream.core.video import Frames
-from shotstream.data.samples import ShotSample, cut_picture, cut_shot
+from shotstream.data.samples import ShotSample, VideoSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
 from shotstream.story.captions import compose_caption
 from shotstream.story.script import Script
@@ -85,9 +85,17 @@ class StoryWorldShots:
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)), shots=shots)
-        captions = [draw_captions(story, index, rng, self.people_share) for index in range(shots)]
-        specs = tuple(ShotSpec(own, shot.chunks) for (_, own), shot in zip(captions, story.shots, strict=True))
-        return Script(captions[0][0], specs)
+        return self._script(story, [shot.chunks for shot in story.shots], rng)
+
+    def draw_video(self, rng: np.random.Generator, chunks: Sequence[int]) -> VideoSample:
+        story = sample_story(int(rng.integers(TRAINING_SEEDS)), shots=len(chunks))
+        return VideoSample(self._script(story, chunks, rng), _Rendered(story, rng, self.people_share))
+
+    def _script(self, story: WorldStory, chunks: Sequence[int], rng: np.random.Generator) -> Script:
+        captions = [draw_captions(story, index, rng, self.people_share) for index in range(len(chunks))]
+        return Script(
+            captions[0][0], tuple(ShotSpec(own, length) for (_, own), length in zip(captions, chunks, strict=True))
+        )
 
 
 def shot_of_story(

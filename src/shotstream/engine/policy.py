@@ -4,12 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
+import torch
+
 from shotstream.core.errors import InputError
 from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_CHUNKS, frames_of_shots, latents_of_chunks
 from shotstream.engine.engine import Engine
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
 from shotstream.model.config import ModelConfig, SamplerConfig, SamplerKind
+from shotstream.model.frame_cache import FrameCache
+from shotstream.model.kv_cache import KVCache
+from shotstream.model.transformer import Transformer
 from shotstream.story.captions import join_captions
 from shotstream.story.script import Script
 
@@ -65,6 +70,24 @@ class PolicySpec:
     def frames(self, script: Script) -> list[int]:
         """Return the frames of each shot of a story, by how the policy decodes."""
         return frames_of_shots([shot.chunks for shot in script.shots], one_stream=self.decode == "video")
+
+    def new_cache(
+        self,
+        network: Transformer,
+        rows: int,
+        latent_size: tuple[int, int],
+        *,
+        straight_through: bool = True,
+        dtype: torch.dtype | None = None,
+    ) -> KVCache | FrameCache | None:
+        """Return an empty cache for a video, where the policy has one; the rest is as in `Transformer.new_cache`."""
+        if self.keys is None:
+            return None
+        if self.keys == "frame":
+            return network.new_frame_cache(rows, latent_size, self.capacity, dtype=dtype)
+        return network.new_cache(
+            rows, latent_size, self.capacity, self.sink, straight_through=straight_through, dtype=dtype
+        )
 
     def check_script(self, script: Script) -> None:
         """Check that the policy can make a story.

@@ -133,7 +133,9 @@ class VideoMaker:
         setup, components = self._setup, self._setup.components
         size = (setup.size.latent_height, setup.size.latent_width)
         device = components.transformer.patch_embedding.weight.device
-        self._cache = self._cache or _new_cache(self._policy, setup)
+        self._cache = self._cache or self._policy.spec.new_cache(
+            components.transformer, setup.sampler.branches, size
+        )
         if self._cache is not None:
             self._cache.keep(range(0))
         for queue in (self._begun, self._asked, self._waiting):
@@ -234,11 +236,3 @@ class VideoShotRollout:
     def cut(self) -> None:
         """End the shot after the chunks made so far."""
         self._maker.leave(self._shot, self._taken)
-
-
-def _new_cache(policy: Policy, setup: StorySetup) -> KVCache | FrameCache | None:
-    spec, network = policy.spec, setup.components.transformer
-    rows, size = setup.sampler.branches, (setup.size.latent_height, setup.size.latent_width)
-    if spec.keys == "frame":
-        return network.new_frame_cache(rows, size, spec.capacity)
-    return network.new_cache(rows, size, spec.capacity, spec.sink) if spec.keys else None

@@ -92,10 +92,16 @@ class Transformer(nn.Module):
         shape = CacheShape.of(self.config, batch, latent_size)
         return KVCache(shape, capacity, pinned, dtype or weight.dtype, weight.device, straight_through=straight_through)
 
-    def new_frame_cache(self, batch: int, latent_size: tuple[int, int], capacity: int) -> FrameCache:
-        """Return an empty cache of latents by their numbers, for this network and latents of (height, width)."""
+    def new_frame_cache(
+        self, batch: int, latent_size: tuple[int, int], capacity: int, *, dtype: torch.dtype | None = None
+    ) -> FrameCache:
+        """Return an empty cache of latents by their numbers, for this network and latents of (height, width).
+
+        `dtype` is as in `new_cache`.
+        """
         weight = self.patch_embedding.weight
-        return FrameCache(CacheShape.of(self.config, batch, latent_size), capacity, weight.dtype, weight.device)
+        shape = CacheShape.of(self.config, batch, latent_size)
+        return FrameCache(shape, capacity, dtype or weight.dtype, weight.device)
 
     def forward(
         self,

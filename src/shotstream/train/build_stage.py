@@ -9,15 +9,17 @@ from shotstream.core.atomic_files import make_directory
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.data.latents import claim_directory
+from shotstream.engine.policies import find_policy
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import find_checkpoints, read_weights
 from shotstream.train.loop import Stage
 from shotstream.train.lora import add_adapters
-from shotstream.train.recipe import ADAPTERS_FILE, PRETRAINED_STAGES, Run
+from shotstream.train.recipe import ADAPTERS_FILE, POLICY_FILE, PRETRAINED_STAGES, Run
 from shotstream.train.stages.base import BaseStage, initialise
 from shotstream.train.stages.causal_init import InitStage
 from shotstream.train.stages.codec import CodecStage, create_codec, fit_linear
+from shotstream.train.stages.policy import PolicyStage
 from shotstream.train.stages.stage1 import CRITIC, Networks, Stage1
 from shotstream.train.stages.stage2 import Stage2
 from shotstream.train.stages.teacher import TeacherStage, choose_trained
@@ -104,6 +106,23 @@ def _stage2(run: Run) -> Stage:
     return Stage2(networks, source, codec, encoder, preset.model, preset.student, settings, run.distributed, first)
 
 
+def _policy_stage(run: Run) -> Stage:
+    preset, settings = run.preset, run.preset.policy
+    spec = find_policy(settings.policy).spec
+    spec.check_model(preset.model)
+    if spec.keys is not None and run.distributed.config.checkpoint_activations:
+        raise InputError(
+            f"policy {spec.name} has a cache, which moves on before a block is computed again; "
+            "set distributed.checkpoint_activations=false"
+        )
+    network = run.network(run.weights("base"))
+    run.distributed.place(network)
+    claim_directory(make_directory(run.directory / "policy") / POLICY_FILE, {"policy": settings.policy})
+    source, codec, encoder = run.source, run.codec, run.encoder
+    first = preset.seed * STORIES_PER_SEED
+    return PolicyStage(network, source, codec, encoder, preset.student, settings, run.distributed, first)
+
+
 _BUILDERS: Mapping[str, Callable[[Run], Stage]] = MappingProxyType(
     {
         "codec": _codec_stage,
@@ -113,5 +132,6 @@ _BUILDERS: Mapping[str, Callable[[Run], Stage]] = MappingProxyType(
         "init": _init_stage,
         "stage1": _stage1,
         "stage2": _stage2,
+        "policy": _policy_stage,
     }
 )

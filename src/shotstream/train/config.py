@@ -175,6 +175,33 @@ class TeacherTraining:
 
 
 @dataclass(frozen=True)
+class PolicyTraining:
+    """Fine-tuning of the base for another policy, on whole videos.
+
+    Attributes:
+        policy: its name (`shotstream policies`).
+        shots: how many shots a video has; each number is equally likely.
+        chunks: how many chunks a shot has; each number is equally likely.
+        videos: videos in a micro-batch, one forward after another.
+        shift: shifts the noise levels towards noise.
+        full_weight_sigma: as in `BaseTraining`.
+        subject_weight: as in `BaseTraining`.
+        no_text_share: share of the videos whose captions are dropped, for guidance.
+    """
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1000, ema_decay=0.99))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig(1e-5, warmup_steps=20))
+    policy: str = ""
+    shots: tuple[int, ...] = (2, 3)
+    chunks: tuple[int, ...] = (1, 2)
+    videos: int = 1
+    shift: float = 3.0
+    full_weight_sigma: float = 0.3
+    subject_weight: float = 0.0
+    no_text_share: float = 0.1
+
+
+@dataclass(frozen=True)
 class Trajectories:
     """Trajectories for causal init: of the first `batches` files of the pool of shots.
 

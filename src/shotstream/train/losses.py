@@ -50,6 +50,11 @@ def flow_matching_loss(
     return (error if weight is None else error * weight).mean()
 
 
+def low_noise_weights(sigmas: Float[Tensor, "*n"], full: float) -> Float[Tensor, "*n"]:
+    """Return loss weights of noise levels: below `full` an error of the clean estimate counts the same at all levels."""
+    return (sigmas / sigmas.clamp(min=full)).square()
+
+
 def subject_weights(subjects: Float[Tensor, "b f h w"] | None, most: float) -> Float[Tensor, "b f h w"] | None:
     """Compute loss weights of places: the subject of a shot weighs as much as all else; their mean over a sample is 1.
 

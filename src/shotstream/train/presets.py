@@ -25,6 +25,7 @@ from shotstream.train.config import (
     LoopConfig,
     LoraConfig,
     OptimizerConfig,
+    PolicyTraining,
     SourceConfig,
     Stage2Training,
     TeacherTraining,
@@ -59,6 +60,7 @@ class Preset:
     init: InitTraining = field(default_factory=InitTraining)
     stage1: DistillTraining = field(default_factory=lambda: DistillTraining(LoopConfig(steps=500)))
     stage2: Stage2Training = field(default_factory=lambda: Stage2Training(LoopConfig(steps=1000)))
+    policy: PolicyTraining = field(default_factory=PolicyTraining)
 
 
 def _fast(lr: float) -> OptimizerConfig:
@@ -122,6 +124,11 @@ STORYWORLD = Preset(
         stories=8,
         chunks=(2, 2, 3, 4),
         lora=LoraConfig(rank=32, alpha=32),
+    ),
+    policy=PolicyTraining(
+        LoopConfig(500, ema_decay=0.99),
+        OptimizerConfig(3e-4, warmup_steps=20, matrices="muon"),
+        subject_weight=15.0,
     ),
 )
 """A model that a laptop runs in real time, and trains in days."""
@@ -193,6 +200,7 @@ TINY = Preset(
     init=InitTraining(_FEW),
     stage1=DistillTraining(_FEW),
     stage2=Stage2Training(_FEW, shots=2, chunks=(1, 2), lora=LoraConfig(rank=2, alpha=2)),
+    policy=PolicyTraining(_FEW, shots=(2,)),
 )
 """Every stage in seconds on a CPU, in float32, so that results are the same on every chip."""
 

@@ -16,6 +16,7 @@ from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
 from shotstream.data.latents import LatentPool, PoolConfig, claim_directory, hash_tensors
 from shotstream.data.samples import ShotSource
+from shotstream.engine.policies import find_policy
 from shotstream.model.codec import Codec
 from shotstream.model.config import SamplerConfig
 from shotstream.model.context_injection import EMBEDDING, begin_channels
@@ -39,13 +40,15 @@ from shotstream.weights.tokenizer import read_tokenizer
 STAGES = ("codec", "text", "base", "teacher", "trajectories", "init", "stage1", "stage2")
 PRETRAINED_STAGES = ("codec", "text", "base")
 """Stages that a pretrained model replaces."""
-MODEL_STAGES = ("stage2", "stage1", "init", "teacher", "base")
-"""Stages that produce a transformer, the latest first. The teacher is not causal."""
+MODEL_STAGES = ("stage2", "stage1", "init", "teacher", "base", "policy")
+"""Stages that produce a transformer, the latest first."""
+BESIDE = ("teacher", "policy")
+"""Of these, stages whose model is not ShotStream's: the teacher is not causal, and `policy` is for another policy."""
 SHOT_POOL_OF: Mapping[str, str] = MappingProxyType(
     {"base": "base", "teacher": "teacher", "trajectories": "teacher", "stage1": "stage1"}
 )
 """Stages that read a pool of shots, and the stage whose number of micro-batches that pool has."""
-RECIPE_FILE, ADAPTERS_FILE = "recipe.json", "adapters.json"
+RECIPE_FILE, ADAPTERS_FILE, POLICY_FILE = "recipe.json", "adapters.json", "policy.json"
 BATCHES_PER_SEED = 101
 """How far on in the pools the next seed begins."""
 
@@ -153,13 +156,13 @@ class Run:
         return self._merged(stage, read_weights(self.directory / stage, name))
 
     def latest(self) -> str:
-        """Return the latest stage with a checkpoint; the teacher does not count, because it is not causal.
+        """Return the latest stage of ShotStream's model that has a checkpoint (all but `BESIDE`).
 
         Raises:
             InputError: no stage has one yet.
         """
         for stage in MODEL_STAGES:
-            if stage != "teacher" and find_checkpoints(self.directory / stage):
+            if stage not in BESIDE and find_checkpoints(self.directory / stage):
                 return stage
         raise InputError(f"{self.directory} has no base yet; run 'shotstream train base' first")
 
@@ -170,7 +173,12 @@ class Run:
             steps, guidance = preset.trajectories.num_steps, preset.trajectories.guidance
             label = preset.teacher.context_timestep
             return SamplerConfig("euler", (), steps, preset.student.shift, guidance, "whole", label)
-        return preset.model.sampler if stage == "base" else preset.student
+        takes_few_steps = stage == "policy" and find_policy(self.trained_policy(stage)).spec.renoises
+        return preset.model.sampler if stage in ("base", "policy") and not takes_few_steps else preset.student
+
+    def trained_policy(self, stage: str) -> str:
+        """Return the policy that a stage trains for; empty: ShotStream's, or its teacher's."""
+        return str(read_json(self.directory / stage / POLICY_FILE)["policy"]) if stage == "policy" else ""
 
     def network(self, weights: dict[str, Tensor]) -> Transformer:
         """Build a transformer to train, in float32, from weights that may lack its indicator, channels or convolution.
@@ -197,13 +205,15 @@ class Run:
 
     def model(self, stage: str, weights: dict[str, Tensor] | None = None) -> ModelComponents:
         """Build a model that is ready to generate, from a stage's newest weights or from `weights`."""
+        weights = weights or self.weights(stage)
         config = replace(self.preset.model, sampler=self.sampler(stage))
         if self._pretrained is not None:
             config = replace(self._pretrained.config, transformer=config.transformer, sampler=config.sampler)
         transformer = Transformer(config.transformer)
-        load_weights(transformer, weights or self.weights(stage), f"the {stage} of {self.directory}")
+        load_weights(transformer, weights, f"the {stage} of {self.directory}")
         transformer.to(self.distributed.device).eval()
-        return ModelComponents(config, transformer, self.codec, self.encoder, str(self.directory), "")
+        policy = self.trained_policy(stage) or None
+        return ModelComponents(config, transformer, self.codec, self.encoder, str(self.directory), "", policy=policy)
 
     def current(self, stage: str, built: Stage) -> dict[str, Tensor]:
         """Return the weights that `weights` would read if a running stage were saved now; all processes call it."""

@@ -76,6 +76,18 @@ def find_system(name: str) -> System:
     return SYSTEMS[name]
 
 
+def find_policy(name: str) -> Policy:
+    """Return the policy of that name that makes a video over the engine.
+
+    Raises:
+        InputError: there is none; the message names the nearest.
+    """
+    if name not in POLICIES:
+        hint = nearest(name, POLICIES) or f"; the policies are {', '.join(POLICIES)}"
+        raise InputError(f"expected the name of a policy beside shotstream and teacher, got '{name}'{hint}")
+    return POLICIES[name]
+
+
 def default_policy(sampler: SamplerConfig) -> str:
     """Return the policy that a sampler was made for: the teacher's where it makes shots whole, else ShotStream's."""
     return "teacher" if sampler.order == "whole" else "shotstream"

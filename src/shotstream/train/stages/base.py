@@ -22,7 +22,7 @@ from shotstream.model.velocity import predict_teacher_forced_velocity
 from shotstream.train.config import BaseTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
-from shotstream.train.losses import subject_weights
+from shotstream.train.losses import low_noise_weights, subject_weights
 from shotstream.train.rng import drop_text, make_generator, normal
 from shotstream.train.rollout import resample_history
 from shotstream.train.state import TrainState
@@ -100,7 +100,7 @@ def teacher_forced_loss(
     velocity = predict_teacher_forced_velocity(network, noisy, sigmas, history, context, text, batch.layout)
     error = (velocity.float() - (noise - batch.target)).square().mean(2)
     places = subject_weights(batch.subjects, config.subject_weight)
-    weight = (sigmas / sigmas.clamp(min=config.full_weight_sigma)).square()
+    weight = low_noise_weights(sigmas, config.full_weight_sigma)
     return ((error if places is None else error * places).mean((2, 3)) * weight).mean()
 
 
