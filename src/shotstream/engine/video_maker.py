@@ -133,9 +133,7 @@ class VideoMaker:
         setup, components = self._setup, self._setup.components
         size = (setup.size.latent_height, setup.size.latent_width)
         device = components.transformer.patch_embedding.weight.device
-        self._cache = self._cache or self._policy.spec.new_cache(
-            components.transformer, setup.sampler.branches, size
-        )
+        self._cache = self._cache or self._policy.spec.new_cache(components.transformer, setup.sampler.branches, size)
         if self._cache is not None:
             self._cache.keep(range(0))
         for queue in (self._begun, self._asked, self._waiting):

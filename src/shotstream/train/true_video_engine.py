@@ -9,7 +9,6 @@ serves all policies.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -51,9 +50,7 @@ class TrueVideoEngine(Engine):
         """
         size = (video.shape[-2], video.shape[-1])
         first = next(samplers)
-        super().__init__(
-            network, encode, first, noise, size, kv_cache, negative_prompts=False, token_spans=token_spans
-        )
+        super().__init__(network, encode, first, noise, size, kv_cache, negative_prompts=False, token_spans=token_spans)
         self._video, self._samplers = video, samplers
         self.predictions: list[Prediction] = []
 

@@ -129,14 +129,13 @@ class PolicyStage(Stage):
         config, spec = self._config, self._policy.spec
         shots = config.shots[random_index(len(config.shots), "policy-shots", step, number)]
         chunks = [
-            config.chunks[random_index(len(config.chunks), "policy-chunks", step, number, shot)] for shot in range(shots)
+            config.chunks[random_index(len(config.chunks), "policy-chunks", step, number, shot)]
+            for shot in range(shots)
         ]
         for draw in range(MAX_DRAWS):
             seed = derive_seed("policy-video", self._first + step, micro_batch, number, draw)
             sample = self._source.draw_video(np.random.default_rng(seed), chunks)
-            prompts = self._policy.prompts(
-                sample.script.global_caption, [shot.text for shot in sample.script.shots]
-            )
+            prompts = self._policy.prompts(sample.script.global_caption, [shot.text for shot in sample.script.shots])
             if not any(map(self._encoder.lost, prompts)):
                 device, one_stream = self._distributed.device, spec.decode == "video"
                 return TrueVideo(sample.script, *encode_video(sample, self._codec, device, one_stream=one_stream))
