@@ -51,7 +51,7 @@ def flow_matching_loss(
 
 
 def low_noise_weights(sigmas: Float[Tensor, "*n"], full: float) -> Float[Tensor, "*n"]:
-    """Return loss weights of noise levels: below `full` an error of the clean estimate counts the same at all levels."""
+    """Return loss weights of noise levels: below `full`, an error of the clean estimate counts the same at all."""
     return (sigmas / sigmas.clamp(min=full)).square()
 
 

@@ -139,7 +139,8 @@ class PolicyStage(Stage):
             if not any(map(self._encoder.lost, prompts)):
                 device, one_stream = self._distributed.device, spec.decode == "video"
                 return TrueVideo(sample.script, *encode_video(sample, self._codec, device, one_stream=one_stream))
+        tokens = self._encoder.config.text_len
         raise InputError(
-            f"policy {spec.name} describes {shots} shots in prompts that are longer than the {self._encoder.config.text_len} "
-            "tokens that this text encoder reads; set policy.shots to fewer"
+            f"policy {spec.name} describes {shots} shots in prompts that are longer than the {tokens} tokens that this "
+            "text encoder reads; set policy.shots to fewer"
         )
