@@ -2,7 +2,7 @@
 
 import pytest
 
-from shotstream.story.caption_fit import CaptionReport, UnknownWord, check_captions, fit_caption
+from shotstream.story.caption_fit import CaptionReport, UnknownWord, captions_of_script, check_captions, fit_caption
 from shotstream.story.script import CastEntry, Script
 from shotstream.story.shot_spec import ShotSpec, Steer
 
@@ -68,8 +68,8 @@ def test_every_caption_of_a_script_is_reported_and_nothing_twice() -> None:
         ShotSpec("It xruns all day and then all night."),
     )
     script = Script("A red fox. ", shots, cast=(CastEntry("fox.png", "xfox"),))
-    found = list(check_captions(check, script))
-    assert [where for where, _ in found] == ["shot 1", "shot 1", "shot 3", "cast 1"]
+    found = list(check_captions(check, script.global_caption, captions_of_script(script)))
+    assert [caption.where for caption, _ in found] == ["shot 1", "shot 1", "shot 3", "cast 1"]
     assert found[0][1] == CaptionReport("A red fox.", "t.", (UnknownWord("xruns", None),))
     assert found[1][1].lost_text
     assert found[2][1] == CaptionReport(lost_text="t.")

@@ -179,15 +179,17 @@ def _make(
 
 def _check_captions(model: "shotstream.Model", scripts: "Sequence[Script]", *, strict: bool) -> None:
     """Warn of captions that the model will not follow; `strict`: refuse those that are too long for it."""
-    from shotstream.story.caption_fit import check_captions
+    from shotstream.story.caption_fit import captions_of_script, check_captions
 
     for number, script in enumerate(scripts, start=1):
-        story = f"story {number}, " if len(scripts) > 1 else ""
-        for where, report in check_captions(model.check_caption, script):
+        story = f"story {number}" if len(scripts) > 1 else ""
+        found = check_captions(model.check_caption, script.global_caption, captions_of_script(script))
+        for caption, report in found:
+            place = ", ".join(filter(None, (story, caption.where or "global caption")))
             if strict and report.too_long:
-                raise InputError(f"{story}{where}: {report.too_long}")
+                raise InputError(f"{place}: {report.too_long}")
             for line in filter(None, (report.too_long, report.unknown_words)):
-                _log.warning("%s%s: %s", story, where, line)
+                _log.warning("%s: %s", place, line)
 
 
 def plan_outputs(output: Path, frames: Path | None, gif: Path | None, stories: int) -> "list[Outputs]":

@@ -26,6 +26,11 @@ class _Direction(_Command):
     """The last frame that the viewer has shown; None: by the server's own clock."""
 
 
+class _Captioned(_Command):
+    strict: StrictBool = False
+    """Refuses the command where the model would not follow a caption of it wholly, in place of a note."""
+
+
 class NewShot(Message):
     """A shot to be made; more chunks than the model learnt need `extend`. Its steers are at chunks that rise.
 
@@ -50,13 +55,13 @@ class NewShot(Message):
         return ShotSpec(self.text, self.chunks, self.extend, self.seed, cast, steers)
 
 
-class MakeShot(_Direction, NewShot):
+class MakeShot(_Direction, _Captioned, NewShot):
     """Make a shot at once, in place of the one being made and all that is queued."""
 
     type: Literal["shot"]
 
 
-class QueueShots(_Command):
+class QueueShots(_Captioned):
     """Queue shots, at the end or from place `at` (from 0) on; `paused` as in `pause`, None: as it is."""
 
     type: Literal["queue"]
@@ -65,7 +70,7 @@ class QueueShots(_Command):
     paused: StrictBool | None = None
 
 
-class EditQueued(_Command, NewShot):
+class EditQueued(_Captioned, NewShot):
     """Replace what a queued shot is to be; `queued` is its id. Without steers it keeps those that fit its length."""
 
     type: Literal["edit"]
@@ -119,7 +124,7 @@ class RetryShot(_Command):
     rest: StrictBool = False
 
 
-class SteerShot(_Direction):
+class SteerShot(_Direction, _Captioned):
     """Give the shot another caption from the first chunk on of which nothing has been shown.
 
     Chunks that were made and not shown are made again. Where nothing of the shot is left to change, the caption becomes
@@ -150,7 +155,7 @@ class Switch(_Command):
     takes: Annotated[list[Count], Field(max_length=10_000)]
 
 
-class RenameCast(_Command):
+class RenameCast(_Captioned):
     """Give a member of the cast another caption, under which later shots remember it; `member` is its number."""
 
     type: Literal["rename_cast"]
@@ -178,6 +183,7 @@ class AddCast:
 
     image: Frame
     caption: str
+    strict: bool = False
     type: str = "cast"
 
 

@@ -10,7 +10,6 @@ from shotstream.core.errors import InputError
 from shotstream.serve.doing import Doing, QueuedShot, ShotInWork
 from shotstream.serve.errors import Code, code_of, message_of
 from shotstream.serve.packets import PROTOCOL
-from shotstream.story.caption_fit import CaptionReport
 from shotstream.story.cast import CastMember
 from shotstream.story.history import History
 from shotstream.story.shot_spec import MAX_SEED, Steer
@@ -166,9 +165,9 @@ class Flush(Message):
 
 
 class Note(Message):
-    """Something to know about a command that was carried out: a code for programs, a line for people."""
+    """Something to know about a request that was carried out: a code for programs, a line for people."""
 
-    code: Literal["next_shot", "too_long", "unknown_words"]
+    code: Literal["next_shot", "too_long", "unknown_words", "not_used"]
     message: str
 
 
@@ -190,15 +189,6 @@ class Problem(Message):
 
 
 ServerMessage = Annotated[Hello | Waiting | State | Flush | Done | Problem, Field(discriminator="type")]
-
-
-def caption_notes(report: CaptionReport) -> list[Note]:
-    """Return what a person should know of a caption: that its end is not read, and words that are unknown."""
-    lines: tuple[tuple[Literal["too_long", "unknown_words"], str], ...] = (
-        ("too_long", report.too_long),
-        ("unknown_words", report.unknown_words),
-    )
-    return [Note(code=code, message=line) for code, line in lines if line]
 
 
 def problem_of(error: Exception, id: int | None = None) -> Problem:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from shotstream.api import Model
+from shotstream.serve.caption_notes import CommandNotes
 from shotstream.serve.commands import (
     AddCast,
     AnyCommand,
@@ -47,6 +48,7 @@ class Session:
         self._limits = limits
         self._production = Production(model, store, row, limits, publish)
         self.story = self._production.story
+        self._caption_notes = CommandNotes(model, row.global_caption)
 
     @property
     def due_s(self) -> float | None:
@@ -88,8 +90,17 @@ class Session:
         if isinstance(command, Undo):
             self._undo()
             return []
+        self._check_lengths(command)
+        notes = self._caption_notes(command, self._production.doing, len(self.story.history))
         with self._undoable(command):
-            return self._direct(command)
+            return [*self._direct(command), *notes]
+
+    def _check_lengths(self, command: AnyCommand) -> None:
+        """Raise InputError for a caption that may not be; those of shots are checked with the shots."""
+        if isinstance(command, SteerShot):
+            check_caption(command.text, self._limits)
+        elif isinstance(command, AddCast | RenameCast):
+            check_caption(command.caption, self._limits)
 
     def _direct(self, command: AnyCommand) -> list[Note]:
         production = self._production
@@ -193,7 +204,6 @@ class Session:
         return replace(spec, cast=tuple(one.number for one in choose_members(self.story.history.cast, spec.cast)))
 
     def _steer(self, text: str, shown: FrameKey | None) -> list[Note]:
-        check_caption(text, self._limits)
         production = self._production
         production.catch_up()
         shown = shown or production.shown_now()
@@ -236,7 +246,6 @@ class Session:
         if isinstance(command, RemoveCast):
             self.story.remove_cast(command.member)
             return
-        check_caption(command.caption, self._limits)
         if isinstance(command, RenameCast):
             self.story.rename_cast(command.member, command.caption)
             return

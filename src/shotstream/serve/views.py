@@ -6,7 +6,7 @@ from pydantic import Field, StrictBool, StrictStr
 
 from shotstream.model.config import MAX_GUIDANCE
 from shotstream.serve.commands import NewShot
-from shotstream.serve.messages import CastView, Message, Seed, SteerView, UserText
+from shotstream.serve.messages import CastView, Message, Note, Seed, SteerView, UserText
 from shotstream.serve.store import StoryRow
 from shotstream.story.record import StoryRecord
 from shotstream.story.take_tree import Take
@@ -65,7 +65,8 @@ class NewStory(Message):
     """A story to begin, and its first shots, which are made once it is open, or wait with `paused`.
 
     `context` names the selector of context frames (None: the model's). `guidance` is the scale of guidance, and
-    `negative_prompt` what it leads away from (None: the server's, or else the model's), for models that take them.
+    `negative_prompt` what it leads away from (None: the server's, or else the model's), for models that take them. With
+    `strict` it is refused where the model would not follow a caption wholly.
     """
 
     global_caption: UserText
@@ -76,6 +77,7 @@ class NewStory(Message):
     negative_prompt: Annotated[StrictStr, Field(max_length=100_000)] | None = None
     shots: tuple[NewShot, ...] = ()
     paused: StrictBool = False
+    strict: StrictBool = False
 
 
 class StoryView(Message):
@@ -104,6 +106,12 @@ class StoryView(Message):
         """Return the view of a row."""
         plain = {name: getattr(row, name) for name in cls.model_fields if name != "foreign"}
         return cls(**plain, foreign=foreign)
+
+
+class BegunStory(StoryView):
+    """A story that was begun, and what to know of its captions."""
+
+    notes: list[Note]
 
 
 class TreeView(Message):

@@ -3,13 +3,14 @@
 import logging
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from shotstream.core.errors import InputError
 from shotstream.story.captions import compose_caption
 from shotstream.story.cast import CAST_SHOT
 from shotstream.story.script import Script
+from shotstream.story.shot_spec import ShotSpec
 
 _log = logging.getLogger(__name__)
 Lost = Callable[[str], str]
@@ -122,27 +123,53 @@ def fit_caption(lost: Lost, global_caption: str, shot_index: int, text: str) -> 
     return without(longest[-1] if longest else "")
 
 
-def check_captions(check: CheckCaption, script: Script) -> Iterator[tuple[str, CaptionReport]]:
-    """Yield a report of each caption of a script that a model will not follow wholly, with where it stands.
+@dataclass(frozen=True)
+class StoryCaption:
+    """A caption of a story: its place in words ("shot 1"; empty: the global one), its text, and its shot, from 0."""
 
-    A word is named the first time that it comes, and so is the end of the global caption where no more of it is lost.
-    """
-    captions = [
-        (f"shot {index + 1}", text, index)
-        for index, shot in enumerate(script.shots)
+    where: str
+    text: str
+    shot: int
+
+
+def captions_of_shots(shots: Iterable[ShotSpec], first: int = 0) -> list[StoryCaption]:
+    """Return the captions of shots in a row, steers included, the first of which is shot `first` (from 0)."""
+    return [
+        StoryCaption(f"shot {number + 1}", text, number)
+        for number, shot in enumerate(shots, start=first)
         for text in (shot.text, *(steer.text for steer in shot.steers))
     ]
-    captions += [(f"cast {number}", entry.caption, CAST_SHOT) for number, entry in enumerate(script.cast, start=1)]
-    named, lost = set[UnknownWord](), ""
-    for where, text, index in captions:
-        report = check(script.global_caption, text, index)
+
+
+def captions_of_script(script: Script) -> list[StoryCaption]:
+    """Return the captions of a script: the global one, those of its shots, and those of its cast."""
+    cast = [StoryCaption(f"cast {number}", one.caption, CAST_SHOT) for number, one in enumerate(script.cast, start=1)]
+    return [StoryCaption("", "", 0), *captions_of_shots(script.shots), *cast]
+
+
+def check_captions(
+    check: CheckCaption, global_caption: str, captions: Iterable[StoryCaption], named: Iterable[UnknownWord] = ()
+) -> Iterator[tuple[StoryCaption, CaptionReport]]:
+    """Yield each caption that a model will not follow wholly, with a report.
+
+    A word is named the first time that it comes, and so is the end of the global caption where no more of it is lost.
+
+    Args:
+        check: reports on one caption (`Model.check_caption`).
+        global_caption: the story's.
+        captions: of the story, in order.
+        named: unknown words that were named before.
+    """
+    before, lost = set(named), ""
+    for caption in captions:
+        report = check(global_caption, caption.text, caption.shot)
         lost_global = report.lost_global if len(report.lost_global) > len(lost) else ""
-        unknown = tuple(one for one in report.unknown if one not in named)
+        unknown = tuple(one for one in report.unknown if one not in before)
         new = replace(report, lost_global=lost_global, unknown=unknown)
-        named.update(report.unknown)
+        before.update(report.unknown)
         lost = lost_global or lost
         if new != CaptionReport():
-            yield where, new
+            yield caption, new
 
 
 def _beginnings(end: str, text: str) -> list[str]:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from shotstream import __version__
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS
+from shotstream.serve.caption_notes import notes_of_story
 from shotstream.serve.commands import Command
 from shotstream.serve.doing import Doing, ShotQueue
 from shotstream.serve.errors import RequestError
@@ -18,7 +19,8 @@ from shotstream.serve.http.state import Here, Server
 from shotstream.serve.limits import check_negative_prompt, check_queue, check_spec
 from shotstream.serve.messages import Done
 from shotstream.serve.store import Store, begin_row
-from shotstream.serve.views import Health, ModelView, NewStory, StoryTitle, StoryView, TreeView
+from shotstream.serve.views import BegunStory, Health, ModelView, NewStory, StoryTitle, StoryView, TreeView
+from shotstream.story.caption_fit import StoryCaption, captions_of_shots
 from shotstream.story.record import RECORD_FILE, StoryRecord
 from shotstream.story.relevance import check_selector
 from shotstream.story.repair import load_record
@@ -59,8 +61,11 @@ def stories(server: Here) -> list[StoryView]:
 
 
 @router.post("/stories", status_code=201)
-def begin_story(story: NewStory, server: Here) -> StoryView:
-    """Begin a story and queue its shots; commands add more."""
+def begin_story(story: NewStory, server: Here) -> BegunStory:
+    """Begin a story and queue its shots; commands add more. `notes` say what the model will not follow of its captions.
+
+    With `strict` such a story is refused.
+    """
     config = server.model.config
     check_text(story.global_caption, "the global caption")
     context = story.context or config.context
@@ -75,10 +80,12 @@ def begin_story(story: NewStory, server: Here) -> StoryView:
     negative_prompt = settings.negative_prompt if story.negative_prompt is None else story.negative_prompt
     check_negative_prompt(negative_prompt, settings.limits)
     server.model.check_guidance(guidance, negative_prompt)
+    captions = [StoryCaption("", "", 0), *captions_of_shots(specs)]
+    notes = notes_of_story(server.model, story.global_caption, captions, strict=story.strict)
     row = begin_row(story.global_caption, story.seed, context, size.height, size.width, check_title(story.title))
     doing = Doing(queue=ShotQueue(paused=story.paused).insert(specs))
     row = replace(row, doing=doing, guidance=guidance, negative_prompt=negative_prompt)
-    return server.view(server.store.add(row))
+    return BegunStory(**server.view(server.store.add(row)).model_dump(), notes=notes)
 
 
 @router.get("/stories/{story}")

@@ -6,13 +6,16 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import Field, StrictStr
 
+from shotstream.serve.caption_notes import caption_notes, notes_of_story
 from shotstream.serve.commands import NewShot
 from shotstream.serve.errors import RequestError
 from shotstream.serve.http.metrics import CONTENT_TYPE, metrics_text
 from shotstream.serve.http.state import Here
 from shotstream.serve.http.stories import record_of
 from shotstream.serve.llm import suggest
-from shotstream.serve.messages import Count, Message, Note, SteerView, UserText, caption_notes
+from shotstream.serve.messages import Count, Message, Note, SteerView, UserText
+from shotstream.serve.script_notes import unused_settings
+from shotstream.story.caption_fit import captions_of_script
 from shotstream.story.script_files import parse_script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.world.captions import unknown_words
@@ -61,22 +64,31 @@ class Outline(Message):
 
     global_caption: str
     shots: list[str]
+    notes: list[Note]
 
 
 class ScriptText(Message):
-    """A story as a person writes it down: YAML, the published JSON, or "global | shot | shot"."""
+    """A story as a person writes it down: YAML, the published JSON, or "global | shot | shot".
+
+    `story` is the id of the story that its shots are to be added to; without it they begin a new one.
+    """
 
     text: Annotated[UserText, Field(max_length=100_000)]
+    story: StrictStr | None = None
 
 
 class ScriptView(Message):
-    """A parsed script; begin a story with it, or queue its shots."""
+    """A parsed script; begin a story with it, or queue its shots.
+
+    `notes` say what the model will not follow of its captions, and which of its settings are not used.
+    """
 
     global_caption: str
     seed: int | None
     guidance: float | None
     negative_prompt: str
     shots: list[NewShot]
+    notes: list[Note]
 
 
 class Suggestions(Message):
@@ -138,19 +150,27 @@ def outline(idea: Idea, server: Here) -> Outline:
     if server.director is None:
         raise RequestError("unavailable", "this server has no director; write the global caption and shots yourself")
     script = server.director.write(idea.idea)
-    return Outline(global_caption=script.global_caption, shots=[shot.text for shot in script.shots])
+    notes = notes_of_story(server.model, script.global_caption, captions_of_script(script), strict=False)
+    return Outline(global_caption=script.global_caption, shots=[shot.text for shot in script.shots], notes=notes)
 
 
 @router.post("/api/script")
-def read_script(script: ScriptText) -> ScriptView:
+def read_script(script: ScriptText, server: Here) -> ScriptView:
     """Read a script into shots; the images of a cast are not read, because they lie with the person who wrote it."""
+    row = None if script.story is None else server.store.get(script.story)
     read = parse_script(script.text, "the script")
+    global_caption = read.global_caption if row is None else row.global_caption
+    captions = captions_of_script(read)
     return ScriptView(
         global_caption=read.global_caption,
         seed=read.seed,
         guidance=read.guidance,
         negative_prompt=read.negative_prompt,
         shots=[_new_shot(shot) for shot in read.shots],
+        notes=[
+            *unused_settings(server.model, read, row),
+            *notes_of_story(server.model, global_caption, captions, strict=False),
+        ],
     )
 
 

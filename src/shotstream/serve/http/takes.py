@@ -67,13 +67,20 @@ def context(story: str, server: Here) -> ContextView:
 
 @router.post("/cast", status_code=201, openapi_extra=_IMAGE)
 async def add_cast(
-    story: str, request: Request, caption: Annotated[str, Query(max_length=100_000)], server: Here
+    story: str,
+    request: Request,
+    caption: Annotated[str, Query(max_length=100_000)],
+    server: Here,
+    *,
+    strict: bool = False,
 ) -> Done:
-    """Add a PNG, JPEG or WebP picture to the cast, for the context of later shots; it gets the story's size."""
+    """Add a PNG, JPEG or WebP picture to the cast, for the context of later shots; it gets the story's size.
+
+    `notes` say what the model will not follow of the caption; with `strict` it is then refused.
+    """
     await asyncio.to_thread(server.store.get, story)
-    data = await request.body()
-    await server.open_stories.carry_out(story, AddCast(await asyncio.to_thread(read_picture, data), caption))
-    return Done(id=None)
+    picture = await asyncio.to_thread(read_picture, await request.body())
+    return Done(id=None, notes=await server.open_stories.carry_out(story, AddCast(picture, caption, strict)))
 
 
 @router.get("/cast/{member}/picture", response_class=FileResponse, responses=binary("image/png"))
