@@ -1,17 +1,22 @@
 """A server with a tiny model of random weights, and somebody who watches it."""
 
+import asyncio
 import json
+import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from shotstream.api import Model
 from shotstream.serve.http.app import make_app
+from shotstream.serve.http.run import open_listener
 from shotstream.serve.limits import Limits, Settings
 from shotstream.serve.packets import FrameKey, FramePacket
 from shotstream.weights.build import random_components
@@ -133,3 +138,27 @@ def serve(model: Model, tmp_path: Path) -> MakeStudio:
 def studio(serve: MakeStudio) -> Iterator[Studio]:
     with serve() as studio:
         yield studio
+
+
+@pytest.fixture
+def listen(tmp_path: Path) -> Callable[[Model], AbstractContextManager[str]]:
+    """Starts a server with a model at a port of this machine, and gives its address."""
+
+    @contextmanager
+    def start(model: Model) -> Iterator[str]:
+        settings = Settings(tmp_path / "listening", port=0)
+        listening = open_listener(settings)
+        config = uvicorn.Config(make_app(lambda: model, settings), log_level="warning", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])))
+        thread.start()
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            while json.load(urllib.request.urlopen(f"{address}/api/health"))["status"] == "opening":
+                time.sleep(0.02)
+            yield address
+        finally:
+            server.should_exit = True
+            thread.join()
+
+    return start

@@ -2,10 +2,14 @@
 
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
+from shotstream.api import Model, with_policy
 from shotstream.core.images import write_png
+from shotstream.weights.build import random_components
+from tiny import live_model
 
 
 def remembered(studio: Any, story: str) -> Any:
@@ -35,6 +39,15 @@ def test_the_frames_of_the_branch_and_the_cast_are_told(studio: Any, png: bytes)
 def test_a_story_that_chooses_by_captions_says_so(studio: Any) -> None:
     reply = studio.client.post("/api/stories", json={"global_caption": "A fox.", "context": "relevant"})
     assert remembered(studio, reply.json()["id"])["code"] == "conflict"
+
+
+def test_a_policy_that_has_no_context_frames_says_so(listen: Any) -> None:
+    streamed = Model(with_policy(random_components(live_model()), "self_forcing"))
+    with listen(streamed) as address, httpx.Client(base_url=address) as client:
+        story = client.post("/api/stories", json={"global_caption": "A fox."}).json()["id"]
+        reply = client.get(f"/api/stories/{story}/context")
+        assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
+        assert "no context frames" in reply.json()["message"]
 
 
 @pytest.fixture

@@ -1,13 +1,18 @@
 """Simulated viewers see what a server really does."""
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shotstream.api import Model, with_policy
 from shotstream.cli import main
-from shotstream.serve.load_test import play
+from shotstream.serve.load_test import LoadTestPlan, frames_before, play, run_load_test
 from shotstream.serve.packets import FrameKey
+from shotstream.weights.build import random_components
+from tiny import live_model
 
 
 def arrivals(*chunks: tuple[float, int]) -> list[tuple[float, FrameKey]]:
@@ -25,6 +30,21 @@ def test_a_frame_that_comes_in_time_is_no_stall_and_a_late_one_is() -> None:
     assert late.stalled_s == pytest.approx(10.8125 - (10.0 + 9 / 16))
     slow_start = play(arrivals((10.0, 1), (10.4, 12)), 13)
     assert slow_start.stalls == 0, "shown only once half a second has come"
+
+
+def test_a_steer_is_seen_after_the_frames_before_it_whatever_the_length_of_its_shot() -> None:
+    came = [FrameKey(2, 1, frame) for frame in range(24)]
+    assert frames_before(FrameKey(2, 1, 12), came) == 12
+    assert frames_before(FrameKey(3, 0, 0), [*came, FrameKey(3, 0, 0)]) == 24
+
+
+def test_viewers_of_a_policy_that_decodes_one_stream_lose_no_frame(listen: Any) -> None:
+    streamed = Model(with_policy(random_components(live_model()), "self_forcing"))
+    assert streamed.policy.decode == "video"
+    with listen(streamed) as address:
+        (viewer,) = asyncio.run(run_load_test(address, LoadTestPlan(shots=1))).viewers
+    assert (viewer.playback.frames, viewer.playback.lost) == (36, 0)
+    assert viewer.steer_s[0] > 0
 
 
 @pytest.mark.slow

@@ -132,7 +132,8 @@ class _Viewer:
                 await _until(socket, "hello")
                 begun, later = self._captions[: self._plan.shots], self._captions[self._plan.shots :]
                 directed = [await self._direct(socket, *texts) for texts in zip(begun, later, strict=True)]
-                playback = await self._play(socket, later)
+                arrivals = await self._play(socket, later)
+                playback = play(arrivals, await self._frames_made(story, arrivals[0][1].shot))
         finally:
             await self._ask("DELETE", f"/api/stories/{story}")
         return Seen(tuple(picture for picture, _ in directed), tuple(steer for _, steer in directed), playback)
@@ -146,19 +147,19 @@ class _Viewer:
         asked_s = time.perf_counter()
         await socket.send(json.dumps({"type": "shot", "text": text, "chunks": self._plan.chunks}))
         await _until(socket, "flush")
-        await _next_frame(socket)
+        first = await _next_frame(socket)
         begun_s = time.perf_counter()
-        frames = frames_of_chunks(self._plan.chunks)
-        await _read_for(socket, self._rng.uniform(0.0, (frames - 1) / FPS))
+        shown_s = (frames_of_chunks(self._plan.chunks) - 1) / FPS
+        came = [first, *await _read_for(socket, self._rng.uniform(0.0, shown_s))]
         steered_s = time.perf_counter()
         await socket.send(json.dumps({"type": "steer", "text": steer}))
-        await _until(socket, "flush")
+        came += await _until(socket, "flush")
         key = await _next_frame(socket)
-        due_s = begun_s + (key.frame or frames) / FPS
+        due_s = begun_s + frames_before(key, came) / FPS
         return begun_s - asked_s, max(time.perf_counter(), due_s) - steered_s
 
-    async def _play(self, socket: ClientConnection, texts: Sequence[str]) -> Playback:
-        """Queue all shots of a story at once, and receive it to its end."""
+    async def _play(self, socket: ClientConnection, texts: Sequence[str]) -> list[tuple[float, FrameKey]]:
+        """Queue all shots of a story at once, and receive it to its end; return when each frame came."""
         first, *others = ({"text": text, "chunks": self._plan.chunks} for text in texts)
         await socket.send(json.dumps({"type": "shot", **first}))
         if others:
@@ -172,13 +173,28 @@ class _Viewer:
                 arrivals.append((time.perf_counter(), news.key))
             elif news["type"] == "state":
                 state = news
-        return play(arrivals, len(texts) * frames_of_chunks(self._plan.chunks))
+        return arrivals
+
+    async def _frames_made(self, story: str, first: int) -> int:
+        """Return how many frames the shots of the branch have from shot `first` on, which depends on the policy."""
+        tree = await self._ask("GET", f"/api/stories/{story}/tree")
+        current = enumerate(tree["current"])
+        lengths = {(take["shot"], take["take"]): take["frames"] for take in tree["takes"]}
+        return sum(lengths[place] for place in current if place[0] >= first)
 
     async def _ask(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {**self._headers, "Content-Type": "application/json"}
         request = urllib.request.Request(self._url + path, data, headers, method=method)
         return await asyncio.to_thread(_fetch, request)
+
+
+def frames_before(key: FrameKey, came: Sequence[FrameKey]) -> int:
+    """Return how many frames are shown from the first one that came until `key`, of its shot or of the next one."""
+    first = came[0]
+    if key.shot == first.shot:
+        return key.frame - first.frame
+    return 1 + max(one.frame for one in came if one.shot == first.shot) - first.frame
 
 
 def play(arrivals: Sequence[tuple[float, FrameKey]], expected: int) -> Playback:
@@ -200,11 +216,12 @@ def play(arrivals: Sequence[tuple[float, FrameKey]], expected: int) -> Playback:
     return Playback(stalls, stalled_s, len(arrivals), expected - len(arrivals), (len(arrivals) - 1) / max(took_s, 1e-9))
 
 
-async def _until(socket: ClientConnection, kind: str) -> None:
-    while True:
-        news = await _receive(socket)
-        if not isinstance(news, FramePacket) and news["type"] == kind:
-            return
+async def _until(socket: ClientConnection, kind: str) -> list[FrameKey]:
+    """Read up to a message of that type, and return the frames that came before it."""
+    came: list[FrameKey] = []
+    while isinstance(news := await _receive(socket), FramePacket) or news["type"] != kind:
+        came += [news.key] if isinstance(news, FramePacket) else []
+    return came
 
 
 async def _next_frame(socket: ClientConnection) -> FrameKey:
@@ -213,12 +230,15 @@ async def _next_frame(socket: ClientConnection) -> FrameKey:
     return packet.key
 
 
-async def _read_for(socket: ClientConnection, seconds: float) -> None:
-    """Read what comes for so long."""
+async def _read_for(socket: ClientConnection, seconds: float) -> list[FrameKey]:
+    """Read for so long, and return the frames that came."""
+    came: list[FrameKey] = []
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while True:
-                await _receive(socket)
+                news = await _receive(socket)
+                came += [news.key] if isinstance(news, FramePacket) else []
+    return came
 
 
 async def _receive(socket: ClientConnection) -> Any:

@@ -51,6 +51,10 @@ def take_video(story: str, shot: int, take: int, server: Here) -> FileResponse:
 def context(story: str, server: Here) -> ContextView:
     """Return the context frames and cast images of the shot in the making or, if there is none, of the next shot."""
     row, record = server.store.get(story), record_of(server.store, story)
+    if not server.model.policy.context:
+        raise RequestError(
+            "conflict", "This server's policy has no context frames: its cache is all that it remembers."
+        )
     if row.context not in SELECTORS:
         raise RequestError("conflict", "This story chooses what a shot remembers by its caption, while it is made.")
     if record is None:
