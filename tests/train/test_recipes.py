@@ -14,7 +14,9 @@ MADE_FIRST, TRAINED = ("codec", "text"), ("base", "teacher", "trajectories", "in
 STAND_IN = """#!/usr/bin/env bash
 echo "$*" >> "$SAID"
 case "$1 $2" in
-    "train export") mkdir "${@: -1}" ;;
+    "train export") mkdir -p "${@: -1}" ;;
+    "evaluate compare") echo a table > "${@: -1}" ;;
+    "evaluate --model") echo {} > "${@: -1}" ;;
     "train samples") [[ -z ${FAILS:-} ]] || { echo no disk >&2; exit 2; }
         mkdir -p "$RUN/latents/shots"; touch "$RUN/latents/shots/00000.safetensors"; exec sleep 60 ;;
 esac
@@ -71,3 +73,19 @@ def test_one_card_stops_where_no_samples_can_be_made(recipe: Recipe) -> None:
     done, said = recipe("card.sh", FAILS="1")
     assert (done.returncode, done.stderr) == (1, "no disk\n")
     assert said[-1].split()[1] == "samples"
+
+
+def test_policies_are_scored_with_the_same_weights_and_some_again_when_trained(recipe: Recipe, tmp_path: Path) -> None:
+    given = {"POLICIES": "longlive echoshot", "TRAINED": "echoshot", "OUT": "out", "STEPS": "3", "STORIES": "4"}
+    done, said = recipe("../policies.sh", **given)
+    assert done.returncode == 0
+    commands = [read_command(line.split()) for line in said]
+    assert [one.names for one in commands] == [
+        ("evaluate",), ("evaluate",), ("train", "policy"), ("train", "export"), ("evaluate",), ("evaluate", "compare")
+    ]  # fmt: skip
+    scored = [(str(one.values["model"]), one.values["policy"]) for one in commands if one.names == ("evaluate",)]
+    assert scored == [("storyworld", "longlive"), ("storyworld", "echoshot"), ("out/models/echoshot", "echoshot")]
+    assert "policy.policy=echoshot" in commands[2].values["changes"]
+    assert "a table" in (tmp_path / "out" / "scores.md").read_text()
+    _, again = recipe("../policies.sh", **given)
+    assert again[len(said) :] == said[-1:], "only the table is made again"

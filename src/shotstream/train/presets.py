@@ -128,6 +128,7 @@ STORYWORLD = Preset(
     policy=PolicyTraining(
         LoopConfig(500, ema_decay=0.99),
         OptimizerConfig(3e-4, warmup_steps=20, matrices="muon"),
+        chunks=(1, 2, 3),
         subject_weight=15.0,
     ),
 )
