@@ -32,10 +32,10 @@ class PolicySpec:
         source: the paper.
         weights: published weights that were trained for it, in words.
         licence: of these weights and their code, in words.
-        live: whether shots may be asked for one by one; otherwise the whole script must be known first.
+        live: whether shots may be asked for one by one; otherwise the whole script must be known first, and a shot has
+            one take.
         streams: whether frames come before the whole video is made.
         steers: whether a shot may get another caption between two chunks.
-        resumable: whether a story can go on after it was closed, go back, and have several takes of a shot.
         shots: the fewest and the most shots; None: any number.
         longest_shot: the most chunks of a shot; None: any number.
         keys: how the KV cache holds keys: "rotated" by their position when they are committed, or by "frame", so that
@@ -56,7 +56,6 @@ class PolicySpec:
     live: bool = False
     streams: bool = False
     steers: bool = False
-    resumable: bool = False
     shots: tuple[int, int | None] = (1, None)
     longest_shot: int | None = None
     keys: Literal["rotated", "frame"] | None = None
@@ -95,11 +94,7 @@ class PolicySpec:
         Raises:
             InputError: it has too few or too many shots or steers, or is too long.
         """
-        fewest, most = self.shots
-        count = len(script.shots)
-        if count < fewest or (most is not None and count > most):
-            limits = f"{fewest} to {most}" if most is not None else f"at least {fewest}"
-            raise InputError(f"policy {self.name} makes {limits} shots, the script has {count}; use another policy")
+        self.check_count(len(script.shots))
         if script.cast:
             self.check_cast()
         for shot in script.shots:
@@ -122,6 +117,17 @@ class PolicySpec:
         if self.keys is None:
             return HeldLatents(0, sum(map(latents_of_chunks, shots)))
         return HeldLatents(self.capacity, CHUNK_LATENTS)
+
+    def check_count(self, count: int) -> None:
+        """Check that the policy can make so many shots.
+
+        Raises:
+            InputError: they are too few or too many.
+        """
+        fewest, most = self.shots
+        if count < fewest or (most is not None and count > most):
+            limits = f"{fewest} to {most}" if most is not None else f"at least {fewest}"
+            raise InputError(f"policy {self.name} makes {limits} shots, got {count}; use another policy")
 
     def check_cast(self) -> None:
         """Check that the policy can know pictures of a cast.

@@ -71,7 +71,9 @@ class VideoMaker:
     ) -> Rollout:
         """Begin the next shot behind those of the history."""
         index = len(self._setup.history)
-        if not self._policy.spec.live:
+        if self._policy.spec.live:
+            self._policy.spec.check_count(index + 1)
+        else:
             spec = self._planned(spec, index)
         made = [take.spec for take in self._setup.history.records]
         if self._run is None or self._broken or made != [shot.made(asked) for asked, shot in self._begun]:
@@ -171,13 +173,19 @@ class VideoMaker:
         """Return a shot with the steers of the script.
 
         Raises:
-            InputError: the script has another shot there.
+            InputError: the script has another shot there, or the shot is to have another seed than there.
         """
-        shots = () if self._setup.script is None else self._setup.script.shots
+        name, shots = self._policy.spec.name, () if self._setup.script is None else self._setup.script.shots
         if index >= len(shots) or (spec.text, spec.chunks) != (shots[index].text, shots[index].chunks):
             raise InputError(
-                f"policy {self._policy.spec.name} makes the shots of its script as they are, and shot {index + 1} is "
-                "another; begin the story anew with another script"
+                f"policy {name} makes the shots of its script as they are, and shot {index + 1} is another; "
+                "begin the story anew with another script"
+            )
+        own = self._setup.history.identity.seed if shots[index].seed is None else shots[index].seed
+        if spec.seed not in (None, own):
+            raise InputError(
+                f"policy {name} makes all shots together, so that shot {index + 1} has one take, of seed {own}; "
+                "begin the story anew with another seed"
             )
         return replace(spec, steers=shots[index].steers)
 

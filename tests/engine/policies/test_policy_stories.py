@@ -51,7 +51,7 @@ def test_a_story_has_as_many_frames_as_its_policy_decodes(parts: ModelComponents
     assert SYSTEMS[name].spec.frames(SCRIPT) == lengths
 
 
-@pytest.mark.parametrize("name", ["longlive", "infinity_rope", "rolling_forcing", "echoshot"])
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_a_story_that_was_closed_goes_on_as_if_it_had_not_been(
     parts: ModelComponents, name: str, tmp_path: Path
 ) -> None:
@@ -64,7 +64,36 @@ def test_a_story_that_was_closed_goes_on_as_if_it_had_not_been(
     assert np.array_equal(rest, whole[1])
 
 
-def test_a_shot_can_be_cut_and_made_again(parts: ModelComponents) -> None:
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_shot_is_cut_and_has_other_takes_where_the_policy_is_live(parts: ModelComponents, name: str) -> None:
+    with begin(parts, name) as story:
+        make(story, SCRIPT.shots[:1])
+        shot = story.shot("It runs.", 2)
+        first = next(shot)
+        story.rewind(1)
+        assert [branch.takes for branch in story.branches()] == [(0, 0)], "the shot was cut where it was left"
+        again = story.shot("It runs.", 2)
+        assert np.array_equal(next(again), first)
+        story.rewind(1)
+        if SYSTEMS[name].spec.live:
+            assert not np.array_equal(next(story.shot("It runs.", 2, seed=9)), first)
+        else:
+            with pytest.raises(InputError, match=f"policy {name} makes all shots together, .* one take, of seed 3"):
+                story.shot("It runs.", 2, seed=9)
+        story.switch((0, 0))
+        assert np.array_equal(story.history.frames(1), first)
+        assert story.history.lengths == [9, len(first)]
+
+
+def test_a_live_policy_refuses_the_shot_after_its_last(parts: ModelComponents) -> None:
+    with Story(with_policy(parts, "lct"), "A fox.", seed=3) as story:
+        for _ in range(9):
+            next(story.shot("It waits.", 1))
+        with pytest.raises(InputError, match="policy lct makes 1 to 9 shots, got 10; use another policy"):
+            story.shot("It waits.", 1)
+
+
+def test_a_shot_after_a_cut_is_the_same_when_it_is_made_again(parts: ModelComponents) -> None:
     with Story(with_policy(parts, "longlive"), "A fox.", seed=3) as story:
         first = story.shot("It waits.", 3)
         next(first)
@@ -110,7 +139,7 @@ def test_a_script_that_a_policy_cannot_make_is_refused(parts: ModelComponents) -
     long = Script("A fox.", (ShotSpec("It waits.", 8, extend=True),))
     for name, script, message in (
         ("echoshot", steered, "cannot steer"),
-        ("lct", many, "makes 1 to 9 shots, the script has 10"),
+        ("lct", many, "makes 1 to 9 shots, got 10"),
         ("teacher", long, "shots of at most 7 chunks, got 8"),
     ):
         with pytest.raises(InputError, match=message):

@@ -30,7 +30,6 @@ class InfinityRope(OneShotPrompts):
         live=True,
         streams=True,
         steers=True,
-        resumable=True,
         keys="frame",
         capacity=6,
         sampler=FOUR_STEPS,

@@ -33,7 +33,6 @@ class LongLive(OneShotPrompts):
         live=True,
         streams=True,
         steers=True,
-        resumable=True,
         keys="rotated",
         capacity=WINDOW,
         sink=SINK,

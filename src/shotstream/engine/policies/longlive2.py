@@ -40,7 +40,6 @@ class LongLive2:
         live=True,
         streams=True,
         steers=True,
-        resumable=True,
         keys="frame",
         capacity=WINDOW,
         sampler=FOUR_STEPS,

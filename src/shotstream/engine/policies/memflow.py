@@ -42,7 +42,6 @@ class MemFlow(OneShotPrompts):
         live=True,
         streams=True,
         steers=True,
-        resumable=True,
         keys="frame",
         capacity=WINDOW + MEMORY,
         sampler=FOUR_STEPS,

@@ -40,7 +40,6 @@ class RollingForcing(OneShotPrompts):
         licence="for academic use only (terms of RollingForcing)",
         streams=True,
         steers=True,
-        resumable=True,
         keys="frame",
         renoises=True,
         capacity=WINDOW + CHUNK_LATENTS,

@@ -36,7 +36,6 @@ class SelfForcing(OneShotPrompts):
             live=True,
             streams=True,
             steers=True,
-            resumable=True,
             keys="rotated",
             capacity=window,
             sampler=FOUR_STEPS,

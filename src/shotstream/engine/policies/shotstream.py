@@ -29,7 +29,6 @@ SHOTSTREAM = PolicySpec(
     live=True,
     streams=True,
     steers=True,
-    resumable=True,
     keys="rotated",
     capacity=27,
     sink=9,

@@ -22,7 +22,6 @@ TEACHER = PolicySpec(
     weights="a teacher trained here, or the published one",
     licence="as its weights",
     live=True,
-    resumable=True,
     longest_shot=MAX_CHUNKS,
     decode="shot",
     context=True,
