@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 
@@ -43,7 +43,7 @@ def test_a_story_that_chooses_by_captions_says_so(studio: Any) -> None:
 
 def test_a_policy_that_has_no_context_frames_says_so(listen: Any) -> None:
     streamed = Model(with_policy(random_components(live_model()), "self_forcing"))
-    with listen(streamed) as address, httpx.Client(base_url=address) as client:
+    with listen(streamed) as address, httpx2.Client(base_url=address) as client:
         story = client.post("/api/stories", json={"global_caption": "A fox."}).json()["id"]
         reply = client.get(f"/api/stories/{story}/context")
         assert (reply.status_code, reply.json()["code"]) == (409, "conflict")
