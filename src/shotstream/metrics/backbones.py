@@ -16,9 +16,11 @@ import torch
 import torch.nn.functional as F
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import validate_repo_id
 from jaxtyping import Float
 from torch import Tensor
 
+from shotstream.core.errors import InputError
 from shotstream.core.video import Frames
 from shotstream.metrics.availability import NotAvailableError
 from shotstream.metrics.judge import Judge
@@ -74,8 +76,29 @@ def local_snapshot(model_id: str) -> Path | None:
         return Path(model_id)
     try:
         return Path(snapshot_download(model_id, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError):
+    except LocalEntryNotFoundError:
         return None
+
+
+def _check_id(name: str, model_id: str) -> None:
+    """Raise InputError where a network is neither a directory nor can be an id of the hub."""
+    try:
+        if not Path(model_id).is_dir():
+            validate_repo_id(model_id)
+    except HFValidationError as error:
+        raise InputError(
+            f"expected --backbone {name}=ID with a directory or a hub id, got '{model_id}'; check the path"
+        ) from error
+
+
+def _describe_network(model_id: str) -> str:
+    """Return the directory of a local network, or the id of one of the hub with its revision."""
+    snapshot = local_snapshot(model_id)
+    return model_id if snapshot is None or snapshot == Path(model_id) else f"{model_id} at {snapshot.name}"
+
+
+def _fetch(*model_ids: str) -> str:
+    return "run: " + " && ".join(f"hf download {model_id}" for model_id in model_ids)
 
 
 def prepare(frames: Frames, side: int, colours: tuple[Any, Any]) -> Float[Tensor, "n 3 s s"]:
@@ -95,6 +118,9 @@ class Backbones:
 
     `ids` replaces default model ids by others or by local directories; `judge` is a vision model that is asked over
     HTTP, if any.
+
+    Raises:
+        InputError: an id is neither a directory nor can be one of the hub's.
     """
 
     def __init__(
@@ -103,13 +129,26 @@ class Backbones:
         self.device = device
         self.judge = judge
         self.ids = {name: ids.get(name, spec.model_id) for name, spec in BACKBONES.items()}
+        for name, model_id in ids.items():
+            _check_id(name, model_id)
         self._loaded: dict[str, Any] = {}
 
     def describe(self) -> dict[str, str]:
-        """Return the files of every network and the version of every package that was used so far."""
+        """Return the id and revision of every network, and the version of every package, that was used so far."""
+        networks = {name: _describe_network(self.ids[name]) for name in self._loaded if name in BACKBONES}
         packages = [name for name in self._loaded if name not in BACKBONES]
-        versions = {name: metadata.version(name) for name in ("transformers", *packages)}
-        return {name: str(local_snapshot(self.ids[name])) for name in self._loaded if name in BACKBONES} | versions
+        packages += ["transformers"] if networks else []
+        return networks | {name: metadata.version(name) for name in packages}
+
+    def require(self, *names: str) -> None:
+        """Check that the files of several networks are here, so that none is found missing halfway.
+
+        Raises:
+            NotAvailableError: some are not; the command in it fetches all of these.
+        """
+        missing = [self.ids[name] for name in names if name not in self._loaded and not local_snapshot(self.ids[name])]
+        if missing:
+            raise NotAvailableError(_fetch(*missing))
 
     def get(self, name: str, load: Callable[[str], Any]) -> Any:
         """Return a network of `BACKBONES`, loaded by `load(directory)` on first use.
@@ -120,7 +159,7 @@ class Backbones:
         if name not in self._loaded:
             directory = local_snapshot(self.ids[name])
             if directory is None:
-                raise NotAvailableError(f"hf download {self.ids[name]}")
+                raise NotAvailableError(_fetch(self.ids[name]))
             try:
                 self._loaded[name] = load(str(directory))
             except (OSError, ValueError, KeyError) as error:

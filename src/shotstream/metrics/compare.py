@@ -1,7 +1,7 @@
 """Compare evaluations of two or more systems: differences paired by story, and a page that plays both in step."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from shotstream.core.errors import InputError
 from shotstream.core.html import render_html
+from shotstream.metrics.backbones import BACKBONES
 from shotstream.metrics.columns import COLUMNS, Column
 from shotstream.metrics.evaluation import Evaluation, StoryResult
 from shotstream.metrics.tables import format_mean, format_value
@@ -32,13 +33,16 @@ class ComparedColumn:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Systems side by side. `stories` are compared; `left_out` says why the others are not."""
+    """Systems side by side.
+
+    `stories` are compared; `left_out` says why the others are not; `warnings` which columns cannot be compared.
+    """
 
     names: tuple[str, ...]
     rows: tuple[ComparedColumn, ...]
     stories: tuple[tuple[StoryResult, ...], ...]
     left_out: Mapping[str, str]
-    settings_differ: bool
+    warnings: tuple[str, ...] = ()
 
 
 def compare_evaluations(evaluations: Mapping[str, Evaluation]) -> Comparison:
@@ -60,8 +64,20 @@ def compare_evaluations(evaluations: Mapping[str, Evaluation]) -> Comparison:
     stories = tuple(tuple(of[name] for of in found) for name in shared)
     keys = [column for column in COLUMNS if any(column.key in one.means for one in evaluations.values())]
     rows = tuple(_row(column.title, column.key, stories) for column in keys)
-    settings = {one.settings for one in evaluations.values()}
-    return Comparison(names, rows, stories, left_out, len(settings) > 1)
+    return Comparison(names, rows, stories, left_out, tuple(_find_differences(list(evaluations.values()))))
+
+
+def _find_differences(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """Yield what was measured in different ways, so that its columns cannot be compared."""
+    if len({one.settings for one in evaluations}) > 1:
+        yield "The evaluations scored cuts with different settings: their cut columns cannot be compared."
+    for name in BACKBONES:
+        used = {one.networks[name] for one in evaluations if name in one.networks}
+        if len(used) > 1:
+            yield f"The evaluations used different networks for {name}: {'; '.join(sorted(used))}. Evaluate with one."
+    judges = {(one.judge["model"], one.judge["url"], one.judge["rubric"]) for one in evaluations if one.judge}
+    if len(judges) > 1:
+        yield "The evaluations asked different judges: their ratings cannot be compared."
 
 
 def _why_not(story: str, names: Sequence[str], found: Sequence[Mapping[str, StoryResult]]) -> str:
@@ -105,8 +121,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         cases = min((one.cases for one in row.differences if one), default=0)
         lines.append(f"| {row.title} | {' | '.join(cells)} | {cases} |")
     lines += ["", f"{len(comparison.stories)} stories; differences are paired by story, with bootstrap 95% intervals."]
-    if comparison.settings_differ:
-        lines.append("The evaluations scored cuts with different settings: their cut columns cannot be compared.")
+    lines += comparison.warnings
     lines += [f"\n{name}: left out, {reason}" for name, reason in comparison.left_out.items()]
     return "\n".join(lines) + "\n"
 

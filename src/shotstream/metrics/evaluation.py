@@ -17,6 +17,7 @@ from shotstream.metrics.columns import COLUMNS, Column, CutSettings, story_cuts,
 from shotstream.metrics.features import (
     CUTS,
     JUDGE,
+    NETWORKS,
     StoryFeatures,
     extract_features,
     feature_key,
@@ -52,8 +53,8 @@ class StoryResult:
 class Evaluation:
     """The results of a directory of videos.
 
-    `missing` has, for a column that some story lacks, the command that fetches what it needs; `failed` the videos that
-    could not be scored, and why; `judge` the judge, its rubric, and for each question how far its repeats agree.
+    `missing` has, for a column that some story lacks, why, or the command that fetches what it needs; `networks` the
+    version of each network and package; `failed` the videos that could not be scored, and why; `judge` the judge, its rubric, and for each question how far its repeats agree.
     """
 
     source: str
@@ -113,6 +114,7 @@ def evaluate_videos(
     failed: list[UnreadableVideo] = []
     missing: dict[str, str] = {}
     ratings: list[NDArray[Any]] = []
+    networks: list[Mapping[str, str]] = []
     for video in videos:
         try:
             if isinstance(video, UnreadableVideo):
@@ -120,6 +122,7 @@ def evaluate_videos(
             features = _features_of(video, output / FEATURES / f"{video.name}.npz", backbones)
             stories.append(_result(features, settings))
             missing |= features.missing
+            networks.append(features.networks)
             if backbones.judge and features.has(JUDGE):
                 ratings.append(features.arrays[JUDGE])
         except InputError as error:
@@ -132,7 +135,7 @@ def evaluate_videos(
         raise InputError(f"expected at least one video that can be scored, got none of {len(failed)} ({reasons})")
     of_column = {column.key: missing[column.group] for column in COLUMNS if column.group in missing}
     judge = {} if backbones.judge is None else backbones.judge.description | {"agreement": _agreement(ratings)}
-    evaluation = Evaluation(source, tuple(stories), tuple(failed), of_column, backbones.describe(), settings, judge)
+    evaluation = Evaluation(source, tuple(stories), tuple(failed), of_column, _union(networks), settings, judge)
     write_json(output / RESULTS, to_data(evaluation))
     return evaluation
 
@@ -147,9 +150,19 @@ def _features_of(video: ScoredVideo, path: Path, backbones: Backbones) -> StoryF
         return stored
     features = extract_features(video, backbones, wanted)
     if stored is not None:
-        features.arrays = stored.arrays | features.arrays
+        networks = stored.networks | features.networks
+        features.arrays = stored.arrays | features.arrays | {NETWORKS: np.array(json.dumps(networks))}
     save_features(path, features, key)
     return features
+
+
+def _union(networks: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Return the networks of all stories; one that has several versions, because runs were apart, with all of them."""
+    found: dict[str, set[str]] = {}
+    for of_story in networks:
+        for name, version in of_story.items():
+            found.setdefault(name, set()).add(version)
+    return {name: " and ".join(sorted(versions)) for name, versions in found.items()}
 
 
 def _agreement(ratings: Sequence[NDArray[Any]]) -> dict[str, dict[str, float | None]]:

@@ -56,6 +56,7 @@ def _video_text(shot: ShotInput) -> Arrays:
 
 
 def _subjects(shot: ShotInput) -> Arrays:
+    shot.backbones.require("detector", "sam", "dinov2")
     splits = [split_subject(shot.backbones, frame) for frame in shot_frames_to_split(shot.frames)]
     subjects = [
         shot.backbones.class_tokens("dinov2", split.subject[None]) for split in splits if split.subject is not None
@@ -88,19 +89,17 @@ EXTRACTORS: Mapping[str, Callable[[ShotInput], Arrays]] = MappingProxyType(
     }
 )
 """Functions that compute the arrays of one shot, by the name of the feature group."""
-CUTS, JUDGE, JUDGE_KEY = "cuts", "judge", "judge_key"
+CUTS, JUDGE, JUDGE_KEY, NETWORKS = "cuts", "judge", "judge_key", "networks"
 GROUPS = (*EXTRACTORS, CUTS)
 """Groups that are computed for every video; answers of a judge (`JUDGE`) come with them where one is given."""
-FIRST_ARRAYS: Mapping[str, str] = MappingProxyType({"subjects": "0/subject", CUTS: CUTS, JUDGE: JUDGE})
-"""An array that is there if a group is; `0/GROUP` for the others."""
 
 
 @dataclass
 class StoryFeatures:
     """The features of one video.
 
-    `arrays` has an array for each `SHOT/NAME`, "cuts", "thumbnails", and with a judge its ratings `[repeats, 3]` and
-    what they depend on; `missing` says why a group is not there.
+    `arrays` has an array for each `SHOT/NAME`, "cuts", "thumbnails", as JSON the networks that computed them, and with
+    a judge its ratings `[repeats, 3]` and what they depend on; `missing` says why a group is not there.
     """
 
     video: ScoredVideo
@@ -110,8 +109,15 @@ class StoryFeatures:
     missing: dict[str, str] = field(default_factory=dict)
 
     def has(self, group: str) -> bool:
-        """Tell whether the features of a group are there."""
-        return FIRST_ARRAYS.get(group, f"0/{group}") in self.arrays
+        """Tell whether the features of a group are there, up to the last shot's."""
+        name = "subject" if group == "subjects" else group
+        return (name if group in (CUTS, JUDGE) else f"{len(self.video.ranges) - 1}/{name}") in self.arrays
+
+    @property
+    def networks(self) -> dict[str, str]:
+        """The networks and packages that computed these features, with their versions."""
+        networks: dict[str, str] = json.loads(str(self.arrays[NETWORKS]))
+        return networks
 
     def by_shot(self, name: str) -> list[NDArray[Any]]:
         """Return an array for each shot."""
@@ -153,7 +159,7 @@ def extract_features(video: ScoredVideo, backbones: Backbones, groups: Sequence[
             arrays[JUDGE_KEY] = np.array(judge.key)
         except NotAvailableError as error:
             missing[JUDGE] = str(error)
-    arrays["thumbnails"] = np.stack(thumbnails)
+    arrays |= {"thumbnails": np.stack(thumbnails), NETWORKS: np.array(json.dumps(backbones.describe()))}
     return StoryFeatures(video, *size, arrays, missing)
 
 

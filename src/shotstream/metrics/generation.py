@@ -1,26 +1,32 @@
 """Generate a video for each script of a set, so that a model can be evaluated; what is there already is kept."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from shotstream.api import Model
-from shotstream.core.atomic_files import make_directory, write_bytes
+from shotstream.core.atomic_files import write_bytes
 from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS
 from shotstream.core.video import VideoWriter, holds_frames
 from shotstream.engine.policies import find_system
+from shotstream.metrics.videos import UnreadableVideo
+from shotstream.scores.saved_stories import claim_stories
 from shotstream.story.characters import SUFFIX
 from shotstream.story.script import Script, format_script
 from shotstream.story.script_files import load_scripts
 
+_log = logging.getLogger(__name__)
 
-def load_script_set(source: Path) -> dict[str, Script]:
-    """Return the scripts of a directory, a CSV or one file, by name.
+
+def load_script_set(source: Path) -> dict[str, Script | UnreadableVideo]:
+    """Return the scripts of a directory, a CSV or one file, by name; one of a directory may be unreadable.
 
     Raises:
-        InputError: there is no script, or one cannot be read.
+        InputError: there is no script, two have one name, or the only file cannot be read.
     """
     if not source.is_dir():
         scripts = load_scripts(source)
@@ -32,39 +38,63 @@ def load_script_set(source: Path) -> dict[str, Script]:
     paths = [path for path in paths if not path.name.endswith(SUFFIX)]
     if not paths:
         raise InputError(f"expected scripts (.json or .yaml) in {source}, found none")
-    return {path.stem: load_scripts(path)[0] for path in paths}
+    names = [path.stem for path in paths]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"{source} has two scripts called {twice}; rename one, because the videos have their names")
+    return {path.stem: _load(path) for path in paths}
+
+
+def _load(path: Path) -> Script | UnreadableVideo:
+    try:
+        return load_scripts(path)[0]
+    except InputError as error:
+        return UnreadableVideo(path.stem, str(error))
 
 
 def generate_videos(
-    open_model: Callable[[], Model], source: Path, output: Path, seed: int, policy: str | None = None
-) -> Iterator[str]:
-    """Generate the videos of a set of scripts and yield the name of each; finished ones are kept from an earlier run.
+    model: Model, source: Path, output: Path, seed: int, depends: Mapping[str, Any], policy: str | None = None
+) -> Iterator[tuple[str, str]]:
+    """Generate the videos of a set of scripts; yield the name of each, and why it could not be made, or "".
 
-    Beside `NAME.mp4` lies `NAME.yaml`, its script, and `NAME.characters.json` where the set has one.
+    Videos of an earlier run are kept where their script is still the same. Beside `NAME.mp4` lies `NAME.yaml`, its
+    script, and `NAME.characters.json` where the set has one.
 
     Args:
-        open_model: loads the model; called only if there is something to generate.
+        model: makes the stories.
         source: see `load_script_set`.
         output: directory of the videos.
         seed: of the first story; the others follow.
+        depends: what the videos depend on besides the model's weights, the seed and the policy, as plain data.
         policy: of the model's stories, which says how long their shots are; None: the one that it was made for.
 
     Raises:
-        InputError: there is no such policy, or it cannot make one of the stories.
+        InputError: there is no such policy, no script, or the output has videos of something else.
     """
-    make_directory(output)
-    model: Model | None = None
     spec = find_system(policy or "shotstream").spec
-    for number, (name, script) in enumerate(load_script_set(source).items()):
-        path = output / f"{name}.mp4"
-        if not holds_frames(path, sum(spec.frames(script))):
-            model = model or open_model()
-            _generate(model, script, path, seed + number)
-        write_bytes(path.with_suffix(".yaml"), format_script(script).encode())
+    scripts = load_script_set(source)
+    claim_stories(output, {**depends, "weights": model.parts.fingerprint, "seed": seed, "policy": policy})
+    for number, (name, script) in enumerate(scripts.items()):
+        if isinstance(script, UnreadableVideo):
+            yield name, script.reason
+            continue
+        path, text = output / f"{name}.mp4", format_script(script).encode()
+        described = path.with_suffix(".yaml")
+        try:
+            if not (_holds(described, text) and holds_frames(path, sum(spec.frames(script)))):
+                _generate(model, script, path, seed + number)
+                write_bytes(described, text)
+        except Exception as error:
+            _log.debug("%s failed", name, exc_info=True)
+            yield name, str(error).strip().split("\n")[0] or type(error).__name__
+            continue
         characters = source / f"{name}{SUFFIX}"
         if characters.is_file():
-            path.with_suffix(SUFFIX).write_bytes(characters.read_bytes())
-        yield name
+            write_bytes(path.with_suffix(SUFFIX), characters.read_bytes())
+        yield name, ""
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
 
 
 def _generate(model: Model, script: Script, path: Path, seed: int) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shotstream.core.video import Frame, Frames
+from shotstream.metrics.availability import NotAvailableError
 from shotstream.metrics.backbones import IMAGENET, Backbones
 
 ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "teddy bear")
@@ -18,6 +19,8 @@ VEHICLES = ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck",
 SUBJECT_CLASSES = frozenset(("person", *ANIMALS, *VEHICLES))
 """Classes of COCO that a story is about; other detections are part of the background."""
 MIN_SCORE = 0.5
+DETECTORS = ("rt_detr", "rt_detr_v2", "d_fine")
+"""Architectures of detectors that take pixels in [0, 1] and score each class by a sigmoid."""
 DETECTOR_SIDE = 640
 GREY = 128
 
@@ -35,12 +38,11 @@ def shot_frames_to_split(frames: Frames) -> Frames:
     return frames[[0, len(frames) // 2, len(frames) - 1]]
 
 
-@torch.inference_mode()
 def split_subject(backbones: Backbones, frame: Frame) -> SubjectSplit:
     """Split a frame by its largest detected subject.
 
     Raises:
-        NotAvailableError: the detector or SAM is not on this machine.
+        NotAvailableError: the detector or SAM is not on this machine, or the detector is of another kind.
     """
     box = find_subject(backbones, frame)
     if box is None:
@@ -64,11 +66,14 @@ def to_square(picture: Frame) -> UInt8[NDArray, "side side 3"]:
     return square
 
 
+@torch.inference_mode()
 def find_subject(backbones: Backbones, frame: Frame) -> Float[NDArray, "4"] | None:
     """Return the box (x0, y0, x1, y1 in pixels) of the largest detected subject; None without one."""
     from transformers import AutoModelForObjectDetection
 
     model = backbones.image_model("detector", AutoModelForObjectDetection.from_pretrained)
+    if (kind := model.config.model_type) not in DETECTORS:
+        raise NotAvailableError(f"expected a detector of {', '.join(DETECTORS)}, got {kind}; name another --backbone")
     pixels = F.interpolate(_to_tensor(frame), (DETECTOR_SIDE, DETECTOR_SIDE), mode="bilinear", antialias=True)
     out = model(pixel_values=pixels.to(backbones.device))
     scores, labels = out.logits[0].sigmoid().max(-1)
@@ -84,6 +89,7 @@ def _area(box: Float[NDArray, "4"]) -> float:
     return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
+@torch.inference_mode()
 def segment(backbones: Backbones, frame: Frame, box: Float[NDArray, "4"]) -> Bool[NDArray, "h w"]:
     """Return SAM's best mask for a box."""
     from transformers import SamModel

@@ -63,15 +63,14 @@ def to_markdown(evaluation: Evaluation) -> str:
     for column in evaluation.columns:
         mean = means.get(column.key)
         rows.append(f"| {column.title} | {show_mean(evaluation, column)} | {mean.cases if mean else 0} |")
-    for command, titles in missing_networks(evaluation).items():
-        rows.append(f"\n{', '.join(titles)}: {NOT_AVAILABLE}. Run `{command}`")
+    rows += [f"\n{', '.join(of)}: {NOT_AVAILABLE}; {reason}" for reason, of in missing_networks(evaluation).items()]
     rows += [f"\n{video.name}: left out, {video.reason}" for video in evaluation.failed]
     rows += [f"\n{story.name}: {note}" for story in evaluation.stories for note in story.notes]
     return "\n".join(rows) + "\n"
 
 
 def missing_networks(evaluation: Evaluation) -> dict[str, list[str]]:
-    """Return the titles of the columns that lack something, by the command that fetches it."""
+    """Return the titles of the columns that lack something, by the reason, or the command that fetches it."""
     found: dict[str, list[str]] = {}
     for column in evaluation.columns:
         if column.key in evaluation.missing:

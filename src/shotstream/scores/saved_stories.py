@@ -47,10 +47,7 @@ class SavedStories:
             InputError: it cannot be made, or has stories of something else.
         """
         depends = {name: value for name, value in asked.items() if name != "stories"} | {"world": WORLD_VERSION}
-        make_directory(directory)
-        if not (directory / SETTINGS).exists() and any(directory.iterdir()):
-            raise InputError(f"expected an empty directory to save stories in, got {directory}; name another one")
-        claim_directory(directory / SETTINGS, json.loads(json.dumps(depends)))
+        claim_stories(directory, depends)
         return cls(directory, phrasing)
 
     def complete(self, stories: Sequence[WorldStory], make: MakeStory) -> Iterator[ScoredStory]:
@@ -78,6 +75,22 @@ class SavedStories:
         write_json(path.with_suffix(".json"), script | {LENGTHS: [len(shot) for shot in made.shots]})
         write_json(path.with_suffix(SUFFIX), dict(zip(keys, cast, strict=True)))
         write_video(path, made.shots, FPS, lossless=True)
+
+
+def claim_stories(directory: Path, depends: Mapping[str, Any]) -> None:
+    """Make a directory for stories, or check that the stories in it depend on the same.
+
+    Args:
+        directory: of the stories.
+        depends: what they depend on, as plain data.
+
+    Raises:
+        InputError: it cannot be made, or has stories of something else.
+    """
+    make_directory(directory)
+    if not (directory / SETTINGS).exists() and any(directory.iterdir()):
+        raise InputError(f"expected an empty directory to save stories in, got {directory}; name another one")
+    claim_directory(directory / SETTINGS, json.loads(json.dumps(depends)))
 
 
 def _lengths(video: Path) -> list[int]:
