@@ -121,7 +121,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         cases = min((one.cases for one in row.differences if one), default=0)
         lines.append(f"| {row.title} | {' | '.join(cells)} | {cases} |")
     lines += ["", f"{len(comparison.stories)} stories; differences are paired by story, with bootstrap 95% intervals."]
-    lines += comparison.warnings
+    lines += [f"\n{warning}" for warning in comparison.warnings]
     lines += [f"\n{name}: left out, {reason}" for name, reason in comparison.left_out.items()]
     return "\n".join(lines) + "\n"
 
