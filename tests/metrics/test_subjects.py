@@ -96,7 +96,7 @@ def test_subject_and_background_are_cut_along_the_mask() -> None:
 
 
 def test_a_detector_of_another_kind_is_named() -> None:
-    with pytest.raises(NotAvailableError, match="expected a detector of rt_detr, .* got detr"):
+    with pytest.raises(NotAvailableError, match=r"expected a detector of rt_detr, .* got detr"):
         find_subject(with_networks(detector=FakeDetector(PERSON, kind="detr")), FRAME)
 
 

@@ -54,7 +54,8 @@ class Evaluation:
     """The results of a directory of videos.
 
     `missing` has, for a column that some story lacks, why, or the command that fetches what it needs; `networks` the
-    version of each network and package; `failed` the videos that could not be scored, and why; `judge` the judge, its rubric, and for each question how far its repeats agree.
+    version of each network and package; `failed` the videos that could not be scored, and why; `judge` the judge, its
+    rubric, and for each question how far its repeats agree.
     """
 
     source: str
