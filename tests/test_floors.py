@@ -188,6 +188,12 @@ def test_the_core_loads_no_model_libraries() -> None:
     assert loaded & {"transformers", "tokenizers", "huggingface_hub", "safetensors", "ftfy"} == set()
 
 
+def test_opening_a_model_loads_no_compiler_and_no_large_library() -> None:
+    loaded = imported_by("import shotstream\nshotstream.open('storyworld')")
+    assert "torch" in loaded
+    assert loaded & {"transformers", "sympy", "triton", "scipy", "diffusers"} == set()
+
+
 def test_the_checks_find_what_they_look_for(tmp_path: Path) -> None:
     source = tmp_path / "shotstream"
     files = {

@@ -24,6 +24,7 @@ from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.model.codec import Codec
 from shotstream.model.config import ModelConfig, TextEncoderConfig
+from shotstream.model.device import shapes_only
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import networks
@@ -194,7 +195,7 @@ def shot_cost(
 def _shot_work(
     config: ModelConfig, dtype: torch.dtype, chunks: int, captions: int, tokens: int, *, remembers: bool
 ) -> ShotCost:
-    with torch.device("meta"):
+    with shapes_only():
         transformer, network, _ = networks(config, None)
     transformer.to(dtype=dtype)
     codec = cast(Codec, network.to("meta", dtype))  # the statistics of its latents are made elsewhere

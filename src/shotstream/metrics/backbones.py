@@ -6,7 +6,7 @@ that an evaluation never waits for a hub and a report never mixes versions silen
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.video import Frames
-from shotstream.metrics.availability import NotAvailableError
+from shotstream.metrics.availability import NotAvailableError, require_package
 from shotstream.metrics.judge import Judge
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -101,6 +101,16 @@ def _fetch(*model_ids: str) -> str:
     return "run: " + " && ".join(f"hf download {model_id}" for model_id in model_ids)
 
 
+def transformers_class(name: str) -> Any:
+    """Return a class of transformers, whose import takes seconds.
+
+    Raises:
+        NotAvailableError: transformers is not installed.
+    """
+    require_package("transformers")
+    return getattr(import_module("transformers"), name)
+
+
 def prepare(frames: Frames, side: int, colours: tuple[Any, Any]) -> Float[Tensor, "n 3 s s"]:
     """Resize frames (bicubic, shorter side to `side`), crop the centre and normalise colours."""
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
@@ -166,9 +176,9 @@ class Backbones:
                 raise NotAvailableError(f"{name}: {self.ids[name]} cannot be loaded: {error}") from error
         return self._loaded[name]
 
-    def image_model(self, name: str, load: Callable[..., Any]) -> Any:
-        """Return a transformers model in evaluation mode on the device; `load` is its class's `from_pretrained`."""
-        return self.get(name, lambda path: load(path).eval().to(self.device))
+    def image_model(self, name: str, kind: str) -> Any:
+        """Return a model of a class of transformers, in evaluation mode on the device."""
+        return self.get(name, lambda path: transformers_class(kind).from_pretrained(path).eval().to(self.device))
 
     def note(self, package: str) -> None:
         """Record that a package without hub files was used."""
@@ -177,27 +187,22 @@ class Backbones:
     @torch.inference_mode()
     def class_tokens(self, name: str, pictures: Frames) -> Float[np.ndarray, "n d"]:
         """Return the class token of each picture, by "dino" or "dinov2"."""
-        from transformers import AutoModel
-
-        model = self.image_model(name, AutoModel.from_pretrained)
+        model = self.image_model(name, "AutoModel")
         return self._batched(name, model, pictures, lambda pixels: model(pixel_values=pixels).last_hidden_state[:, 0])
 
     @torch.inference_mode()
     def clip_embeddings(self, frames: Frames) -> Float[np.ndarray, "n d"]:
         """Return CLIP's image embedding of each frame."""
-        from transformers import CLIPVisionModelWithProjection
-
-        model = self.image_model("clip", CLIPVisionModelWithProjection.from_pretrained)
+        model = self.image_model("clip", "CLIPVisionModelWithProjection")
         return self._batched("clip", model, frames, lambda pixels: model(pixel_values=pixels).image_embeds)
 
     @torch.inference_mode()
     def aesthetic_ratings(self, frames: Frames) -> Float[np.ndarray, "n"]:
         """Return LAION's aesthetic rating, about 0 to 10, of each frame."""
         from safetensors.torch import load_file
-        from transformers import CLIPVisionModelWithProjection
 
         def load(path: str) -> tuple[Any, dict[str, Tensor]]:
-            model = CLIPVisionModelWithProjection.from_pretrained(path).eval().to(self.device)
+            model = transformers_class("CLIPVisionModelWithProjection").from_pretrained(path).eval().to(self.device)
             weights = load_file(Path(path) / "model.safetensors")
             return model, {key: weights[f"predictor.{key}"] for key in ("weight", "bias")}
 
@@ -208,11 +213,10 @@ class Backbones:
     @torch.inference_mode()
     def video_and_text(self, frames: Frames, caption: str) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d"]]:
         """Return the video-text model's embeddings of a shot (evenly spread frames) and of its caption."""
-        from transformers import AutoTokenizer, XCLIPModel
 
         def load(path: str) -> tuple[Any, Any]:
-            model = XCLIPModel.from_pretrained(path).eval().to(self.device)
-            return model, AutoTokenizer.from_pretrained(path)
+            model = transformers_class("XCLIPModel").from_pretrained(path).eval().to(self.device)
+            return model, transformers_class("AutoTokenizer").from_pretrained(path)
 
         model, tokenizer = self.get("video", load)
         chosen = frames[np.linspace(0, len(frames) - 1, model.config.vision_config.num_frames).round().astype(int)]

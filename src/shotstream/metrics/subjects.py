@@ -69,9 +69,7 @@ def to_square(picture: Frame) -> UInt8[NDArray, "side side 3"]:
 @torch.inference_mode()
 def find_subject(backbones: Backbones, frame: Frame) -> Float[NDArray, "4"] | None:
     """Return the box (x0, y0, x1, y1 in pixels) of the largest detected subject; None without one."""
-    from transformers import AutoModelForObjectDetection
-
-    model = backbones.image_model("detector", AutoModelForObjectDetection.from_pretrained)
+    model = backbones.image_model("detector", "AutoModelForObjectDetection")
     if (kind := model.config.model_type) not in DETECTORS:
         raise NotAvailableError(f"expected a detector of {', '.join(DETECTORS)}, got {kind}; name another --backbone")
     pixels = F.interpolate(_to_tensor(frame), (DETECTOR_SIDE, DETECTOR_SIDE), mode="bilinear", antialias=True)
@@ -92,9 +90,7 @@ def _area(box: Float[NDArray, "4"]) -> float:
 @torch.inference_mode()
 def segment(backbones: Backbones, frame: Frame, box: Float[NDArray, "4"]) -> Bool[NDArray, "h w"]:
     """Return SAM's best mask for a box."""
-    from transformers import SamModel
-
-    model: Any = backbones.image_model("sam", SamModel.from_pretrained)
+    model: Any = backbones.image_model("sam", "SamModel")
     side = int(model.config.vision_config.image_size)
     height, width = frame.shape[:2]
     scale = side / max(height, width)

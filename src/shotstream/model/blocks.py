@@ -156,7 +156,7 @@ class Block(nn.Module):
         self.cross_attn = CrossAttention(config)
         self.norm2 = nn.LayerNorm(dim, eps, elementwise_affine=False)
         self.ffn = FeedForward(config)
-        self.modulation = nn.Parameter(torch.randn(1, 6, dim) / math.sqrt(dim))
+        self.modulation = nn.Parameter(nn.init.normal_(torch.empty(1, 6, dim), std=dim**-0.5))
 
     def forward(
         self,
@@ -210,7 +210,7 @@ class Head(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
         self.head = nn.Linear(config.dim, config.out_dim * math.prod(config.patch_size))
-        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / math.sqrt(config.dim))
+        self.modulation = nn.Parameter(nn.init.normal_(torch.empty(1, 2, config.dim), std=config.dim**-0.5))
 
     def forward(self, x: Float[Tensor, "b n dim"], time: Float[Tensor, "b f dim"]) -> Float[Tensor, "b n out"]:
         shift, scale = (self.modulation + time[:, :, None]).unbind(2)

@@ -2,12 +2,14 @@
 
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from shotstream.core.errors import InputError
 
@@ -113,3 +115,26 @@ def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
         if name.strip().lower() in ("flags", "features"):
             return frozenset(value.split())
     return frozenset()
+
+
+@contextmanager
+def shapes_only() -> Iterator[None]:
+    """Create networks on the meta device, without values, until the context ends.
+
+    Initial weights are not drawn: on that device, draws import torch's compiler, which takes a second.
+    """
+    with torch.device("meta"), _NoDraws():
+        yield
+
+
+class _NoDraws(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        values = kwargs or {}
+        drawn = func in (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
+        return values["tensor"] if drawn else func(*args, **values)

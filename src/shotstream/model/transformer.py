@@ -41,7 +41,9 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.head = Head(config)
         learned = config.indicator == "learned"
-        self.shot_embedding = nn.Parameter(torch.randn(EMBEDDED_SHOTS, dim) * SHOT_EMBEDDING_STD) if learned else None
+        self.shot_embedding = nn.Parameter(torch.empty(EMBEDDED_SHOTS, dim)) if learned else None
+        if self.shot_embedding is not None:
+            nn.init.normal_(self.shot_embedding, std=SHOT_EMBEDDING_STD)
         self.use(TORCH)
 
     def use(self, kernel: Kernel) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from shotstream.core.config import from_dict
 from shotstream.core.errors import InputError
 from shotstream.model.config import TextEncoderConfig, TransformerConfig
+from shotstream.model.device import shapes_only
 from shotstream.model.names import Component
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
@@ -140,7 +141,7 @@ class Golden:
         network = self._networks.get(weights)
         if network is None:
             with torch.inference_mode(mode=False):  # the losses want gradients of them
-                with torch.device("meta"):
+                with shapes_only():
                     network = kind(config)
                 tensors = read_component(self.directory / weights, component).tensors
                 load_into(network, tensors, weights, self.device, self.dtype)

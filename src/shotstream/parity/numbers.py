@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from shotstream.model.config import SamplerConfig, TextEncoderConfig, TransformerConfig
+from shotstream.model.device import shapes_only
 from shotstream.model.schedule import (
     TRAIN_TIMESTEPS,
     euler_sigmas,
@@ -72,7 +73,7 @@ def check_context_sampling(golden: Golden) -> Iterator[CaseResult]:
 
 def check_manifest(golden: Golden, name: str) -> Iterator[CaseResult]:
     """Check names and shapes of all tensors of a full-size network, built on the meta device."""
-    with torch.device("meta"):
+    with shapes_only():
         network = FULL_SIZE[name]()
     ours = {key: list(value.shape) for key, value in network.state_dict().items()}
     recorded = golden.json(f"manifest/{name}.json")

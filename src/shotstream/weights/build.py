@@ -17,7 +17,7 @@ from shotstream.core.errors import InputError
 from shotstream.model.codec import Codec
 from shotstream.model.config import OMIT_DEFAULT, ModelConfig, SamplerConfig, TransformerConfig
 from shotstream.model.cuda_graphs import CudaGraphPool
-from shotstream.model.device import has_little_memory
+from shotstream.model.device import has_little_memory, shapes_only
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer, is_modulation
 from shotstream.weights.load import load_into
@@ -93,7 +93,7 @@ def build(
         InputError: sizes of the components do not agree, or tensors do not fit the configuration or are not finite.
     """
     check_fit(states.config, states.source)
-    with torch.device("meta"):
+    with shapes_only():
         transformer, codec, text_encoder = networks(states.config, states.tokenizer)
         low_noise = None if states.low_noise is None else Transformer(states.config.transformer)
     for network, state, component in (

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from shotstream.core.config import from_dict
 from shotstream.core.errors import InputError
 from shotstream.model.config import ModelConfig
+from shotstream.model.device import shapes_only
 from shotstream.model.names import identify, to_original
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
@@ -111,7 +111,7 @@ def _identify(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:
     if path.name in WEIGHT_FILES.values() and is_ours(path.parent):
         config = from_dict(ModelConfig, read_json(path.parent / CONFIG_FILE), str(path.parent / CONFIG_FILE))
         component = next(component for component, name in WEIGHT_FILES.items() if name == path.name)
-        with torch.device("meta"):
+        with shapes_only():
             network: nn.Module = networks(config, None)[tuple(WEIGHT_FILES).index(component)]
         mismatch = compare_tensors(network, state)
         return f"{component.replace('_', ' ')} of '{config.name}'", mismatch.report() if mismatch else ""
@@ -127,7 +127,7 @@ def _identify(path: Path, state: Mapping[str, Tensor]) -> tuple[str, str]:
         return layout, _error_of(lambda: read_tiny_decoder(path))
     original = to_original(kind, state)
     try:
-        with torch.device("meta"):
+        with shapes_only():
             mismatch = compare_tensors(_network_like(kind, original, str(path)), original)
     except InputError as error:
         return layout, str(error)

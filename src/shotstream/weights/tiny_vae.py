@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.model.config import TinyDecoderConfig
+from shotstream.model.device import shapes_only
 from shotstream.model.names import identify
 from shotstream.model.tiny_vae import TinyDecoder
 from shotstream.weights.load import compare_tensors
@@ -32,7 +32,7 @@ def read_tiny_decoder(path: Path) -> tuple[TinyDecoderConfig, dict[str, Tensor]]
         what = found[1] if found and found[0] != "tiny_decoder" else "a network of another build"
         raise InputError(f"{path}: expected a tiny VAE for Wan2.1 ({' or '.join(PUBLISHED_FILES)}), got {what}")
     state = {name: value for name, value in tensors.items() if not name.startswith(ENCODER_PREFIX)}
-    with torch.device("meta"):
+    with shapes_only():
         network = TinyDecoder(config)
     if mismatch := compare_tensors(network, state):
         raise InputError(f"{path}: the tensors do not fit a tiny VAE for Wan2.1: {mismatch.report()}")
