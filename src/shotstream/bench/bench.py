@@ -130,7 +130,7 @@ class BenchReport:
 
     @property
     def lossy(self) -> tuple[str, ...]:
-        """Descriptions of everything lossy, with the measured errors."""
+        """Return descriptions of everything lossy, with the measured errors."""
         errors = (("step", self.velocity_error), ("chunk", self.chunk_error))
         said = [f"relative error {error:.2%} of a first {what}" for what, error in errors if error is not None]
         return (*self.subject.lossy, *([str(self.fidelity)] if self.fidelity else []), *said)

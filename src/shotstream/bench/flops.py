@@ -80,7 +80,7 @@ class ShotCost:
 
     @property
     def parts(self) -> dict[Span, OpCost]:
-        """The cost of every span that has any."""
+        """Return the cost of every span that has any."""
         found = {part for tally in self._tallies for part, _ in tally}
         return {part: self.of(part) for part in found}
 

@@ -22,19 +22,19 @@ class ShotTiming:
 
     @property
     def fps(self) -> float:
-        """Frames of the whole shot over all of its time."""
+        """Return the frames per second of the whole shot."""
         return sum(self.frames) / self.total_s
 
     @property
     def steady_fps(self) -> float | None:
-        """Frames of the chunks after the first over the time they took; None for a shot of one chunk."""
+        """Return the frames per second after the first chunk; None for a shot of one chunk."""
         if len(self.frames) < 2:
             return None
         return sum(self.frames[1:]) / (self.arrivals_s[-1] - self.arrivals_s[0])
 
     @property
     def full_window_fps(self) -> float | None:
-        """Frames of the last chunk of a shot of full length over the gap before it: the slowest a shot becomes.
+        """Return the frames per second of the last chunk of a shot of full length, which is the slowest.
 
         None for a shorter shot, where no chunk sees a full window.
         """
@@ -42,12 +42,12 @@ class ShotTiming:
 
     @property
     def first_frames_s(self) -> float:
-        """From asking for the shot to its first frames."""
+        """Return the seconds from the request to the first frames."""
         return self.arrivals_s[0]
 
     @property
     def gaps_s(self) -> tuple[float, ...]:
-        """From the hand-over of each chunk to that of the next."""
+        """Return the seconds between each chunk and the next."""
         return tuple(later - sooner for sooner, later in zip(self.arrivals_s, self.arrivals_s[1:], strict=False))
 
 

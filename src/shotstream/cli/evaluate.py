@@ -172,7 +172,7 @@ def _evaluate(options: EvaluateOptions, sheet_file: Path | None, save: Path | No
 
 
 def _show(report: "ScoreReport", json_file: Path | None) -> None:
-    """The figures, the two halves of the stories, and the shots by their number."""
+    """Print the metrics, the two halves of the stories, and the shots by their number."""
     from rich.table import Table
 
     from shotstream.scores.intervals import in_points

@@ -251,7 +251,7 @@ class Meter:
 
     @property
     def fps(self) -> float:
-        """Frames a second since the start."""
+        """Return the frames per second since the start."""
         return self.frames / max(time.perf_counter() - self.started_s, 1e-9)
 
     @property

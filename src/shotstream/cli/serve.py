@@ -1,4 +1,4 @@
-"""`shotstream serve`: stories made live for browsers and programs."""
+"""`shotstream serve`: serve live stories to browsers and programs."""
 
 from dataclasses import dataclass
 from pathlib import Path

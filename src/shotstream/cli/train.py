@@ -235,7 +235,7 @@ def _full_name(preset_name: str, stage_name: str, change: str) -> str:
 
 
 def _run_stage(run: Any, name: str, minutes: float | None, *, board: bool) -> bool:
-    """Runs one stage to its end, or for so many minutes; returns whether it got to its end."""
+    """Run one stage to its end, or for so many minutes, and return whether it ended."""
     from shotstream.train.build_stage import build_stage
     from shotstream.train.loop import train
     from shotstream.train.metrics_log import MetricsLog
@@ -251,7 +251,7 @@ def _run_stage(run: Any, name: str, minutes: float | None, *, board: bool) -> bo
 
 
 def _sampler(run: Any, name: str, stage: Any) -> Any:
-    """Makes a few stories with the weights of now, and scores them where there is a trait reader."""
+    """Make a few stories with the current weights, and score them if there is a trait reader."""
     import numpy as np
 
     from shotstream.api import Model
@@ -271,7 +271,7 @@ def _sampler(run: Any, name: str, stage: Any) -> Any:
 
 
 def _fill(run: Any, workers: int, *stages: str) -> None:
-    """Makes what stages draw on ahead of them; processes beside the main one wait for it."""
+    """Make samples and other inputs of stages in advance. Only the main process does; others wait."""
     for pool in run.pools(*stages):
         if not run.distributed.main:
             pool.await_full()

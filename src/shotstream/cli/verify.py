@@ -1,4 +1,4 @@
-"""`shotstream verify`: does this installation compute what recorded tensors say?"""
+"""`shotstream verify`: compare this installation's results with recorded tensors."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal

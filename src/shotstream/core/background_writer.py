@@ -1,4 +1,4 @@
-"""A video written behind its maker's back: a thread encodes frames while the next ones are made."""
+"""Encode a video on a background thread, while the next frames are made."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -8,7 +8,7 @@ from pathlib import Path
 from shotstream.core.video import Frame, Frames, VideoWriter
 
 WAITING = 4
-"""How many pieces may wait to be encoded: a maker who is faster than the encoder is held back, memory does not grow."""
+"""Pieces that may wait to be encoded. A faster caller is held back, so that memory does not grow."""
 
 
 class BackgroundVideoWriter:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """' (did you mean ...?)' for the nearest known word, or nothing where none is near."""
+    """Return ' (did you mean ...?)' for the nearest known word, or an empty text if none is near."""
     matches = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean '{matches[0]}'?)" if matches else ""
 
@@ -52,7 +52,7 @@ def from_dict(cls: type[T], data: Mapping[str, Any], where: str) -> T:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Plain data of a dataclass, ready for JSON; the inverse of `from_dict`."""
+    """Return plain data of a dataclass, ready for JSON; the inverse of `from_dict`."""
     return dataclasses.asdict(config)
 
 
@@ -85,7 +85,7 @@ def override(config: T, changes: Sequence[str]) -> T:
 
 
 def _parse(text: str) -> Any:
-    """A value as YAML has it, and numbers like 1e-5 too, which YAML takes for text."""
+    """Parse a YAML value, and also numbers like 1e-5, which YAML takes for text."""
     try:
         value = yaml.safe_load(text)
         return float(value) if isinstance(value, str) else value

@@ -165,7 +165,7 @@ def _square_pixels(height: int, width: int, pixel_aspect: Fraction) -> tuple[int
 
 
 def _top_field(picture: av.VideoFrame) -> av.VideoFrame:
-    """Every second line of an interlaced frame, from the first on: half as high, and filmed at one moment.
+    """Return the top field of an interlaced frame: every second line, half as high, all filmed at one moment.
 
     It needs no other frame, so that it does not depend on which frames were read before.
     """

@@ -1,4 +1,4 @@
-"""The one error a caller is meant to read."""
+"""Errors whose message is for the user."""
 
 
 class InputError(ValueError):

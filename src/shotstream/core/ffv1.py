@@ -38,7 +38,7 @@ def decode_packet(packet: Any) -> list[Any]:
 
 
 def is_intact(packet: bytes) -> bool:
-    """Whether a packet is a chain of slices whose CRCs fit, or one without CRCs, which the format allows too.
+    """Return whether a packet is a chain of slices whose CRCs fit, or one without CRCs, which the format allows too.
 
     Source: RFC 9043, sections 4.9.1 to 4.9.3.
     """

@@ -203,7 +203,7 @@ def _as_input_error(failed: str) -> Iterator[None]:
 
 
 def _to_rgb(image: Image.Image) -> Frame:
-    """The pixels of a picture upright, opaque, in 8 bits and in sRGB."""
+    """Return the pixels of a picture upright, opaque, in 8 bits and in sRGB."""
     upright = ImageOps.exif_transpose(image)
     if upright.mode in _DEEP_MODES:
         return _deep_to_rgb(upright)
@@ -216,7 +216,7 @@ def _to_rgb(image: Image.Image) -> Frame:
 
 
 def _deep_to_rgb(image: Image.Image) -> Frame:
-    """The pixels of a picture of one channel with more than 8 bits; floats reach up to 1, 255 or 65535."""
+    """Return the pixels of a picture of one channel with more than 8 bits; floats reach up to 1, 255 or 65535."""
     deep = np.asarray(image).astype(np.float64)
     if not np.isfinite(deep).all():
         raise InputError("expected a picture of finite numbers, got NaN or infinity in it; save it as PNG")
@@ -229,7 +229,7 @@ def _deep_to_rgb(image: Image.Image) -> Frame:
 
 
 def _to_srgb(image: Image.Image, mode: str) -> Image.Image:
-    """The picture converted from its colour profile to sRGB, where it has one that can be used."""
+    """Return the picture converted from its colour profile to sRGB, where it has one that can be used."""
     data = image.info.get("icc_profile")
     if not data:
         return image

@@ -1,4 +1,4 @@
-"""Logging: the library says things through `logging`; a command decides that people see them."""
+"""Logging: the library logs through `logging`; a command decides what is shown."""
 
 import logging
 import sys

@@ -133,7 +133,7 @@ def write_video(path: str | Path, frames: Iterable[Frame | Frames], fps: float, 
 
 
 def probe_video(path: str | Path) -> VideoInfo:
-    """Length, size and rate of a video.
+    """Return the length, size and rate of a video.
 
     Raises:
         InputError: no such file, or no video in it.
@@ -144,7 +144,7 @@ def probe_video(path: str | Path) -> VideoInfo:
 
 
 def holds_frames(path: str | Path, frames: int) -> bool:
-    """Whether a video is there, can be read, and has that many frames, none of them cut off; nothing is decoded."""
+    """Return whether a video can be read and has that many frames, none of them cut off. Nothing is decoded."""
     try:
         with open_video(Path(path)) as (container, stream):
             return [packet.is_corrupt for packet in container.demux(stream) if packet.size] == [False] * frames
@@ -227,7 +227,7 @@ def check_frames(frames: Frame | Frames) -> Frames:
 
 
 def _append(output: Any, joined: Any, target: Path, path: Path, first: Any, start: Fraction) -> Fraction:
-    """Copies one video's packets behind `start` (seconds) of the target and returns where it ends."""
+    """Copy one video's packets behind `start` (seconds) of the target, and return where it ends."""
     end = start
     with open_video(path) as (container, stream):
         ours, theirs = first.codec_context, stream.codec_context
@@ -246,7 +246,7 @@ def _append(output: Any, joined: Any, target: Path, path: Path, first: Any, star
 
 
 def _some_frames(path: Path, wanted: set[int]) -> Iterator[tuple[int, Frame]]:
-    """Frames in order up to the last one wanted; where every packet is a frame of its own, the others are skipped."""
+    """Yield numbered frames up to the last one wanted. Others are skipped where every packet is a frame of its own."""
     with open_video(path) as (container, stream):
         if stream.codec_context.name == "ffv1":
             for index, packet in enumerate(container.demux(stream)):
@@ -324,7 +324,7 @@ def _open_output(path: Path, partial: Path, matroska: bool) -> Iterator[Any]:
 
 
 def _length(container: Any, stream: Any) -> int:
-    """Frames the file says it has; 0 where it does not say."""
+    """Return the number of frames that the file states; 0 where it does not."""
     if stream.frames:
         return stream.frames
     rate = stream.average_rate
@@ -332,6 +332,6 @@ def _length(container: Any, stream: Any) -> int:
 
 
 def _size(sized: Any) -> str:
-    """Width x height, as people say it, of an array's shape or of whatever has both."""
+    """Return "WIDTHxHEIGHT" of an array's shape, or of an object that has both."""
     height, width = (sized.height, sized.width) if hasattr(sized, "height") else sized[:2]
     return f"{width}x{height}"

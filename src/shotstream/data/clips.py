@@ -124,7 +124,7 @@ class _Index:
 
 
 def _read_index(path: Path) -> _Index | None:
-    """The index of a video, from its packets; None where it must be read from the start to be exact."""
+    """Read the index of a video from its packets; None if only reading from the start is exact."""
     with open_video(path) as (container, stream):
         by = _SEEKS_BY.get(container.format.name)
         if by is None:
@@ -148,7 +148,7 @@ def _seek(container: Any, stream: Any, wanted: Sequence[int], index: _Index) -> 
 
 
 def _until(container: Any, stream: Any, wanted: Mapping[int, int]) -> Iterator[tuple[int, Any]]:
-    """Frames by their time, from where the container stands to the last one wanted."""
+    """Yield frames with their times, from the container's position to the last one wanted."""
     last = max(wanted)
     for picture in decode_frames(container, stream):
         if picture.pts in wanted:

@@ -46,7 +46,7 @@ class ShotSource(Protocol):
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """Plain data that changes whenever the samples would; pools on disk record it."""
+        """Return plain data that changes whenever the samples would; pools on disk record it."""
         ...
 
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:

@@ -139,7 +139,7 @@ class ShotRollout:
 
     @property
     def chunks_left(self) -> int:
-        """Chunks that the layout still has room for."""
+        """Return the number of chunks that the layout still has room for."""
         return self._layout.target.latents // CHUNK_LATENTS - self._made
 
     def __iter__(self) -> Iterator[Float[Tensor, "b f c h w"]]:

@@ -49,7 +49,7 @@ class ContextCache:
 
     @property
     def can_prepare(self) -> bool:
-        """Whether the next shot has a context that does not depend on its caption and is not prepared."""
+        """Return whether the next shot has a context that does not depend on its caption and is not prepared."""
         cast = self._setup.history.cast
         return self._foreseeable and bool(len(self._setup.history) or cast) and self._prepared_for(cast) is None
 

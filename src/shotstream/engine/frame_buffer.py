@@ -44,7 +44,7 @@ class FrameBuffer:
             self._rest.write(frames.cpu().contiguous().view(torch.uint8).numpy().tobytes())
 
     def __getitem__(self, index: int) -> Shaped[Tensor, "..."]:
-        """A frame as it was added."""
+        """Return a frame as it was added."""
         for frames in self._first:
             if index < len(frames):
                 return frames[index].cpu()

@@ -1,4 +1,4 @@
-"""The seam between a story and what makes its shots: every policy is behind a `Maker`."""
+"""The interface between a story and its policy: every policy makes shots through a `Maker`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ class Rollout(Protocol):
 
     @property
     def revisable(self) -> bool:
-        """Whether `drop` can take chunks back."""
+        """Return whether `drop` can take chunks back."""
         ...
 
     @property
@@ -116,7 +116,7 @@ class Maker(Protocol):
 
     @property
     def can_prepare(self) -> bool:
-        """Whether `prepare` would do something now."""
+        """Return whether `prepare` would do something now."""
         ...
 
     def prepare(self) -> None:

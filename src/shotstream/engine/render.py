@@ -66,7 +66,7 @@ class Outputs:
 
     @property
     def shots(self) -> Path:
-        """The directory of the story's shots."""
+        """Return the directory of the story's shots."""
         return self.video.with_suffix(".shots")
 
     def numbered(self, number: int) -> "Outputs":
@@ -135,7 +135,7 @@ def produce(begin: Begin, script: Script, outputs: Outputs, *, mode: Mode = "new
 
 
 def _make_shot(story: Story, index: int, shot: ShotSpec, video: Path, watch: Watcher | None) -> None:
-    """Makes a shot as files; where the history has it already only its video, and that only where it is damaged."""
+    """Make a shot and its video; of a finished shot only the video, if it is damaged."""
     if index < len(story.history):
         length = story.history.lengths[index]
         if not is_as_written(video):
@@ -154,7 +154,7 @@ def _make_shot(story: Story, index: int, shot: ShotSpec, video: Path, watch: Wat
 
 
 def _directed(story: Story, shot: ShotSpec) -> Iterator[Frames]:
-    """The frames of a shot, steered as its script says."""
+    """Yield the frames of a shot, steered as its script says."""
     texts = {steer.at: steer.text for steer in shot.steers}
     being_made = story.shot(shot.text, shot.chunks, extend=shot.extend, seed=shot.seed, cast=shot.cast)
     for chunk in range(shot.chunks):

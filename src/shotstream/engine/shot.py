@@ -70,12 +70,12 @@ class Shot(Iterator[Frames]):
 
     @property
     def finished(self) -> bool:
-        """Whether the shot has ended and no more frames come."""
+        """Return whether the shot has ended and no more frames come."""
         return self._rollout is None
 
     @property
     def text(self) -> str:
-        """The caption that the next chunk is made under."""
+        """Return the caption that the next chunk is made under."""
         return self._steers[max(self._steers)] if self._steers else self._spec.text
 
     @torch.inference_mode()

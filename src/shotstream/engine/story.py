@@ -1,4 +1,4 @@
-"""A story as a stream: shots on request, frames as soon as their chunk is decoded, earlier shots as context."""
+"""A story that is generated shot by shot on request: frames come as soon as their chunk is decoded."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -179,7 +179,7 @@ class Story:
 
     @property
     def can_prepare(self) -> bool:
-        """Whether `prepare` would do something now that needs no caption."""
+        """Return whether `prepare` would do something now that needs no caption."""
         return not self._making and self._maker.can_prepare
 
     @torch.inference_mode()

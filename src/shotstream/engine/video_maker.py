@@ -52,7 +52,7 @@ class VideoMaker:
 
     @property
     def can_prepare(self) -> bool:
-        """Nothing of the next shot is known before its caption."""
+        """Return False: nothing of the next shot is known before its caption."""
         return False
 
     def prepare(self) -> None:

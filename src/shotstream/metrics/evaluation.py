@@ -68,7 +68,7 @@ class Evaluation:
 
     @property
     def columns(self) -> list[Column]:
-        """The columns of this evaluation's tables: all, but the judge's only where one was asked."""
+        """Return the columns of this evaluation's tables; those of the judge only if one was asked."""
         return [column for column in COLUMNS if self.judge or column.group != JUDGE]
 
     def values(self, key: str) -> list[float]:
@@ -77,7 +77,7 @@ class Evaluation:
 
     @property
     def means(self) -> dict[str, Estimate]:
-        """The mean of every column over stories, with its bootstrap 95% interval."""
+        """Return the mean of every column over stories, with its bootstrap 95% interval."""
         return {column.key: bootstrap_mean(values) for column in COLUMNS if (values := self.values(column.key))}
 
     def worst(self, key: str, count: int = 3) -> list[StoryResult]:

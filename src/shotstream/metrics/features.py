@@ -115,7 +115,7 @@ class StoryFeatures:
 
     @property
     def networks(self) -> dict[str, str]:
-        """The networks and packages that computed these features, with their versions."""
+        """Return the networks and packages that computed these features, with their versions."""
         networks: dict[str, str] = json.loads(str(self.arrays[NETWORKS]))
         return networks
 

@@ -1,4 +1,4 @@
-"""Generate a video for each script of a set, so that a model can be evaluated; what is there already is kept."""
+"""Generate a video for each script of a set, so that a model can be evaluated; finished videos are kept."""
 
 import logging
 from collections.abc import Iterator, Mapping

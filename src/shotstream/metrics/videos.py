@@ -44,12 +44,12 @@ class ScoredVideo:
 
     @property
     def cuts(self) -> list[int]:
-        """The frames at which the script wants a new shot to begin, counted from the first shot's first frame."""
+        """Return the frame numbers at which the script wants new shots to begin, from 0 at the first shot's start."""
         return [start - self.ranges[0][0] for start, _ in self.ranges[1:]]
 
     @property
     def lengths(self) -> list[int]:
-        """Frames of each shot."""
+        """Return the number of frames of each shot."""
         return [end - start for start, end in self.ranges]
 
     def iter_shots(self) -> Iterator[Frames]:

@@ -195,7 +195,7 @@ class Block(nn.Module):
 
     @property
     def matrix_dtype(self) -> torch.dtype:
-        """The dtype of the inputs of attention and feed-forward; tokens may be more precise between them."""
+        """Return the dtype of the inputs of attention and feed-forward; tokens may be more precise between them."""
         return self.self_attn.norm_q.weight.dtype
 
     def project_text(self, embedded: Float[Tensor, "b s l dim"]) -> tuple[Tensor, Tensor]:

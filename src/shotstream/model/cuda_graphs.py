@@ -1,4 +1,4 @@
-"""The forward of a chunk recorded once for each window, and run again at every step, clean pass and shot.
+"""Record the forward of a chunk as a CUDA graph, once for each window, and replay it at every step and commit.
 
 A recording reads nothing but what stays where it is: the weights, one cache, and buffers into which the inputs of every
 call are copied. A clean pass differs from a step in its inputs alone, so that both share a recording. Each cache has
@@ -54,14 +54,14 @@ class Inputs:
 
     @property
     def few(self) -> list[Tensor]:
-        """Everything but the caption's keys and values."""
+        """Return everything but the caption's keys and values."""
         place = self.placement
         shots = [] if place.shots is None else [place.shots]
         return [self.latents, self.sigmas, place.rotary.cos, place.rotary.sin, *shots]
 
     @property
     def keys(self) -> list[Tensor]:
-        """The caption's keys and values, layer by layer."""
+        """Return the caption's keys and values, layer by layer."""
         return [tensor for pair in self.text for tensor in pair]
 
     @property
@@ -177,7 +177,7 @@ class CudaGraphRecorder:
         return replay
 
     def _warm_up(self, run: TensorFunction) -> None:
-        """On the stream that records: workspaces of libraries belong to a stream."""
+        """Run once on the stream that records, because workspaces of libraries belong to a stream."""
         here = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(here)
         with torch.cuda.stream(self._stream):

@@ -67,7 +67,7 @@ def pick_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether large matrix products are at least twice as fast in bfloat16 as in float32, as training needs them.
+    """Return whether large matrix products are at least twice as fast in bfloat16 as in float32.
 
     On a CPU that is so with AMX or Arm's bfloat16, and on AMD's with avx512_bf16 (Zen 4: 224 GFLOP/s a core in
     bfloat16, 92 in float32; Intel's avx512_bf16 without AMX is slower than float32, see `BFLOAT16_FLAGS`).
@@ -84,7 +84,7 @@ def cuda_capability(device: torch.device) -> tuple[int, int] | None:
 
 
 def has_little_memory(device: torch.device) -> bool:
-    """Whether it is a CUDA device with less memory than a full-size model needs at ease (docs/performance.md)."""
+    """Return whether a CUDA device has less memory than a full-size model comfortably needs (docs/performance.md)."""
     return device.type == "cuda" and torch.cuda.get_device_properties(device).total_memory < LITTLE_MEMORY
 
 

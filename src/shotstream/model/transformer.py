@@ -47,7 +47,7 @@ class Transformer(nn.Module):
         self.use(TORCH)
 
     def use(self, kernel: Kernel) -> None:
-        """Attend with another kernel from now on (`model.attention_kernels`)."""
+        """Switch attention to another kernel (`model.attention_kernels`)."""
         self.kernel = kernel
         for block in cast("Iterable[Block]", self.blocks):
             block.self_attn.attend = block.cross_attn.attend = kernel.attend
@@ -167,7 +167,7 @@ class Transformer(nn.Module):
 
 
 def is_modulation(name: str) -> bool:
-    """Whether a parameter of that name makes shifts, scales and gates of tokens, or reads their sums between layers.
+    """Return whether a parameter of that name makes or adds the shifts, scales and gates of tokens.
 
     Where these alone are in float32, so are all sums of tokens and their norms: the precision that Wan was trained in.
     """

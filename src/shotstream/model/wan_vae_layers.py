@@ -107,7 +107,7 @@ class CausalConv3d(nn.Conv3d):
 
 
 def fuses(x: Tensor) -> bool:
-    """Whether kernels of `model.wan_vae_triton` can compute convolutions of `x`."""
+    """Return whether kernels of `model.wan_vae_triton` can compute convolutions of `x`."""
     if not x.is_cuda or x.dtype not in (torch.bfloat16, torch.float16) or torch.is_grad_enabled():
         return False
     if x.shape[1] % 16 or x.numel() > MOST_VALUES:

@@ -73,14 +73,14 @@ class Golden:
 
     @property
     def tolerance(self) -> float:
-        """The relative error that rounding explains on this device and in this precision."""
+        """Return the relative error that rounding explains on this device and in this precision."""
         if self.dtype == torch.bfloat16:
             return BFLOAT16_TOLERANCE
         return CPU_TOLERANCE if self.device.type == "cpu" else ACCELERATOR_TOLERANCE
 
     @property
     def coarse_tolerance(self) -> float:
-        """The same for what codec or text encoder gave, whose activations magnify the rounding of bfloat16."""
+        """Return the tolerance for outputs of codec and text encoder, which magnify the rounding of bfloat16."""
         return COARSE_BFLOAT16_TOLERANCE if self.dtype == torch.bfloat16 else self.tolerance
 
     def tensors(self, name: str) -> Recording:

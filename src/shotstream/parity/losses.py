@@ -40,7 +40,7 @@ class LossCase:
 
     @property
     def shot(self) -> RecordedShot:
-        """The layout and captions."""
+        """Return the layout and captions."""
         context = self["context"]
         return recorded_shot(self["shots"], self["text"], len(context))
 

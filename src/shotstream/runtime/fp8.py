@@ -93,7 +93,7 @@ def to_float8(parts: ModelComponents) -> ModelComponents:
 
 
 def attend_in_float8(flash: Callable[..., Tensor | tuple[Tensor, ...]]) -> Attend:
-    """Attention of queries, keys and values that are rounded to 8 bits, with a scale for each sample and head.
+    """Compute attention with queries, keys and values rounded to 8 bits, with a scale for each sample and head.
 
     `flash` is FlashAttention 3's function; what it returns is in bfloat16.
     """

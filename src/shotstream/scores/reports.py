@@ -64,7 +64,7 @@ class ScoreReport:
 
     @property
     def figures(self) -> dict[str, Estimate]:
-        """Every metric with at least one case, in reading order."""
+        """Return every metric with at least one case, in reading order."""
         return {
             **{name: share.estimate for name, share in self.shares.items() if share.total},
             **{name: mean_estimate(values) for name, values in self.means.items() if values},
@@ -73,18 +73,18 @@ class ScoreReport:
 
     @property
     def decay(self) -> dict[str, tuple[Estimate, Estimate]]:
-        """The shares of the first and the second half of stories, where both have cases."""
+        """Return the shares of the first and the second half of stories, where both have cases."""
         pairs = {name: (first, second) for name, (first, second) in self.halves.items() if first.total and second.total}
         return {name: (first.estimate, second.estimate) for name, (first, second) in pairs.items()}
 
     @property
     def shots(self) -> list[Estimate]:
-        """The mean share of visible traits that are right, by shot number."""
+        """Return the mean share of visible traits that are right, by shot number."""
         return [mean_estimate(values) for values in self.by_shot]
 
     @property
     def drift(self) -> Estimate | None:
-        """The change of the share of visible traits that are right over ten shots: the mean of the stories' slopes.
+        """Return the change over ten shots of the share of right visible traits: the mean of the stories' slopes.
 
         The interval is a bootstrap over stories. None where stories have fewer than four shots or differ in length.
         """
@@ -97,7 +97,7 @@ class ScoreReport:
 
     @property
     def walk_gap(self) -> float:
-        """The mean distance of walks from the true ones, as a share of the picture's width."""
+        """Return the mean distance of walks from the true ones, as a share of the picture's width."""
         return mean_gap(self.walks)
 
     @property

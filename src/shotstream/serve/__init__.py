@@ -1,1 +1,1 @@
-"""Telling stories to browsers: a worker that owns the model, a store that survives it, HTTP and WebSockets."""
+"""The server: a worker thread that owns the model, a store on disk, HTTP and WebSockets."""

@@ -100,7 +100,7 @@ class Channel:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody would miss it."""
+        """Return whether there is no viewer and no work, so that the story can be closed."""
         return self.opened.done() and not (self.viewers or self.pending or self.working)
 
     def knows(self, place: FrameKey) -> bool:

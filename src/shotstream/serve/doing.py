@@ -50,7 +50,7 @@ class ShotQueue:
 
     @property
     def ready(self) -> bool:
-        """Whether a shot of it is to be made now."""
+        """Return whether a shot of this work can be made now."""
         return bool(self.shots) and not self.paused
 
     def insert(self, specs: Iterable[ShotSpec], at: int | None = None) -> "ShotQueue":
@@ -110,7 +110,7 @@ class Doing:
 
     @property
     def unfinished(self) -> bool:
-        """Whether there is something to make now."""
+        """Return whether there is something to make now."""
         return self.work is not None or self.queue.ready
 
 

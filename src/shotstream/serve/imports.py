@@ -1,4 +1,4 @@
-"""A story out of a zip that somebody sent: nothing in it is trusted.
+"""Read a story from an uploaded zip. Nothing in it is trusted.
 
 No name of the archive becomes a path: the record says which files there are, and their names are ours. Sizes are
 counted while they are unpacked. Videos and pictures must begin as what they are called, so that no other reader of

@@ -133,7 +133,7 @@ class State(Message):
 
     @property
     def working(self) -> bool:
-        """Whether there is something to make now."""
+        """Return whether there is something to make now."""
         return self.work is not None or (bool(self.queue) and not self.paused)
 
 

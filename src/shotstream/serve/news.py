@@ -1,4 +1,4 @@
-"""Objects that an open story hands to those who watch it, inside the server."""
+"""Events that an open story sends to its watchers inside the server."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

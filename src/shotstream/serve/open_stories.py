@@ -45,12 +45,12 @@ class OpenStories:
 
     @property
     def viewers(self) -> int:
-        """Viewers in front of open stories."""
+        """Return the number of viewers of open stories."""
         return sum(len(channel.viewers) for channel in self.channels.values())
 
     @property
     def waiting(self) -> int:
-        """Viewers in line."""
+        """Return the number of viewers in line."""
         return len(self._line)
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ class TimedChunk:
 
     @property
     def last(self) -> FrameKey:
-        """The key of its last frame."""
+        """Return the key of its last frame."""
         return self.first._replace(frame=self.first.frame + self.frames - 1)
 
     def begun_at(self, key: FrameKey) -> bool:
@@ -72,7 +72,7 @@ class PlaybackClock:
 
     @property
     def last(self) -> FrameKey | None:
-        """The last frame of all."""
+        """Return the key of the last frame."""
         return self._chunks[-1].last if self._chunks else None
 
     def clear(self) -> None:

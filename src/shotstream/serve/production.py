@@ -65,12 +65,12 @@ class Production:
 
     @property
     def working(self) -> bool:
-        """Whether there is something to make."""
+        """Return whether there is something to make."""
         return self.due_s is not None
 
     @property
     def can_prepare(self) -> bool:
-        """Whether there is nothing to make, but something to encode ahead for the next shot.
+        """Return whether there is nothing to make, but something to encode ahead for the next shot.
 
         A story that is only watched is left alone: it has no cache yet, and may never need one.
         """
@@ -231,7 +231,7 @@ class Production:
 
     @property
     def _behind(self) -> bool:
-        """Whether chunks that were made before a crash are being made again."""
+        """Return whether chunks that were made before a crash are being made again."""
         return self.work is not None and self.work.made > self.chunks
 
     def _is_work(self, key: FrameKey) -> bool:

@@ -1,4 +1,4 @@
-"""Takes as videos that browsers play: encoded once, and kept for who comes next."""
+"""Encode takes as videos that browsers play: once, and kept on disk."""
 
 import threading
 from collections.abc import Iterable

@@ -57,12 +57,12 @@ class Session:
 
     @property
     def working(self) -> bool:
-        """Whether there is something to make."""
+        """Return whether there is something to make."""
         return self._production.working
 
     @property
     def can_prepare(self) -> bool:
-        """Whether there is nothing to make, but something to encode ahead for the next shot."""
+        """Return whether there is nothing to make, but something to encode ahead for the next shot."""
         return self._production.can_prepare
 
     def step(self) -> int:

@@ -72,7 +72,7 @@ class StoryRow:
 
     @property
     def unfinished(self) -> bool:
-        """Whether there is something to make now."""
+        """Return whether there is something to make now."""
         return self.doing.unfinished
 
 

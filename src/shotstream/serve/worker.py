@@ -75,7 +75,7 @@ class Worker:
 
     @property
     def pending(self) -> int:
-        """Commands that wait."""
+        """Return the number of commands that wait."""
         return self._inbox.qsize()
 
     def open(self, story: str, publish: Publish) -> "Future[None]":

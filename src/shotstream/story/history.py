@@ -155,12 +155,12 @@ class History:
 
     @property
     def lengths(self) -> list[int]:
-        """Frames of every shot."""
+        """Return the number of frames of every shot."""
         return [take.length_frames for take in self.records]
 
     @property
     def past(self) -> list[PastShot]:
-        """The shots as a context selector sees them."""
+        """Return the shots as a context selector sees them."""
         return [PastShot.of(take.shot, take.length_frames, take.spec) for take in self.records]
 
     @property
@@ -175,12 +175,12 @@ class History:
 
     @property
     def tree(self) -> StoryTree:
-        """All takes of all shots, and the branch that the story stands on."""
+        """Return all takes of all shots, and the branch that the story stands on."""
         return self.record.tree
 
     @property
     def branch(self) -> tuple[int, ...]:
-        """The take of every shot, of the branch that the story stands on."""
+        """Return the take of every shot, of the branch that the story stands on."""
         return self.tree.branch
 
     def switch(self, branch: Sequence[int]) -> None:

@@ -42,7 +42,7 @@ class ShotLayout:
         return self.context + replace(self.target, captions=self.target.captions + own)
 
     def window_moves_before(self, latent: int) -> bool:
-        """Whether cached keys move back in time before this latent of the shot, because its position does not rise."""
+        """Return whether cached keys move back in time before this latent, because its position does not rise."""
         return latent >= MAX_SHOT_LATENTS
 
 

@@ -65,7 +65,7 @@ class StoryRecord:
 
     @property
     def begun(self) -> bool:
-        """Whether there is something in it to lose."""
+        """Return whether the story has takes, or pictures of a cast."""
         return bool(self.tree.takes or self.pictures)
 
 

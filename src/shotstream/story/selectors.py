@@ -54,7 +54,7 @@ class PastShot:
 
     @property
     def passages(self) -> list[Passage]:
-        """The shot's frames by the caption that they were made under, oldest first."""
+        """Return the shot's frames by the caption that they were made under, oldest first."""
         starts = [(0, self.caption), *self.turns]
         stops = [first for first, _ in self.turns] + [self.length_frames]
         return [

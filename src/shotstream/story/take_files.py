@@ -41,12 +41,12 @@ class StoryFiles:
         return self.directory / f"cast-{member:03d}.png"
 
     def holds(self, take: Take) -> bool:
-        """Whether a take is there as it was written."""
+        """Return whether a take is there as it was written."""
         video, exact = (file(take.shot, take.take) for file in (self.video, self.key_frames))
         return _is(video, take.sha256) and _is(exact, take.key_frames_sha256)
 
     def holds_cast(self, member: int, sha256: str) -> bool:
-        """Whether the picture of a member of the cast is there as it was written."""
+        """Return whether the picture of a member of the cast is there as it was written."""
         return _is(self.cast(member), sha256)
 
     def check_cast(self, pictures: Sequence[str]) -> None:

@@ -76,7 +76,7 @@ class StoryTree:
 
     @property
     def current(self) -> tuple[Take, ...]:
-        """The takes of the current branch, one a shot."""
+        """Return the takes of the current branch, one a shot."""
         found = {(take.shot, take.take): take for take in self.takes}
         return tuple(found[place] for place in enumerate(self.branch))
 

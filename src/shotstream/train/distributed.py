@@ -55,7 +55,7 @@ class DistributedContext:
 
     @property
     def main(self) -> bool:
-        """Whether this process is the one that prints, and writes what is written once."""
+        """Return whether this process is the one that prints, and writes what is written once."""
         return self.rank == 0
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class DistributedContext:
         return summed.tolist()
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process."""
+        """Return whether the flag is set in any process."""
         return self.sum([float(flag)])[0] > 0
 
     def wait(self) -> None:

@@ -116,7 +116,7 @@ class StopRequest:
 
     @property
     def asked(self) -> bool:
-        """Whether SIGTERM came, or the time is over."""
+        """Return whether the loop should stop: SIGTERM came, or the time is over."""
         return self._signalled or time.monotonic() > self._ends
 
     def __enter__(self) -> Self:

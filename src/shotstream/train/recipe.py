@@ -108,7 +108,7 @@ class Run:
 
     @cached_property
     def source(self) -> ShotSource:
-        """The source of training shots: StoryWorld or a manifest.
+        """Return the source of training shots: StoryWorld or a manifest.
 
         Raises:
             InputError: the manifest cannot be read.
@@ -126,7 +126,7 @@ class Run:
 
     @cached_property
     def codec(self) -> Codec:
-        """The codec on the device, frozen: of the pretrained model, or of this run."""
+        """Return the codec on the device, frozen: of the pretrained model, or of this run."""
         if self._pretrained is not None:
             return self._pretrained.codec
         codec = create_codec(self.preset.model)
@@ -135,7 +135,7 @@ class Run:
 
     @cached_property
     def encoder(self) -> TextEncoder:
-        """The text encoder with its tokenizer on the device, frozen: of the pretrained model, or of this run."""
+        """Return the text encoder with its tokenizer on the device, frozen: of the pretrained model, or of this run."""
         if self._pretrained is not None:
             return self._pretrained.text_encoder
         state = read_weights(self.directory / "text", NETWORK)

@@ -72,7 +72,7 @@ def _only_tensors(data: Mapping[Any, Any], path: Path, containers: list[str]) ->
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a tensor that holds its values one by one: not sparse, quantised by torch, or without values."""
+    """Return whether a tensor holds its values one by one: not sparse, quantised by torch, or without values."""
     return isinstance(value, Tensor) and value.layout == strided and not value.is_quantized and not value.is_meta
 
 

@@ -33,7 +33,7 @@ LOW_NOISE_FILE = "transformer_low_noise.safetensors"
 
 
 def is_ours(directory: Path) -> bool:
-    """Whether a directory has our `config.json` (a published one has another, without `video`)."""
+    """Return whether a directory has our `config.json` (a published one has another, without `video`)."""
     path = directory / CONFIG_FILE
     return path.is_file() and "video" in read_json(path)
 

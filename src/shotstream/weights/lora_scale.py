@@ -178,7 +178,7 @@ def _pattern(data: Mapping[str, Any], key: str, where: str) -> dict[str, float]:
 
 
 def _matches(pattern: str, module: str) -> bool:
-    """Whether PEFT would apply a pattern to a module."""
+    """Return whether PEFT would apply a pattern to a module."""
     try:
         return re.match(rf"(.*\.)?(?:{pattern})$", module) is not None
     except re.error:

@@ -139,7 +139,7 @@ def _present(path: Path) -> Path:
 
 
 def _is_safetensors(path: Path, head: bytes) -> bool:
-    """Whether the file is safetensors by its suffix or by its header: a length of 8 bytes, then JSON."""
+    """Return whether the file is safetensors by its suffix or by its header: a length of 8 bytes, then JSON."""
     has_header = head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
     return has_header or (path.suffix == ".safetensors" and not head.startswith(_ZIP_MAGIC))
 

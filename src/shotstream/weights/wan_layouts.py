@@ -91,7 +91,7 @@ class PublishedFiles:
 
 
 def has_base(directory: Path) -> bool:
-    """Whether Wan2.1's own files lie in a directory, judged by its VAE."""
+    """Return whether Wan2.1's own files lie in a directory, judged by its VAE."""
     return _first(directory, CODEC_FILES) is not None
 
 

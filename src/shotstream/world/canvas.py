@@ -144,7 +144,7 @@ class Canvas:
             self.fill(shape, ink)
 
     def _window(self, shape: Shape, grow: float) -> tuple[slice, slice]:
-        """The rows and columns the shape can touch."""
+        """Return the rows and columns the shape can touch."""
         x0, y0, x1, y1 = shape.bounds()
         height, width = self.pixels.shape
         row, column = self.origin

@@ -196,7 +196,7 @@ def palette_of(story: WorldStory) -> NDArray[np.uint8]:
 
 
 def _tint_land(palette: NDArray[np.float64], time: Time) -> None:
-    """Bathes land and landmarks in the light of that time; after dark the windows are lit."""
+    """Tint land and landmarks by the time of day; after dark the windows are lit."""
     gain, haze, share = LAND_TINTS[time]
     land = palette[Ink.FAR : Ink.LINE]
     land[:] = land * gain * (1 - share) + np.array(haze) * share

@@ -177,7 +177,7 @@ def _someone(one: Character, said: Vocabulary, rng: np.random.Generator) -> str:
 
 
 def _joined(clauses: Sequence[str], rng: np.random.Generator) -> str:
-    """Clauses in any order, in one sentence or with the last one in a sentence of its own."""
+    """Join clauses in any order, in one sentence or with the last one in a sentence of its own."""
     mixed = [clauses[i] for i in rng.permutation(len(clauses))]
     ends = len(mixed) - 1 if rng.random() < TWO_SENTENCES_PROBABILITY else len(mixed)
     sentences = [", ".join(part) + "." for part in (mixed[:ends], mixed[ends:]) if part]

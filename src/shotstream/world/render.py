@@ -170,7 +170,7 @@ class _Stage:
         return [WIDTH - column for column in columns] if action == "walk left" else columns
 
     def _put_character(self, picture: Indices, position: int, frame: int, offset: float) -> None:
-        """Draws one of the cast, with its shadow."""
+        """Draw one of the cast, with its shadow."""
         shot, lens = self.shot, self.lens
         row, column = self._feet(position, frame, offset)
         blinking = frame // BLINK_FRAMES % (BLINK_EVERY_FRAMES // BLINK_FRAMES) == self.blink_start[position]
@@ -202,7 +202,7 @@ class _Stage:
 
 
 def _put_shadow(picture: Indices, row: int, column: int, scale: float) -> None:
-    """A flat ellipse on the ground."""
+    """Draw a character's shadow: a flat ellipse on the ground."""
     shape = Ellipse(column, -row, 8.5 * scale, 2.0 * scale)
     rows, columns = np.arange(HEIGHT, dtype=np.float32), np.arange(WIDTH, dtype=np.float32)
     top, bottom = max(0, int(row - 3 * scale)), min(HEIGHT, int(row + 3 * scale) + 1)
@@ -212,7 +212,7 @@ def _put_shadow(picture: Indices, row: int, column: int, scale: float) -> None:
 
 
 def _paste(picture: Indices, drawing: Indices, top: int, left: int) -> None:
-    """Copies what is drawn, cut at the edges of the picture."""
+    """Paste a picture into another, cut at its edges."""
     rows = slice(max(0, top), min(HEIGHT, top + drawing.shape[0]))
     columns = slice(max(0, left), min(WIDTH, left + drawing.shape[1]))
     if rows.start >= rows.stop or columns.start >= columns.stop:
@@ -222,7 +222,7 @@ def _paste(picture: Indices, drawing: Indices, top: int, left: int) -> None:
 
 
 def _zoom(picture: Indices, zoom: float, centre_row: int) -> Indices:
-    """The picture enlarged about the middle column and one row, by the nearest pixel."""
+    """Enlarge the picture about the middle column and one row, by the nearest pixel."""
     if zoom == 1.0:
         return picture
     rows = np.floor(centre_row + (np.arange(HEIGHT) + 0.5 - centre_row) / zoom).astype(np.int64)

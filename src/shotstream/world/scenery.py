@@ -84,7 +84,7 @@ def _draw_sky(story: WorldStory, details: NDArray[np.float64]) -> Indices:
 
 
 def _draw_hills(story: WorldStory, lens: Lens, details: NDArray[np.float64]) -> Indices:
-    """Two ridges whose shape belongs to the place."""
+    """Draw two ridges, in the shape of the place."""
     canvas = _layer(lens)
     x = canvas.x[0]
     for ridge, (ink, top_ink) in enumerate(((Ink.FAR, Ink.FAR_TOP), (Ink.NEAR, Ink.NEAR))):
@@ -143,7 +143,7 @@ def _draw_land(story: WorldStory, lens: Lens, details: NDArray[np.float64]) -> t
 
 
 def _landmark_stamp(landmark: str, scale: float) -> Indices:
-    """A landmark alone, its foot on the last row."""
+    """Draw a landmark alone, its foot on the last row."""
     height, width = round(48 * scale), round(44 * scale)
     stamp = Canvas(height, width, scale, (height - 1, width / 2))
     for shape, ink in landmark_parts(landmark):

@@ -47,7 +47,7 @@ def draw_character(character: Character, index: int, pose: Pose, scale: float) -
 
 
 def _lean(canvas: Canvas, lean: float) -> Indices:
-    """Shifts every row sideways in proportion to its height: `lean` units at the top of the head."""
+    """Shift every row sideways in proportion to its height: `lean` units at the top of the head."""
     if not lean:
         return canvas.pixels
     shift = np.rint(lean * canvas.scale * np.clip(canvas.y[:, 0], 0, None) / (HEAD_Y + 7)).astype(np.int64)
@@ -56,7 +56,7 @@ def _lean(canvas: Canvas, lean: float) -> Indices:
 
 
 def _pattern_mask(pattern: Pattern, x: Grid, y: Grid) -> Mask:
-    """Positions of the marks of the coat, around its own centre, in units."""
+    """Return the mask of the coat's marks, around its own centre, in units."""
     if pattern == "stripes":
         return np.broadcast_to((y + 0.8) % 4.4 < 1.8, np.broadcast(x, y).shape)
     row = np.floor((y + 1.2) / 4.2)
@@ -143,7 +143,7 @@ class _Figure:
             self.canvas.draw(strokes, Ink.LINE, self.line_px)
 
     def _put_marks(self, coat: int, x: float, y: float) -> None:
-        """Turns coat pixels under the pattern into marks."""
+        """Turn coat pixels under the pattern into marks."""
         if self.character.pattern != "plain":
             mask = _pattern_mask(self.character.pattern, self.canvas.x - x, self.canvas.y - y)
             self.canvas.pixels[(self.canvas.pixels == coat) & mask] = self.mark
@@ -160,7 +160,7 @@ class _Figure:
         return []
 
     def _draw_eyes(self) -> None:
-        """Plain dark eyes with a glint; owl and frog have them on white, the robot's glow."""
+        """Draw dark eyes with a glint; those of owl and frog lie on white, the robot's glow."""
         if not self.pose.eyes_open:
             self._draw_shut_eyes(None)
             return

@@ -169,7 +169,7 @@ def degrade_frames(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _batches(config: TraitReaderTraining) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Batches without end, drawn from a pool that is renewed all the time."""
+    """Yield batches without end, from a pool that is renewed all the time."""
     rng = np.random.default_rng(derive_seed("judge", config.seed))
     samples = _samples(config, rng)
     pool = [next(samples) for _ in range(config.batch)]
@@ -203,7 +203,7 @@ def _samples(config: TraitReaderTraining, rng: np.random.Generator) -> Iterator[
 
 
 def _head_cells(story: WorldStory, shot_index: int, frame: int) -> NDArray[np.int64]:
-    """The place on the network's map where each species has its head, -100 where it is not there."""
+    """Return the place on the network's map where each species has its head, -100 where it is not there."""
     cells = np.full(len(SPECIES), IGNORED, dtype=np.int64)
     for one, (row, column) in zip(story.cast_of(shot_index), head_positions(story, shot_index, frame), strict=True):
         down = min(max(int(row // MAP_STRIDE), 0), MAP_HEIGHT - 1)
@@ -252,7 +252,7 @@ class Degrade:
         return clip + share * (soft - clip)
 
     def _smear(self, clip: Tensor) -> Tensor:
-        """Mixes every frame with the one before."""
+        """Blend every frame with the one before."""
         share = 0.3 * float(self.rng.random())
         return clip + share * (torch.cat([clip[:1], clip[:-1]]) - clip)
 

@@ -21,7 +21,7 @@ class ContextMaker:
 
     @property
     def can_prepare(self) -> bool:
-        """Whether the next context is known and not yet encoded."""
+        """Return whether the next context is known and not yet encoded."""
         return self._context.can_prepare
 
     def prepare(self) -> None:

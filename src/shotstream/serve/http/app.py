@@ -1,4 +1,4 @@
-"""The server: HTTP for stories and what becomes of them, one WebSocket a viewer."""
+"""The server's app: HTTP routes for stories, and one WebSocket for each viewer."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""A server from start to end: the model is opened, the port taken, stories are told until somebody stops it."""
+"""Run a server: open the model, take the port, serve until it is stopped."""
 
 import asyncio
 import socket

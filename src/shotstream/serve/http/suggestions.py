@@ -1,4 +1,4 @@
-"""HTTP: what could happen in a story, in which words, and the server's figures."""
+"""HTTP: suggested shots, known words, checks of captions and scripts, and the server's metrics."""
 
 from typing import Annotated
 

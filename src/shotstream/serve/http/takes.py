@@ -1,4 +1,4 @@
-"""HTTP: takes as pictures and videos, the cast, and what a shot remembers."""
+"""HTTP: takes as pictures and videos, the cast, and a shot's context frames."""
 
 import asyncio
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""HTTP: stories as files, out and in."""
+"""HTTP: export, import and duplicate stories."""
 
 import asyncio
 import secrets

@@ -58,12 +58,12 @@ class BaseStage(Stage):
         return (self._pictures if self._on_pictures(step) else self._shots)(step, micro_batch).to(self._device)
 
     def _on_pictures(self, step: int) -> bool:
-        """Whether a step is on pictures; the same for all its micro-batches."""
+        """Return whether a step is on pictures; the same for all its micro-batches."""
         drawn = float(torch.rand((), generator=make_generator("base-kind", step)))
         return step < self._config.picture_steps or drawn < self._config.picture_share
 
     def _remakes_history(self, step: int) -> bool:
-        """Whether a step's earlier chunks are remade by the network; the same for all its micro-batches."""
+        """Return whether a step's earlier chunks are remade by the network; the same for all its micro-batches."""
         return float(torch.rand((), generator=make_generator("base-past", step))) < self._config.resampled_share
 
 
