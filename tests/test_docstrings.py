@@ -20,7 +20,7 @@ NO_VERBS = {
 
 
 def misleading(tree: ast.Module) -> Iterator[str]:
-    """Functions whose docstring begins with no verb, or with one in the third person; `__init__` may describe arguments."""
+    """Yield functions whose docstring begins with no verb, or in the third person; `__init__` may name arguments."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name == "__init__":
             continue
