@@ -48,7 +48,7 @@ def test_the_other_forms_of_a_script_are_read_too(studio: Any, text: str) -> Non
 def test_what_is_no_script_is_refused_with_its_place(studio: Any) -> None:
     reply = studio.client.post("/api/script", json={"text": "global: A fox.\nshots:\n  - txt: It walks.\n"})
     assert reply.status_code == 422
-    assert "the script, line 3" in reply.json()["message"]
+    assert "The script, line 3" in reply.json()["message"]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ WRONG: tuple[Any, ...] = (
     {"x": 1},
     [[]],
 )
+JSON = {"Content-Type": "application/json"}
 RIGHT: dict[str, Any] = {
     "text": "It walks.", "shots": [{"text": "It walks."}], "queued": 0, "to": 0, "paused": True, "shot": 0, "seed": 1,
     "takes": [0], "member": 0, "caption": "A fox.",
@@ -124,7 +125,7 @@ def test_every_wrong_request_is_refused_in_plain_words(studio: Any) -> None:
     assert len({path for _, path, _ in requests}) >= 5
     for method, path, wrong in requests:
         address = path.replace("{story}", story).replace("{number}", "0")
-        reply = studio.client.request(method.upper(), address, content=json.dumps(wrong))
+        reply = studio.client.request(method.upper(), address, content=json.dumps(wrong), headers=JSON)
         if reply.status_code >= 400:
             refused += 1
             assert plain(reply.json()["message"]), (method, path, wrong, reply.text)
@@ -149,9 +150,38 @@ def test_every_wrong_request_is_refused_in_plain_words(studio: Any) -> None:
     ("raised", "told"),
     [
         ("expected a shot of 1 to 7 chunks, got 8; cut it", "This needs a shot of 1 to 7 chunks. It was 8. Cut it."),
-        ("the script, line 3: expected a caption; say it", "the script, line 3: This needs a caption. Say it."),
+        ("the script, line 3: expected a caption; say it", "The script, line 3: This needs a caption. Say it."),
+        ("there is no director; write it yourself", "There is no director; write it yourself."),
         ("Make the first one.", "Make the first one."),
     ],
 )
 def test_messages_for_programs_become_sentences(raised: str, told: str) -> None:
     assert message_of(InputError(raised)) == told
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "said", "beside"),
+    [
+        ("GET", "/api/nothing", "", {}, 404, "There is nothing at this address.", {}),
+        ("DELETE", "/api/models", "", {}, 405, "This address does not take this method.", {"allow": "GET"}),
+        ("POST", "/api/stories", "{}", {}, 422, "its kind was not said. Send the header Content-Type: appli", {}),
+        ("POST", "/api/stories", "{}", {"Content-Type": "text/plain"}, 422, "it was sent as text/plain. Send", {}),
+        ("POST", "/api/stories", b"\xff", JSON, 422, "The body cannot be read. Send JSON in UTF-8.", {}),
+        ("GET", "/api/stories/{story}/export/foo", "", {}, 422, "'gif', 'png', 'yaml' or 'zip'", {}),
+    ],
+    ids=["address", "method", "no kind", "another kind", "no text", "export"],
+)
+def test_what_http_itself_refuses_is_said_in_plain_words(
+    studio: Any, method: str, path: str, body: str | bytes, headers: Any, status: int, said: str, beside: dict[str, str]
+) -> None:
+    address = path.replace("{story}", studio.begin())
+    reply = studio.client.request(method, address, content=body, headers=headers)
+    assert reply.status_code == status
+    assert said in reply.json()["message"]
+    assert plain(reply.json()["message"])
+    assert beside.items() <= reply.headers.items()
+
+
+def test_a_missing_token_is_asked_for_as_http_does(serve: Any) -> None:
+    with serve(token="sesame") as studio:
+        assert studio.client.get("/api/models").headers["www-authenticate"] == "Bearer"

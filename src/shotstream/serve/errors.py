@@ -55,10 +55,11 @@ def code_of(error: Exception) -> Code:
 
 
 def message_of(error: Exception) -> str:
-    """Return an error as a client may read it: without paths of the server, in text that every encoding can write."""
-    text = str(error) if isinstance(error, InputError) else "something went wrong in the server; its log says what"
-    text = _PATH.sub("a file of the server", _EXPECTED.sub(_say_need, text))
-    return text.encode("utf-8", "replace").decode()
+    """Return an error as a client may read it: in sentences, without paths of the server, in text that can be encoded."""
+    text = str(error) if isinstance(error, InputError) else "Something went wrong in the server. Its log says what."
+    text = _PATH.sub("a file of the server", _EXPECTED.sub(_say_need, text)).strip() or "This cannot be done."
+    end = "" if text.endswith((".", "!", "?")) else "."
+    return f"{text[0].upper()}{text[1:]}{end}".encode("utf-8", "replace").decode()
 
 
 def _say_need(found: "re.Match[str]") -> str:

@@ -23,7 +23,7 @@ from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import Take
 
 FilmKind = Literal["mp4", "webm"]
-Kind = FilmKind | Literal["gif", "png", "yaml", "zip"]
+Kind = Literal["mp4", "webm", "gif", "png", "yaml", "zip"]
 SCRIPT_FILE, VIDEO_FILE = "script.yaml", "story.mp4"
 _FILMS: Mapping[str, Callable[[Edit, Path], None]] = {
     "mp4": write_mp4,

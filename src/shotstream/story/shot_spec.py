@@ -71,13 +71,17 @@ def check_text(text: Any, what: str, *, may_be_empty: bool = False) -> str:
     if not isinstance(text, str):
         raise InputError(f"expected {what} to be text, got {text!r}; put it in quotes")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InputError(f"expected {what} to be Unicode text, got a lone surrogate in it; write the character itself")
+        raise InputError(f"{_sentence(what)} has a lone surrogate in it, half a character. Write the character itself.")
     control = next((letter for letter in text if unicodedata.category(letter) == "Cc" and letter not in "\t\n\r"), None)
     if control is not None:
-        raise InputError(f"expected {what} to be plain text, got the control character {control!r} in it; remove it")
+        raise InputError(f"{_sentence(what)} has the control character {control!r} in it. Remove it.")
     if not may_be_empty and all(unicodedata.category(letter)[0] in "ZC" for letter in text):
         raise InputError(f"expected {what}, got an empty one; say what is seen")
     return text
+
+
+def _sentence(beginning: str) -> str:
+    return beginning[0].upper() + beginning[1:]
 
 
 def check_seed(seed: Any) -> int:

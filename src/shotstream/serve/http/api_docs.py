@@ -12,8 +12,9 @@ from pydantic.json_schema import models_json_schema
 
 from shotstream import __version__
 from shotstream.serve.commands import SocketCommand
-from shotstream.serve.errors import STATUS, Code
-from shotstream.serve.messages import Message, ServerMessage
+from shotstream.serve.errors import STATUS
+from shotstream.serve.http.answers import ErrorAnswer
+from shotstream.serve.messages import ServerMessage
 
 PAGE_HEADERS = {
     "Content-Security-Policy": (
@@ -47,13 +48,6 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
 """The OpenAPI of a file in a body."""
 
 router = APIRouter()
-
-
-class ErrorAnswer(Message):
-    """The body of every answer that is no success: a code for programs, and a line for people."""
-
-    code: Code
-    message: str
 
 
 def binary(*types: str) -> dict[int | str, dict[str, Any]]:

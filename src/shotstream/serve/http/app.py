@@ -17,13 +17,14 @@ from starlette.exceptions import HTTPException
 from shotstream import __version__
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.serve.errors import STATUS, Code, RequestError, code_of, message_of
+from shotstream.serve.errors import Code, RequestError, code_of, message_of
 from shotstream.serve.http import api_docs, takes
 from shotstream.serve.http import stories as routes
 from shotstream.serve.http import suggestions as ideas
 from shotstream.serve.http import transfer as files
 from shotstream.serve.http import watch as socket
-from shotstream.serve.http.api_docs import DOCS_PATH, PAGE_HEADERS, ErrorAnswer, docs_parts, error_responses
+from shotstream.serve.http.answers import error_answer
+from shotstream.serve.http.api_docs import DOCS_PATH, PAGE_HEADERS, docs_parts, error_responses
 from shotstream.serve.http.middleware import Guard, HeadRequests
 from shotstream.serve.http.state import Server
 from shotstream.serve.limits import Settings
@@ -33,7 +34,12 @@ from shotstream.serve.wrong_fields import describe_wrong_fields
 
 WEB = Path(__file__).parent.parent / "web"
 PAGE = "index.html"
-_CODES: dict[int, Code] = {404: "not_found", 405: "method_not_allowed"}
+_PLAIN: dict[int, tuple[Code, str]] = {
+    404: ("not_found", "There is nothing at this address. /docs lists the addresses."),
+    405: ("method_not_allowed", "This address does not take this method. /docs lists the methods of each."),
+}
+_JSON = "the header Content-Type: application/json"
+_UNREADABLE: tuple[Code, str] = ("invalid", "The body cannot be read. Send JSON in UTF-8.")
 _log = logging.getLogger(__name__)
 
 
@@ -123,25 +129,25 @@ def _say_errors(app: FastAPI) -> None:
     """Answer every error with a code and a message; log an unexpected one, and leave out its details."""
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _answer("invalid", describe_wrong_fields(list(error.errors())))
+    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = list(error.errors())
+        kind = request.headers.get("content-type", "")
+        if errors[0]["loc"] == ("body",) and "json" not in kind:
+            sent = f"it was sent as {kind[:100]}" if kind else "its kind was not said"
+            return error_answer("invalid", f"The body is not read as JSON: {sent}. Send {_JSON}.")
+        return error_answer("invalid", describe_wrong_fields(errors))
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, RequestError):  # while a body was read
-            return _answer(error.__cause__.code, message_of(error.__cause__))
-        return _answer(_CODES.get(error.status_code, "invalid"), str(error.detail), error.status_code)
+            return error_answer(error.__cause__.code, message_of(error.__cause__))
+        return error_answer(*_PLAIN.get(error.status_code, _UNREADABLE), error.headers)
 
     @app.exception_handler(InputError)
     async def refused(_: Request, error: InputError) -> JSONResponse:
-        return _answer(code_of(error), message_of(error))
+        return error_answer(code_of(error), message_of(error))
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
         _log.error("a request failed", exc_info=error)
-        return _answer("internal", message_of(error))
-
-
-def _answer(code: Code, message: str, status: int | None = None) -> JSONResponse:
-    text = message.encode("utf-8", "replace").decode()
-    return JSONResponse(ErrorAnswer(code=code, message=text).model_dump(), status or STATUS[code])
+        return error_answer("internal", message_of(error))

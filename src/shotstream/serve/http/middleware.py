@@ -5,10 +5,11 @@ import re
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse, RedirectResponse
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shotstream.serve.errors import STATUS, RequestError
+from shotstream.serve.errors import RequestError, message_of
+from shotstream.serve.http.answers import error_answer
 from shotstream.serve.http.site import Site
 from shotstream.serve.limits import Settings
 from shotstream.serve.messages import problem_of
@@ -121,4 +122,4 @@ async def _refuse(refusal: RequestError, scope: Scope, receive: Receive, send: S
         await send({"type": "websocket.send", "text": problem_of(refusal).model_dump_json()})
         await send({"type": "websocket.close", "code": POLICY_VIOLATION})
         return
-    await JSONResponse({"code": refusal.code, "message": str(refusal)}, STATUS[refusal.code])(scope, receive, send)
+    await error_answer(refusal.code, message_of(refusal))(scope, receive, send)
