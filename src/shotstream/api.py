@@ -10,7 +10,7 @@ import torch
 from shotstream.core.errors import InputError
 from shotstream.core.rng import Noise
 from shotstream.core.spec import MAX_CHUNKS, VideoSize
-from shotstream.engine.policies import default_policy, default_sampler, find_system
+from shotstream.engine.policies import System, default_policy, default_sampler, find_system
 from shotstream.engine.policy import PolicySpec
 from shotstream.engine.story import Story
 from shotstream.engine.warmup import make_warmup_shot
@@ -19,7 +19,7 @@ from shotstream.model.device import pick_device, pick_dtype
 from shotstream.model.solvers import check_solver
 from shotstream.runtime.compile import stop_compiling
 from shotstream.runtime.options import RunOptions, apply_options
-from shotstream.story.caption_fit import CaptionReport, UnknownWord, fit_caption
+from shotstream.story.caption_fit import CaptionReport, UnknownWord
 from shotstream.story.script import Script
 from shotstream.weights.build import ModelComponents
 from shotstream.weights.directory import write_directory
@@ -124,9 +124,13 @@ class Model:
         return self.parts.config
 
     @property
+    def _system(self) -> System:
+        return find_system(self.parts.policy or default_policy(self.parts.config.sampler))
+
+    @property
     def policy(self) -> PolicySpec:
         """Return what the policy of the model's stories can do."""
-        return find_system(self.parts.policy or default_policy(self.parts.config.sampler)).spec
+        return self._system.spec
 
     @property
     def guidance(self) -> float | None:
@@ -189,6 +193,7 @@ class Model:
             noise=noise,
             script=script,
             strict=strict,
+            check=self.check_caption,
             guidance=guidance,
             negative_prompt=negative_prompt,
         )
@@ -213,7 +218,7 @@ class Model:
             text: the shot's own caption, a steer's, or that of a cast member.
             shot: number of the shot, from 0.
         """
-        fitted = fit_caption(self.parts.text_encoder.lost, global_caption, shot, text)
+        fitted = self._system.fit(self.parts.text_encoder.lost, global_caption, shot, text)
         strange = unknown_words(f"{global_caption} {text}") if self.config.name == WORLD_MODEL else ()
         unknown = tuple(UnknownWord(word, nearest_word(word)) for word in strange)
         return CaptionReport(fitted.lost_global, fitted.lost_text, unknown)

@@ -58,7 +58,11 @@ class StoryOptions:
     guidance: GuidanceOption = None
     negative_prompt: NegativePromptOption = ""
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse captions that are too long for the text encoder.")
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse captions that are too long for the text encoder, or have words that the model does not know.",
+        ),
     ] = False
 
     def guided(self, script: "Script") -> tuple[float | None, str]:
@@ -178,17 +182,18 @@ def _make(
 
 
 def _check_captions(model: "shotstream.Model", scripts: "Sequence[Script]", *, strict: bool) -> None:
-    """Warn of captions that the model will not follow; `strict`: refuse those that are too long for it."""
+    """Warn of captions that the model will not follow wholly; `strict`: refuse them."""
     from shotstream.story.caption_fit import captions_of_script, check_captions
 
     for number, script in enumerate(scripts, start=1):
         story = f"story {number}" if len(scripts) > 1 else ""
-        found = check_captions(model.check_caption, script.global_caption, captions_of_script(script))
-        for caption, report in found:
+        captions = captions_of_script(script, one_prompt=model.policy.one_prompt)
+        for caption, report in check_captions(model.check_caption, script.global_caption, captions):
             place = ", ".join(filter(None, (story, caption.where or "global caption")))
-            if strict and report.too_long:
-                raise InputError(f"{place}: {report.too_long}")
-            for line in filter(None, (report.too_long, report.unknown_words)):
+            lines = list(filter(None, (report.too_long, report.unknown_words)))
+            if strict:
+                raise InputError(f"{place}: {' '.join(lines)}")
+            for line in lines:
                 _log.warning("%s: %s", place, line)
 
 

@@ -46,6 +46,7 @@ class PolicySpec:
         context: whether a shot sees frames of past shots, chosen from their pixels.
         sampler: the published one; None: the model's own.
         renoises: whether its rollout is made for few-step samplers alone, because it adds the noise itself.
+        one_prompt: whether the captions of all shots stand in one prompt.
     """
 
     name: str
@@ -65,6 +66,7 @@ class PolicySpec:
     context: bool = False
     sampler: SamplerConfig | None = None
     renoises: bool = False
+    one_prompt: bool = False
 
     def frames(self, script: Script) -> list[int]:
         """Return the frames of each shot of a story, by how the policy decodes."""

@@ -24,7 +24,7 @@ from shotstream.engine.sampler import Sampler
 from shotstream.engine.shot import Shot
 from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import SamplerConfig
-from shotstream.story.caption_fit import LengthCheck
+from shotstream.story.caption_fit import CaptionCheck, CaptionReport, CheckCaption
 from shotstream.story.cast import CAST_SHOT, CastMember, check_member, choose_members
 from shotstream.story.history import History
 from shotstream.story.record import StoryIdentity
@@ -56,6 +56,7 @@ class Story:
         noise: Noise | None = None,
         script: Script | None = None,
         strict: bool | None = False,
+        check: CheckCaption | None = None,
         guidance: float | None = None,
         negative_prompt: str = "",
         clock: Clock = no_profiler,
@@ -73,7 +74,8 @@ class Story:
                 configuration says.
             noise: where noise comes from instead of `seed`.
             script: all shots of the story, which policies need that make them together; others check it.
-            strict: refuses captions that are longer than the text encoder reads; False: warns of them; None: neither.
+            strict: refuses captions that the model will not follow wholly; False: warns of them; None: neither.
+            check: says what the model will not follow of a caption; None: looks at its length alone.
             guidance: scale of classifier-free guidance, 1 (none) to 30; None: the sampler's.
             negative_prompt: text that guidance leads away from; empty: none.
             clock: told what the time is spent on.
@@ -92,12 +94,14 @@ class Story:
             self._system.spec.check_script(script)
         self._parts, self._seed, self._clock = parts, check_seed(seed), clock
         self._global = check_text(global_caption, "the global caption", may_be_empty=True)
-        self._check_length = LengthCheck(parts.text_encoder.lost, global_caption, strict=strict)
+        self._check_caption = CaptionCheck(check or self._report_length, global_caption, strict=strict)
         self._size = as_video_size(size or parts.config.video)
         self._sampler = Sampler.from_config(sampler)
         self._reader = TextCache(parts.text_encoder, parts.transformer.patch_embedding.weight.device)
         self._noise = noise or SeededNoise(seed)
         self._script, self._whole = script, sampler.order == "whole"
+        if script is not None and self._system.spec.one_prompt:
+            self._check_caption(" ".join(shot.text for shot in script.shots), 0)
         self._check_memory(1)
         identity = StoryIdentity(
             self._global,
@@ -160,7 +164,7 @@ class Story:
                 check_member(self.history.cast, number)
         members = choose_members(self.history.cast, chosen) if known is None else tuple(known)
         self._check_memory(chunks)
-        self._check_length(text, len(self.history) + self._making)
+        self._check_caption(text, len(self.history) + self._making)
         self._leave()
         with torch.inference_mode():
             rollout = self._maker.begin(spec, members, noise, self._reporting(on_step, len(self.history)))
@@ -173,7 +177,7 @@ class Story:
             held,
             on_chunk,
             members,
-            self._check_length,
+            self._check_caption,
         )
         return self._current
 
@@ -220,7 +224,7 @@ class Story:
         self._check_open()
         self._system.spec.check_cast()
         frame = as_frame(image)
-        self._check_length(check_text(caption, "the caption of a cast member"), CAST_SHOT)
+        self._check_caption(check_text(caption, "the caption of a cast member"), CAST_SHOT)
         return self.history.add_cast(frame, caption)
 
     def rename_cast(self, number: int, caption: str) -> None:
@@ -231,7 +235,7 @@ class Story:
         """
         self._check_open()
         renamed = replace(check_member(self.history.cast, number), caption=check_text(caption, "a caption"))
-        self._check_length(caption, CAST_SHOT)
+        self._check_caption(caption, CAST_SHOT)
         self.history.set_cast(renamed if one.number == number else one for one in self.history.cast)
 
     def remove_cast(self, number: int) -> None:
@@ -306,6 +310,10 @@ class Story:
                 self._leave()
         finally:
             self.close()
+
+    def _report_length(self, global_caption: str, text: str, shot: int) -> CaptionReport:
+        fitted = self._system.fit(self._parts.text_encoder.lost, global_caption, shot, text)
+        return CaptionReport(fitted.lost_global, fitted.lost_text)
 
     def _check_memory(self, chunks: int) -> None:
         weight = self._parts.transformer.patch_embedding.weight

@@ -17,6 +17,7 @@ from shotstream.engine.sampler import Latents, Sampler
 from shotstream.engine.video_plan import Video, VideoNoise, VideoShot, plan_shots
 from shotstream.model.frame_cache import FrameCache
 from shotstream.model.kv_cache import KVCache
+from shotstream.story.caption_fit import fit_prompt
 from shotstream.story.cast import CastMember
 from shotstream.story.shot_spec import ShotSpec
 
@@ -60,7 +61,7 @@ class VideoMaker:
 
     def drafts(self, text: str, *, making: bool) -> list[str]:  # noqa: ARG002 (as `Maker`)
         """Return the prompt of a caption that may come."""
-        return self._policy.prompts(self._caption, [text]) if self._policy.spec.live else []
+        return self._fitted(self._policy.prompts(self._caption, [text])) if self._policy.spec.live else []
 
     def begin(
         self,
@@ -144,7 +145,7 @@ class VideoMaker:
         noise = VideoNoise((components.codec.latent_channels, *size), device)
         run = Engine(
             components.transformer,
-            lambda prompts: setup.read(prompts)[0],
+            lambda prompts: setup.read(self._fitted(prompts))[0],
             sampler,
             noise,
             size,
@@ -156,7 +157,7 @@ class VideoMaker:
             clock=setup.clock,
         )
         self._decoder = FrameDecoder(components.codec, setup.clock)
-        video = Video(self._caption, noise.watch(self._shots()))
+        video = Video(self._caption_of_video(), noise.watch(self._shots()))
         self._run, self._made = run, self._policy.rollout(video, run)
 
     def _shots(self) -> Iterable[VideoShot]:
@@ -188,6 +189,20 @@ class VideoMaker:
                 "begin the story anew with another seed"
             )
         return replace(spec, steers=shots[index].steers)
+
+    def _fitted(self, prompts: Sequence[str]) -> list[str]:
+        """Return prompts in which the global caption gives way where the text encoder does not read all of them."""
+        lost = self._setup.components.text_encoder.lost
+        return [fit_prompt(lost, self._caption, prompt).caption for prompt in prompts]
+
+    def _caption_of_video(self) -> str:
+        """Return the global caption, or as much of it as one prompt for all shots has room for."""
+        script = self._setup.script
+        if script is None or not self._policy.spec.one_prompt:
+            return self._caption
+        (prompt,) = self._policy.prompts(self._caption, [shot.text for shot in script.shots])
+        fitted = fit_prompt(self._setup.components.text_encoder.lost, self._caption, prompt)
+        return self._caption.strip().removesuffix(fitted.lost_global)
 
     @property
     def _caption(self) -> str:

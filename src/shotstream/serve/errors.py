@@ -55,7 +55,7 @@ def code_of(error: Exception) -> Code:
 
 
 def message_of(error: Exception) -> str:
-    """Return an error as a client may read it: in sentences, without paths of the server, in text that can be encoded."""
+    """Return an error as a client may read it: in sentences that can be encoded, without paths of the server."""
     text = str(error) if isinstance(error, InputError) else "Something went wrong in the server. Its log says what."
     text = _PATH.sub("a file of the server", _EXPECTED.sub(_say_need, text)).strip() or "This cannot be done."
     end = "" if text.endswith((".", "!", "?")) else "."

@@ -15,6 +15,8 @@ from shotstream.story.shot_spec import ShotSpec
 _log = logging.getLogger(__name__)
 Lost = Callable[[str], str]
 """Returns the end of a caption that the text encoder does not read; empty if it reads all."""
+FitCaption = Callable[[Lost, str, int, str], "FittedCaption"]
+"""Fits the caption of a shot: what is not read, global caption, number of the shot from 0, its own text."""
 _SENTENCE = r"[.!?…]+[\"'”’)]*(?:\s+|$)|[。！？]+\s*|$"
 """The end of a sentence, and the space after it."""
 
@@ -68,27 +70,38 @@ class CaptionReport:
         return f"The model does not know {', '.join(words)}. Use other words." if words else ""
 
 
-class LengthCheck:
-    """Warns of captions of one story that are longer than the text encoder reads, or refuses them."""
+class CaptionCheck:
+    """Warns of what a model will not follow of the captions of one story, or refuses them."""
 
-    def __init__(self, lost: Lost, global_caption: str, *, strict: bool | None) -> None:
-        """Warn by the log; `strict`: refuse; None: do nothing."""
-        self._lost, self._global, self._strict = lost, global_caption, strict
-
-    def __call__(self, text: str, shot: int) -> None:
-        """Check a caption of a shot (from 0).
+    def __init__(self, check: "CheckCaption", global_caption: str, *, strict: bool | None) -> None:
+        """Warn by the log; `strict`: refuse; None: do nothing.
 
         Raises:
-            InputError: it is too long, and the story strict.
+            InputError: the global caption has unknown words or is too long by itself, and the story is strict.
+        """
+        self._check, self._global, self._strict = check, global_caption, strict
+        self._named: frozenset[UnknownWord] = frozenset()
+        self._lost_global = ""
+        self("", 0)
+
+    def __call__(self, text: str, shot: int) -> None:
+        """Check a caption of a shot (from 0); a word, or the end of the global caption, is named the first time.
+
+        Raises:
+            InputError: the model will not follow it wholly, and the story is strict.
         """
         if self._strict is None:
             return
-        fitted = fit_caption(self._lost, self._global, shot, text)
-        too_long = CaptionReport(fitted.lost_global, fitted.lost_text).too_long
-        if too_long and self._strict:
-            raise InputError(too_long)
-        if too_long:
-            _log.warning("%s", too_long)
+        report = self._check(self._global, text, shot)
+        lost_global = report.lost_global if len(report.lost_global) > len(self._lost_global) else ""
+        unknown = tuple(one for one in report.unknown if one not in self._named)
+        new = replace(report, lost_global=lost_global, unknown=unknown)
+        problem = " ".join(filter(None, (new.too_long, new.unknown_words)))
+        if problem and self._strict:
+            raise InputError(problem)
+        self._named, self._lost_global = self._named.union(report.unknown), lost_global or self._lost_global
+        if problem:
+            _log.warning("%s", problem)
 
 
 CheckCaption = Callable[[str, str, int], CaptionReport]
@@ -96,31 +109,40 @@ CheckCaption = Callable[[str, str, int], CaptionReport]
 
 
 def fit_caption(lost: Lost, global_caption: str, shot_index: int, text: str) -> FittedCaption:
-    """Compose the caption of a shot (from 0) so that the text encoder reads the shot's own text.
+    """Compose ShotStream's caption of a shot (from 0) so that the text encoder reads the shot's own text (`_fit`)."""
+    return _fit(lost, global_caption, lambda kept: compose_caption(kept, shot_index, text))
+
+
+def fit_prompt(lost: Lost, global_caption: str, prompt: str) -> FittedCaption:
+    """Fit a prompt of any form that says the global caption somewhere, so that all else in it is read (`_fit`)."""
+    said = global_caption.strip()
+    if not said or said not in prompt:
+        return FittedCaption(prompt, "", lost(prompt))
+    before, _, behind = prompt.partition(said)
+    return _fit(lost, said, lambda kept: f"{before}{kept}{behind}")
+
+
+def _fit(lost: Lost, global_caption: str, compose: Callable[[str], str]) -> FittedCaption:
+    """Return what `compose` makes of as much of the global caption as leaves all else to be read.
 
     Where it is too long, sentences at the end of the global caption are left out; where not even its first sentence
-    fits, words of that. A text that is too long by itself is cut at its end by the text encoder.
+    fits, words of that. What is too long without it is cut at its end by the text encoder.
     """
-    whole = FittedCaption(compose_caption(global_caption, shot_index, text))
-    if not lost(whole.caption):
-        return whole
-    cut = lost(compose_caption("", shot_index, text))
+    if not lost(compose(global_caption)):
+        return FittedCaption(compose(global_caption))
+    cut = lost(compose(""))
     if cut:
-        return FittedCaption(compose_caption("", shot_index, text), global_caption.strip(), cut)
-
-    def without(kept: str) -> FittedCaption:
-        return replace(
-            whole, caption=compose_caption(kept, shot_index, text), lost_global=global_caption[len(kept) :].strip()
-        )
+        return FittedCaption(compose(""), global_caption.strip(), cut)
 
     def fits(kept: str) -> bool:
-        return not lost(compose_caption(kept, shot_index, text))
+        return not lost(compose(kept))
 
     sentences = _beginnings(_SENTENCE, global_caption)
     words = _beginnings(r"\s+", sentences[0])
     longest = [kept for kept in sentences if fits(kept)]
     longest = longest or words[: bisect_right(words, False, key=lambda kept: not fits(kept))]
-    return without(longest[-1] if longest else "")
+    kept = longest[-1] if longest else ""
+    return FittedCaption(compose(kept), global_caption[len(kept) :].strip())
 
 
 @dataclass(frozen=True)
@@ -141,10 +163,14 @@ def captions_of_shots(shots: Iterable[ShotSpec], first: int = 0) -> list[StoryCa
     ]
 
 
-def captions_of_script(script: Script) -> list[StoryCaption]:
-    """Return the captions of a script: the global one, those of its shots, and those of its cast."""
+def captions_of_script(script: Script, *, one_prompt: bool = False) -> list[StoryCaption]:
+    """Return the captions of a script: the global one, those of its shots, and those of its cast.
+
+    With `one_prompt` there is also that of all shots together, for policies that have one prompt for them.
+    """
     cast = [StoryCaption(f"cast {number}", one.caption, CAST_SHOT) for number, one in enumerate(script.cast, start=1)]
-    return [StoryCaption("", "", 0), *captions_of_shots(script.shots), *cast]
+    joined = StoryCaption("all shots together", " ".join(shot.text for shot in script.shots), 0)
+    return [StoryCaption("", "", 0), *captions_of_shots(script.shots), *cast, *([joined] if one_prompt else [])]
 
 
 def check_captions(

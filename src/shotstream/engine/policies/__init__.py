@@ -25,6 +25,7 @@ from shotstream.engine.policies.teacher import TEACHER, TeacherMaker
 from shotstream.engine.policy import Policy, PolicySpec
 from shotstream.engine.video_maker import VideoMaker
 from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.story.caption_fit import FitCaption, FittedCaption, Lost, fit_caption, fit_prompt
 
 _ALL: tuple[Policy, ...] = (
     SelfForcing(),
@@ -48,17 +49,27 @@ POLICIES: Mapping[str, Policy] = MappingProxyType({policy.spec.name: policy for 
 
 @dataclass(frozen=True)
 class System:
-    """A policy ready for stories: what it can do, and what makes the shots of a story."""
+    """A policy ready for stories: what it can do, what makes a story's shots, and how their captions are fitted."""
 
     spec: PolicySpec
     begin: Callable[[StorySetup], Maker]
+    fit: FitCaption = fit_caption
+
+
+def _fit_by(policy: Policy, lost: Lost, global_caption: str, shot: int, text: str) -> FittedCaption:  # noqa: ARG001
+    """Return that prompt of a policy for a shot of which most is lost."""
+    fitted = [fit_prompt(lost, global_caption, prompt) for prompt in policy.prompts(global_caption, [text])]
+    return max(fitted, key=lambda one: len(one.lost_text) + len(one.lost_global))
 
 
 SYSTEMS: Mapping[str, System] = MappingProxyType(
     {
         "shotstream": System(SHOTSTREAM, ShotStreamMaker),
         "teacher": System(TEACHER, TeacherMaker),
-        **{name: System(policy.spec, partial(VideoMaker, policy)) for name, policy in POLICIES.items()},
+        **{
+            name: System(policy.spec, partial(VideoMaker, policy), partial(_fit_by, policy))
+            for name, policy in POLICIES.items()
+        },
     }
 )
 """Every system by its name, ShotStream first."""

@@ -25,6 +25,7 @@ class Full:
         weights="Wan-AI/Wan2.1-T2V-1.3B",
         licence="Apache-2.0",
         sampler=SamplerConfig(kind="euler", num_steps=50, shift=8.0, guidance=6.0),
+        one_prompt=True,
     )
 
     def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:

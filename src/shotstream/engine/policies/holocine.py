@@ -36,6 +36,7 @@ class HoloCine:
             licence="CC-BY-NC-SA-4.0",
             shots=(1, 13),
             sampler=SamplerConfig(kind="euler", num_steps=50, shift=5.0, guidance=5.0),
+            one_prompt=True,
         )
 
     def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:

@@ -7,7 +7,10 @@ from starlette.responses import JSONResponse
 from shotstream.serve.errors import STATUS, Code
 from shotstream.serve.messages import Message
 
-ERROR_HEADERS: dict[str, dict[str, str]] = {"unauthorized": {"WWW-Authenticate": "Bearer"}, "busy": {"Retry-After": "1"}}
+ERROR_HEADERS: dict[str, dict[str, str]] = {
+    "unauthorized": {"WWW-Authenticate": "Bearer"},
+    "busy": {"Retry-After": "1"},
+}
 """Headers that HTTP wants beside some errors (RFC 9110)."""
 
 
