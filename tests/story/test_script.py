@@ -284,6 +284,10 @@ BAD_YAML = {
     "no shots": ("global: a\n", "missing key 'shots'"),
     "empty list of shots": ("global: a\nshots: []\n", "expected at least one shot, got none"),
     "shots is no list": ("global: a\nshots: b\n", "line 2: expected 'shots' to be a list"),
+    "a shot is bare text with a colon": (
+        "global: a\nshots:\n- Wide shot of the owl: it sleeps.\n",
+        "line 3, shot 1: the colon makes 'Wide shot of the owl' a key; put the whole text in quotes",
+    ),
     "a shot is bare text": ("global: a\nshots:\n- b\n", "line 3, shot 1: expected a mapping with 'text:', got 'b'"),
     "empty text": ('global: a\nshots:\n- text: " "\n', "line 3, shot 1: expected the text of a shot, got an empty one"),
     "no text": ("global: a\nshots:\n- text:\n", "line 3, shot 1: expected the text of a shot to be text, got None"),

@@ -112,7 +112,7 @@ def test_every_target_on_a_phone_is_as_large_as_a_finger(new_desk: Any) -> None:
     desk.page.get_by_role("dialog").get_by_role("button", name="Try again").first.click()
     expect(desk.page.locator("[data-take='0.1']")).to_have_count(1)
     check_targets(desk)
-    for opener in ("Plan", "Play all", "Branches", "Export"):
+    for opener in ("Plan", "Play all", "Branches", "Export", "Memory", "Details"):
         desk.page.get_by_role("button", name=opener, exact=True).click()
         expect(desk.page.get_by_role("dialog")).to_be_visible()
         if opener == "Plan":
@@ -153,8 +153,8 @@ def test_axe_finds_nothing_serious(new_desk: Any) -> None:
     desk.say("The fox jumps.", "Shift+Enter")
     expect(desk.page.locator(".shot.queued")).to_have_count(1)
     assert findings(desk) == []
-    for opener in ("More: shot 1", "Play all", "Export"):
-        desk.page.get_by_role("button", name=opener).click()
+    for opener in ("More: shot 1", "Play all", "Export", "Plan", "Branches", "Memory", "Details"):
+        desk.page.get_by_role("button", name=opener, exact=True).click()
         expect(desk.page.get_by_role("dialog")).to_be_visible()
         assert findings(desk) == [], opener
         desk.page.keyboard.press("Escape")

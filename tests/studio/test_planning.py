@@ -88,7 +88,9 @@ def test_what_is_being_written_on_a_card_is_kept_when_another_card_changes(desk:
 
 def test_a_whole_script_is_pasted_with_seeds_lengths_and_steers(desk: Any) -> None:
     dialog = plan(desk.begin(), SCRIPT)
-    expect(dialog.locator(".card").last).to_contain_text("From 0.6 s on: The fox sleeps.")
+    card = dialog.locator(".card").last
+    expect(card).to_contain_text("From 0.6 s on")
+    expect(card.get_by_label("Steer 1 of shot 2")).to_have_value("The fox sleeps.")
     dialog.get_by_role("button", name="Tell all").click()
     expect(desk.shots).to_have_count(2)
     first, second = desk.tree()["takes"]
@@ -106,7 +108,35 @@ def test_what_is_wrong_with_a_script_is_said_beside_it(desk: Any) -> None:
     expect(field).to_have_value("global: A fox.\nshots:\n  - txt: It waves.\n")
     field.fill("A blue owl. | The owl waves.")
     dialog.get_by_role("button", name="Add to the plan").click()
-    expect(dialog.get_by_role("status").first).to_contain_text("This story stays with “A red fox in a forest by day.”")
+    expect(dialog.get_by_role("status").first).to_contain_text("the story stays with “A red fox in a forest by day.”")
+
+
+def test_what_a_story_that_has_begun_does_not_take_over_of_a_script_is_said(desk: Any) -> None:
+    head = "global: A red fox in a forest by day.\nguidance: 4\nnegative_prompt: An owl.\nseed: 7\n"
+    cast = "cast:\n- {image: fox.png, caption: a red fox}\n"
+    dialog = plan(desk.begin(), f"{head}{cast}shots:\n- {{text: The fox waves., cast: [0]}}\n")
+    seed = desk.server.get(f"/api/stories/{desk.story}")["seed"]
+    expect(dialog.get_by_role("status").first).to_have_text(
+        "Its shots are planned. A story says some things once, at its start: guidance stays 2, not 4; what to avoid stays "
+        f"nothing, not “An owl.”; the seed stays {seed}, not 7. The pictures of its cast are not in the text (a red fox): "
+        "choose them with “Add to the cast”."
+    )
+    expect_captions(desk, dialog, "The fox waves.")
+
+
+def test_every_change_of_a_card_is_undone_one_by_one(desk: Any) -> None:
+    dialog = plan(desk.begin(), "The fox waves.")
+    dialog.get_by_label("Caption of shot 1").fill("The fox eats.")
+    dialog.get_by_label("Caption of shot 1").press("Enter")
+    desk.until("document.querySelector('.card textarea').dataset.kept === 'The fox eats.'")
+    dialog.get_by_role("button", name="Duplicate: shot 1").click()
+    expect_captions(desk, dialog, "The fox eats.", "The fox eats.")
+    desk.page.keyboard.press("Escape")
+    for left in (["The fox eats."], ["The fox waves."], []):
+        desk.prompt.press("Control+z")
+        desk.until(f"document.querySelectorAll('.shot.queued').length === {len(left)}")
+        for caption in left:
+            expect(desk.page.locator(".shot.queued .caption")).to_have_text(caption)
 
 
 def test_every_change_is_undone_with_the_keys(desk: Any) -> None:

@@ -119,6 +119,12 @@ def test_a_story_begins_with_guidance_and_a_negative_prompt_and_so_does_its_scri
     desk.page.keyboard.press("Enter")
     expect(desk.prompt).to_be_focused()
     assert guided() == (4.5, "An owl.")
+    expect(desk.page.locator(".guided")).to_have_text("Guidance 4.5Avoids: An owl.")
+    desk.page.get_by_role("button", name="Details").click()
+    details = desk.page.get_by_role("dialog", name="Details")
+    for fact in ("A red fox in a city at night.", "4.5", "An owl."):
+        expect(details.get_by_role("definition").filter(has_text=fact)).to_be_visible()
+    desk.page.keyboard.press("Escape")
     first, script = desk.make("The fox waves.").story, save(desk, "yaml", tmp_path).read_text()
     desk.come()
     desk.page.reload()
@@ -127,6 +133,7 @@ def test_a_story_begins_with_guidance_and_a_negative_prompt_and_so_does_its_scri
     desk.page.get_by_role("dialog").get_by_role("textbox").fill(script)
     desk.page.get_by_role("button", name="Lay it out").click()
     expect(desk.page.get_by_role("dialog", name="Plan")).to_be_visible()
+    expect(desk.page.locator(".guided")).to_have_text("Guidance 4.5Avoids: An owl.")
     assert desk.story != first
     assert guided() == (4.5, "An owl.")
 

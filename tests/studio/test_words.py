@@ -67,7 +67,7 @@ def test_an_unknown_word_is_replaced_by_the_nearest_known_one(world: Any) -> Non
     own.fill("A red foxx.")
     world.page.get_by_role("button", name="foxx → fox").click()
     expect(own).to_have_value("A red fox.")
-    expect(world.page.locator(".start .unknown")).to_be_empty()
+    expect(world.page.locator("#own-form .unknown")).to_be_empty()
 
 
 def test_what_is_too_long_to_be_read_is_shown_under_the_prompt(desk: Any) -> None:
@@ -82,6 +82,42 @@ def test_what_is_too_long_to_be_read_is_shown_under_the_prompt(desk: Any) -> Non
     expect(line).to_contain_text("This is too long, its end will not be read: “")
     desk.prompt.fill("It waves.")
     expect(line).to_be_empty()
+
+
+def test_planned_shots_and_pasted_scripts_are_checked_like_the_prompt(world: Any) -> None:
+    world.page.get_by_role("button", name="Plan", exact=True).click()
+    dialog = world.page.get_by_role("dialog", name="Plan")
+    field = dialog.get_by_label("Write shots")
+    field.fill("The foxx waves.\nThe fox beams.")
+    expect(dialog.locator("form .unknown")).to_have_text("It does not know: foxx, beams")
+    dialog.get_by_role("button", name="foxx → fox").click()
+    expect(field).to_have_value("The fox waves.\nThe fox beams.")
+    script = "global: A fox.\nshots:\n- {text: The fox waves., steer: [{at: 1, text: The foxx jumps.}]}\n- text: It beams."
+    field.fill(script)
+    expect(dialog.locator("form .unknown")).to_have_text("It does not know: foxx, beams")
+    dialog.get_by_role("button", name="Add to the plan").click()
+    cards = dialog.locator(".card")
+    expect(dialog.locator("form .unknown")).to_be_empty()
+    expect(cards.last.locator(".unknown")).to_have_text("It does not know: beams")
+    steer = cards.first.get_by_label("Steer 1 of shot 1")
+    cards.first.get_by_role("button", name="foxx → fox").click()
+    expect(steer).to_have_value("The fox jumps.")
+    expect(cards.first.locator(".steers .unknown")).to_be_empty()
+    world.until("document.querySelector('.steers textarea').dataset.kept === 'The fox jumps.'")
+    dialog.get_by_role("button", name="Undo").click()
+    expect(steer).to_have_value("The foxx jumps.")
+
+
+def test_what_is_too_long_to_be_read_is_shown_on_its_card(desk: Any) -> None:
+    desk.begin("A red fox. It has a long way to go.").page.get_by_role("button", name="Plan", exact=True).click()
+    dialog = desk.page.get_by_role("dialog", name="Plan")
+    dialog.get_by_label("Write shots").fill("The fox waves.")
+    dialog.get_by_role("button", name="Add to the plan").click()
+    caption = dialog.get_by_label("Caption of shot 1")
+    caption.fill("The fox waves" + " and waves" * 60)
+    expect(dialog.locator(".card .unread")).to_contain_text("This is too long, its end will not be read: “")
+    caption.fill("It waves.")
+    expect(dialog.locator(".card .unread")).to_be_empty()
 
 
 def test_of_a_model_that_learnt_from_other_videos_nothing_is_said(desk: Any) -> None:

@@ -122,6 +122,8 @@ class _Reader:
         found: dict[str, yaml.Node] = {}
         for key, value in node.value:
             name, place = " ".join(str(self._value(key)).split()), self._where(key) + where
+            if where and " " in name:
+                raise InputError(f"{place}: the colon makes '{name}' a key; put the whole text in quotes")
             check_keys({name: value}, known, place)
             if name in found:
                 raise InputError(f"{place}: the key '{name}' stands twice; remove one")

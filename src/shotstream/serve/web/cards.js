@@ -1,7 +1,8 @@
 /** The queued shots as cards that are edited, moved, copied and removed. */
 
+import { keep, makeCaptionField } from "./captionfield.js";
 import { makeCastChoice } from "./castchoice.js";
-import { arrange, button, element } from "./dom.js";
+import { arrange, button, element, fill } from "./dom.js";
 import { framesOf, MOST_CHUNKS, seconds } from "./lengths.js";
 
 /**
@@ -36,54 +37,56 @@ export function makeCards(store, directing) {
   };
 }
 
-function makeCard(id, { story, hello: { fps } }, directing) {
+function makeCard(id, { story, hello: { fps, global_caption } }, directing) {
   const number = element("span", { className: "number", "aria-hidden": "true" });
-  const text = element("textarea", { rows: 2, maxLength: 2000, spellcheck: false, autocomplete: "off" });
   const chunks = element("input", { type: "number", min: 1, max: MOST_CHUNKS, step: 1, required: true });
   const length = element("output", {});
-  const steers = element("p", { className: "hint" });
   let shown = null;
   let place = null;
   const move = (by) => directing.move(id, place.at + by);
   /** Sends what the card says; where it cannot be, the card shows the shot as it is. */
   const edit = async () => {
-    const caption = text.value.trim();
-    const wanted = { ...shown, text: caption, chunks: chunks.valueAsNumber, cast: cast.chosen() };
-    const sound = caption && chunks.checkValidity();
+    const wanted = {
+      ...shown, text: text.text(), chunks: chunks.valueAsNumber, cast: cast.chosen(), steers: steers.read(chunks.valueAsNumber),
+    };
+    const sound = [wanted, ...wanted.steers].every((one) => one.text) && chunks.checkValidity();
     if (sound && (await directing.edit(wanted))) return;
-    for (const field of [text, chunks]) field.value = field.dataset.kept;
+    for (const one of [text, steers]) one.reset();
+    chunks.value = chunks.dataset.kept;
     card.show(shown, place);
   };
+  const text = makeCaptionField(global_caption, edit);
+  const steers = makeSteers(global_caption, fps, edit);
   const cast = makeCastChoice(() => story, edit);
   const acts = [["Up", () => move(-1)], ["Down", () => move(1)], ["Duplicate", () => directing.duplicate(id)],
     ["Remove", () => directing.remove(id)]].map(([name, action]) => button(name, action, { className: "quiet" }));
-  text.onchange = chunks.onchange = edit;
-  text.onkeydown = (event) => {
+  chunks.onchange = edit;
+  const root = element("li", { className: "card" }, number, text.root, steers.root,
+    element("div", { className: "row" },
+      element("span", { className: "setting" }, element("span", { "aria-hidden": "true" }, "Length"), chunks, length),
+      cast.root, ...acts));
+  root.onkeydown = (event) => {
     const by = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    if (event.key === "Enter" && !event.isComposing) text.blur();
+    if (!event.target.matches("textarea")) return;
+    if (event.key === "Enter" && !event.isComposing) event.target.blur();
     else if (event.altKey && by && place.at + by >= 0) move(by);
     else return;
     event.preventDefault();
   };
-  const root = element("li", { className: "card" }, number, text, steers,
-    element("div", { className: "row" },
-      element("span", { className: "setting" }, element("span", { "aria-hidden": "true" }, "Length"), chunks, length),
-      cast.root, ...acts));
 
   const card = {
     root,
-    focus: () => text.focus(),
+    focus: () => text.field.focus(),
     /** Shows a shot at place `at` (from 0) of `of`, as the shot of that number of the story (from 1). */
     show(shot, here) {
       [shown, place] = [shot, here];
       const name = `shot ${here.number}`;
       number.textContent = String(here.number);
-      keep(text, shot.text);
+      text.show(shot.text, here.number - 1, `Caption of ${name}`);
+      steers.show(shot.steers, here.number - 1, name);
       keep(chunks, String(shot.chunks));
       cast.show(here.cast, shot.cast);
       length.textContent = seconds(framesOf(shot.chunks), fps);
-      steers.textContent = shot.steers.map((steer) => `From ${seconds(framesOf(steer.at), fps)} on: ${steer.text}`).join(" ");
-      text.setAttribute("aria-label", `Caption of ${name}`);
       chunks.setAttribute("aria-label", `Length of ${name}, in parts`);
       cast.root.setAttribute("aria-label", `Cast of ${name}`);
       for (const one of acts) one.setAttribute("aria-label", `${one.textContent}: ${name}`);
@@ -94,8 +97,24 @@ function makeCard(id, { story, hello: { fps } }, directing) {
   return card;
 }
 
-/** Shows what the server has, unless a person has written something else in the field that is not sent yet. */
-function keep(field, value) {
-  if (field.value === (field.dataset.kept ?? "")) field.value = value;
-  field.dataset.kept = value;
+/** The steers of a planned shot: from which time on it has which other caption. */
+function makeSteers(globalCaption, fps, changed) {
+  const root = element("div", { className: "steers" });
+  let fields = [];
+  let starts = [];
+  return {
+    root,
+    /** The steers that begin within that many chunks. @param {number} chunks */
+    read: (chunks) => starts.map((at, index) => ({ at, text: fields[index].text() })).filter(({ at }) => at < chunks),
+    reset: () => fields.forEach((field) => field.reset()),
+    show(steers, shot, name) {
+      const now = steers.map(({ at }) => at);
+      if (String(now) !== String(starts)) {
+        [starts, fields] = [now, now.map(() => makeCaptionField(globalCaption, changed))];
+        fill(root, ...now.flatMap((at, index) =>
+          [element("span", { className: "hint" }, `From ${seconds(framesOf(at), fps)} on`), fields[index].root]));
+      }
+      steers.forEach(({ text }, index) => fields[index].show(text, shot, `Steer ${index + 1} of ${name}`));
+    },
+  };
 }

@@ -1,4 +1,4 @@
-/** What of a text the model will not follow, said while it is being written: words it does not know, and what is too long. */
+/** Shows, while a text is being written, what of it the model will not follow: unknown words, and what is too long. */
 
 import { post } from "./api.js";
 import { button, element, fill } from "./dom.js";
@@ -7,12 +7,29 @@ const WAIT_MS = 400;
 const ALL_WELL = { lost_global: "", lost_text: "", unknown: [] };
 
 /**
+ * @typedef {object} Found what the model will not follow of a caption
+ * @property {string} lost_global the end of the global caption that is not read
+ * @property {string} lost_text the end of the shot's own text that is not read
+ * @property {{word: string, nearest: string|null}[]} unknown
+ */
+
+/** Asks the server about a caption. @param {{global_caption: string, text?: string, shot?: number}} caption @returns {Promise<Found>} */
+export function checkCaption(caption) {
+  return post("api/caption/check", caption);
+}
+
+/** Asks the server about the words alone of a caption, however long it is. @param {string} text @returns {Promise<Found>} */
+export async function checkWords(text) {
+  return { ...ALL_WELL, unknown: (await checkCaption({ global_caption: "", text })).unknown };
+}
+
+/**
  * Makes the lines of a check.
- * @param {(text: string) => {global_caption: string, text?: string, shot?: number}} captionOf what is to be checked
+ * @param {(text: string) => Promise<Found>} find checks a text
  * @param {(word: string, known: string) => void} replace puts a word that is known in place of one that is not
  * @returns {{root: HTMLElement, check: (text: string) => void}} `check` asks once a text has stood still for a moment
  */
-export function makeCheck(captionOf, replace) {
+export function makeCheck(find, replace) {
   const line = (name) => element("p", { className: name, role: "status", "aria-live": "polite" });
   const [unread, unknown] = [line("unread"), line("unknown")];
   const nearest = element("span", { className: "nearest" });
@@ -36,7 +53,7 @@ export function makeCheck(captionOf, replace) {
       button(`${word} → ${known}`, () => replace(word, known), { className: "chip", title: `Write ${known} in place of ${word}` })));
   };
   const ask = async (text) => {
-    const found = await post("api/caption/check", captionOf(text)).catch(() => ALL_WELL);
+    const found = await find(text).catch(() => ALL_WELL);
     if (text === latest) show(text, found);
   };
   return {

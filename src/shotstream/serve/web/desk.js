@@ -3,13 +3,14 @@
 import { openBranches } from "./branches.js";
 import { makeCast } from "./cast.js";
 import { compareTakes } from "./compare.js";
+import { makeDetails } from "./details.js";
 import { dialogOpen } from "./dialog.js";
 import { CHANGES, makeDirecting } from "./directing.js";
 import { button, element } from "./dom.js";
 import { openExports } from "./exports.js";
-import { makeFigures, Meter } from "./figures.js";
 import { makeFilmstrip } from "./filmstrip.js";
 import { openMemory } from "./memory.js";
+import { Meter } from "./meter.js";
 import { rename } from "./naming.js";
 import { openPlan } from "./planning.js";
 import { playAll } from "./playall.js";
@@ -44,7 +45,7 @@ export function makeDesk(store, says, leave) {
   const compare = (take) => {
     const { story, hello, tree } = store.get();
     const other = siblings(tree.takes, take).findLast((one) => one.take !== take.take);
-    return compareTakes(story, [take, other], hello.fps, directing);
+    return compareTakes(story, [take, other].sort((a, b) => a.take - b.take), hello.fps, directing);
   };
   const plan = (id) => openPlan(store, directing, id);
   /** A story that is only planned opens with its plan. */
@@ -71,7 +72,7 @@ export function makeDesk(store, says, leave) {
     plan: () => plan(),
     undo: directing.undo,
     playAll: () => playFrom({ shot: 0 }),
-    memory: () => openMemory(store.get().story).catch(says.fail),
+    memory: () => openMemory(store.get().story, store.get().hello.fps).catch(says.fail),
     branches: () => openBranches(store, directing),
     rename: () => renameOpen().catch(says.fail),
     exports: () => exports(),
@@ -79,7 +80,7 @@ export function makeDesk(store, says, leave) {
   const root = element("main", { className: "desk", hidden: true },
     header,
     stage.root,
-    element("div", { className: "below" }, makeNow(store), makeFigures(meter, () => watching?.seconds() ?? 0)),
+    element("div", { className: "below" }, makeNow(store), makeDetails(store, meter, () => watching?.seconds() ?? 0)),
     filmstrip.root,
     element("div", { className: "console" },
       prompt.root,

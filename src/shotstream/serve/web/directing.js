@@ -73,7 +73,7 @@ export function makeDirecting(store, send, told) {
     /** Lets the queue wait, or go on. @param {boolean} paused */
     pause: (paused) => command({ type: "pause", paused }),
     /** Changes what a queued shot is to be. @param {import("./store.js").QueuedShot} shot */
-    edit: ({ id, text, ...how }) => command({ type: "edit", queued: id, ...shotOf(text, how) }),
+    edit: ({ id, text, steers, ...how }) => command({ type: "edit", queued: id, ...shotOf(text, how), steers }),
     /** Moves a queued shot to a place. @param {number} id @param {number} to */
     move: (id, to) => command({ type: "move", queued: id, to }),
     /** Queues a shot once more, behind itself. @param {number} id */

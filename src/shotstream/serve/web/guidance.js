@@ -1,5 +1,6 @@
 /** Guidance and the negative prompt of a story that is about to begin, for models that take them. */
 
+import { checkWords, makeCheck, withWord } from "./check.js";
 import { element } from "./dom.js";
 
 /** The largest scale of guidance that the server takes (`shotstream.model.config`); 1 is none. */
@@ -20,11 +21,17 @@ export function makeGuidance(store, form) {
   const avoid = element("input", {
     id: "avoid", form, maxLength: 2000, autocomplete: "off", placeholder: "A city at night.", "aria-describedby": "avoid-hint",
   });
+  const check = makeCheck(checkWords, (word, known) => {
+    avoid.value = withWord(avoid.value, word, known);
+    check.check(avoid.value);
+    avoid.focus();
+  });
+  avoid.oninput = () => check.check(avoid.value);
   const scaleHint = element("small", { id: "guidance-hint" });
   const root = element("div", { className: "guiding" },
     element("div", {}, element("label", { for: "guidance" }, "Guidance"), scale, scaleHint),
     element("div", {}, element("label", { for: "avoid" }, "What to avoid"), avoid,
-      element("small", { id: "avoid-hint" }, "Negative prompt: what the whole story should not show.")));
+      element("small", { id: "avoid-hint" }, "Negative prompt: what the whole story should not show."), check.root));
   store.watch(["guidance"], ({ guidance }) => {
     root.hidden = guidance === null;
     scale.placeholder = String(guidance ?? "");

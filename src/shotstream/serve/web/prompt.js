@@ -1,7 +1,7 @@
 /** The prompt line: what happens next, how long, and the four keys. */
 
 import { makeCastChoice } from "./castchoice.js";
-import { makeCheck, withWord } from "./check.js";
+import { checkCaption, makeCheck, withWord } from "./check.js";
 import { button, element } from "./dom.js";
 import { DEFAULT_CHUNKS, framesOf, MOST_CHUNKS, seconds } from "./lengths.js";
 import { busy } from "./watching.js";
@@ -29,11 +29,12 @@ export function makePrompt(store, directing, say) {
   const cast = makeCastChoice(() => store.get().story);
   store.watch(["state"], ({ state }) => cast.show(state?.cast ?? []));
   store.watch(["story"], () => cast.show([], null));
-  const nextCaption = (text) => {
+  const checkNext = (text) => {
     const { hello, state } = store.get();
-    return { global_caption: hello?.global_caption ?? "", text, shot: (state?.branch.length ?? 0) + (state?.work ? 1 : 0) };
+    const shot = (state?.branch.length ?? 0) + (state?.work ? 1 : 0);
+    return checkCaption({ global_caption: hello?.global_caption ?? "", text, shot });
   };
-  const check = makeCheck(nextCaption, (word, known) => write(withWord(field.value, word, known)));
+  const check = makeCheck(checkNext, (word, known) => write(withWord(field.value, word, known)));
   const draft = makeDraft(directing.draft);
   const changed = () => {
     field.style.height = "auto";

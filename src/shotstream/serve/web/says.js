@@ -38,8 +38,8 @@ export function makeSays() {
   };
 }
 
-/** The form of messages that libraries and programs get: "expected A, got B; advice". */
-const EXPECTED = /^expected (.+?)(?:, got (.+?))?(?:; (.+))?$/i;
+/** The form of messages that libraries and programs get: "expected A, got B; advice", with or without a place before it. */
+const EXPECTED = /^(.+?: )?expected (.+?)(?:, got (.+?))?(?:; (.+))?$/i;
 
 /**
  * Turns a message of the server into sentences with a capital and a full stop.
@@ -47,9 +47,9 @@ const EXPECTED = /^expected (.+?)(?:, got (.+?))?(?:; (.+))?$/i;
  * @returns {string}
  */
 export function sentence(text) {
-  const [found, wanted, given, advice] = EXPECTED.exec(text.trim()) ?? [];
+  const [found, place = "", wanted, given, advice] = EXPECTED.exec(text.trim()) ?? [];
   if (!found) return finish(text);
-  const what = `This needs ${wanted}${given ? `, but it was ${given}` : ""}`;
+  const what = `${place}this needs ${wanted}${given ? `, but it was ${given}` : ""}`;
   return [what, advice].filter(Boolean).map(finish).join(" ");
 }
 

@@ -22,7 +22,7 @@ export function linesOf(text) {
  * @param {string} text
  * @param {boolean} captioned whether the first line of plain lines says who it is about and where
  * @returns {Promise<{global_caption: string|null, seed: number|null, guidance?: number|null, negative_prompt?: string,
- *   shots: object[]}>} shots as the protocol has them; plain lines say neither guidance nor negative prompt
+ *   cast?: string[], shots: object[]}>} shots as the protocol has them; plain lines say nothing of the optional ones
  * @throws {Error} something in it is wrong
  */
 export async function readScript(text, captioned) {
@@ -31,4 +31,14 @@ export async function readScript(text, captioned) {
   if (captioned && lines.length < 2) throw new Error("Write one line that says who and where, then at least one line for a shot.");
   const global_caption = captioned ? lines.shift() : null;
   return { global_caption, seed: null, shots: lines.map((line) => ({ text: line, chunks: DEFAULT_CHUNKS })) };
+}
+
+/** Everything in a script that the model reads. @param {{global_caption: string|null, shots: {text: string, steers?: {text: string}[]}[]}} script */
+export function captionsOf({ global_caption, shots }) {
+  return [global_caption ?? "", ...shots.flatMap(({ text, steers = [] }) => [text, ...steers.map((steer) => steer.text)])];
+}
+
+/** Says what is to be done about a cast whose pictures lie with the person. @param {string[]} cast at least one caption */
+export function castNotRead(cast) {
+  return `The pictures of its cast are not in the text (${cast.join(", ")}): choose them with “Add to the cast”.`;
 }

@@ -1,14 +1,15 @@
 /** The empty state: a story of one's own, an idea, three examples, and the stories that are there. */
 
 import { post } from "./api.js";
-import { makeCheck, withWord } from "./check.js";
+import { checkCaption, makeCheck, withWord } from "./check.js";
 import { openDialog } from "./dialog.js";
 import { button, element, fill } from "./dom.js";
 import { loadExamples } from "./examples.js";
 import { makeGuidance } from "./guidance.js";
 import { DEFAULT_CHUNKS } from "./lengths.js";
 import { sentence } from "./says.js";
-import { readScript } from "./script.js";
+import { castNotRead, readScript } from "./script.js";
+import { makeScriptCheck } from "./scriptcheck.js";
 import { makeStories } from "./stories.js";
 
 /**
@@ -29,6 +30,7 @@ export function makeStart(store, open, ready, told) {
     try {
       await ready;
       open((await post("api/stories", { global_caption: caption, seed, shots, paused, ...guided })).id);
+      if (script.cast?.length) told.say(castNotRead(script.cast));
     } finally {
       for (const one of controls) one.disabled = false;
     }
@@ -70,7 +72,7 @@ export function makeStart(store, open, ready, told) {
 function lineForm({ label, hint, action, id, give, fail, checked = false }) {
   const field = element("input", { id, required: true, maxLength: 2000, autocomplete: "off", placeholder: hint });
   const submit = element("button", { type: "submit", className: "primary" }, action);
-  const check = makeCheck((text) => ({ global_caption: text }), (word, known) => {
+  const check = makeCheck((text) => checkCaption({ global_caption: text }), (word, known) => {
     field.value = withWord(field.value, word, known);
     check.check(field.value);
     field.focus();
@@ -112,9 +114,10 @@ function askScript(begin) {
       placeholder: "A red fox and a blue owl in a forest by day.\nWide shot of the fox: it waves.\nClose-up: the owl sleeps.",
     });
     const problem = element("p", { className: "problem", role: "alert" });
+    const check = makeScriptCheck(field, true);
     const form = element("form", {},
       element("p", { id: "script-how" }, "First a line that says who it is about and where, then a line a shot; or a script in YAML or JSON."),
-      field, problem,
+      element("div", {}, field, check.root), problem,
       element("div", { className: "choice" },
         button("Cancel", () => close()), element("button", { type: "submit", className: "primary" }, "Lay it out")));
     form.onsubmit = async (event) => {

@@ -21,6 +21,8 @@
  * @property {"start"|"desk"} view which of the two the page shows
  * @property {string|null} story the id of the story at hand
  * @property {string} title the story's; "" where its global caption stands for it
+ * @property {{seed: number, guidance: number|null, negative_prompt: string}|null} settings what holds for the whole story;
+ *   `guidance` null: the model's own
  * @property {{width: number, height: number, fps: number, global_caption: string}|null} hello the open story
  * @property {{branch: number[], frames: number, work: object|null, queue: QueuedShot[], paused: boolean,
  *   cast: Member[], undo: string|null}|null} state where it stands
@@ -71,6 +73,7 @@ export const NOTHING_KNOWN = {
   view: "start",
   story: null,
   title: "",
+  settings: null,
   hello: null,
   state: null,
   tree: null,

@@ -15,14 +15,17 @@ const GONE = "This story is not on the server: it was removed, or its address is
  * @param {(picture: ImageBitmap) => void} page.draw
  * @param {(src: string, wanted: (blank: boolean) => boolean, drawn: () => void) => void} page.poster draws a still,
  *   if it is still wanted once it has come, and then calls `drawn`
- * @param {import("./figures.js").Meter} page.meter
+ * @param {import("./meter.js").Meter} page.meter
  * @param {ReturnType<import("./says.js").makeSays>} page.says
  * @param {() => void} page.leave the story cannot be watched
  */
 export function watchStory(story, { store, draw, poster, meter, says, leave }) {
   let player = null;
-  store.set({ story, title: "", hello: null, state: null, tree: null, replay: null, shown: recall(story) });
+  store.set({ story, title: "", settings: null, hello: null, state: null, tree: null, replay: null, shown: recall(story) });
 
+  const learn = ({ title, seed, guidance, negative_prompt }) => {
+    if (store.get().story === story) store.set({ title, settings: { seed, guidance, negative_prompt } });
+  };
   const note = (shown) => {
     remember(story, shown);
     store.set({ shown });
@@ -59,7 +62,7 @@ export function watchStory(story, { store, draw, poster, meter, says, leave }) {
         player.playout.flush(); // the first frame shows as soon as it comes
       }
       store.set({ hello });
-      get(storyPath(story)).then(({ title }) => store.get().story === story && store.set({ title })).catch(says.fail);
+      get(storyPath(story)).then(learn).catch(says.fail);
     },
     async state(state) {
       const before = store.get().state;

@@ -1,9 +1,6 @@
-/** Live figures: pictures a second, how soon an instruction shows, and how much video waits. */
-
-import { element } from "./dom.js";
+/** Measures playback: pictures a second, and how soon an instruction shows. */
 
 const SPAN_MS = 2000;
-const REFRESH_MS = 250;
 
 /** Counts what is shown; time is handed in. */
 export class Meter {
@@ -44,27 +41,4 @@ export class Meter {
       ? (1000 * (this._shownMs.length - 1)) / (last - first)
       : 0;
   }
-}
-
-/**
- * The line of figures.
- * @param {Meter} meter
- * @param {() => number} waiting seconds of video that wait
- * @returns {HTMLElement}
- */
-export function makeFigures(meter, waiting) {
-  const figure = (name, title) => {
-    const value = element("dd", {}, "–");
-    return [element("div", { title }, element("dt", {}, name), value), value];
-  };
-  const [fpsPart, fps] = figure("fps", "Pictures shown a second");
-  const [latencyPart, latency] = figure("latency", "From your last instruction to its first picture");
-  const [bufferPart, buffer] = figure("buffer", "Video that waits to be shown");
-  setInterval(() => {
-    const rate = meter.fps(performance.now());
-    fps.textContent = rate ? rate.toFixed(1) : "–";
-    latency.textContent = meter.latencyMs === null ? "–" : `${Math.round(meter.latencyMs)} ms`;
-    buffer.textContent = `${waiting().toFixed(1)} s`;
-  }, REFRESH_MS);
-  return element("dl", { className: "figures", "aria-label": "Live figures" }, fpsPart, latencyPart, bufferPart);
 }
