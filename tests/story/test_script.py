@@ -308,7 +308,7 @@ BAD_YAML = {
     "seed is text": ("global: a\nseed: x\nshots:\n- text: b\n", "expected a seed from 0 to"),
     "negative seed": ("global: a\nseed: -1\nshots:\n- text: b\n", "got -1"),
     "repeated key": ("global: a\nglobal: b\nshots: []\n", "line 2: the key 'global' stands twice"),
-    "no YAML": ("global: [a\nshots: b\n", "no YAML"),
+    "no YAML": ("global: [a\nshots: b\n", "no YAML (here must stand ',' or ']', not ':')"),
     "tab": ("global: a\nshots:\n\t- text: b\n", "line 3, column 1: no YAML"),
     "control character": ("global: a\x00b\n", "no YAML"),
     "two documents": ("global: a\n---\nglobal: b\n", "line 2"),

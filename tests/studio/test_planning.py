@@ -106,6 +106,14 @@ def test_what_is_wrong_with_a_script_is_said_beside_it(desk: Any) -> None:
     dialog.get_by_role("button", name="Add to the plan").click()
     expect(dialog.get_by_role("status").first).to_contain_text("line 3")
     expect(field).to_have_value("global: A fox.\nshots:\n  - txt: It waves.\n")
+    for text, said in (
+        ("global: A fox.\nshots:\n- Wide shot: it waves.\n", "The colon makes 'Wide shot' a key"),
+        ("global: A fox.\nshots:\n- {text: It waves., chunks: 9}\n", "This needs a shot of 1 to 7 chunks. It was 9."),
+        ("-", "Write at least one line for a shot."),
+    ):
+        field.fill(text)
+        dialog.get_by_role("button", name="Add to the plan").click()
+        expect(dialog.get_by_role("status").first).to_contain_text(said, ignore_case=True)
     field.fill("A blue owl. | The owl waves.")
     dialog.get_by_role("button", name="Add to the plan").click()
     expect(dialog.get_by_role("status").first).to_contain_text("the story stays with “A red fox in a forest by day.”")

@@ -82,7 +82,7 @@ def parse_captions(data: Any, name: str) -> StoryCaptions:
     for key in ("global_caption", *keys):
         if key not in data:
             raise InputError(
-                f"{name}: missing key '{key}'; expected 'global_caption' and 'shot1', 'shot2' without a gap"
+                f"{name}: missing key '{key}'; write 'global_caption' and 'shot1', 'shot2' without a gap"
             )
     with located(name):
         global_caption = check_text(data["global_caption"], "the global caption")

@@ -1,5 +1,6 @@
 """A story's YAML, read with the line of everything in it, so that an error can say where it is."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -49,7 +50,8 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-            raise InputError(f"{name}{place}: no YAML ({error.problem}); check indentation and quotes") from error
+            problem = re.sub(r"^expected (.*), but (?:got|found) ", r"here must stand \1, not ", str(error.problem))
+            raise InputError(f"{name}{place}: no YAML ({problem}); check indentation and quotes") from error
         except yaml.YAMLError as error:
             raise InputError(f"{name}: no YAML ({' '.join(str(error).split())}); remove that character") from error
         except RecursionError as error:

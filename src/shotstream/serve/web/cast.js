@@ -1,6 +1,7 @@
 /** The cast: pictures that the shots to come remember. Each is named, renamed and removed. */
 
 import { address, ask, storyPath } from "./api.js";
+import { checkWords, makeCheck, withWord } from "./check.js";
 import { openDialog } from "./dialog.js";
 import { button, element, fill, picture } from "./dom.js";
 
@@ -60,10 +61,10 @@ function memberOf(story, member, directing, told) {
 
 /** Shows a member; REMOVE, or the name that was given; null where it was left as it is. */
 async function askMember(src, caption) {
-  const field = nameField(caption);
+  const { root, field } = nameField(caption);
   const answer = await openDialog(caption, (close) => {
     const form = element("form", {},
-      picture(src, caption), field,
+      picture(src, caption), root,
       element("p", { className: "hint" }, "Shots to come remember the picture under this name. Shots that are made stay as they are."),
       element("div", { className: "choice" },
         button("Remove from the cast", () => close(REMOVE), { className: "danger first" }),
@@ -117,16 +118,24 @@ async function cropped(file, { width, height }) {
   return canvas;
 }
 
+/** The field of a member's name, with the words of it that the model does not know. */
 function nameField(value) {
-  return element("input", {
+  const field = element("input", {
     value, required: true, maxLength: 2000, autofocus: true, autocomplete: "off", placeholder: "A red fox", "aria-label": "Name",
   });
+  const { root, check } = makeCheck(checkWords, (word, known) => {
+    field.value = withWord(field.value, word, known);
+    check(field.value);
+    field.focus();
+  });
+  field.oninput = () => check(field.value);
+  return { root: element("div", {}, field, root), field };
 }
 
 function askCaption(canvas) {
   return openDialog("Who or what is this?", (close) => {
-    const field = nameField("");
-    const form = element("form", {}, canvas, field,
+    const { root, field } = nameField("");
+    const form = element("form", {}, canvas, root,
       element("div", { className: "choice" },
         button("Cancel", () => close()), element("button", { type: "submit", className: "primary" }, "Add to the cast")));
     form.onsubmit = (event) => {

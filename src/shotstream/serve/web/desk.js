@@ -60,7 +60,7 @@ export function makeDesk(store, says, leave) {
     if (title !== null && store.get().story === story) store.set({ title });
   };
   const more = (take) => openShot(store, take, { ...directing, playFrom, compare, exports: ({ shot }) => exports(shot) });
-  const filmstrip = makeFilmstrip(store, { ...directing, more, editQueued: plan });
+  const filmstrip = makeFilmstrip(store, { ...directing, more, editQueued: plan, console: () => prompt });
   const prompt = makePrompt(store, directing, says.say);
 
   const draw = (picture) => {

@@ -9,7 +9,7 @@ import { along, choices } from "./takes.js";
  * Makes the filmstrip.
  * @param {ReturnType<import("./store.js").makeStore>} store
  * @param {Record<string, (what: any) => any>} actions of takes: replay, retry, choose, more; of ids of queued
- *   shots: editQueued, remove
+ *   shots: editQueued, remove; and console, which returns what has the focus where its card is gone
  * @returns {{root: HTMLElement, draw: (picture: CanvasImageSource) => void}}
  */
 export function makeFilmstrip(store, actions) {
@@ -35,13 +35,18 @@ export function makeFilmstrip(store, actions) {
     const kept = new Set(shown.map(([key]) => key));
     for (const key of cards.keys()) if (!kept.has(key)) cards.delete(key);
     const before = strip.children.length;
+    const place = [...strip.children].findIndex((one) => one.contains(document.activeElement));
     arrange(strip, shown.map(([, card]) => card));
     root.classList.toggle("empty", !shown.length);
     if (strip.children.length > before) showNewest(strip);
     const card = strip.querySelector(`[data-take="${chosen}"]`);
+    const lost = document.activeElement === document.body;
     if (card) {
-      if (document.activeElement === document.body) (card.querySelector("select") ?? card.querySelector(".take")).focus();
+      if (lost) (card.querySelector("select") ?? card.querySelector(".take")).focus();
       chosen = null;
+    } else if (lost && place >= 0 && chosen === null) {
+      const near = strip.children[Math.min(place, strip.children.length - 1)];
+      (near?.querySelector("button") ?? actions.console()).focus();
     }
   });
   return { root, draw: (frame) => live.getContext("2d").drawImage(frame, 0, 0, live.width, live.height) };
@@ -51,9 +56,9 @@ function nameOf({ shot, take }) {
   return `${shot}.${take}`;
 }
 
-/** Scrolls to the shot in the making, or else to the end. */
+/** Scrolls to the shot in the making, or else to the first that waits, or else to the end. */
 function showNewest(strip) {
-  const newest = strip.querySelector(".making") ?? strip.lastElementChild;
+  const newest = strip.querySelector(".making, .queued") ?? strip.lastElementChild;
   strip.scrollTo({ left: newest.offsetLeft + newest.offsetWidth - 0.75 * strip.clientWidth });
 }
 

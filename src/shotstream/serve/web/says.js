@@ -38,22 +38,12 @@ export function makeSays() {
   };
 }
 
-/** The form of messages that libraries and programs get: "expected A, got B; advice", with or without a place before it. */
-const EXPECTED = /^(.+?: )?expected (.+?)(?:, got (.+?))?(?:; (.+))?$/i;
-
 /**
- * Turns a message of the server into sentences with a capital and a full stop.
+ * Turns a message into a sentence with a capital and a full stop.
  * @param {string} text
  * @returns {string}
  */
 export function sentence(text) {
-  const [found, place = "", wanted, given, advice] = EXPECTED.exec(text.trim()) ?? [];
-  if (!found) return finish(text);
-  const what = `${place}this needs ${wanted}${given ? `, but it was ${given}` : ""}`;
-  return [what, advice].filter(Boolean).map(finish).join(" ");
-}
-
-function finish(text) {
   const plain = text.trim() || "Something went wrong.";
   return plain[0].toUpperCase() + plain.slice(1) + (/[.!?]$/.test(plain) ? "" : ".");
 }

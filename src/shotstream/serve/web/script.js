@@ -4,7 +4,7 @@ import { post } from "./api.js";
 import { DEFAULT_CHUNKS } from "./lengths.js";
 
 /** What stands before the text of a line: a dash, a number, "Shot 3:". */
-const MARK = /^(?:[-*•]\s+|(?:shot\s*)?\d+\s*[.:)]\s*)/i;
+const MARK = /^(?:[-*•](?:\s+|$)|(?:shot\s*)?\d+\s*[.:)]\s*)/i;
 /** What only a whole script has: YAML's list of shots, JSON, or one line with bars. */
 const WHOLE = /^\s*shots\s*:|^\s*\{|^[^\n]+\|[^\n]+$/m;
 
@@ -29,6 +29,7 @@ export async function readScript(text, captioned) {
   if (WHOLE.test(text)) return post("api/script", { text });
   const lines = linesOf(text);
   if (captioned && lines.length < 2) throw new Error("Write one line that says who and where, then at least one line for a shot.");
+  if (!lines.length) throw new Error("Write at least one line for a shot.");
   const global_caption = captioned ? lines.shift() : null;
   return { global_caption, seed: null, shots: lines.map((line) => ({ text: line, chunks: DEFAULT_CHUNKS })) };
 }
