@@ -11,12 +11,20 @@ from playwright.sync_api import Browser, expect
 import shotstream
 from chromium import find_chromium, open_browser
 from conftest import Desk, RunOptions
+from shotstream.core.images import write_png
 from shotstream.serve.limits import Settings
+from shotstream.world.render import render_frames
+from shotstream.world.scene import Character, WorldShot, WorldStory
 
 DOCS = Path(__file__).parents[2] / "docs"
 DESKTOP, PHONE = (1280, 840), (390, 844)
 PATIENCE_MS = 600_000
 NEXT = "Close-up: the fox waves."
+PLAN = "Close-up: the owl sleeps.\nMedium shot: the foxx jumps.\nWide shot of the fox and the owl: they wave."
+CAST = {
+    "A red fox": Character("fox", "red", "none", "plain"),
+    "A blue owl": Character("owl", "blue", "none", "plain"),
+}
 
 
 def seat(browser: Browser, server: RunOptions, size: tuple[int, int], scale: float) -> Desk:
@@ -27,16 +35,31 @@ def seat(browser: Browser, server: RunOptions, size: tuple[int, int], scale: flo
 
 
 def save(desk: Desk, name: str) -> None:
-    """A picture of the page, once all that it shows is there."""
+    """A picture of the page, once all that it shows is there and no message stands over it."""
     desk.until("[...document.images].every((image) => image.naturalWidth)")
+    expect(desk.status).to_be_empty()
     desk.page.screenshot(path=DOCS / f"{name}.png")
 
 
-def take_all(browser: Browser, server: RunOptions) -> None:
-    """The start page, a story in the middle, and the same on a phone."""
+def add_cast(desk: Desk, directory: Path) -> None:
+    """Add a close-up of each character to the cast."""
+    for count, (caption, character) in enumerate(CAST.items(), start=1):
+        shot = WorldShot((0,), "close-up", "still", "wave", 1)
+        portrait = WorldStory((character,), "forest", "day", ("pine", "oak", "mushroom"), (shot,))
+        path = directory / f"{count}.png"
+        write_png(path, render_frames(portrait, 0, [0])[0])
+        desk.page.locator(".cast-file").set_input_files(path)
+        desk.page.get_by_label("Name").fill(caption)
+        desk.page.keyboard.press("Enter")
+        expect(desk.page.locator(".prompt .face")).to_have_count(count)
+
+
+def take_all(browser: Browser, server: RunOptions, directory: Path) -> None:
+    """The start page, a story in the middle with its cast, the same on a phone, and a plan."""
     desk = seat(browser, server, DESKTOP, 1).come()
     save(desk, "studio-start")
     desk.page.get_by_role("button", name="The fox and the owl").click()
+    add_cast(desk, directory)
     expect(desk.shots).to_have_count(2)
     desk.until("window.shown.at(-1)?.[1] === 2")
     phone = seat(browser, server, PHONE, 2)
@@ -46,6 +69,14 @@ def take_all(browser: Browser, server: RunOptions) -> None:
     for one, name in ((desk, "studio"), (phone, "studio-phone")):
         one.prompt.fill(NEXT)
         save(one, name)
+    expect(desk.shots).to_have_count(4)
+    desk.page.get_by_role("button", name="Plan", exact=True).click()
+    plan = desk.page.get_by_role("dialog", name="Plan")
+    plan.get_by_label("Write shots").fill(PLAN)
+    plan.get_by_role("button", name="Add to the plan").click()
+    plan.get_by_role("group", name="Cast of shot 5").get_by_role("button", name="A red fox").click()
+    expect(plan.get_by_role("button", name="foxx → fox")).to_be_visible()
+    save(desk, "studio-plan")
 
 
 def main() -> None:
@@ -54,9 +85,9 @@ def main() -> None:
     expect.set_options(timeout=PATIENCE_MS)
     model = shotstream.open("storyworld")
     with tempfile.TemporaryDirectory() as data, open_browser(path) as browser:
-        server = RunOptions(lambda: model, Settings(Path(data), port=0))
+        server = RunOptions(lambda: model, Settings(Path(data) / "stories", port=0))
         try:
-            take_all(browser, server)
+            take_all(browser, server, Path(data))
         finally:
             server.stop()
 

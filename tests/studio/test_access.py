@@ -182,43 +182,52 @@ def test_motion_is_left_out_for_those_who_want_none(new_desk: Any, motion: str) 
     desk.page.keyboard.press("Escape")
 
 
+def press(desk: Any, name: str, key: str = "Enter", presses: int = 60) -> None:
+    """Press Tab until the focus is on the control of that name, then the key."""
+    for _ in range(presses):
+        if desk.page.evaluate(FOCUSED)["name"].strip() == name:
+            desk.page.keyboard.press(key)
+            return
+        desk.page.keyboard.press("Tab")
+    raise AssertionError(f"the Tab key does not lead to {name}")
+
+
 def test_a_story_is_planned_told_played_renamed_and_exported_by_the_keys_alone(desk: Any) -> None:
     keys = desk.page.keyboard
-
-    def go_to(name: str, presses: int = 60) -> None:
-        """Presses Tab until the focus is on the control of that name."""
-        for _ in range(presses):
-            if desk.page.evaluate(FOCUSED)["name"].strip() == name:
-                return
-            keys.press("Tab")
-        raise AssertionError(f"the Tab key does not lead to {name}")
-
     desk.begin()
-    go_to("Plan")
-    keys.press("Enter")
+    press(desk, "Plan")
     keys.type("The fox waves.")
-    go_to("Add to the plan")
-    keys.press("Enter")
+    press(desk, "Add to the plan")
     expect(desk.page.locator(".card")).to_have_count(1)
-    go_to("Length of shot 1, in parts")
-    keys.type("1")
-    go_to("Tell all")
-    keys.press("Enter")
+    press(desk, "Length of shot 1, in parts", "1")
+    press(desk, "Tell all")
     expect(desk.shots).to_have_count(1)
-    go_to("Play all")
-    keys.press("Enter")
+    press(desk, "Play all")
     expect(desk.page.get_by_role("slider", name="Position in the story")).to_be_visible()
     keys.press("Escape")
     expect(desk.page.get_by_role("button", name="Play all")).to_be_focused()
-    go_to("A red fox in a forest by day.")
-    keys.press("Enter")
+    press(desk, "A red fox in a forest by day.")
     keys.type("By the keys")
     keys.press("Enter")
     expect(desk.page.get_by_role("heading", level=1)).to_have_text("By the keys")
-    go_to("Export")
-    keys.press("Enter")
+    press(desk, "Export")
     expect(desk.page.get_by_role("dialog", name="Export")).to_be_visible()
-    go_to(".yamlScriptthe captions and the cast; tells the story again")
     with desk.page.expect_download() as download:
-        keys.press("Enter")
+        press(desk, ".yamlScriptthe captions and the cast; tells the story again")
     assert download.value.suggested_filename.endswith(".yaml")
+
+
+def test_takes_are_tried_again_compared_and_chosen_by_the_keys_alone(desk: Any) -> None:
+    desk.begin().make("The fox waves.")
+    press(desk, "Try again: shot 1")
+    expect(desk.page.get_by_role("combobox", name="Take of shot 1")).to_have_value("1")
+    assert desk.page.evaluate(FOCUSED)["name"] == "What happens next?", "the card that had the focus is gone"
+    press(desk, "Branches")
+    for take, on in (("1", ""), ("2", ", on the current branch")):
+        press(desk, f"Shot 1, take {take}{on}: The fox waves.", "Space")
+    press(desk, "Compare the two")
+    press(desk, "Go to this take: Shot 1, take 1")
+    expect(desk.page.locator("[data-take='0.0']")).to_have_count(1)
+    desk.prompt.press("Control+z")
+    expect(desk.page.locator("[data-take='0.1']")).to_have_count(1)
+    assert desk.tree()["current"] == [1]

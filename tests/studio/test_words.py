@@ -54,6 +54,13 @@ def test_unknown_words_are_named_in_a_line_that_screen_readers_read(world: Any) 
     expect(line).to_be_empty()
 
 
+def test_who_presses_the_key_at_once_is_told_all_the_same(world: Any) -> None:
+    world.prompt.fill("A spaceship.")
+    world.prompt.press("Enter")
+    expect(world.status).to_have_text("It does not know: spaceship")
+    expect(world.page.locator(".prompt .unknown")).to_be_empty()
+
+
 def test_an_unknown_word_is_replaced_by_the_nearest_known_one(world: Any) -> None:
     world.prompt.fill("Foxx and foxxy: the foxx sings.")
     line = world.page.locator(".prompt .unknown")

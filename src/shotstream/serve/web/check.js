@@ -27,7 +27,8 @@ export async function checkWords(text) {
  * Makes the lines of a check.
  * @param {(text: string) => Promise<Found>} find checks a text
  * @param {(word: string, known: string) => void} replace puts a word that is known in place of one that is not
- * @returns {{root: HTMLElement, check: (text: string) => void}} `check` asks once a text has stood still for a moment
+ * @returns {{root: HTMLElement, check: (text: string) => void, report: (text: string) => Promise<string>}} `check` asks
+ *   once a text has stood still for a moment; `report` returns what it has not shown yet of a text, "" where nothing
  */
 export function makeCheck(find, replace) {
   const line = (name) => element("p", { className: name, role: "status", "aria-live": "polite" });
@@ -35,22 +36,20 @@ export function makeCheck(find, replace) {
   const nearest = element("span", { className: "nearest" });
   const root = element("div", { className: "check" }, unread, element("div", {}, unknown, nearest));
   let latest = "";
+  let shown = "";
   let timer;
 
   const say = (place, text) => {
     if (place.textContent !== text) place.textContent = text;
   };
-  /** Shows what is wrong with a text; words that stand elsewhere in its caption are left out. */
-  const show = (text, { lost_global: globalEnd, lost_text: end, unknown: all }) => {
-    const words = all.filter(({ word }) => pattern(word).test(text));
-    const lost = [
-      end && `This is too long, its end will not be read: “${end}”`,
-      globalEnd && `This part of the story’s own caption will not be read, to make room: “${globalEnd}”`,
-    ];
-    say(unread, lost.filter(Boolean).join(" "));
-    say(unknown, words.length ? `It does not know: ${words.map(({ word }) => word).join(", ")}` : "");
+  /** Shows what is wrong with a text. */
+  const show = (text, found) => {
+    const words = wordsOf(text, found);
+    say(unread, lost(found));
+    say(unknown, named(words));
     fill(nearest, ...words.filter((one) => one.nearest).map(({ word, nearest: known }) =>
       button(`${word} → ${known}`, () => replace(word, known), { className: "chip", title: `Write ${known} in place of ${word}` })));
+    shown = text;
   };
   const ask = async (text) => {
     const found = await find(text).catch(() => ALL_WELL);
@@ -64,7 +63,29 @@ export function makeCheck(find, replace) {
       if (latest) timer = setTimeout(ask, WAIT_MS, latest);
       else show("", ALL_WELL);
     },
+    async report(text) {
+      if (text === shown) return "";
+      const found = await find(text).catch(() => ALL_WELL);
+      return [lost(found), named(wordsOf(text, found))].filter(Boolean).join(" ");
+    },
   };
+}
+
+/** The unknown words that stand in a text itself, and not elsewhere in its caption. */
+function wordsOf(text, { unknown }) {
+  return unknown.filter(({ word }) => pattern(word).test(text));
+}
+
+function named(words) {
+  return words.length ? `It does not know: ${words.map(({ word }) => word).join(", ")}` : "";
+}
+
+function lost({ lost_global: globalEnd, lost_text: end }) {
+  const lines = [
+    end && `This is too long, its end will not be read: “${end}”`,
+    globalEnd && `This part of the story’s own caption will not be read, to make room: “${globalEnd}”`,
+  ];
+  return lines.filter(Boolean).join(" ");
 }
 
 /** A text in which a whole word stands in place of another. @param {string} text @param {string} word @param {string} known */

@@ -64,8 +64,13 @@ export function makePrompt(store, directing, say) {
     if (how.seed === undefined) say("A seed is a whole number from 0 on; empty, it is the story’s own.");
     if (how.chunks === null) say(`A shot has 1 to ${MOST_CHUNKS} parts of about 0.7 s.`);
     if (!text || how.seed === undefined || how.chunks === null) return;
+    const unread = check.report(text);
     write("");
-    if (!(await action(text, how)) && !field.value) write(text);
+    if (await action(text, how)) {
+      if (await unread) say(await unread);
+    } else if (!field.value) {
+      write(text);
+    }
   };
   const acts = {
     next: () => give(directing.next),
