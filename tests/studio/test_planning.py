@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_script_is_said_beside_it(desk: Any) -> None:
         expect(dialog.get_by_role("status").first).to_contain_text(said, ignore_case=True)
     field.fill("A blue owl. | The owl waves.")
     dialog.get_by_role("button", name="Add to the plan").click()
-    expect(dialog.get_by_role("status").first).to_contain_text("the story stays with “A red fox in a forest by day.”")
+    expect(dialog.get_by_role("status").first).to_contain_text('this story has "A red fox in a forest by day."')
 
 
 def test_what_a_story_that_has_begun_does_not_take_over_of_a_script_is_said(desk: Any) -> None:
@@ -124,11 +124,12 @@ def test_what_a_story_that_has_begun_does_not_take_over_of_a_script_is_said(desk
     cast = "cast:\n- {image: fox.png, caption: a red fox}\n"
     dialog = plan(desk.begin(), f"{head}{cast}shots:\n- {{text: The fox waves., cast: [0]}}\n")
     seed = desk.server.get(f"/api/stories/{desk.story}")["seed"]
-    expect(dialog.get_by_role("status").first).to_have_text(
-        "Its shots are planned. A story says some things once, at its start: guidance stays 2, not 4; what to avoid stays "
-        f"nothing, not “An owl.”; the seed stays {seed}, not 7. The pictures of its cast are not in the text (a red fox): "
-        "choose them with “Add to the cast”."
-    )
+    line = "The script's {} is not used: this story has {}, which holds from its first shot on. "
+    line += "Begin a new story for the script's."
+    settings = ("seed", seed), ("guidance", 2), ("negative prompt", "none")
+    cast = "The pictures of the script's cast are not read. Add them to the cast of the story."
+    said = ["Its shots are planned.", *(line.format(*setting) for setting in settings), cast]
+    expect(dialog.get_by_role("status").first).to_have_text(" ".join(said))
     expect_captions(desk, dialog, "The fox waves.")
 
 

@@ -57,7 +57,7 @@ def test_unknown_words_are_named_in_a_line_that_screen_readers_read(world: Any) 
 def test_who_presses_the_key_at_once_is_told_all_the_same(world: Any) -> None:
     world.prompt.fill("A spaceship.")
     world.prompt.press("Enter")
-    expect(world.status).to_have_text("It does not know: spaceship")
+    expect(world.status).to_have_text('The model does not know "spaceship". Use other words.')
     expect(world.page.locator(".prompt .unknown")).to_be_empty()
 
 

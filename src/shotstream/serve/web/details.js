@@ -14,33 +14,32 @@ const REFRESH_MS = 250;
  */
 export function makeDetails(store, meter, waiting) {
   const line = element("p", { className: "guided" });
-  store.watch(["settings", "guidance"], (known) => {
-    const { guidance, negative_prompt: avoid } = guidedBy(known);
-    fill(line, ...(guidance === null ? [] : [
-      element("span", {}, `Guidance ${guidance}`), avoid && element("span", { title: avoid }, `Avoids: ${avoid}`)]));
+  store.watch(["state", "guidance"], (known) => {
+    const { guidance, avoid } = guidedBy(known);
+    fill(line, guidance && element("span", {}, `Guidance ${guidance}`), avoid && element("span", { title: avoid }, `Avoids: ${avoid}`));
   });
   const open = button("Details", () => openDetails(store.get(), meter, waiting), { className: "quiet", "aria-haspopup": "dialog" });
   store.watch(["hello"], ({ hello }) => (open.disabled = !hello));
   return element("div", { className: "about" }, line, open);
 }
 
-/** The story's guidance, which is the model's where it names none, and its negative prompt; null where the model takes none. */
-export function guidedBy({ settings, guidance }) {
-  const own = guidance === null || !settings ? null : settings.guidance ?? guidance;
-  return { guidance: own, negative_prompt: settings?.negative_prompt ?? "" };
+/** The guidance that a story's shots are made with, "" where its model takes none, and its negative prompt. */
+function guidedBy({ state, guidance }) {
+  if (guidance === null || !state) return { guidance: "", avoid: "" };
+  return { guidance: String(state.guidance ?? "off"), avoid: state.negative_prompt };
 }
 
 async function openDetails(known, meter, waiting) {
-  const { hello, settings } = known;
-  const { guidance, negative_prompt: avoid } = guidedBy(known);
+  const { hello, seed } = known;
+  const { guidance, avoid } = guidedBy(known);
   const playback = makePlayback(meter, waiting);
   const timer = setInterval(playback.show, REFRESH_MS);
   await openDialog("Details", () => [
     element("dl", { className: "details" },
       fact("Who and where", hello.global_caption),
-      guidance !== null && fact("Guidance", String(guidance), "how closely it follows the text; it holds for the whole story"),
-      guidance !== null && fact("What to avoid", avoid || "nothing"),
-      settings && fact("Seed", String(settings.seed), "of shots that have none of their own")),
+      guidance && fact("Guidance", guidance, "how closely it follows the text; it holds for the whole story"),
+      guidance && fact("What to avoid", avoid || "nothing"),
+      seed !== null && fact("Seed", String(seed), "of shots that have none of their own")),
     element("h3", {}, "Playback"),
     playback.root,
   ]);

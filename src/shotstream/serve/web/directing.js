@@ -20,22 +20,21 @@ export const CHANGES = {
  */
 
 /**
- * Makes the actions.
+ * Makes the actions; those that send a command return the server's notes on it, or null where it was refused.
  * @param {ReturnType<import("./store.js").makeStore>} store
- * @param {(command: object) => Promise<void>} send
+ * @param {(command: object) => Promise<{notes: {code: string, message: string}[]}>} send
  * @param {{asked: () => void, say: (text: string) => void, fail: (error: Error) => void}} told `asked` when an
  *   instruction is given
  */
 export function makeDirecting(store, send, told) {
-  /** Sends a command; whether it was carried out. */
+  /** Sends a command; returns the server's notes on it, or null where it was refused. */
   const command = async (what) => {
     store.set({ replay: null });
     try {
-      await send(what);
-      return true;
+      return (await send(what)).notes;
     } catch (error) {
       told.fail(error);
-      return false;
+      return null;
     }
   };
   const instruct = (what) => {
@@ -43,18 +42,9 @@ export function makeDirecting(store, send, told) {
     return command(what);
   };
   /** Steers the shot that is shown; at its end the server makes the text the next shot, and says so. */
-  const steer = async (text) => {
+  const steer = (text) => {
     const { shown } = store.get();
-    store.set({ replay: null });
-    told.asked();
-    try {
-      const { notes } = await send({ type: "steer", text, ...(shown && { shown: placeOf(shown) }) });
-      for (const { message } of notes) told.say(message);
-      return true;
-    } catch (error) {
-      told.fail(error);
-      return false;
-    }
+    return instruct({ type: "steer", text, ...(shown && { shown: placeOf(shown) }) });
   };
 
   return {

@@ -1,12 +1,11 @@
 /** Plan, then direct: a script as cards that wait in the queue until they are told. */
 
 import { makeCards } from "./cards.js";
-import { guidedBy } from "./details.js";
 import { openDialog } from "./dialog.js";
 import { button, element } from "./dom.js";
 import { framesOf, seconds } from "./lengths.js";
 import { sentence } from "./says.js";
-import { castNotRead, readScript } from "./script.js";
+import { notUsed, readScript } from "./script.js";
 import { makeScriptCheck } from "./scriptcheck.js";
 
 /**
@@ -55,37 +54,22 @@ function scriptForm(store, directing) {
     placeholder: "Wide shot of the fox: it waves.\nClose-up: the owl sleeps.", "aria-describedby": "script-note",
   });
   const note = element("p", { id: "script-note", className: "hint", role: "status" });
-  const words = makeScriptCheck(field, false);
+  const words = makeScriptCheck(field, () => store.get().story);
   const form = element("form", {},
     element("label", { for: "script" }, "Write shots, one a line, or paste a whole script"),
     element("div", {}, field, note, words.root),
     element("div", { className: "choice" }, element("button", { type: "submit" }, "Add to the plan")));
   form.onsubmit = async (event) => {
     event.preventDefault();
-    const script = await readScript(field.value, false).catch((error) => {
+    const script = await readScript(field.value, store.get().story).catch((error) => {
       note.textContent = sentence(error.message);
       return null;
     });
     if (!script || !(await directing.plan(script.shots))) return;
     field.value = "";
     words.check();
-    note.textContent = notTaken(script, store.get());
+    const unused = notUsed(script);
+    note.textContent = unused && `Its shots are planned.\n${unused}`;
   };
   return form;
-}
-
-/** Says what of a script a story that has begun does not take over; "" where that is nothing. */
-function notTaken({ global_caption, seed, guidance, negative_prompt: avoid, cast = [] }, known) {
-  const { hello, settings } = known;
-  const own = guidedBy(known);
-  const differs = (value, kept) => Boolean(value) && value !== kept;
-  const kept = [
-    differs(global_caption?.trim(), hello.global_caption.trim()) && `the story stays with “${hello.global_caption}”`,
-    differs(guidance, own.guidance) && `guidance stays ${own.guidance ?? "off, because this model takes none"}, not ${guidance}`,
-    differs(avoid, own.negative_prompt) && `what to avoid stays ${own.negative_prompt ? `“${own.negative_prompt}”` : "nothing"}, not “${avoid}”`,
-    settings && seed !== null && seed !== settings.seed && `the seed stays ${settings.seed}, not ${seed}`,
-  ].filter(Boolean);
-  const first = kept.length ? `A story says some things once, at its start: ${kept.join("; ")}.` : "";
-  const said = [first, cast.length ? castNotRead(cast) : ""].filter(Boolean);
-  return said.length ? ["Its shots are planned.", ...said].join(" ") : "";
 }

@@ -64,13 +64,12 @@ export function makePrompt(store, directing, say) {
     if (how.seed === undefined) say("A seed is a whole number from 0 on; empty, it is the story’s own.");
     if (how.chunks === null) say(`A shot has 1 to ${MOST_CHUNKS} parts of about 0.7 s.`);
     if (!text || how.seed === undefined || how.chunks === null) return;
-    const unread = check.report(text);
+    const seen = check.shows(text);
     write("");
-    if (await action(text, how)) {
-      if (await unread) say(await unread);
-    } else if (!field.value) {
-      write(text);
-    }
+    const notes = await action(text, how);
+    if (!notes && !field.value) write(text);
+    const news = (notes ?? []).filter(({ code }) => !seen || code === "next_shot");
+    if (news.length) say(news.map(({ message }) => message).join(" "));
   };
   const acts = {
     next: () => give(directing.next),

@@ -20,14 +20,17 @@ export function linesOf(text) {
 /**
  * Reads a script.
  * @param {string} text
- * @param {boolean} captioned whether the first line of plain lines says who it is about and where
+ * @param {string|null} story the story that its shots are added to; null: they begin one, and the first of plain lines
+ *   says who it is about and where
  * @returns {Promise<{global_caption: string|null, seed: number|null, guidance?: number|null, negative_prompt?: string,
- *   cast?: string[], shots: object[]}>} shots as the protocol has them; plain lines say nothing of the optional ones
+ *   notes?: {code: string, message: string}[], shots: object[]}>} shots as the protocol has them; plain lines say nothing
+ *   of the optional ones
  * @throws {Error} something in it is wrong
  */
-export async function readScript(text, captioned) {
-  if (WHOLE.test(text)) return post("api/script", { text });
+export async function readScript(text, story) {
+  if (WHOLE.test(text)) return post("api/script", { text, story });
   const lines = linesOf(text);
+  const captioned = story === null;
   if (captioned && lines.length < 2) throw new Error("Write one line that says who and where, then at least one line for a shot.");
   if (!lines.length) throw new Error("Write at least one line for a shot.");
   const global_caption = captioned ? lines.shift() : null;
@@ -39,7 +42,7 @@ export function captionsOf({ global_caption, shots }) {
   return [global_caption ?? "", ...shots.flatMap(({ text, steers = [] }) => [text, ...steers.map((steer) => steer.text)])];
 }
 
-/** Says what is to be done about a cast whose pictures lie with the person. @param {string[]} cast at least one caption */
-export function castNotRead(cast) {
-  return `The pictures of its cast are not in the text (${cast.join(", ")}): choose them with “Add to the cast”.`;
+/** What of a script is not used, a line each. @param {{notes?: {code: string, message: string}[]}} script @returns {string} */
+export function notUsed({ notes = [] }) {
+  return notes.filter(({ code }) => code === "not_used").map(({ message }) => message).join("\n");
 }

@@ -6,11 +6,11 @@ import { captionsOf, readScript } from "./script.js";
 /**
  * Makes the check of a field that holds a script; what is too long is said on the cards of its shots.
  * @param {HTMLTextAreaElement} field
- * @param {boolean} captioned whether the first of plain lines says who it is about and where
+ * @param {() => string|null} story that its shots are added to; null: they begin one
  * @returns {{root: HTMLElement, check: () => void}} `check` looks at what stands in the field now
  */
-export function makeScriptCheck(field, captioned) {
-  const find = async (text) => checkWords(captionsOf(await readScript(text, captioned)).join("\n"));
+export function makeScriptCheck(field, story) {
+  const find = async (text) => checkWords(captionsOf(await readScript(text, story())).join("\n"));
   const { root, check } = makeCheck(find, (word, known) => {
     field.value = withWord(field.value, word, known);
     check(field.value);

@@ -8,7 +8,7 @@ import { loadExamples } from "./examples.js";
 import { makeGuidance } from "./guidance.js";
 import { DEFAULT_CHUNKS } from "./lengths.js";
 import { sentence } from "./says.js";
-import { castNotRead, readScript } from "./script.js";
+import { notUsed, readScript } from "./script.js";
 import { makeScriptCheck } from "./scriptcheck.js";
 import { makeStories } from "./stories.js";
 
@@ -30,7 +30,7 @@ export function makeStart(store, open, ready, told) {
     try {
       await ready;
       open((await post("api/stories", { global_caption: caption, seed, shots, paused, ...guided })).id);
-      if (script.cast?.length) told.say(castNotRead(script.cast));
+      if (notUsed(script)) told.say(notUsed(script));
     } finally {
       for (const one of controls) one.disabled = false;
     }
@@ -114,7 +114,7 @@ function askScript(begin) {
       placeholder: "A red fox and a blue owl in a forest by day.\nWide shot of the fox: it waves.\nClose-up: the owl sleeps.",
     });
     const problem = element("p", { className: "problem", role: "alert" });
-    const check = makeScriptCheck(field, true);
+    const check = makeScriptCheck(field, () => null);
     const form = element("form", {},
       element("p", { id: "script-how" }, "First a line that says who it is about and where, then a line a shot; or a script in YAML or JSON."),
       element("div", {}, field, check.root), problem,
@@ -123,7 +123,7 @@ function askScript(begin) {
     form.onsubmit = async (event) => {
       event.preventDefault();
       try {
-        await begin(await readScript(field.value, true));
+        await begin(await readScript(field.value, null));
         close();
       } catch (error) {
         problem.textContent = sentence(error.message);

@@ -21,11 +21,10 @@
  * @property {"start"|"desk"} view which of the two the page shows
  * @property {string|null} story the id of the story at hand
  * @property {string} title the story's; "" where its global caption stands for it
- * @property {{seed: number, guidance: number|null, negative_prompt: string}|null} settings what holds for the whole story;
- *   `guidance` null: the model's own
+ * @property {number|null} seed of the story's shots that have none of their own
  * @property {{width: number, height: number, fps: number, global_caption: string}|null} hello the open story
  * @property {{branch: number[], frames: number, work: object|null, queue: QueuedShot[], paused: boolean,
- *   cast: Member[], undo: string|null}|null} state where it stands
+ *   cast: Member[], guidance: number|null, negative_prompt: string, undo: string|null}|null} state where it stands
  * @property {{takes: object[], current: number[], cast: Member[]}|null} tree all its takes
  * @property {{shot: number, take: number, frame: number}|null} shown the frame on the screen
  * @property {{shot: number, take: number}|null} replay the take that is replayed in place of live
@@ -73,7 +72,7 @@ export const NOTHING_KNOWN = {
   view: "start",
   story: null,
   title: "",
-  settings: null,
+  seed: null,
   hello: null,
   state: null,
   tree: null,

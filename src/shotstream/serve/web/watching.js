@@ -21,11 +21,9 @@ const GONE = "This story is not on the server: it was removed, or its address is
  */
 export function watchStory(story, { store, draw, poster, meter, says, leave }) {
   let player = null;
-  store.set({ story, title: "", settings: null, hello: null, state: null, tree: null, replay: null, shown: recall(story) });
+  store.set({ story, title: "", seed: null, hello: null, state: null, tree: null, replay: null, shown: recall(story) });
 
-  const learn = ({ title, seed, guidance, negative_prompt }) => {
-    if (store.get().story === story) store.set({ title, settings: { seed, guidance, negative_prompt } });
-  };
+  const learn = ({ title, seed }) => store.get().story === story && store.set({ title, seed });
   const note = (shown) => {
     remember(story, shown);
     store.set({ shown });
