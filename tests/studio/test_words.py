@@ -99,8 +99,8 @@ def test_planned_shots_and_pasted_scripts_are_checked_like_the_prompt(world: Any
     expect(dialog.locator("form .unknown")).to_have_text("It does not know: foxx, beams")
     dialog.get_by_role("button", name="foxx → fox").click()
     expect(field).to_have_value("The fox waves.\nThe fox beams.")
-    script = "global: A fox.\nshots:\n- {text: The fox waves., steer: [{at: 1, text: The foxx jumps.}]}\n- text: It beams."
-    field.fill(script)
+    shots = "- {text: The fox waves., steer: [{at: 1, text: The foxx jumps.}]}\n- text: It beams."
+    field.fill(f"global: A fox.\nshots:\n{shots}")
     expect(dialog.locator("form .unknown")).to_have_text("It does not know: foxx, beams")
     dialog.get_by_role("button", name="Add to the plan").click()
     cards = dialog.locator(".card")
