@@ -81,9 +81,7 @@ def parse_captions(data: Any, name: str) -> StoryCaptions:
     check_spelling(texts, [*JSON_KEYS, *keys, f"shot{count + 1}"], name)
     for key in ("global_caption", *keys):
         if key not in data:
-            raise InputError(
-                f"{name}: missing key '{key}'; write 'global_caption' and 'shot1', 'shot2' without a gap"
-            )
+            raise InputError(f"{name}: missing key '{key}'; write 'global_caption' and 'shot1', 'shot2' without a gap")
     with located(name):
         global_caption = check_text(data["global_caption"], "the global caption")
         return StoryCaptions(global_caption, tuple(_check_shot(data, key) for key in keys), _frames(data, len(keys)))
