@@ -208,6 +208,14 @@ class Model:
         if self._running.compiled:
             stop_compiling()
 
+    def check_script(self, script: Script) -> None:
+        """Check that the policy of the model's stories can make a script.
+
+        Raises:
+            InputError: it has too few or too many shots, is too long, or has steers or a cast that it cannot have.
+        """
+        self._system.check_script(script, self.parts.text_encoder)
+
     def check_caption(self, global_caption: str, text: str, shot: int = 0) -> CaptionReport:
         """Report which of a shot's caption the model will not follow: text beyond what it reads, and unknown words.
 

@@ -103,7 +103,7 @@ def test_what_a_policy_does_not_read_of_its_prompts_is_reported(wide: ModelCompo
 
 def test_one_prompt_for_all_shots_is_checked_as_a_whole(wide: ModelComponents) -> None:
     script = Script("A fox. ", tuple(ShotSpec("It runs on and on over the hills and far away.", 1) for _ in range(4)))
-    for name, said in (("full", "the end of this caption"), ("mask2dit", "")):
+    for name, said in (("full", "policy full describes all shots in one text of at most 160"), ("mask2dit", "")):
         model = Model(replace(wide, policy=name))
         captions = captions_of_script(script, one_prompt=model.policy.one_prompt)
         found = list(check_captions(model.check_caption, script.global_caption, captions))

@@ -204,6 +204,12 @@ def test_a_sentencepiece_model_without_its_package_names_the_extra(
         read_tokenizer(tmp_path)
 
 
+@pytest.mark.parametrize("text_len", [30, 29, 7])
+def test_tokens_are_counted_beyond_those_that_are_read(text_len: int) -> None:
+    encoder = TextEncoder(dataclasses.replace(SMALL, text_len=text_len), byte_tokenizer())
+    assert encoder.count_tokens("[all] a  fox. [one] in a wood") == 30
+
+
 @pytest.mark.parametrize("text_len", [30, 29])
 def test_the_tokens_of_the_pieces_of_a_prompt_are_found_or_it_is_too_long(text_len: int) -> None:
     encoder = TextEncoder(dataclasses.replace(SMALL, text_len=text_len), byte_tokenizer())

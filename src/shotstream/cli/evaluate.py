@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shotstream.scores.reports import ScoreReport
     from shotstream.scores.saved_stories import MakeStory
     from shotstream.scores.story_scores import ScoredStory
+    from shotstream.world.scene import WorldStory
 
 SHEET_STORIES = 20
 """A contact sheet shows the first so many stories."""
@@ -150,7 +151,7 @@ def _evaluate(options: EvaluateOptions, sheet_file: Path | None, save: Path | No
             features.append(shot_features(reader, [made.shots]))
 
     stories = held_out_stories(options.stories, shots=options.shots)
-    make, made_by = (_render, "") if options.truth else _open_maker(options)
+    make, made_by = (_render, "") if options.truth else _open_maker(options, stories)
     source: Iterable[ScoredStory] = (make(number, story) for number, story in enumerate(stories))
     if save is not None:
         saved = SavedStories.open(save, options.phrasing, options.asked | {"weights": made_by})
@@ -213,11 +214,17 @@ def _render(_: int, story: Any) -> "ScoredStory":
     return ScoredStory(story, tuple(render_story(story)))
 
 
-def _open_maker(options: EvaluateOptions) -> tuple["MakeStory", str]:
-    """Open the model and return the function that makes a story with it, and the fingerprint of its weights."""
-    from shotstream.scores.story_scores import make_story
+def _open_maker(options: EvaluateOptions, stories: "Sequence[WorldStory]") -> tuple["MakeStory", str]:
+    """Open the model and return the function that makes a story with it, and the fingerprint of its weights.
+
+    Raises:
+        InputError: there is no such model, or its policy cannot make one of these stories.
+    """
+    from shotstream.scores.story_scores import make_story, write_script
 
     model = shotstream.open(options.model, device=options.device, policy=options.policy, sampler=options.sampler)
+    for story in stories:
+        model.check_script(write_script(story, options.phrasing))
     sampler = model.config.sampler
     if options.steps is not None:
         few = sampler.kind == "few_step"

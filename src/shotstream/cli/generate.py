@@ -114,6 +114,7 @@ def run(
     opened = model.open()
     for script in scripts:
         opened.check_guidance(*options.guided(script))
+        opened.check_script(script)
     _check_captions(opened, scripts, strict=options.strict)
     made = [
         _make(opened, script, outputs, mode, options, make_console(json_file, wrap=False)) for script, outputs in jobs

@@ -43,10 +43,10 @@ class PolicySpec:
         capacity: latents in the cache.
         sink: of these, first ones that are never evicted.
         decode: whether the decoder begins anew with every "shot", or runs through the whole "video".
+        joined_prompts: how many prompts' length the text has that all shots share; None: shots share none.
         context: whether a shot sees frames of past shots, chosen from their pixels.
         sampler: the published one; None: the model's own.
         renoises: whether its rollout is made for few-step samplers alone, because it adds the noise itself.
-        one_prompt: whether the captions of all shots stand in one prompt.
     """
 
     name: str
@@ -63,10 +63,15 @@ class PolicySpec:
     capacity: int = 0
     sink: int = 0
     decode: Literal["shot", "video"] = "video"
+    joined_prompts: int | None = None
     context: bool = False
     sampler: SamplerConfig | None = None
     renoises: bool = False
-    one_prompt: bool = False
+
+    @property
+    def one_prompt(self) -> bool:
+        """Whether the captions of all shots stand in one prompt."""
+        return self.joined_prompts == 1
 
     def frames(self, script: Script) -> list[int]:
         """Return the frames of each shot of a story, by how the policy decodes."""
@@ -130,6 +135,22 @@ class PolicySpec:
         if count < fewest or (most is not None and count > most):
             limits = f"{fewest} to {most}" if most is not None else f"at least {fewest}"
             raise InputError(f"policy {self.name} makes {limits} shots, got {count}; use another policy")
+
+    def check_prompts(self, tokens: int, most: int) -> None:
+        """Check that the text that all shots share has room for their prompts.
+
+        Args:
+            tokens: of all prompts.
+            most: tokens that the text encoder reads of one prompt.
+
+        Raises:
+            InputError: they are longer.
+        """
+        if self.joined_prompts is not None and tokens > self.joined_prompts * most:
+            raise InputError(
+                f"policy {self.name} describes all shots in one text of at most {self.joined_prompts * most} tokens, got "
+                f"{tokens}; use fewer shots, shorter captions or another policy"
+            )
 
     def check_cast(self) -> None:
         """Check that the policy can know pictures of a cast.

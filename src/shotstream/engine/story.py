@@ -91,7 +91,7 @@ class Story:
         context = check_selector(context or parts.config.context)
         self._system.spec.check_model(parts.config)
         if script is not None:
-            self._system.spec.check_script(script)
+            self._system.check_script(script, parts.text_encoder)
         self._parts, self._seed, self._clock = parts, check_seed(seed), clock
         self._global = check_text(global_caption, "the global caption", may_be_empty=True)
         self._check_caption = CaptionCheck(check or self._report_length, global_caption, strict=strict)

@@ -94,6 +94,16 @@ class TextEncoder(Umt5Encoder):
         kept = text[:end] if whole else text[:end].rpartition(" ")[0]
         return text[len(kept) :].strip()
 
+    def count_tokens(self, caption: str) -> int:
+        """Return how many tokens a caption has, with those that are cut off and the end of the sequence.
+
+        Raises:
+            InputError: the encoder was built without a tokenizer.
+        """
+        encoding = self._encoding(clean(caption))
+        cut = sum(len(piece.ids) - sum(piece.special_tokens_mask) for piece in encoding.overflowing)
+        return len(encoding.ids) + cut
+
     def token_spans(self, pieces: Sequence[str]) -> list[slice]:
         """Return which tokens of the caption that these pieces make, joined, belong to each of them.
 

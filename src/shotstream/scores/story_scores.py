@@ -59,6 +59,12 @@ def held_out_stories(count: int, first: int = 0, shots: int | None = None) -> li
     return [sample_story(TRAINING_SEEDS + first + index, shots=shots) for index in range(count)]
 
 
+def write_script(story: WorldStory, phrasing: Phrasing = "grammar") -> Script:
+    """Return the script of a story: its captions in a phrasing, and the lengths of its shots."""
+    whole, texts = captions_in(phrasing, story)
+    return Script(whole, tuple(ShotSpec(text, shot.chunks) for text, shot in zip(texts, story.shots, strict=True)))
+
+
 def make_story(
     model: Model,
     story: WorldStory,
@@ -69,12 +75,9 @@ def make_story(
     phrasing: Phrasing = "grammar",
 ) -> ScoredStory:
     """Generate a story from its captions in a phrasing; the other arguments are those of `Model.story`."""
-    whole, texts = captions_in(phrasing, story)
-    script = Script(whole, tuple(ShotSpec(text, shot.chunks) for text, shot in zip(texts, story.shots, strict=True)))
-    with model.story(whole, seed=seed, sampler=sampler, context=context, script=script) as made:
-        shots = [
-            np.concatenate(list(made.shot(text, shot.chunks))) for text, shot in zip(texts, story.shots, strict=True)
-        ]
+    script = write_script(story, phrasing)
+    with model.story(script.global_caption, seed=seed, sampler=sampler, context=context, script=script) as made:
+        shots = [np.concatenate(list(made.shot(shot.text, shot.chunks))) for shot in script.shots]
     return ScoredStory(story, tuple(shots))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.engine.policies import SYSTEMS
+from shotstream.engine.policies import POLICIES, SYSTEMS
 from shotstream.engine.story import Story
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec, Steer
@@ -133,17 +133,42 @@ def test_a_policy_that_plans_needs_the_script_and_keeps_to_it(parts: ModelCompon
             shot.steer("It flies.")
 
 
-def test_a_script_that_a_policy_cannot_make_is_refused(parts: ModelComponents) -> None:
-    steered = Script("A fox.", (ShotSpec("It waits.", 2, steers=(Steer(1, "It runs."),)),))
-    many = Script("A fox.", tuple(ShotSpec("It waits.", 1) for _ in range(10)))
-    long = Script("A fox.", (ShotSpec("It waits.", 8, extend=True),))
-    for name, script, message in (
-        ("echoshot", steered, "cannot steer"),
-        ("lct", many, "makes 1 to 9 shots, got 10"),
-        ("teacher", long, "shots of at most 7 chunks, got 8"),
-    ):
-        with pytest.raises(InputError, match=message):
-            Story(with_policy(parts, name), "A fox.", script=script)
+STEERED_SCRIPT = Script("A fox.", (ShotSpec("It waits.", 2, steers=(Steer(1, "It runs."),)),))
+
+
+def repeated(count: int, words: int = 1) -> Script:
+    return Script("A fox.", tuple(ShotSpec("It waits. " * words, 1) for _ in range(count)))
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "message"),
+    [
+        ("echoshot", STEERED_SCRIPT, "policy echoshot cannot steer a shot while it is made; remove the steers"),
+        ("teacher", STEERED_SCRIPT, "policy teacher cannot steer a shot while it is made"),
+        ("echoshot", repeated(7), "policy echoshot makes 1 to 6 shots, got 7; use another policy"),
+        ("lct", repeated(10), "policy lct makes 1 to 9 shots, got 10"),
+        ("holocine", repeated(14), "policy holocine makes 1 to 13 shots, got 14"),
+        ("teacher", Script("A fox.", (ShotSpec("It waits.", 8, extend=True),)), "at most 7 chunks, got 8; split"),
+        ("full", repeated(3, 30), "policy full describes all shots in one text of at most 160 tokens, got [0-9]+"),
+        ("holocine", repeated(3, 30), "policy holocine describes all shots in one text of at most 160 tokens"),
+        ("echoshot", repeated(6, 30), "policy echoshot describes all shots in one text of at most 640 tokens"),
+    ],
+)
+def test_a_script_that_a_policy_cannot_make_is_refused_and_nothing_is_written(
+    parts: ModelComponents, tmp_path: Path, name: str, script: Script, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Story(with_policy(parts, name), script.global_caption, script=script, directory=tmp_path / "story")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_policy_that_does_not_fit_the_weights_is_refused_and_nothing_is_written(name: str, tmp_path: Path) -> None:
+    config = live_model()
+    channels = random_components(replace(config, transformer=replace(config.transformer, injection="channel")))
+    with pytest.raises(InputError, match=f"policy {name} has no context, and tiny is a network that carries one"):
+        Story(with_policy(channels, name), "A fox.", script=SCRIPT, directory=tmp_path / "story")
+    assert not list(tmp_path.iterdir())
 
 
 def test_another_policy_is_another_story(parts: ModelComponents, tmp_path: Path) -> None:

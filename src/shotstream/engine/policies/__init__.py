@@ -1,6 +1,6 @@
 """The published systems that the engine can run, by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -25,7 +25,9 @@ from shotstream.engine.policies.teacher import TEACHER, TeacherMaker
 from shotstream.engine.policy import Policy, PolicySpec
 from shotstream.engine.video_maker import VideoMaker
 from shotstream.model.config import ModelConfig, SamplerConfig
+from shotstream.model.text_encoder import TextEncoder
 from shotstream.story.caption_fit import FitCaption, FittedCaption, Lost, fit_caption, fit_prompt
+from shotstream.story.script import Script
 
 _ALL: tuple[Policy, ...] = (
     SelfForcing(),
@@ -54,6 +56,20 @@ class System:
     spec: PolicySpec
     begin: Callable[[StorySetup], Maker]
     fit: FitCaption = fit_caption
+    prompts: Callable[[str, Sequence[str]], Sequence[str]] | None = None
+
+    def check_script(self, script: Script, encoder: TextEncoder) -> None:
+        """Check that the policy can make a story, and that the text encoder reads its prompts.
+
+        Raises:
+            InputError: it has too few or too many shots, is too long, or has steers or a cast that it cannot have.
+        """
+        self.spec.check_script(script)
+        if self.prompts is not None and self.spec.joined_prompts is not None:
+            whole = script.global_caption
+            prompts = self.prompts(whole, [shot.text for shot in script.shots])
+            fitted = [fit_prompt(encoder.lost, whole, prompt).caption for prompt in prompts]
+            self.spec.check_prompts(sum(map(encoder.count_tokens, fitted)), encoder.config.text_len)
 
 
 def _fit_by(policy: Policy, lost: Lost, global_caption: str, shot: int, text: str) -> FittedCaption:  # noqa: ARG001
@@ -67,7 +83,7 @@ SYSTEMS: Mapping[str, System] = MappingProxyType(
         "shotstream": System(SHOTSTREAM, ShotStreamMaker),
         "teacher": System(TEACHER, TeacherMaker),
         **{
-            name: System(policy.spec, partial(VideoMaker, policy), partial(_fit_by, policy))
+            name: System(policy.spec, partial(VideoMaker, policy), partial(_fit_by, policy), policy.prompts)
             for name, policy in POLICIES.items()
         },
     }

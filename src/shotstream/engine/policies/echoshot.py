@@ -35,6 +35,7 @@ class EchoShot(OneShotPrompts):
         weights="JonneyWang/EchoShot, EchoShot-1.3B-preview.pth (2 to 6 shots, 24 to 32 latents in all)",
         licence="none given",
         shots=(1, 6),
+        joined_prompts=PROMPTS_IN_TEXT,
         decode="shot",
         sampler=SamplerConfig(kind="euler", num_steps=50, shift=5.0, guidance=5.0),
     )

@@ -24,8 +24,8 @@ class Full:
         source="arXiv 2503.20314",
         weights="Wan-AI/Wan2.1-T2V-1.3B",
         licence="Apache-2.0",
+        joined_prompts=1,
         sampler=SamplerConfig(kind="euler", num_steps=50, shift=8.0, guidance=6.0),
-        one_prompt=True,
     )
 
     def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:

@@ -35,8 +35,8 @@ class HoloCine:
             weights=f"hlwang06/HoloCine, {name}_high_noise and {name}_low_noise.safetensors (14B, of Wan2.2)",
             licence="CC-BY-NC-SA-4.0",
             shots=(1, 13),
+            joined_prompts=1,
             sampler=SamplerConfig(kind="euler", num_steps=50, shift=5.0, guidance=5.0),
-            one_prompt=True,
         )
 
     def prompts(self, global_caption: str, shots: Sequence[str]) -> list[str]:

@@ -121,6 +121,13 @@ class PolicyStage(Stage):
             sigma = shift_sigma(torch.rand((), generator=draw), self._config.shift).clamp(MIN_SIGMA, MAX_SIGMA)
             yield Sampler("few_step", (1.0, float(sigma)))
 
+    def _reads(self, script: Script) -> bool:
+        """Whether the text encoder reads the prompts of a script to their end."""
+        prompts = self._policy.prompts(script.global_caption, [shot.text for shot in script.shots])
+        tokens, most = list(map(self._encoder.count_tokens, prompts)), self._encoder.config.text_len
+        joined = self._policy.spec.joined_prompts
+        return max(tokens) <= most and (joined is None or sum(tokens) <= joined * most)
+
     def _draw(self, step: int, micro_batch: int) -> list[TrueVideo]:
         return [self._draw_video(step, micro_batch, number) for number in range(self._config.videos)]
 
@@ -135,8 +142,7 @@ class PolicyStage(Stage):
         for draw in range(MAX_DRAWS):
             seed = derive_seed("policy-video", self._first + step, micro_batch, number, draw)
             sample = self._source.draw_video(np.random.default_rng(seed), chunks)
-            prompts = self._policy.prompts(sample.script.global_caption, [shot.text for shot in sample.script.shots])
-            if not any(map(self._encoder.lost, prompts)):
+            if self._reads(sample.script):
                 device, one_stream = self._distributed.device, spec.decode == "video"
                 return TrueVideo(sample.script, *encode_video(sample, self._codec, device, one_stream=one_stream))
         tokens = self._encoder.config.text_len
