@@ -15,6 +15,7 @@ from shotstream.scores.cuts import _least_cut_error, score_cuts
 from shotstream.scores.intervals import Share
 from shotstream.scores.samples import story_sheet
 from shotstream.scores.story_scores import ScoredStory, held_out_stories, make_story, score_stories
+from shotstream.story.script import Script
 from shotstream.train.presets import TINY
 from shotstream.world.captions import story_captions
 from shotstream.world.phrasing import captions_in, people_captions
@@ -112,6 +113,9 @@ class Asked:
         self.stories: list[Told] = []
         self.options: list[dict[str, object]] = []
         self.parts = SimpleNamespace(fingerprint="of the weights")
+
+    def check_script(self, script: Script) -> None:
+        """Take any script."""
 
     def story(self, whole: str, **options: object) -> Told:
         self.options.append(options)

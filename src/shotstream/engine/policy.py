@@ -146,10 +146,10 @@ class PolicySpec:
         Raises:
             InputError: they are longer.
         """
-        if self.joined_prompts is not None and tokens > self.joined_prompts * most:
+        if self.joined_prompts is not None and tokens > (room := self.joined_prompts * most):
             raise InputError(
-                f"policy {self.name} describes all shots in one text of at most {self.joined_prompts * most} tokens, got "
-                f"{tokens}; use fewer shots, shorter captions or another policy"
+                f"policy {self.name} describes all shots in one text of at most {room} tokens, got {tokens}; "
+                "use fewer shots, shorter captions or another policy"
             )
 
     def check_cast(self) -> None:
