@@ -168,7 +168,7 @@ def test_what_breaks_inside_is_told_without_its_place(studio: Any, tmp_path: Pat
     (place / "story.json").write_text("{}")
     with studio.watch(name) as watcher:
         message = watcher.until(type="error")["message"]
-    assert "a file of the server" in message
+    assert "A file of the server" in message
     assert str(tmp_path) not in message
     assert studio.command(name, type="cut").json() == {"code": "invalid", "message": message}
     assert studio.client.get(f"/api/stories/{name}/tree").json()["code"] == "invalid"

@@ -118,7 +118,7 @@ def test_a_story_in_which_nothing_is_made_belongs_to_no_model(studio: Any, told:
 def test_no_place_of_the_server_is_told_in_part() -> None:
     error = InputError("shotstream-data/stories/ab12 holds another story, /tmp/x/y too; see docs/protocol.md")
     assert (
-        message_of(error) == "a file of the server holds another story, a file of the server too; see docs/protocol.md"
+        message_of(error) == "A file of the server holds another story, a file of the server too; see docs/protocol.md."
     )
 
 
