@@ -113,12 +113,14 @@ context() {
 captions() {
     base dynamic shared
     base target-caption target model.captions=target
+    errors captions dynamic target-caption
     compare captions dynamic target-caption
 }
 
 injection() {
     base dynamic shared
     base channel shared model.transformer.injection=channel
+    errors injection dynamic channel
     compare injection dynamic channel
 }
 

@@ -29,10 +29,9 @@ VIDEOS = {
     "meadow": (Piece("rabbit", 60, 45), Piece("phone", 40, 33), Piece("rabbit", 0, 33), Piece("bikes", 80, 45)),
     "call": (Piece("phone", 0, 33), Piece("bikes", 190, 45)),
 }
-"""Name of a video -> its shots, each from another clip than the one before, so that every cut is a real one.
-
-`bikes` itself cuts at its frames 30, 137 and 187, so no piece of it goes across one of them.
-"""
+"""Name of a video -> its shots, each from another clip than the one before, so that every cut is a real one."""
+BIKES_CUTS = [30, 76, 137, 187, 242]
+"""Cuts of the clip `bikes` itself, as seen by eye; no piece of it goes across one of them."""
 
 
 def clip_path(name: str) -> Path:

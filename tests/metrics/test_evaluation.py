@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.real_videos import VIDEOS, transnet_test_video, wanted_cuts, write_real_videos
+from metrics.real_videos import (
+    BIKES_CUTS,
+    VIDEOS,
+    clip_path,
+    transnet_test_video,
+    wanted_cuts,
+    write_real_videos,
+)
 from metrics.tiny_backbones import write_backbones
 from shotstream.api import Model
 from shotstream.cli import main
@@ -61,12 +68,15 @@ def test_transnet_finds_the_real_cuts(output: Path) -> None:
     assert all(story.values["cut_accuracy"] > 0.98 for story in results.stories)
 
 
-def test_transnet_finds_cuts_of_its_own_test_video() -> None:
-    frames = [frame for _, frame in zip(range(400), iter_video(transnet_test_video()), strict=False)]
-    shots = [frames[start : start + 200] for start in (0, 200)]
-    whole = cut_probabilities(np.concatenate([small_frames(np.stack(part)) for part in shots]))
-    assert len(whole) == 400
-    assert cuts_of(whole), "the first 400 frames have cuts"
+@pytest.mark.parametrize(("video", "cuts"), [(transnet_test_video(), None), (clip_path("bikes"), BIKES_CUTS)])
+def test_transnet_finds_the_cuts_of_films(video: Path, cuts: list[int] | None) -> None:
+    """Where nobody has marked the cuts, they are where a frame has little of the one before."""
+    small = np.stack([small_frames(frame[None])[0] for _, frame in zip(range(400), iter_video(video), strict=False)])
+    found = cuts_of(cut_probabilities(small))
+    changes = np.abs(np.diff(small.astype(float), axis=0)).mean((1, 2, 3))
+    assert found
+    assert cuts is None or found == cuts
+    assert all(changes[cut - 1] > 5 * np.median(changes) for cut in found)
 
 
 def features_of(directory: Path, name: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -270,6 +280,17 @@ def test_without_networks_cuts_and_motion_are_measured(
     page = (tmp_path / "out" / "results.html").read_text()
     assert page.count("data:image/png;base64,") == sum(map(len, VIDEOS.values()))
     assert 'src="http' not in page
+
+
+def test_without_the_extra_the_command_that_installs_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shotstream.metrics.availability.is_installed", lambda _: False)
+    write_one(tmp_path, 20, TWO)
+    assert main(["evaluate", "videos", str(tmp_path), "-o", str(tmp_path / "out")]) == 0
+    columns = "Shot cut accuracy, Dynamic degree (%), Cut F1, Cut offset (frames)"
+    assert f"not available: {columns}; run: pip install 'shotstream[eval]'" in capsys.readouterr().out
+    assert read_results(tmp_path / "out").networks == {}
 
 
 def write_one(directory: Path, frames: int, script: str | None, fps: int = 16) -> None:

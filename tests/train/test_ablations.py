@@ -125,7 +125,10 @@ def test_the_script_compares_predictions_of_one_seed(commands: list[list[str]]) 
     asked = [read_command(words).values for words in commands if words[:2] == ["evaluate", "errors"]]
     assert {(args["json_file"].name, args["models"][0].partition("=")[0]) for args in asked} == {
         (f"{group}-errors-{seed}.json", first)
-        for group, first in (("context", "dynamic"), ("indicator", "dynamic"), ("layers", "attention-layers"))
+        for group, first in [
+            *((group, "dynamic") for group in ("context", "captions", "injection", "indicator")),
+            ("layers", "attention-layers"),
+        ]
         for seed in (0, 1)
     }
     assert all(f"-{args['json_file'].stem[-1]}/model" in model for args in asked for model in args["models"])
