@@ -409,8 +409,11 @@ def test_a_damaged_video_is_left_out_and_counted(
     assert main(["evaluate", "videos", str(tmp_path), "-o", str(out)]) == 0
     results = read_results(out)
     assert ([story.name for story in results.stories], [one.name for one in results.failed]) == (["call"], ["broken"])
-    assert "left out: broken" in capsys.readouterr().out
-    assert "broken" in (out / "results.md").read_text()
+    told = capsys.readouterr().out
+    assert "1 story, 1 left out" in told
+    assert "left out: broken" in told
+    assert "\n1 story, 1 left out\n" in (out / "results.md").read_text()
+    assert "1 story, 1 left out" in (out / "results.html").read_text()
 
 
 def test_other_lengths_and_rates_are_noted(tmp_path: Path) -> None:

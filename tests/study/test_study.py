@@ -44,8 +44,10 @@ def test_a_study_has_its_own_copies_and_can_be_moved(directory: Path, tmp_path: 
 def test_stories_that_cannot_be_compared_are_named_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = write_system(tmp_path / "one", 200, (*STORIES, "owl", "cat"))
-    other = write_system(tmp_path / "other", 20, (*STORIES, "cat"))
+    one = write_system(tmp_path / "one", 200, (*STORIES, "owl", "cat", "yak"))
+    other = write_system(tmp_path / "other", 20, (*STORIES, "owl", "cat"))
+    whole = (one / "owl.mp4").read_bytes()
+    (one / "owl.mp4").write_bytes(whole[: len(whole) - 100])
     write_script(other / "fox.json", "wolf")
     (other / "cat.mp4").unlink()
     write_video(other / "cat.mkv", np.zeros((FRAMES, 48, 64, 3), np.uint8), 16, lossless=True)
@@ -55,8 +57,9 @@ def test_stories_that_cannot_be_compared_are_named_and_counted(
     assert "left out: boat: other: no script beside it" in told
     assert "left out: cat: other: cat.mkv has ffv1 video, which not every browser plays" in told
     assert "left out: fox: the systems' scripts of it differ" in told
-    assert "left out: owl: other has no video of it" in told
-    assert "1 stories of 2 systems, 4 left out" in told
+    assert "left out: yak: other has no video of it" in told
+    assert "left out: owl: one: owl.mp4 is cut off or damaged; copy or encode it again" in told
+    assert "1 story of 2 systems, 5 left out" in told
 
 
 @pytest.mark.parametrize(

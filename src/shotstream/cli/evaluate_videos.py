@@ -157,10 +157,10 @@ def _parse_backbones(words: list[str], known: list[str]) -> Iterator[tuple[str, 
 def _show(evaluation: "Evaluation", json_file: Path | None) -> None:
     from rich.table import Table
 
-    from shotstream.metrics.tables import missing_networks, show_mean
+    from shotstream.metrics.tables import count_stories, missing_networks, show_mean
 
     means = evaluation.means
-    table = Table("metric", "mean (95% interval)", "stories", title=f"{len(evaluation.stories)} stories")
+    table = Table("metric", "mean (95% interval)", "stories", title=count_stories(evaluation))
     for column in evaluation.columns:
         mean = means.get(column.key)
         table.add_row(column.title, show_mean(evaluation, column), str(mean.cases) if mean else "")

@@ -40,7 +40,9 @@ def run_make(
     console = make_console(wrap=False)
     for one in study.left_out:
         console.print(f"left out: {one.name}: {one.reason}")
-    shown = f"{len(study.stories)} stories of {len(study.systems)} systems, {len(study.left_out)} left out"
+    count = len(study.stories)
+    stories = f"{count} {'story' if count == 1 else 'stories'}"
+    shown = f"{stories} of {len(study.systems)} systems, {len(study.left_out)} left out"
     console.print(f"{output}: {shown}; run: shotstream study serve {output}")
 
 

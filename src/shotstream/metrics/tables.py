@@ -45,6 +45,12 @@ def show_mean(evaluation: Evaluation, column: Column) -> str:
     return format_mean(mean)
 
 
+def count_stories(evaluation: Evaluation) -> str:
+    """Return how many stories were scored, and how many videos were left out: 12 stories, 1 left out."""
+    stories, failed = len(evaluation.stories), len(evaluation.failed)
+    return f"{stories} {'story' if stories == 1 else 'stories'}" + (f", {failed} left out" if failed else "")
+
+
 def to_csv(evaluation: Evaluation) -> str:
     """Return a row for each story, a column for each metric; empty where a story has no value."""
     out = io.StringIO()
@@ -63,6 +69,7 @@ def to_markdown(evaluation: Evaluation) -> str:
     for column in evaluation.columns:
         mean = means.get(column.key)
         rows.append(f"| {column.title} | {show_mean(evaluation, column)} | {mean.cases if mean else 0} |")
+    rows.append(f"\n{count_stories(evaluation)}")
     rows += [f"\n{', '.join(of)}: {NOT_AVAILABLE}; {reason}" for reason, of in missing_networks(evaluation).items()]
     rows += [f"\n{video.name}: left out, {video.reason}" for video in evaluation.failed]
     rows += [f"\n{story.name}: {note}" for story in evaluation.stories for note in story.notes]
@@ -97,6 +104,7 @@ def to_html(evaluation: Evaluation, features: Mapping[str, StoryFeatures]) -> st
         replaced={
             name: one.replaces for name, one in BACKBONES.items() if one.replaces and name in evaluation.networks
         },
+        count=count_stories(evaluation),
         format_value=format_value,
         show_mean=lambda column: show_mean(evaluation, column),
     )

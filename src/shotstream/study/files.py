@@ -10,7 +10,7 @@ from pathlib import Path
 from shotstream.core.atomic_files import make_directory, write_json, writing
 from shotstream.core.config import from_dict
 from shotstream.core.errors import InputError
-from shotstream.core.video import open_video
+from shotstream.core.video import holds_frames, open_video
 from shotstream.metrics.videos import ScoredVideo, UnreadableVideo, find_videos
 
 STUDY_FILE = "study.json"
@@ -108,8 +108,11 @@ def _why_not(story: str, names: Sequence[str], found: Sequence[Mapping[str, Scor
 
 
 def _unplayable(path: Path) -> str:
+    """Return why a browser cannot play a video to its end, or nothing."""
     with open_video(path) as (_, stream):
-        codec = stream.codec_context.name
+        codec, frames = stream.codec_context.name, stream.frames
+    if frames and not holds_frames(path, frames):
+        return f"{path.name} is cut off or damaged; copy or encode it again"
     if any(codec.endswith(known) or known in codec for known in PLAYED.get(path.suffix.lower(), ())):
         return ""
     return f"{path.name} has {codec} video, which not every browser plays; convert it to H.264 in .mp4"
