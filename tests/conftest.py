@@ -14,8 +14,11 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
+import type_checks
+
 pytest_plugins = ["published_models"]
-SHAPE_CHECKS = jaxtyping.install_import_hook("shotstream", "type_checks.check")
+type_checks.install()
+os.fsync = lambda _: None  # no test outlives the machine, and a disk may take 10 ms each time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if not shutil.which("nvidia-smi"):
