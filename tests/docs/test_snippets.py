@@ -123,7 +123,7 @@ def _check_command(words: list[str]) -> None:
     elif "/" in program:
         assert (PROJECT / program).is_file()
     else:
-        assert program in ("cd", "mkdir", "ln", "pre-commit"), program
+        assert program in ("cd", "curl", "mkdir", "ln", "pre-commit"), program
 
 
 def test_the_checks_find_what_they_look_for(tmp_path: Path) -> None:
