@@ -17,6 +17,7 @@ from shotstream.model.kv_cache import KVCache
 from shotstream.model.transformer import Transformer
 from shotstream.story.captions import join_captions
 from shotstream.story.script import Script
+from shotstream.story.shot_spec import ShotSpec
 
 FOUR_STEPS = SamplerConfig(steps=(1000.0, 750.0, 500.0, 250.0), shift=5.0)
 """The published sampler of Self Forcing and of the systems that begin with its weights."""
@@ -104,10 +105,7 @@ class PolicySpec:
         self.check_count(len(script.shots))
         if script.cast:
             self.check_cast()
-        for shot in script.shots:
-            self.check_length(shot.chunks)
-        if not self.steers and any(shot.steers for shot in script.shots):
-            raise InputError(f"policy {self.name} cannot steer a shot while it is made; remove the steers")
+        self.check_shots(script.shots)
 
     def held_latents(self, chunks: int, script: Script | None, *, whole: bool) -> "HeldLatents":
         """Return how many latents are in memory while a shot of so many chunks is made.
@@ -160,6 +158,17 @@ class PolicySpec:
         """
         if not self.context:
             raise InputError(f"policy {self.name} has no context that a cast could be in; use policy shotstream")
+
+    def check_shots(self, shots: Sequence[ShotSpec]) -> None:
+        """Check that the policy can make shots, however many there are.
+
+        Raises:
+            InputError: one is too long, or has steers that it cannot have.
+        """
+        for shot in shots:
+            self.check_length(shot.chunks)
+        if not self.steers and any(shot.steers for shot in shots):
+            raise InputError(f"policy {self.name} cannot steer a shot while it is made; remove the steers")
 
     def check_length(self, chunks: int) -> None:
         """Check the length of a shot.

@@ -45,7 +45,7 @@ class Session:
     """A story that can be watched and directed."""
 
     def __init__(self, model: Model, store: Store, row: StoryRow, limits: Limits, publish: Publish) -> None:
-        self._limits = limits
+        self._limits, self._policy = limits, model.policy
         self._production = Production(model, store, row, limits, publish)
         self.story = self._production.story
         self._caption_notes = CommandNotes(model, row.global_caption)
@@ -169,6 +169,7 @@ class Session:
             case EditQueued():
                 spec = command.spec()
                 check_spec(spec, self._limits, self.story.history.cast)
+                self._policy.check_shots([spec])
                 return queue.edit(command.queued, spec)
             case MoveQueued():
                 return queue.move(command.queued, command.to)
@@ -235,6 +236,7 @@ class Session:
     def _check_more(self, *specs: ShotSpec) -> None:
         for spec in specs:
             check_spec(spec, self._limits, self.story.history.cast)
+        self._policy.check_shots(specs)
         self._check_room(len(specs))
 
     def _check_room(self, shots: int) -> None:
