@@ -10,6 +10,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import (
+    CLIPConfig,
+    CLIPModel,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
     Dinov2Config,
@@ -35,7 +37,8 @@ def write_backbones(directory: Path) -> dict[str, str]:
     torch.manual_seed(0)
     ViTModel(ViTConfig(**VISION)).save_pretrained(directory / "dino")
     Dinov2Model(Dinov2Config(**VISION)).save_pretrained(directory / "dinov2")
-    CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=8)).save_pretrained(directory / "clip")
+    text = SIZES | {"vocab_size": 16, "eos_token_id": 1}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=8)).save_pretrained(directory / "clip")
     _write_aesthetic(directory / "aesthetic")
     _write_video(directory / "video")
     _write_detector(directory / "detector")
@@ -44,10 +47,14 @@ def write_backbones(directory: Path) -> dict[str, str]:
 
 
 def _write_aesthetic(directory: Path) -> None:
+    """Save CLIP with a linear head, under the name of the architecture that the hub's files have."""
     CLIPVisionModelWithProjection(CLIPVisionConfig(**VISION, projection_dim=8)).save_pretrained(directory)
     weights = load_file(directory / "model.safetensors")
     head = {"predictor.weight": torch.ones(1, 8), "predictor.bias": torch.full((1,), 5.0)}
     save_file(weights | head, directory / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((directory / "config.json").read_text())
+    own = {"model_type": "aesthetics_predictor", "architectures": ["AestheticsPredictorV1"]}
+    (directory / "config.json").write_text(json.dumps(config | own))
 
 
 def _write_detector(directory: Path) -> None:

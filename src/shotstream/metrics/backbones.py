@@ -4,7 +4,8 @@ Nothing is downloaded here. A network that is not there raises `NotAvailableErro
 that an evaluation never waits for a hub and a report never mixes versions silently.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
@@ -28,8 +29,10 @@ from shotstream.metrics.judge import Judge
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP_COLOURS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 BATCH = 32
-FLOW_SIDE = 224
+MAX_SIDE = 224
 """DINOv2's own 518 pixels are for dense features; its class token is read at 224."""
+UNUSED_WEIGHTS = ("pooler.",)
+"""Weights that the published files of DINO lack, and that no metric reads."""
 CLIP_TOKENS = 77
 """CLIP text models read no more; the rest of a caption is cut off."""
 
@@ -111,6 +114,21 @@ def transformers_class(name: str) -> Any:
     return getattr(import_module("transformers"), name)
 
 
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hide the progress of loading, and the lists of weights that a network leaves unused."""
+    logs = import_module("transformers.utils.logging")
+    level, showed_progress = logs.get_verbosity(), logs.is_progress_bar_enabled()
+    logs.set_verbosity_error()
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logs.set_verbosity(level)
+        if showed_progress:
+            logs.enable_progress_bar()
+
+
 def prepare(frames: Frames, side: int, colours: tuple[Any, Any]) -> Float[Tensor, "n 3 s s"]:
     """Resize frames (bicubic, shorter side to `side`), crop the centre and normalise colours."""
     pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
@@ -172,13 +190,28 @@ class Backbones:
                 raise NotAvailableError(_fetch(self.ids[name]))
             try:
                 self._loaded[name] = load(str(directory))
-            except (OSError, ValueError, KeyError) as error:
-                raise NotAvailableError(f"{name}: {self.ids[name]} cannot be loaded: {error}") from error
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                reason = str(error).strip().split("\n")[0]
+                raise NotAvailableError(f"{name}: {self.ids[name]} cannot be loaded: {reason}") from error
         return self._loaded[name]
 
     def image_model(self, name: str, kind: str) -> Any:
-        """Return a model of a class of transformers, in evaluation mode on the device."""
-        return self.get(name, lambda path: transformers_class(kind).from_pretrained(path).eval().to(self.device))
+        """Return a network of `BACKBONES` as a model of a class of transformers."""
+        return self.get(name, lambda path: self.load_model(kind, path))
+
+    def load_model(self, kind: str, path: str, **options: Any) -> Any:
+        """Return a model of a class of transformers from a directory, in evaluation mode on the device.
+
+        Raises:
+            ValueError, RuntimeError: the files lack some of its weights, or these have other shapes.
+        """
+        kind_of_model = transformers_class(kind)
+        with quiet_transformers():
+            model, found = kind_of_model.from_pretrained(path, output_loading_info=True, **options)
+        lacking = sorted(key for key in found["missing_keys"] if not key.startswith(UNUSED_WEIGHTS))
+        if lacking:
+            raise ValueError(f"its files lack {len(lacking)} weights of {kind}, such as {lacking[0]}")
+        return model.eval().to(self.device)
 
     def note(self, package: str) -> None:
         """Record that a package without hub files was used."""
@@ -193,7 +226,14 @@ class Backbones:
     @torch.inference_mode()
     def clip_embeddings(self, frames: Frames) -> Float[np.ndarray, "n d"]:
         """Return CLIP's image embedding of each frame."""
-        model = self.image_model("clip", "CLIPVisionModelWithProjection")
+
+        def load(path: str) -> Any:
+            config = transformers_class("AutoConfig").from_pretrained(path)
+            vision = getattr(config, "vision_config", config)
+            vision.projection_dim = config.projection_dim
+            return self.load_model("CLIPVisionModelWithProjection", path, config=vision)
+
+        model = self.get("clip", load)
         return self._batched("clip", model, frames, lambda pixels: model(pixel_values=pixels).image_embeds)
 
     @torch.inference_mode()
@@ -202,7 +242,7 @@ class Backbones:
         from safetensors.torch import load_file
 
         def load(path: str) -> tuple[Any, dict[str, Tensor]]:
-            model = transformers_class("CLIPVisionModelWithProjection").from_pretrained(path).eval().to(self.device)
+            model = self.load_model("CLIPVisionModelWithProjection", path)
             weights = load_file(Path(path) / "model.safetensors")
             return model, {key: weights[f"predictor.{key}"] for key in ("weight", "bias")}
 
@@ -215,8 +255,7 @@ class Backbones:
         """Return the video-text model's embeddings of a shot (evenly spread frames) and of its caption."""
 
         def load(path: str) -> tuple[Any, Any]:
-            model = transformers_class("XCLIPModel").from_pretrained(path).eval().to(self.device)
-            return model, transformers_class("AutoTokenizer").from_pretrained(path)
+            return self.load_model("XCLIPModel", path), transformers_class("AutoTokenizer").from_pretrained(path)
 
         model, tokenizer = self.get("video", load)
         chosen = frames[np.linspace(0, len(frames) - 1, model.config.vision_config.num_frames).round().astype(int)]
@@ -229,7 +268,7 @@ class Backbones:
         self, name: str, model: Any, frames: Frames, run: Callable[[Tensor], Tensor]
     ) -> Float[np.ndarray, "n d"]:
         side = getattr(getattr(model.config, "vision_config", model.config), "image_size", 224)
-        side = min(int(side), FLOW_SIDE)
+        side = min(int(side), MAX_SIDE)
         batches = (frames[start : start + BATCH] for start in range(0, len(frames), BATCH))
         return torch.cat(
             [run(prepare(batch, side, BACKBONES[name].colours).to(self.device)).float().cpu() for batch in batches]

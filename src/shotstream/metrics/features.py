@@ -34,7 +34,10 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class ShotInput:
-    """Inputs of an extractor: networks, frames of one shot, its full caption, and the video's frame rate."""
+    """Inputs of an extractor: networks, frames of one shot, its captions, and the video's frame rate.
+
+    The shot's own caption stands before the global one, because text models of CLIP's kind cut long captions off.
+    """
 
     backbones: Backbones
     frames: Frames
@@ -140,7 +143,7 @@ def extract_features(video: ScoredVideo, backbones: Backbones, groups: Sequence[
             small.append(small_frames(frames))
         if JUDGE in groups:
             pictures.append(pictures_of(frames))
-        caption = f"{video.global_caption} {video.captions[index]}"
+        caption = f"{video.captions[index]} {video.global_caption}"
         shot = ShotInput(backbones, frames, caption, video.fps)
         for group in [name for name in EXTRACTORS if name in groups and name not in missing]:
             try:
