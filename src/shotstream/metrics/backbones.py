@@ -29,7 +29,7 @@ from shotstream.metrics.judge import Judge
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP_COLOURS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 BATCH = 32
-MAX_SIDE = 224
+MAX_BACKBONE_SIDE = 224
 """DINOv2's own 518 pixels are for dense features; its class token is read at 224."""
 UNUSED_WEIGHTS = ("pooler.",)
 """Weights that the published files of DINO lack, and that no metric reads."""
@@ -268,7 +268,7 @@ class Backbones:
         self, name: str, model: Any, frames: Frames, run: Callable[[Tensor], Tensor]
     ) -> Float[np.ndarray, "n d"]:
         side = getattr(getattr(model.config, "vision_config", model.config), "image_size", 224)
-        side = min(int(side), MAX_SIDE)
+        side = min(int(side), MAX_BACKBONE_SIDE)
         batches = (frames[start : start + BATCH] for start in range(0, len(frames), BATCH))
         return torch.cat(
             [run(prepare(batch, side, BACKBONES[name].colours).to(self.device)).float().cpu() for batch in batches]
