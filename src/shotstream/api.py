@@ -125,7 +125,7 @@ class Model:
 
     @property
     def _system(self) -> System:
-        return find_system(self.parts.policy or default_policy(self.parts.config.sampler))
+        return find_system(self.parts.policy or default_policy(self.parts.config))
 
     @property
     def policy(self) -> PolicySpec:

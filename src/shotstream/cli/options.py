@@ -142,6 +142,16 @@ class ModelOptions:
         if self.policy is not None:
             find_system(self.policy).spec.check_live()
 
+    def open_live(self) -> "Model":
+        """Open the model that the options name, for stories whose shots come one by one.
+
+        Raises:
+            InputError: as `open`, or the model was trained for a policy that needs the whole script first.
+        """
+        model = self.open()
+        model.policy.check_live()
+        return model
+
     def open(self) -> "Model":
         """Open the model that the options name.
 

@@ -91,4 +91,4 @@ def run(server: ServerOptions, model: ModelOptions) -> None:
 
     show_warnings()
     model.check_live()
-    serve(model.open, server.settings(), lambda url: print(f"ShotStream is at {url}", flush=True))
+    serve(model.open_live, server.settings(), lambda url: print(f"ShotStream is at {url}", flush=True))

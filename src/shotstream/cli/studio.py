@@ -31,4 +31,4 @@ def run(server: ServerOptions, model: ModelOptions) -> None:
         threading.Thread(target=webbrowser.open, args=(page,), daemon=True).start()
 
     model.check_live()
-    serve(model.open, settings, show)
+    serve(model.open_live, settings, show)

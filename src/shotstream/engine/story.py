@@ -83,7 +83,7 @@ class Story:
         Raises:
             InputError: an argument cannot be used, the model takes no guidance, or the directory has another story.
         """
-        policy = parts.policy or default_policy(sampler or parts.config.sampler)
+        policy = parts.policy or default_policy(parts.config, sampler)
         self._system = find_system(policy)
         check_text(negative_prompt, "the negative prompt", may_be_empty=True)
         sampler = (sampler or parts.config.sampler).with_guidance(guidance, negative_prompt)

@@ -16,7 +16,7 @@ def make_warmup_shot(parts: ModelComponents, chunks: int = MAX_CHUNKS) -> None:
     Each of the first 7 chunks attends to a window of another size; `chunks` is how many of these are seen. Policies
     that need a script make nothing.
     """
-    spec = find_system(parts.policy or default_policy(parts.config.sampler)).spec
+    spec = find_system(parts.policy or default_policy(parts.config)).spec
     if not spec.live:
         return
     size = parts.config.video

@@ -13,7 +13,16 @@ Indicator = Literal["phase", "none", "learned"]
 Injection = Literal["frame", "channel"]
 DESIGN_CHOICES = ("context", "captions", "indicator", "injection")
 """Fields for the choices that the paper ablates; the defaults are the paper's."""
-OMIT_DEFAULT = (*DESIGN_CHOICES, "tiny_decoder", "guided", "modulation", "expert_boundary", "previous", "ffn_conv")
+OMIT_DEFAULT = (
+    *DESIGN_CHOICES,
+    "tiny_decoder",
+    "guided",
+    "modulation",
+    "expert_boundary",
+    "previous",
+    "ffn_conv",
+    "policy",
+)
 """Optional fields, left out of a model's fingerprint at their default."""
 EMBEDDED_SHOTS = 16
 """Number of embeddings of a learned indicator; later shots share the last one."""
@@ -239,6 +248,7 @@ class ModelConfig:
         tiny_decoder: a fast, lossy decoder used instead of the VAE's own; the VAE still encodes.
         expert_boundary: sigma below which a second transformer predicts (Wan2.2's 14B models); None: there is one
             transformer.
+        policy: the policy that the weights were trained for (`engine.policies`); None: ShotStream's, or its teacher's.
     """
 
     name: str
@@ -252,6 +262,7 @@ class ModelConfig:
     captions: CaptionChoice = "per_shot"
     tiny_decoder: TinyDecoderConfig | None = None
     expert_boundary: float | None = None
+    policy: str | None = None
 
     def __post_init__(self) -> None:
         if (self.wan_vae is None) == (self.conv_codec is None):

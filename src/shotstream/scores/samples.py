@@ -43,7 +43,7 @@ def sample_scripts(model: Model, directory: Path, scripts: Sequence[Script]) -> 
     """Generate stories of scripts and write them; scripts have no ground truth, so there are no scores."""
     made = []
     for seed, script in enumerate(scripts):
-        with model.story(script.global_caption, seed=seed) as story:
+        with model.story(script.global_caption, seed=seed, script=script) as story:
             made.append([np.concatenate(list(story.shot(shot.text, shot.chunks))) for shot in script.shots])
     write_samples(directory, made)
     return {}

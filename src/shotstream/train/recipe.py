@@ -173,12 +173,13 @@ class Run:
             steps, guidance = preset.trajectories.num_steps, preset.trajectories.guidance
             label = preset.teacher.context_timestep
             return SamplerConfig("euler", (), steps, preset.student.shift, guidance, "whole", label)
-        takes_few_steps = stage == "policy" and find_policy(self.trained_policy(stage)).spec.renoises
-        return preset.model.sampler if stage in ("base", "policy") and not takes_few_steps else preset.student
+        policy = self.trained_policy(stage)
+        few_step_only = policy is not None and find_policy(policy).spec.renoises
+        return preset.model.sampler if stage in ("base", "policy") and not few_step_only else preset.student
 
-    def trained_policy(self, stage: str) -> str:
-        """Return the policy that a stage trains for; empty: ShotStream's, or its teacher's."""
-        return str(read_json(self.directory / stage / POLICY_FILE)["policy"]) if stage == "policy" else ""
+    def trained_policy(self, stage: str) -> str | None:
+        """Return the policy that a stage trains for; None: ShotStream's, or its teacher's."""
+        return str(read_json(self.directory / stage / POLICY_FILE)["policy"]) if stage == "policy" else None
 
     def network(self, weights: dict[str, Tensor]) -> Transformer:
         """Build a transformer to train, in float32, from weights that may lack its indicator, channels or convolution.
@@ -206,14 +207,13 @@ class Run:
     def model(self, stage: str, weights: dict[str, Tensor] | None = None) -> ModelComponents:
         """Build a model that is ready to generate, from a stage's newest weights or from `weights`."""
         weights = weights or self.weights(stage)
-        config = replace(self.preset.model, sampler=self.sampler(stage))
-        if self._pretrained is not None:
-            config = replace(self._pretrained.config, transformer=config.transformer, sampler=config.sampler)
+        own = self.preset.model if self._pretrained is None else self._pretrained.config
+        shape, sampler = self.preset.model.transformer, self.sampler(stage)
+        config = replace(own, transformer=shape, sampler=sampler, policy=self.trained_policy(stage))
         transformer = Transformer(config.transformer)
         load_weights(transformer, weights, f"the {stage} of {self.directory}")
         transformer.to(self.distributed.device).eval()
-        policy = self.trained_policy(stage) or None
-        return ModelComponents(config, transformer, self.codec, self.encoder, str(self.directory), "", policy=policy)
+        return ModelComponents(config, transformer, self.codec, self.encoder, str(self.directory), "")
 
     def current(self, stage: str, built: Stage) -> dict[str, Tensor]:
         """Return the weights that `weights` would read if a running stage were saved now; all processes call it."""

@@ -1,12 +1,19 @@
 """`shotstream policies`, and what `--policy` refuses before anything is written."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from shotstream.cli import main
+from shotstream.cli.options import ModelOptions
+from shotstream.core.errors import InputError
 from shotstream.engine.policies import SYSTEMS
+from shotstream.weights.build import random_components
+from shotstream.weights.directory import write_directory
+from tiny import live_model
 
 STEERED = """
 global: A fox.
@@ -55,3 +62,11 @@ def test_a_server_refuses_a_policy_that_needs_the_script(
 ) -> None:
     assert main([command, "--policy", "cinetrans", "--data", str(tmp_path), "--port", "0"]) == 2
     assert "policy cinetrans needs the whole script before the first frame" in capsys.readouterr().err
+
+
+def test_a_server_refuses_a_model_that_was_trained_for_a_policy_that_needs_the_script(tmp_path: Path) -> None:
+    write_directory(random_components(replace(live_model(), policy="echoshot")), tmp_path / "model", torch.bfloat16)
+    options = ModelOptions(str(tmp_path / "model"), "cpu")
+    assert options.open().policy.name == "echoshot"
+    with pytest.raises(InputError, match="policy echoshot needs the whole script before the first frame"):
+        options.open_live()

@@ -115,9 +115,12 @@ def find_policy(name: str) -> Policy:
     return POLICIES[name]
 
 
-def default_policy(sampler: SamplerConfig) -> str:
-    """Return the policy that a sampler was made for: the teacher's where it makes shots whole, else ShotStream's."""
-    return "teacher" if sampler.order == "whole" else "shotstream"
+def default_policy(config: ModelConfig, sampler: SamplerConfig | None = None) -> str:
+    """Return the policy that a model was made for; `sampler` None: with the model's own.
+
+    Where the configuration does not say, it is the teacher's if the sampler makes shots whole, else ShotStream's.
+    """
+    return config.policy or ("teacher" if (sampler or config.sampler).order == "whole" else "shotstream")
 
 
 def default_sampler(spec: PolicySpec, config: ModelConfig) -> SamplerConfig:
