@@ -1,8 +1,10 @@
 """`shotstream generate` as a person runs it: what it writes, what it says, and how it refuses."""
 
 import json
+import wave
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 
@@ -160,6 +162,51 @@ def test_a_caption_that_is_too_long_is_cut_with_a_warning_or_refused(shell, tmp_
     assert code == 2
     assert err.startswith("shotstream: shot 1: The model does not read the end of this caption, from ")
     assert not list(tmp_path.glob("strict*"))
+
+
+EXPORTED = """
+global: "A fox. "
+export: {scale: 2, fade: 2, soundtrack: tone.wav}
+shots:
+- {text: It walks., chunks: 1}
+- {text: It sleeps., chunks: 1}
+"""
+
+
+def write_tone(path, seconds=0.5):
+    """A sound of one pitch."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes((8000 * np.sin(np.arange(int(8000 * seconds)) * 0.3)).astype("<i2").tobytes())
+
+
+def test_the_video_is_exported_as_its_script_says(shell, tmp_path):
+    (tmp_path / "fox.yaml").write_text(EXPORTED)
+    write_tone(tmp_path / "tone.wav")
+    assert shell("fox.yaml", "-o", "plain.mp4", "--gif", "plain.gif")[0] == 0
+    info, size = probe_video(tmp_path / "plain.mp4"), shell.model.config.video
+    assert (info.frames, info.width, info.height) == (2 * 9 - 2, 2 * size.width, 2 * size.height)
+    with av.open(str(tmp_path / "plain.mp4")) as video:
+        assert [stream.type for stream in video.streams] == ["video", "audio"]
+    before = (tmp_path / "plain.mp4").read_bytes()
+    assert shell("fox.yaml", "-o", "plain.mp4", "--resume")[0] == 0
+    assert (tmp_path / "plain.mp4").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (("fade: 2", "fade: 5"), "A fade of 5 frames is too long: the shortest shot has 9 frames"),
+        (("tone.wav", "fox.yaml"), "This file is no soundtrack. Convert it to WAV"),
+    ],
+)
+def test_an_export_that_cannot_be_is_refused_before_anything_is_made(shell, tmp_path, changed, says):
+    (tmp_path / "fox.yaml").write_text(EXPORTED.replace(*changed))
+    write_tone(tmp_path / "tone.wav")
+    code, _, err = shell("fox.yaml", "-o", "out.mp4")
+    assert code == 2
+    assert says in err
+    assert not list(tmp_path.glob("out*"))
 
 
 @pytest.mark.parametrize("asked", [("--guidance", "3"), ("--negative-prompt", "An owl.")])

@@ -10,21 +10,33 @@ import pytest
 from shotstream.core.errors import InputError
 from shotstream.serve.store import DATABASE, Store
 
+JSON = {"Content-Type": "application/json"}
+
 
 def test_a_story_is_named_and_renamed(studio: Any) -> None:
     plain = studio.client.get(f"/api/stories/{studio.begin()}").json()
     assert plain["title"] == ""
     reply = studio.client.post("/api/stories", json={"global_caption": "A fox.", "title": " The fox "})
-    story = reply.json()
+    story = {key: value for key, value in reply.json().items() if key != "notes"}
     assert story["title"] == "The fox"
     address = f"/api/stories/{story['id']}"
     assert studio.client.patch(address, json={"title": "Der Fuchs 🦊"}).json() == story | {"title": "Der Fuchs 🦊"}
     assert studio.client.get(address).json()["title"] == "Der Fuchs 🦊"
     for wrong in ("x" * 201, "\ud800", "a\0b", 7):
-        reply = studio.client.patch(address, content=json.dumps({"title": wrong}))
+        reply = studio.client.patch(address, content=json.dumps({"title": wrong}), headers=JSON)
         assert reply.json()["code"] == "invalid", wrong
     assert studio.client.get(address).json()["title"] == "Der Fuchs 🦊"
     assert studio.client.patch("/api/stories/none", json={"title": "x"}).status_code == 404
+
+
+def test_a_script_has_the_title_of_its_story(studio: Any) -> None:
+    shots = [{"text": "It walks.", "chunks": 1}]
+    begun = {"global_caption": "A fox.", "title": "The fox", "shots": shots}
+    story = studio.client.post("/api/stories", json=begun).json()["id"]
+    with studio.watch(story) as watcher:
+        watcher.rest()
+    script = studio.client.get(f"/api/stories/{story}/export/yaml").text
+    assert studio.client.post("/api/script", json={"text": script}).json()["title"] == "The fox"
 
 
 def test_a_copy_has_all_branches_and_goes_its_own_way(studio: Any) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shotstream.core.errors import InputError
 from shotstream.story.captions import compose_caption
-from shotstream.story.script import CastEntry, Script, format_script
+from shotstream.story.script import CastEntry, Script, ScriptExport, format_script
 from shotstream.story.script_files import load_scripts, parse_json, parse_line
 from shotstream.story.script_yaml import parse_yaml
 from shotstream.story.shot_spec import ShotSpec, Steer
@@ -209,6 +209,21 @@ def test_a_directed_story():
     assert parse_yaml(format_script(DIRECTED), "x.yaml") == DIRECTED
 
 
+def test_a_title_and_an_export_are_kept():
+    script = Script("A fox.", (ShotSpec("It walks."),), title="Fox", export=ScriptExport(fade=8, soundtrack="a.wav"))
+    text = format_script(script)
+    assert "export:\n  fade: 8\n  soundtrack: a.wav\n" in text
+    assert parse_yaml(text, "x.yaml") == script
+
+
+def test_a_soundtrack_is_looked_for_beside_the_story(tmp_path):
+    path = write(tmp_path, "x.yaml", "global: a\nexport: {soundtrack: a.wav}\nshots:\n- text: b\n")
+    with pytest.raises(InputError, match=r"x.yaml, export: cannot read .*a.wav: no such file"):
+        load_scripts(path)
+    write(tmp_path, "a.wav", "")
+    assert load_scripts(path)[0].export.soundtrack == str(tmp_path / "a.wav")
+
+
 def test_images_are_looked_for_beside_the_story(tmp_path):
     for name in ("fox.png", "wood.png"):
         write(tmp_path, name, "")
@@ -235,6 +250,19 @@ BAD_DIRECTIONS = {
         shot_with('  steer:\n  - {at: 1, text: ""}\n'),
         "steer 1: expected the text to steer to, got an empty",
     ),
+    "a title is a number": ("title: 7\nglobal: a\nshots:\n- text: b\n", "expected a title to be text, got 7"),
+    "a long title": (f"title: {'x' * 201}\nglobal: a\nshots:\n- text: b\n", "A title has at most 200 characters"),
+    "export is a list": ("global: a\nexport: [4]\nshots: []\n", "line 2, export: expected a mapping with 'scale:' and"),
+    "unknown export": (
+        "global: a\nexport: {scael: 4}\nshots: []\n",
+        "export: unknown key 'scael' (did you mean 'scale'",
+    ),
+    "a large scale": ("global: a\nexport: {scale: 7}\nshots: []\n", "line 2, export: expected scale to be a whole"),
+    "half a frame of fade": (
+        "global: a\nexport: {fade: 1.5}\nshots: []\n",
+        "expected fade to be a whole number from 0",
+    ),
+    "another filter": ("global: a\nexport: {filter: cubic}\nshots: []\n", "the filter nearest or lanczos, got 'cubic'"),
     "unknown key": (shot_with("  steer:\n  - {att: 1, text: c}\n"), "unknown key 'att' (did you mean 'at'?)"),
     "place in words": (shot_with("  steer:\n  - {at: soon, text: c}\n"), "to be 0 or more, got 'soon'"),
     "negative place": (shot_with("  steer:\n  - {at: -1, text: c}\n"), "to be 0 or more, got -1"),
@@ -277,7 +305,7 @@ BAD_YAML = {
     ),
     "far unknown key": (
         "global: a\nzzz: 1\nshots: []\n",
-        "line 2: unknown key 'zzz'; known keys: global, seed, guidance, negative_prompt, cast, shots",
+        "line 2: unknown key 'zzz'; known keys: title, global, seed",
     ),
     "key over two lines": ('global: a\n"b\\n c": 1\nshots: []\n', "line 2: unknown key 'b c'"),
     "no global": ("shots:\n- text: a\n", "missing key 'global'"),

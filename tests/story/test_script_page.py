@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shotstream.story.script import CastEntry, Script
+from shotstream.story.script import CastEntry, Script, ScriptExport
 from shotstream.story.script_files import SCRIPT_SUFFIXES, load_scripts
-from shotstream.story.script_yaml import CAST_KEYS, SHOT_KEYS, STEER_KEYS, STORY_KEYS
+from shotstream.story.script_yaml import CAST_KEYS, EXPORT_KEYS, SHOT_KEYS, STEER_KEYS, STORY_KEYS
 from shotstream.story.shot_spec import ShotSpec, Steer
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "script.md").read_text(encoding="utf8")
@@ -16,24 +16,26 @@ EXAMPLES = dict(re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL))
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The page's examples as files, with the picture that one of them names."""
+    """The page's examples as files, with the picture and the music that one of them names."""
     for kind, text in EXAMPLES.items():
         (tmp_path / f"story.{kind}").write_text(text, encoding="utf8")
-    (tmp_path / "fox.png").touch()
+    for name in ("fox.png", "music.mp3"):
+        (tmp_path / name).touch()
     return tmp_path
 
 
 def test_the_page_has_every_key_and_every_kind_of_file() -> None:
     rows = set(re.findall(r"^\| `([a-z_.\[\]]+)` \|", PAGE, re.MULTILINE))
     shots = [*(f"shots[].{key}" for key in SHOT_KEYS), *(f"shots[].steer[].{key}" for key in STEER_KEYS)]
-    keys = {*STORY_KEYS, *(f"cast[].{key}" for key in CAST_KEYS), *shots}
+    lists = [*(f"cast[].{key}" for key in CAST_KEYS), *(f"export.{key}" for key in EXPORT_KEYS)]
+    keys = {*STORY_KEYS, *lists, *shots}
     assert rows - {suffix for suffix in SCRIPT_SUFFIXES if suffix in rows} == keys
     assert all(f"`{suffix}`" in PAGE for suffix in SCRIPT_SUFFIXES)
 
 
 def test_the_yaml_has_every_key_and_is_read(folder: Path) -> None:
     keys = set(re.findall(r"^[ -]*(\w+):", EXAMPLES["yaml"], re.MULTILINE))
-    assert keys == {*STORY_KEYS, *SHOT_KEYS, *STEER_KEYS, *CAST_KEYS}
+    assert keys == {*STORY_KEYS, *SHOT_KEYS, *STEER_KEYS, *CAST_KEYS, *EXPORT_KEYS}
     (script,) = load_scripts(folder / "story.yaml")
     steers = (Steer(1, "Wide shot: the fox jumps."),)
     assert script == Script(
@@ -46,6 +48,8 @@ def test_the_yaml_has_every_key_and_is_read(folder: Path) -> None:
         (CastEntry(str(folder / "fox.png"), "a red fox"),),
         3.0,
         "a robot",
+        "Fox and owl",
+        ScriptExport(4, "nearest", 4, str(folder / "music.mp3")),
     )
 
 

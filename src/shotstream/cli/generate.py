@@ -114,6 +114,7 @@ def run(
     opened = model.open()
     for script in scripts:
         opened.check_guidance(*options.guided(script))
+        _check_export(opened, script)
         opened.check_script(script)
     _check_captions(opened, scripts, strict=options.strict)
     made = [
@@ -169,6 +170,7 @@ def _make(
 
     total = sum(model.policy.frames(script))
     frames, meter = _generate(begin, script, outputs, mode, console, total)
+    _finish(script, outputs)
     lossy = "".join(f"; LOSSY: {how}" for how in model.lossy)
     console.print(f"{outputs.video}: {len(script.shots)} shots, {frames} frames, seed {seed}{meter.summary}{lossy}")
     return {
@@ -180,6 +182,24 @@ def _make(
         "first_frame_s": meter.first_frame_s,
         "lossy": list(model.lossy),
     }
+
+
+def _check_export(model: "shotstream.Model", script: "Script") -> None:
+    """Raise InputError where the finished video cannot be as the script wants it, before anything is made."""
+    from shotstream.serve.films import find_audio_format
+
+    script.export.check_fade(model.policy.frames(script))
+    if script.export.soundtrack is not None:
+        find_audio_format(Path(script.export.soundtrack))
+
+
+def _finish(script: "Script", outputs: "Outputs") -> None:
+    """Write the video again as the script wants it: larger, with cross-fades or a soundtrack."""
+    from shotstream.serve.exports import finish_video
+    from shotstream.story.script import ScriptExport
+
+    if script.export != ScriptExport():
+        finish_video(outputs.shots, outputs.video, script.export)
 
 
 def _check_captions(model: "shotstream.Model", scripts: "Sequence[Script]", *, strict: bool) -> None:

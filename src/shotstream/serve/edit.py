@@ -2,42 +2,34 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import Field
 
 from shotstream.core.display import Frame
 from shotstream.core.video import iter_video
 from shotstream.serve.errors import RequestError
-from shotstream.serve.messages import Message
 from shotstream.story.history import History
+from shotstream.story.script import ScriptExport
 from shotstream.story.take_tree import Take
 
-MAX_FADE_FRAMES = 32
 
-
-class ExportOptions(Message):
-    """Options of an export: the part of the story, and its look.
+@dataclass(frozen=True)
+class ExportOptions(ScriptExport):
+    """Options of an export: those of a script, and the part of the story.
 
     Attributes:
         shot: this shot alone, from 0; None: the whole branch.
         take: of that shot; None: the one on the branch.
         frame: of that shot, from 0, for a still; None: its last one.
-        scale: how many times as wide and high as the story.
-        filter: nearest for pixel art, lanczos for anything else.
-        fade: frames for which one shot fades into the next; the video gets shorter by so many at each cut.
     """
 
-    shot: Annotated[int, Field(ge=0)] | None = None
-    take: Annotated[int, Field(ge=0)] | None = None
-    frame: Annotated[int, Field(ge=0)] | None = None
-    scale: Annotated[int, Field(ge=1, le=6)] = 1
-    filter: Literal["nearest", "lanczos"] = "nearest"
-    fade: Annotated[int, Field(ge=0, le=MAX_FADE_FRAMES)] = 0
+    shot: int | None = None
+    take: int | None = None
+    frame: int | None = None
 
 
 class Edit:
@@ -47,17 +39,11 @@ class Edit:
         """Choose the takes.
 
         Raises:
-            RequestError: there is no such take, no shot at all, or a shot is too short to fade in and out.
+            InputError: there is no such take, no shot at all, or a shot is too short to fade in and out.
         """
         self._history, self._options = history, options
         self._takes = _chosen(history, options)
-        shortest = min(take.length_frames for take in self._takes)
-        if len(self._takes) > 1 and 2 * options.fade > shortest:
-            raise RequestError(
-                "invalid",
-                f"A fade of {options.fade} frames is too long: the shortest shot has {shortest} frames, and fades in "
-                f"and out. Take at most {shortest // 2} frames.",
-            )
+        options.check_fade([take.length_frames for take in self._takes])
 
     @property
     def length_frames(self) -> int:

@@ -17,7 +17,7 @@ from shotstream.story.cast import CastMember
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, StoryRecord, record_to_dict, write_record
 from shotstream.story.repair import load_record
-from shotstream.story.script import CastEntry, Script, format_script
+from shotstream.story.script import CastEntry, Script, ScriptExport, format_script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.story.take_files import StoryFiles
 from shotstream.story.take_tree import Take
@@ -33,7 +33,7 @@ _FILMS: Mapping[str, Callable[[Edit, Path], None]] = {
 }
 
 
-def export(directory: Path, kind: Kind, target: Path, options: ExportOptions) -> Kind:
+def export(directory: Path, kind: Kind, target: Path, options: ExportOptions, title: str = "") -> Kind:
     """Write the current branch of a story, or a part of it, as a file (a zip has all branches).
 
     Returns the kind of the file: the script of a story with a cast is a zip, in which the pictures that it names lie
@@ -44,6 +44,7 @@ def export(directory: Path, kind: Kind, target: Path, options: ExportOptions) ->
         kind: mp4 is H.264, webm VP9, png a still.
         target: ends in `kind`.
         options: which part, and how it looks; a script or zip has none.
+        title: the story's, for its script.
 
     Raises:
         InputError: the story has no such shot, an option does not fit, or the file cannot be written.
@@ -59,9 +60,9 @@ def export(directory: Path, kind: Kind, target: Path, options: ExportOptions) ->
     if options != ExportOptions():
         raise RequestError("invalid", f"A {kind} has the whole story. Leave out shot, scale and fade.")
     if kind == "yaml" and script_cast(history):
-        _write_script_with_cast(history, target)
+        _write_script_with_cast(history, target, title)
         return "zip"
-    (_write_script if kind == "yaml" else _write_zip)(history, target)
+    (_write_script if kind == "yaml" else _write_zip)(history, target, title)
     return kind
 
 
@@ -80,6 +81,19 @@ def export_with_sound(directory: Path, target: Path, options: ExportOptions, aud
         silent.unlink(missing_ok=True)
 
 
+def finish_video(directory: Path, target: Path, wanted: ScriptExport) -> None:
+    """Write the video of a story's current branch as its script wants it.
+
+    Raises:
+        InputError: a shot is too short for the fade, the soundtrack cannot be read, or the file cannot be written.
+    """
+    options = ExportOptions(wanted.scale, wanted.filter, wanted.fade)
+    if wanted.soundtrack is None:
+        export(directory, "mp4", target, options)
+    else:
+        export_with_sound(directory, target, options, Path(wanted.soundtrack))
+
+
 def _open(directory: Path) -> History:
     if not (directory / RECORD_FILE).exists():
         raise RequestError("conflict", "This story has no shot yet. Make one first.")
@@ -92,14 +106,14 @@ def script_cast(history: History) -> list[CastMember]:
     return sorted(known, key=lambda member: (member.number, member.caption))
 
 
-def script_of(history: History) -> Script:
+def script_of(history: History, title: str) -> Script:
     """Return the script that tells the current branch again."""
     members = script_cast(history)
     shots = tuple(_script_shot(take, history, members) for take in history.records)
     cast = tuple(CastEntry(StoryFiles(Path()).cast(member.number).name, member.caption) for member in members)
     identity = history.identity
     guidance = identity.sampler.get("guidance")
-    return Script(identity.global_caption, shots, identity.seed, cast, guidance, identity.negative_prompt)
+    return Script(identity.global_caption, shots, identity.seed, cast, guidance, identity.negative_prompt, title)
 
 
 def _script_shot(take: Take, history: History, cast: Sequence[CastMember]) -> ShotSpec:
@@ -112,26 +126,26 @@ def _script_shot(take: Take, history: History, cast: Sequence[CastMember]) -> Sh
     )
 
 
-def _write_script(history: History, target: Path) -> None:
-    write_bytes(target, format_script(script_of(history)).encode())
+def _write_script(history: History, target: Path, title: str) -> None:
+    write_bytes(target, format_script(script_of(history, title)).encode())
 
 
-def _write_script_with_cast(history: History, target: Path) -> None:
+def _write_script_with_cast(history: History, target: Path, title: str) -> None:
     with replacing(target) as partial, writing(target), zipfile.ZipFile(partial, "w") as archive:
-        archive.writestr(SCRIPT_FILE, format_script(script_of(history)))
+        archive.writestr(SCRIPT_FILE, format_script(script_of(history, title)))
         files = StoryFiles(history.directory)
         for path in sorted({files.cast(member.number) for member in script_cast(history)}):
             archive.write(path, path.name)
 
 
-def _write_zip(history: History, target: Path) -> None:
+def _write_zip(history: History, target: Path, title: str) -> None:
     """Write all of a story: the record and its files and, for people, the script and a video."""
     video = target.with_name(f"{target.stem}-video.mp4")
     try:
         write_mp4(Edit(history, ExportOptions()), video)
         with replacing(target) as partial, writing(target), zipfile.ZipFile(partial, "w") as archive:
             archive.writestr(RECORD_FILE, json.dumps(record_to_dict(history.record), ensure_ascii=False))
-            archive.writestr(SCRIPT_FILE, format_script(script_of(history)))
+            archive.writestr(SCRIPT_FILE, format_script(script_of(history, title)))
             archive.write(video, VIDEO_FILE)
             for path in story_files(history.directory, history.record):
                 archive.write(path, path.name)

@@ -77,7 +77,7 @@ def add_soundtrack(video: Path, audio: Path, target: Path) -> None:
         RequestError: the audio is of another kind than `AUDIO_KINDS`, or damaged.
     """
     kind = target.suffix.removeprefix(".")
-    reader = _audio_format(audio)
+    reader = find_audio_format(audio)
     with (
         replacing(target) as partial,
         writing(target),
@@ -120,7 +120,7 @@ def _encode(audio: Path, reader: str, samples: int, sound: Any, output: Any) -> 
     output.mux(sound.encode(None))
 
 
-def _audio_format(audio: Path) -> str:
+def find_audio_format(audio: Path) -> str:
     """Return the name of FFmpeg's reader for a file, by how it begins; no other one is ever asked.
 
     Raises:

@@ -3,7 +3,7 @@
 from shotstream.api import Model
 from shotstream.serve.messages import Note
 from shotstream.serve.store import StoryRow
-from shotstream.story.script import Script
+from shotstream.story.script import Script, ScriptExport
 
 
 def unused_settings(model: Model, script: Script, row: StoryRow | None) -> list[Note]:
@@ -12,9 +12,12 @@ def unused_settings(model: Model, script: Script, row: StoryRow | None) -> list[
     Args:
         model: that makes the story.
         script: as it was read.
-        row: the story that its shots are added to; None: a new one, which takes all but the cast's pictures.
+        row: the story that its shots are added to; None: a new one, which takes all but the export and the pictures of
+            the cast.
     """
     lines = [] if row is None else _differences(model, script, row)
+    if script.export != ScriptExport():
+        lines.append("The script's export is not used here. Choose it again when you export the story.")
     if script.cast:
         lines.append("The pictures of the script's cast are not read. Add them to the cast of the story.")
     return [Note(code="not_used", message=line) for line in lines]

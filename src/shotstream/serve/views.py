@@ -9,6 +9,7 @@ from shotstream.serve.commands import NewShot
 from shotstream.serve.messages import CastView, Message, Note, Seed, SteerView, UserText
 from shotstream.serve.store import StoryRow
 from shotstream.story.record import StoryRecord
+from shotstream.story.script import MAX_TITLE
 from shotstream.story.take_tree import Take
 
 
@@ -34,7 +35,6 @@ class BranchView(Message):
     current: bool
 
 
-MAX_TITLE = 200
 Title = Annotated[StrictStr, Field(max_length=MAX_TITLE)]
 """The name of a story; empty: its global caption stands for it."""
 

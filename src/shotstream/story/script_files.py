@@ -58,12 +58,17 @@ def load_scripts(source: str | Path, chunks: int | None = None) -> list[Script]:
 
 
 def _beside(path: Path, script: Script) -> Script:
-    """Return the script with its images, which must be there, by paths that hold from the working directory."""
+    """Return the script with images and soundtrack, which must be there, by paths from the working directory."""
     cast = tuple(replace(entry, image=str(path.parent / entry.image)) for entry in script.cast)
     for number, entry in enumerate(cast, start=1):
         if not os.path.isfile(entry.image):
             raise InputError(f"{path.name}, cast {number}: cannot read {entry.image}: no such file; check the path")
-    return replace(script, cast=cast)
+    if script.export.soundtrack is None:
+        return replace(script, cast=cast)
+    soundtrack = str(path.parent / script.export.soundtrack)
+    if not os.path.isfile(soundtrack):
+        raise InputError(f"{path.name}, export: cannot read {soundtrack}: no such file; check the path")
+    return replace(script, cast=cast, export=replace(script.export, soundtrack=soundtrack))
 
 
 def parse_script(text: str, name: str) -> Script:

@@ -8,11 +8,12 @@ import yaml
 
 from shotstream.core.config import check_keys
 from shotstream.core.errors import InputError
-from shotstream.story.script import CastEntry, Script
+from shotstream.story.script import CastEntry, Script, ScriptExport
 from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, Steer
 
-STORY_KEYS = ("global", "seed", "guidance", "negative_prompt", "cast", "shots")
-STORY_VALUES = ("seed", "guidance", "negative_prompt")
+STORY_KEYS = ("title", "global", "seed", "guidance", "negative_prompt", "cast", "export", "shots")
+STORY_VALUES = ("title", "seed", "guidance", "negative_prompt")
+EXPORT_KEYS = ("scale", "filter", "fade", "soundtrack")
 SHOT_KEYS = ("text", "chunks", "extend", "seed", "cast", "steer")
 STEER_KEYS = ("at", "text")
 CAST_KEYS = ("image", "caption")
@@ -22,7 +23,7 @@ _UNREADABLE = (yaml.YAMLError, ValueError, AttributeError, LookupError, Arithmet
 
 
 def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS) -> Script:
-    """Parse a story from YAML: `global`, optional `seed` and `cast`, and `shots`, a list of `text`.
+    """Parse a story from YAML: `global`, what `STORY_KEYS` names beside it, and `shots`, a list of `text`.
 
     A shot may have `chunks`, `extend: true` to have more than 7 of them, a `seed` of its own, `cast` (a list of the
     members that it knows, from 0, where not all), and `steer`, a list of `at` (a chunk, from 0) and `text`. The story's
@@ -65,7 +66,14 @@ class _Reader:
         shots = self._list(keys["shots"], "shots", "text", lambda node, number: self._shot(node, number, chunks))
         cast = self._list(keys["cast"], "cast", "image", self._member) if "cast" in keys else ()
         values = {key: self._value(keys[key]) for key in STORY_VALUES if key in keys}
-        return self._made(self._root, "", lambda: Script(self._value(keys["global"]), shots, cast=cast, **values))
+        export = self._export(keys["export"]) if "export" in keys else ScriptExport()
+        head = self._value(keys["global"])
+        return self._made(self._root, "", lambda: Script(head, shots, cast=cast, export=export, **values))
+
+    def _export(self, node: yaml.Node) -> ScriptExport:
+        keys = self._mapping(node, EXPORT_KEYS, (), ", export")
+        values = {key: self._value(value) for key, value in keys.items()}
+        return self._made(node, ", export", lambda: ScriptExport(**values))
 
     def _check_layout(self, root: yaml.Node) -> None:
         """Raise InputError where the story has the keys of the published JSON."""
@@ -117,7 +125,7 @@ class _Reader:
     ) -> dict[str, yaml.Node]:
         """Return a mapping's nodes by key; all keys must be known, none repeated, and no required one missing."""
         if not isinstance(node, yaml.MappingNode):
-            keys = " and ".join(f"'{key}:'" for key in required)
+            keys = " and ".join(f"'{key}:'" for key in required or known)
             raise InputError(
                 f"{self._where(node)}{where}: expected a mapping with {keys}, got {_kind(node)}; write the keys"
             )

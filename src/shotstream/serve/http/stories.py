@@ -24,6 +24,7 @@ from shotstream.story.caption_fit import StoryCaption, captions_of_shots
 from shotstream.story.record import RECORD_FILE, StoryRecord
 from shotstream.story.relevance import check_selector
 from shotstream.story.repair import load_record
+from shotstream.story.script import check_title
 from shotstream.story.shot_spec import check_text
 
 router = APIRouter(prefix="/api")
@@ -122,15 +123,6 @@ async def remove_story(story: str, server: Here) -> Response:
     await server.open_stories.shut(story)
     await asyncio.to_thread(_remove_files, server, story)
     return Response(status_code=204)
-
-
-def check_title(title: str) -> str:
-    """Return a title without space around it; an empty one is none.
-
-    Raises:
-        InputError: it holds a control character or half a surrogate pair.
-    """
-    return check_text(title.strip(), "a title", may_be_empty=True)
 
 
 def check_room(server: Server, text: int) -> None:

@@ -83,6 +83,7 @@ class ScriptView(Message):
     `notes` say what the model will not follow of its captions, and which of its settings are not used.
     """
 
+    title: str
     global_caption: str
     seed: int | None
     guidance: float | None
@@ -162,6 +163,7 @@ def read_script(script: ScriptText, server: Here) -> ScriptView:
     global_caption = read.global_caption if row is None else row.global_caption
     captions = captions_of_script(read)
     return ScriptView(
+        title=read.title,
         global_caption=read.global_caption,
         seed=read.seed,
         guidance=read.guidance,

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
+from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
 from shotstream.core.atomic_files import writing
@@ -19,10 +20,12 @@ from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import FilmKind, Kind, copy_story, export, export_with_sound
 from shotstream.serve.http.api_docs import BINARY, binary
 from shotstream.serve.http.state import Here, Server
-from shotstream.serve.http.stories import check_room, check_title
+from shotstream.serve.http.stories import check_room
 from shotstream.serve.imports import unpack
+from shotstream.serve.messages import Message
 from shotstream.serve.store import StoryRow, copy_row
-from shotstream.serve.views import MAX_TITLE, StoryTitle, StoryView
+from shotstream.serve.views import StoryTitle, StoryView
+from shotstream.story.script import MAX_FADE_FRAMES, MAX_SCALE, MAX_TITLE, check_title
 
 router = APIRouter(prefix="/api")
 _TYPES = {
@@ -48,9 +51,15 @@ class PassingFile(FileResponse):
             Path(self.path).unlink()
 
 
-class ExportQuery(ExportOptions):
-    """The options of an export, in its address; browsers put the token there, too."""
+class ExportQuery(Message):
+    """The options of an export, in its address (`ExportOptions`); browsers put the token there, too."""
 
+    shot: Annotated[int, Field(ge=0)] | None = None
+    take: Annotated[int, Field(ge=0)] | None = None
+    frame: Annotated[int, Field(ge=0)] | None = None
+    scale: Annotated[int, Field(ge=1, le=MAX_SCALE)] = 1
+    filter: Literal["nearest", "lanczos"] = "nearest"
+    fade: Annotated[int, Field(ge=0, le=MAX_FADE_FRAMES)] = 0
     token: str | None = None
 
     @property
@@ -68,7 +77,7 @@ def export_story(story: str, kind: Kind, query: Annotated[ExportQuery, Query()],
     row = server.store.get(story)
     target = _temporary(server).with_suffix(f".{kind}")
     with _copying(server):
-        written = export(server.store.directory(row.id), kind, target, query.options)
+        written = export(server.store.directory(row.id), kind, target, query.options, row.title)
     name = f"story-{row.id}.{kind}" if written == kind else f"story-{row.id}-{kind}.{written}"
     return PassingFile(target, media_type=_TYPES[written], filename=name)
 

@@ -29,7 +29,7 @@ export function makeStart(store, open, ready, told) {
     for (const one of controls) one.disabled = true;
     try {
       await ready;
-      open((await post("api/stories", { global_caption: caption, seed, shots, paused, ...guided })).id);
+      open((await post("api/stories", { global_caption: caption, title: script.title ?? "", seed, shots, paused, ...guided })).id);
       if (notUsed(script)) told.say(notUsed(script));
     } finally {
       for (const one of controls) one.disabled = false;
