@@ -37,7 +37,7 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_report(tmp_path / "a.json") == one
     none = ScoreReport.of(Scores({}, {}, {}, (), Cuts(), ()), {"stories": 0})
     write_json(tmp_path / "none.json", report_data(none))
-    assert read_report(tmp_path / "none.json").figures == {}
+    assert read_report(tmp_path / "none.json").metrics == {}
 
 
 def test_a_pool_is_of_all_stories() -> None:
@@ -108,7 +108,7 @@ def test_a_chart_is_a_picture_by_itself_with_a_bar_for_every_figure() -> None:
     root = ET.fromstring(comparison_chart(columns))
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     bars = root.findall(".//{*}title")
-    assert len(bars) == sum(len(one.whole.figures) for one in columns)
+    assert len(bars) == sum(len(one.whole.metrics) for one in columns)
     assert bars[0].text == "a<b: 80.0% (49.0 to 94.3)"
     assert all(float(bar.get("width", "-1")) >= 0 for bar in root.iter("{http://www.w3.org/2000/svg}rect"))
     assert "prefers-color-scheme: dark" in ET.tostring(root, encoding="unicode")

@@ -93,14 +93,14 @@ def test_a_story_by_another_model_is_marked_and_only_shown(studio: Any, told: st
         changed = record | {"identity": record["identity"] | {name: other}}
         reply = studio.client.post("/api/import", content=rewrite(data, record=record_bytes(changed)))
         assert reply.status_code == 201, reply.text
-        assert reply.json()["foreign"], name
+        assert reply.json()["other_model"], name
         story = reply.json()["id"]
         assert get(studio, story, "mp4")
         assert studio.client.get(f"/api/stories/{story}/takes/0/0/video").status_code == 200
         with studio.watch(story) as watcher:
             assert "another model" in watcher.until(type="error", code="invalid")["message"]
         assert "another model" in studio.command(story, type="cut").json()["message"]
-    assert [one["foreign"] for one in studio.client.get("/api/stories").json()] == [True, True, False]
+    assert [one["other_model"] for one in studio.client.get("/api/stories").json()] == [True, True, False]
 
 
 def test_a_story_in_which_nothing_is_made_belongs_to_no_model(studio: Any, told: str) -> None:
@@ -112,7 +112,7 @@ def test_a_story_in_which_nothing_is_made_belongs_to_no_model(studio: Any, told:
     directory = studio.client.app.state.server.store.directory(empty)
     directory.mkdir(parents=True)
     (directory / "story.json").write_bytes(record_bytes({"version": record["version"], "identity": identity}))
-    assert not studio.client.get(f"/api/stories/{empty}").json()["foreign"]
+    assert not studio.client.get(f"/api/stories/{empty}").json()["other_model"]
 
 
 def test_no_place_of_the_server_is_told_in_part() -> None:

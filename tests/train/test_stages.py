@@ -61,7 +61,7 @@ def exported(finished: Path, command: Command, tmp_path_factory: pytest.TempPath
     return directory
 
 
-def test_every_stage_leaves_a_checkpoint_and_figures(finished: Path, contents: Contents, lively: Lively) -> None:
+def test_every_stage_leaves_a_checkpoint_and_metrics(finished: Path, contents: Contents, lively: Lively) -> None:
     for stage in TRAINED:
         rows = [json.loads(line) for line in (finished / stage / "metrics.jsonl").read_text().splitlines()]
         steps = getattr(TINY, stage).loop.steps

@@ -181,7 +181,7 @@ def _show(report: "ScoreReport", json_file: Path | None) -> None:
     asked, walks = report.asked, report.walks
     told = f"worded by {asked['phrasing']}" if asked["phrasing"] else "true renders"
     table = Table("figure", "value", "95% interval", "of", title=f"{asked['stories']} unseen stories, {told}")
-    for name, one in report.figures.items():
+    for name, one in report.metrics.items():
         table.add_row(name, f"{one.value:.1%}", f"{one.low:.1%} to {one.high:.1%}", str(one.cases))
     if walks:
         table.caption = f"walks as measured differ from the true ones by {report.walk_gap:.1%} of the width in the mean"

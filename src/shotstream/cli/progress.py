@@ -32,7 +32,7 @@ def counted(items: Iterable[T], name: str, total: int) -> Iterator[T]:
 
 
 class StageProgress:
-    """The progress of one stage, in lines of JSON where there is no bar: `report` is told the step and its figures."""
+    """The progress of one stage, in lines of JSON where there is no bar: `report` is told the step and its metrics."""
 
     def __init__(self, name: str, total: int, *, shown: bool = True) -> None:
         """The progress of `total` steps; where it is not `shown`, as in all processes but one, nothing is written."""
@@ -44,25 +44,25 @@ class StageProgress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             console=console,
             disable=not (shown and console.is_terminal),
         )
-        self._task = self._bar.add_task(name, total=total, figures="")
+        self._task = self._bar.add_task(name, total=total, metrics="")
 
-    def report(self, step: int, figures: Mapping[str, float]) -> None:
+    def report(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show a step and its metrics."""
         if not self._shown:
             return
         if self._bar.disable:
             sys.stdout.write(
-                json.dumps({"step": step} | {name: float(f"{value:.6g}") for name, value in figures.items()})
+                json.dumps({"step": step} | {name: float(f"{value:.6g}") for name, value in metrics.items()})
             )
             sys.stdout.write("\n")
             sys.stdout.flush()
             return
-        shown = "  ".join(f"{name} {value:.3g}" for name, value in figures.items() if not name.endswith("/lr"))
-        self._bar.update(self._task, completed=step, figures=shown)
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in metrics.items() if not name.endswith("/lr"))
+        self._bar.update(self._task, completed=step, metrics=shown)
 
     def __enter__(self) -> Self:
         self._bar.start()

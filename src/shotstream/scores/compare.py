@@ -57,9 +57,9 @@ def compare_models(columns: Sequence[ComparedModel]) -> str:
     heads = [one.name for one in columns] + [f"{one.name} less {first.name}" for one in others]
     rows = [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     rows.append(f"| stories | {' | '.join(_asked(one) for one in columns)} |{' |' * len(others)}")
-    figures = [one.whole.figures for one in columns]
-    for name in figures[0]:
-        cells = [_cell(one, of.get(name), name) for one, of in zip(columns, figures, strict=True)]
+    metrics = [one.whole.metrics for one in columns]
+    for name in metrics[0]:
+        cells = [_cell(one, of.get(name), name) for one, of in zip(columns, metrics, strict=True)]
         cells += [_difference(one.whole, first.whole, name) for one in others]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
@@ -74,26 +74,26 @@ def comparison_chart(columns: Sequence[ComparedModel]) -> str:
     _check(columns)
     if len(columns) > MAX_COLUMNS:
         raise InputError(f"expected at most {MAX_COLUMNS} models in a chart, got {len(columns)}; name fewer")
-    figures = [one.whole.figures for one in columns]
+    metrics = [one.whole.metrics for one in columns]
     step = BAR * len(columns) + GAP
-    height = TOP + step * len(figures[0]) + 24
+    height = TOP + step * len(metrics[0]) + 24
     pieces = [f"<style>{STYLE}</style>", *_legend([one.name for one in columns]), *_grid(height)]
-    for row, name in enumerate(figures[0]):
+    for row, name in enumerate(metrics[0]):
         top = TOP + step * row + GAP / 2
         middle = top + BAR * len(columns) / 2
         pieces.append(f'<text x="{LEFT - 10}" y="{middle:.1f}" text-anchor="end" dy="0.35em">{escape(name)}</text>')
-        for index, of in enumerate(figures):
+        for index, of in enumerate(metrics):
             if name in of:
                 pieces.append(_bar(index, top + BAR * index, of[name], columns[index].name))
-    title = f"{', '.join(one.name for one in columns)}: figures with 95% intervals"
+    title = f"{', '.join(one.name for one in columns)}: metrics with 95% intervals"
     return svg("comparison", height, title, pieces, FILE)
 
 
 def _model_a_row(models: Sequence[ComparedModel]) -> str:
-    names = list(models[0].whole.figures)
+    names = list(models[0].whole.metrics)
     rows = [f"| | stories | {' | '.join(names)} |", "|---|" + "---|" * (len(names) + 1)]
     for one in models:
-        cells = [_cell(one, one.whole.figures.get(name), name) for name in names]
+        cells = [_cell(one, one.whole.metrics.get(name), name) for name in names]
         rows.append(f"| {one.name} | {_asked(one)} | {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
 
@@ -117,19 +117,19 @@ def _asked(column: ComparedModel) -> str:
 
 def _difference(one: ScoreReport, other: ScoreReport, name: str) -> str:
     """Return the difference of one metric between two reports, in percentage points."""
-    if name not in one.figures:
+    if name not in one.metrics:
         return ""
     paired = None
     if same_stories(one, other) and any(name in story for story in one.by_story):
         none = Share(0, 0)
         paired = paired_difference(*([story.get(name, none) for story in of.by_story] for of in (one, other)))
-    return in_points(paired or one.figures[name].minus(other.figures[name]))
+    return in_points(paired or one.metrics[name].minus(other.metrics[name]))
 
 
 def _cell(column: ComparedModel, figure: Estimate | None, name: str) -> str:
     if figure is None:
         return ""
-    values = [of[name].value for one in column.reports if name in (of := one.figures)]
+    values = [of[name].value for one in column.reports if name in (of := one.metrics)]
     spread = f" [{min(values):.1%}, {max(values):.1%}]" if len(values) > 1 else ""
     return f"{figure}{spread}"
 

@@ -27,7 +27,7 @@ class Estimate:
     def minus(self, other: "Estimate") -> "Estimate":
         """Return the difference of two independent estimates.
 
-        Source: Newcombe 1998, method 10 (Zou and Donner 2008 for figures other than shares).
+        Source: Newcombe 1998, method 10 (Zou and Donner 2008 for estimates other than shares).
         """
         difference = self.value - other.value
         below = math.hypot(self.value - self.low, other.high - other.value)

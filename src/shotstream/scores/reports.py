@@ -63,7 +63,7 @@ class ScoreReport:
         )
 
     @property
-    def figures(self) -> dict[str, Estimate]:
+    def metrics(self) -> dict[str, Estimate]:
         """Return every metric with at least one case, in reading order."""
         return {
             **{name: share.estimate for name, share in self.shares.items() if share.total},
@@ -134,12 +134,12 @@ def same_stories(one: ScoreReport, other: ScoreReport) -> bool:
 
 def report_data(report: ScoreReport) -> dict[str, Any]:
     """Return a report as plain data for JSON, which `read_report` reads back."""
-    figures = report.figures
+    metrics = report.metrics
     return {
         "asked": dict(report.asked),
         "shares": {name: _share(share) for name, share in report.shares.items()},
-        "means": {name: _known(figures.get(name)) | {"values": values} for name, values in report.means.items()},
-        "ratios": {name: _known(figures.get(name)) | {"pairs": pairs} for name, pairs in report.ratios.items()},
+        "means": {name: _known(metrics.get(name)) | {"values": values} for name, values in report.means.items()},
+        "ratios": {name: _known(metrics.get(name)) | {"pairs": pairs} for name, pairs in report.ratios.items()},
         "walk_gap": report.walk_gap if report.walks else None,
         "halves": {name: [_share(share) for share in both] for name, both in report.halves.items()},
         "by_story": [{name: [share.right, share.total] for name, share in story.items()} for story in report.by_story],

@@ -41,8 +41,8 @@ def measure_walk(
 ) -> Walk | None:
     """Measure the walk of a shot from its frames; None where there is nothing to measure.
 
-    Whoever leaves the picture in the true render is left out. None where nobody is to walk, where all leave, or where
-    the shot has a single chunk.
+    Characters that leave the picture in the true render are left out. None where nobody is to walk, where all leave, or
+    where the shot has a single chunk.
     """
     shot, (first, last) = story.shots[shot_index], measured_frames(len(frames))
     if shot.action not in WALKS or first == last:

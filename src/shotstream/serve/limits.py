@@ -53,7 +53,7 @@ class Settings:
     """Settings of a server: its address, its public address, and the directory of its stories.
 
     Attributes:
-        token: what clients must send; None: whoever reaches it may use it.
+        token: what clients must send; None: everybody who reaches it may use it.
         public_url: its address behind a proxy, with the path below which it stands there, if any.
         trusted_proxies: addresses or networks of proxies whose `X-Forwarded-Host` is believed.
         guidance: scale of guidance of stories that name none; None: the model's.

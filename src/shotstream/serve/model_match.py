@@ -18,11 +18,11 @@ class ModelMatch:
         self._store = store
         self._sampler, self._model = to_dict(model.config.sampler), model.parts.fingerprint
         self._own = () if model.guidance is None else ("guidance",)  # settings that each story has of its own
-        self._foreign: dict[str, bool] = {}
+        self._other_model: dict[str, bool] = {}
 
-    def foreign(self, story: str) -> bool:
+    def is_by_other_model(self, story: str) -> bool:
         """Return whether a story was made by other weights or steps; False for a damaged one, or one without a shot."""
-        if story not in self._foreign:
+        if story not in self._other_model:
             path = self._store.directory(story) / RECORD_FILE
             try:
                 record = load_record(path.parent)
@@ -32,10 +32,10 @@ class ModelMatch:
                 return False
             own = {name: value for name, value in record.identity.sampler.items() if name in self._own}
             here = replace(record.identity, sampler={**self._sampler, **own}, model=self._model)
-            self._foreign[story] = record.identity.difference(here) is not None
-        return self._foreign[story]
+            self._other_model[story] = record.identity.difference(here) is not None
+        return self._other_model[story]
 
     def check(self, story: str) -> None:
         """Raise RequestError for a story that cannot be continued."""
-        if self.foreign(story):
+        if self.is_by_other_model(story):
             raise RequestError("invalid", "the story was made by another model; watch or export it from the list")

@@ -81,7 +81,7 @@ class NewStory(Message):
 
 
 class StoryView(Message):
-    """A story in a list; one that is `foreign` was made by another model, and can be shown but not gone on with.
+    """A story in a list. If `other_model` is true, another model made it: it can be shown, but not continued.
 
     An empty `title` means that the global caption stands for it.
     """
@@ -99,13 +99,13 @@ class StoryView(Message):
     shots: int
     frames: int
     unfinished: bool
-    foreign: bool
+    other_model: bool
 
     @classmethod
-    def of(cls, row: StoryRow, *, foreign: bool) -> "StoryView":
+    def of(cls, row: StoryRow, *, other_model: bool) -> "StoryView":
         """Return the view of a row."""
-        plain = {name: getattr(row, name) for name in cls.model_fields if name != "foreign"}
-        return cls(**plain, foreign=foreign)
+        plain = {name: getattr(row, name) for name in cls.model_fields if name != "other_model"}
+        return cls(**plain, other_model=other_model)
 
 
 class BegunStory(StoryView):

@@ -124,7 +124,7 @@ class Worker:
     def _run(self) -> None:
         try:
             self._model = self._open_model()
-        except Exception as error:  # belongs to whoever waits for the model
+        except Exception as error:  # raised to the callers that wait for the model
             self.opened.set_exception(error)
             return
         self.opened.set_result(self._model)
@@ -225,5 +225,5 @@ def _carry_out(job: _Job) -> None:
         return
     try:
         job.result.set_result(job.work())
-    except Exception as error:  # belongs to whoever asked
+    except Exception as error:  # raised to the caller
         job.result.set_exception(error)

@@ -71,7 +71,7 @@ class ScriptExport:
 
 @dataclass(frozen=True)
 class Script:
-    """A story to be made; `seed` None leaves the choice to whoever makes it, `cast` is there from the first shot on.
+    """A story to be made; without `seed` the caller chooses one, `cast` is there from the first shot on.
 
     Raises:
         InputError: no shot, a seed that is no whole number from 0 to 2^63 - 1, or a shot that knows a member whom the

@@ -63,7 +63,7 @@ class StoryFiles:
     def set_aside(self, takes: Iterable[Take], record: StoryRecord) -> Path:
         """Move the files of some takes into a new directory `set-aside-NNN`, and return it.
 
-        The record that names them goes with them: whoever has the missing files puts all of it back, and the story is
+        The record that names them goes with them: with the missing files all of it can be put back, and the story is
         as it was.
 
         Raises:

@@ -38,7 +38,7 @@ QUESTIONS = (
     Question("prompt", "Prompt adherence", "Which video shows best what the captions say, shot by shot?"),
     Question("quality", "Visual quality", "Which video looks best: sharp, without faults, with natural motion?"),
 )
-"""The three aspects that the paper asks about; the wording is ours."""
+"""The three aspects that the paper asks about; the phrasing is ours."""
 
 
 @dataclass(frozen=True)

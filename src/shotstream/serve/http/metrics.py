@@ -1,4 +1,4 @@
-"""Figures of a running server in Prometheus's text format."""
+"""Metrics of a running server in Prometheus's text format."""
 
 from shotstream.serve.http.state import Server
 
@@ -8,7 +8,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def metrics_text(server: Server) -> str:
     """Return the server's metrics in Prometheus's text format, each with its type and a line of help."""
     tally, stories = server.worker.tally, server.open_stories
-    figures = (
+    metrics = (
         ("frames_total", "counter", "Frames made since the start.", tally.frames),
         ("chunks_total", "counter", "Chunks made since the start.", tally.chunks),
         ("shots_total", "counter", "Shots finished since the start.", tally.shots),
@@ -23,6 +23,6 @@ def metrics_text(server: Server) -> str:
     )
     lines = [
         f"# HELP shotstream_{name} {meaning}\n# TYPE shotstream_{name} {kind}\nshotstream_{name} {value}"
-        for name, kind, meaning, value in figures
+        for name, kind, meaning, value in metrics
     ]
     return "\n".join(lines) + "\n"

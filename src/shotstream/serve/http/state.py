@@ -43,7 +43,7 @@ class Server:
 
     def view(self, row: StoryRow) -> StoryView:
         """Return a story as clients see it."""
-        return StoryView.of(row, foreign=self.model_match.foreign(row.id))
+        return StoryView.of(row, other_model=self.model_match.is_by_other_model(row.id))
 
     def find(self, story: str) -> StoryRow:
         """Return a story that can be gone on with.

@@ -39,7 +39,7 @@ export async function duplicate({ id }) {
 
 /**
  * Lets a person choose what to do with a story of the list.
- * @param {{title: string, global_caption: string, foreign: boolean, shots: number}} story
+ * @param {{title: string, global_caption: string, other_model: boolean, shots: number}} story
  * @returns {Promise<string>} "rename", "duplicate", "exports", "remove", or "" for nothing
  */
 export function chooseForStory({ title, global_caption, shots }) {

@@ -59,7 +59,7 @@ export function makeStories(open, told) {
     told.say("The story is being brought in.");
     const story = await ask("POST", "api/import", { body: file }).then((reply) => reply.json()).catch(told.fail);
     if (!story) return;
-    if (!story.foreign) {
+    if (!story.other_model) {
       open(story.id);
       return;
     }
@@ -79,10 +79,10 @@ function row(story, more, told) {
   const what = [
     element("span", { className: "thumb" }, image),
     element("span", { className: "what" }, element("strong", {}, name), story.title && element("span", {}, story.global_caption),
-      element("small", {}, story.foreign ? `${made} · made by another model` : made)),
+      element("small", {}, story.other_model ? `${made} · made by another model` : made)),
   ];
   const act = (label, action) => button(label, action, { className: "quiet", "aria-label": `${label}: ${name}` });
-  const shown = story.foreign
+  const shown = story.other_model
     ? [element("div", { className: "open" }, ...what), act("Watch", () => watchWhole(story, told.say).catch(told.fail))]
     : [element("a", { className: "open", href: `#${story.id}` }, ...what)];
   return element("li", {}, ...shown, act("More", more));
