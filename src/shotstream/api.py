@@ -19,8 +19,9 @@ from shotstream.model.device import pick_device, pick_dtype
 from shotstream.model.solvers import check_solver
 from shotstream.runtime.compile import stop_compiling
 from shotstream.runtime.options import RunOptions, apply_options
-from shotstream.story.caption_fit import CaptionReport, UnknownWord
+from shotstream.story.caption_fit import CaptionReport, UnknownWord, warn_or_refuse
 from shotstream.story.script import Script
+from shotstream.story.shot_spec import check_text
 from shotstream.weights.build import ModelComponents
 from shotstream.weights.directory import write_directory
 from shotstream.weights.hub import open_components
@@ -182,6 +183,8 @@ class Model:
             if seed is not None:
                 raise InputError("expected a seed or a generator, got both; leave one of them out")
             seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
+        check_text(negative_prompt, "the negative prompt", may_be_empty=True)
+        warn_or_refuse(self.check_negative_prompt(negative_prompt), "Negative prompt: ", strict=strict)
         return Story(
             self.parts,
             global_caption,
@@ -227,9 +230,15 @@ class Model:
             shot: number of the shot, from 0.
         """
         fitted = self._system.fit(self.parts.text_encoder.lost, global_caption, shot, text)
-        strange = unknown_words(f"{global_caption} {text}") if self.config.name == WORLD_MODEL else ()
-        unknown = tuple(UnknownWord(word, nearest_word(word)) for word in strange)
-        return CaptionReport(fitted.lost_global, fitted.lost_text, unknown)
+        return CaptionReport(fitted.lost_global, fitted.lost_text, self._unknown_words(f"{global_caption} {text}"))
+
+    def check_negative_prompt(self, text: str) -> CaptionReport:
+        """Report which of a negative prompt the model will not follow, as `check_caption` does of captions."""
+        return CaptionReport("", self.parts.text_encoder.lost(text), self._unknown_words(text))
+
+    def _unknown_words(self, text: str) -> tuple[UnknownWord, ...]:
+        strange = unknown_words(text) if self.config.name == WORLD_MODEL else ()
+        return tuple(UnknownWord(word, nearest_word(word)) for word in strange)
 
     def save_pretrained(self, directory: str | Path, *, dtype: str | None = None, licence: str | None = None) -> None:
         """Write the model as a directory that `from_pretrained` opens, with a model card.

@@ -10,6 +10,7 @@ from shotstream.api import Model
 from shotstream.core.errors import InputError
 from shotstream.engine.policies import POLICIES
 from shotstream.engine.story import Story
+from shotstream.model.config import SamplerConfig
 from shotstream.story.caption_fit import captions_of_script, check_captions
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec
@@ -124,3 +125,14 @@ def test_python_names_unknown_words_too(parts: ModelComponents, caplog: pytest.L
     ]
     with pytest.raises(InputError, match='does not know "sings"'), model.story("A fox. ", strict=True) as story:
         story.shot("It sings.", 1)
+
+
+def test_the_end_of_a_long_negative_prompt_is_named(parts: ModelComponents, caplog: pytest.LogCaptureFixture) -> None:
+    guided = SamplerConfig(steps=(1000.0, 500.0), guidance=2.0)
+    model, long = Model(replace(parts, config=replace(parts.config, sampler=guided))), "An owl. " * 40
+    with caplog.at_level(logging.WARNING), model.story("A fox. ", negative_prompt=long):
+        pass
+    (warning,) = caplog.records
+    assert warning.message.startswith("Negative prompt: The model does not read the end of this caption, from ")
+    with pytest.raises(InputError, match="Negative prompt: "):
+        model.story("A fox. ", negative_prompt=long, strict=True)

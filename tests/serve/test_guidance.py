@@ -87,6 +87,16 @@ def test_the_state_and_the_script_say_what_the_shots_are_made_with(serve: Any) -
             assert f"guidance: {told or 1.0}\n" in script, "made again, it is the same"
 
 
+def test_the_end_of_a_long_negative_prompt_is_named(serve: Any) -> None:
+    with serve() as studio:
+        long = {"negative_prompt": "An owl by day. " * 20}
+        (note,) = begin(studio, paused=True, **long)["notes"]
+        assert note["code"] == "too_long"
+        assert note["message"].startswith("Negative prompt: The model does not read the end of this caption, from ")
+        story = {"global_caption": "A fox. ", "strict": True, **long}
+        assert studio.client.post("/api/stories", json=story).json()["message"] == note["message"]
+
+
 @pytest.fixture
 def student(model: Model) -> Model:
     """A model that takes none."""

@@ -116,7 +116,7 @@ def run(
         opened.check_guidance(*options.guided(script))
         _check_export(opened, script)
         opened.check_script(script)
-    _check_captions(opened, scripts, strict=options.strict)
+    _check_captions(opened, scripts, options)
     made = [
         _make(opened, script, outputs, mode, options, make_console(json_file, wrap=False)) for script, outputs in jobs
     ]
@@ -202,19 +202,21 @@ def _finish(script: "Script", outputs: "Outputs") -> None:
         finish_video(outputs.shots, outputs.video, script.export)
 
 
-def _check_captions(model: "shotstream.Model", scripts: "Sequence[Script]", *, strict: bool) -> None:
-    """Warn of captions that the model will not follow wholly; `strict`: refuse them."""
+def _check_captions(model: "shotstream.Model", scripts: "Sequence[Script]", options: StoryOptions) -> None:
+    """Warn of captions that the model will not follow wholly; with `--strict` refuse them."""
     from shotstream.story.caption_fit import captions_of_script, check_captions
 
     for number, script in enumerate(scripts, start=1):
         story = f"story {number}" if len(scripts) > 1 else ""
         captions = captions_of_script(script, one_prompt=model.policy.one_prompt)
-        for caption, report in check_captions(model.check_caption, script.global_caption, captions):
-            place = ", ".join(filter(None, (story, caption.where or "global caption")))
-            lines = list(filter(None, (report.too_long, report.unknown_words)))
-            if strict:
-                raise InputError(f"{place}: {' '.join(lines)}")
-            for line in lines:
+        found = check_captions(model.check_caption, script.global_caption, captions)
+        places = [(caption.where or "global caption", report) for caption, report in found]
+        places.append(("negative prompt", model.check_negative_prompt(options.guided(script)[1])))
+        for where, report in places:
+            place = ", ".join(filter(None, (story, where)))
+            if options.strict and report.lines:
+                raise InputError(f"{place}: {' '.join(report.lines)}")
+            for line in report.lines:
                 _log.warning("%s: %s", place, line)
 
 

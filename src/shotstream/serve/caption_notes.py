@@ -22,14 +22,18 @@ def caption_notes(report: CaptionReport, where: str = "") -> list[Note]:
     return [Note(code=code, message=f"{place}{line}") for code, line in lines if line]
 
 
-def notes_of_story(model: Model, global_caption: str, captions: Sequence[StoryCaption], *, strict: bool) -> list[Note]:
-    """Return the notes on a whole story.
+def notes_of_story(
+    model: Model, global_caption: str, captions: Sequence[StoryCaption], negative_prompt: str, *, strict: bool
+) -> list[Note]:
+    """Return the notes on a whole story; `negative_prompt` is empty where it has none.
 
     Raises:
         RequestError: there is one, and the request is strict.
     """
     found = check_captions(model.check_caption, global_caption, captions)
-    return _refuse_strict([note for one, report in found for note in caption_notes(report, one.where)], strict=strict)
+    notes = [note for one, report in found for note in caption_notes(report, one.where)]
+    notes += caption_notes(model.check_negative_prompt(negative_prompt), "negative prompt")
+    return _refuse_strict(notes, strict=strict)
 
 
 class CommandNotes:

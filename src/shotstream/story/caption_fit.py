@@ -53,6 +53,11 @@ class CaptionReport:
     unknown: tuple[UnknownWord, ...] = ()
 
     @property
+    def lines(self) -> list[str]:
+        """Return what a person should know of the caption, a line each; none where the model follows it wholly."""
+        return [line for line in (self.too_long, self.unknown_words) if line]
+
+    @property
     def too_long(self) -> str:
         """Return a line on what is not read and what to do; empty where all is read."""
         lost = [(self.lost_text, "this caption"), (self.lost_global, "the global caption")]
@@ -68,6 +73,19 @@ class CaptionReport:
         """Return a line that names the unknown words and their nearest; empty where all are known."""
         words = [f'"{one.word}"' + (f' (near: "{one.nearest}")' if one.nearest else "") for one in self.unknown]
         return f"The model does not know {', '.join(words)}. Use other words." if words else ""
+
+
+def warn_or_refuse(report: CaptionReport, where: str = "", *, strict: bool | None) -> None:
+    """Warn of a caption that a model will not follow wholly, by the log; `strict`: refuse it; None: do nothing.
+
+    Raises:
+        InputError: the model will not follow it wholly, and `strict` is true.
+    """
+    problem = " ".join(report.lines)
+    if problem and strict:
+        raise InputError(f"{where}{problem}")
+    if problem and strict is not None:
+        _log.warning("%s%s", where, problem)
 
 
 class CaptionCheck:
@@ -95,13 +113,8 @@ class CaptionCheck:
         report = self._check(self._global, text, shot)
         lost_global = report.lost_global if len(report.lost_global) > len(self._lost_global) else ""
         unknown = tuple(one for one in report.unknown if one not in self._named)
-        new = replace(report, lost_global=lost_global, unknown=unknown)
-        problem = " ".join(filter(None, (new.too_long, new.unknown_words)))
-        if problem and self._strict:
-            raise InputError(problem)
+        warn_or_refuse(replace(report, lost_global=lost_global, unknown=unknown), strict=self._strict)
         self._named, self._lost_global = self._named.union(report.unknown), lost_global or self._lost_global
-        if problem:
-            _log.warning("%s", problem)
 
 
 CheckCaption = Callable[[str, str, int], CaptionReport]

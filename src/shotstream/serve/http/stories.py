@@ -82,7 +82,7 @@ def begin_story(story: NewStory, server: Here) -> BegunStory:
     check_negative_prompt(negative_prompt, settings.limits)
     server.model.check_guidance(guidance, negative_prompt)
     captions = [StoryCaption("", "", 0), *captions_of_shots(specs)]
-    notes = notes_of_story(server.model, story.global_caption, captions, strict=story.strict)
+    notes = notes_of_story(server.model, story.global_caption, captions, negative_prompt, strict=story.strict)
     row = begin_row(story.global_caption, story.seed, context, size.height, size.width, check_title(story.title))
     doing = Doing(queue=ShotQueue(paused=story.paused).insert(specs))
     row = replace(row, doing=doing, guidance=guidance, negative_prompt=negative_prompt)

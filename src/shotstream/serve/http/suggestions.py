@@ -151,7 +151,7 @@ def outline(idea: Idea, server: Here) -> Outline:
     if server.director is None:
         raise RequestError("unavailable", "this server has no director; write the global caption and shots yourself")
     script = server.director.write(idea.idea)
-    notes = notes_of_story(server.model, script.global_caption, captions_of_script(script), strict=False)
+    notes = notes_of_story(server.model, script.global_caption, captions_of_script(script), "", strict=False)
     return Outline(global_caption=script.global_caption, shots=[shot.text for shot in script.shots], notes=notes)
 
 
@@ -171,7 +171,7 @@ def read_script(script: ScriptText, server: Here) -> ScriptView:
         shots=[_new_shot(shot) for shot in read.shots],
         notes=[
             *unused_settings(server.model, read, row),
-            *notes_of_story(server.model, global_caption, captions, strict=False),
+            *notes_of_story(server.model, global_caption, captions, "" if row else read.negative_prompt, strict=False),
         ],
     )
 
