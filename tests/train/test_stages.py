@@ -136,7 +136,7 @@ def test_a_stage_without_a_model_is_not_exported(
 ) -> None:
     for stage in ("codec", "trajectories", "stag1"):
         assert main([*command("export", finished), "-o", str(tmp_path / "model"), "--stage", stage]) == 2
-        assert f"expected a stage of stage2, stage1, init, teacher, base to export, got '{stage}'" in (
+        assert f"expected a stage of stage2, stage1, init, teacher, base, policy to export, got '{stage}'" in (
             capsys.readouterr().err
         )
 
