@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 PHONE, PHONE_ON_ITS_SIDE = (390, 844), (844, 390)
 SERIOUS = ("serious", "critical")
 AXE_OPTIONS = {"resultTypes": ["violations"], "rules": {"label-content-name-mismatch": {"enabled": True}}}
-SMALL_TARGETS = """() => [...document.querySelectorAll("button, select, textarea, a, input:not([type=file])")]
+SMALL_TARGETS = """() => [...document.querySelectorAll("button, select, textarea, a, summary, input")]
   .filter((one) => one.checkVisibility() && !one.closest("[hidden]"))
   .map((one) => [one.getAttribute("aria-label") ?? one.textContent, one.getBoundingClientRect()])
   .filter(([, box]) => Math.min(box.width, box.height) < 43.5)

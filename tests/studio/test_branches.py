@@ -4,11 +4,24 @@ from typing import Any
 
 from playwright.sync_api import expect
 
+PICTURE = "document.querySelector('canvas.picture').toDataURL()"
+PAIR = """() => [...document.querySelectorAll(".pair video")].map((video) => {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width: video.videoWidth, height: video.videoHeight });
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  return canvas.toDataURL();
+})"""
+"""The pictures of two takes that play side by side."""
+
 
 def test_what_followed_is_made_again_and_the_map_leads_back(desk: Any) -> None:
     desk.begin().make("The fox waves.", "The fox jumps.")
+    desk.until("window.shown.at(-1).slice(1).join() === '1,0,8'")
+    before = desk.page.evaluate(PICTURE)
     desk.choose(1, "Try again, keep the rest")
     expect(desk.page.locator("[data-take='1.1']")).to_have_count(1)
+    desk.until("window.shown.at(-1).slice(1).join() === '1,1,8'")
+    assert desk.page.evaluate(PICTURE) != before, "the same caption and seed after another first shot"
     first, second, again, rest = desk.tree()["takes"]
     assert again["seed"] != first["seed"]
     assert (rest["text"], rest["seed"], rest["parent"]) == (second["text"], second["seed"], 1)
@@ -20,6 +33,7 @@ def test_what_followed_is_made_again_and_the_map_leads_back(desk: Any) -> None:
     desk.page.get_by_role("button", name="Go to this take").click()
     expect(desk.page.locator("[data-take='1.0']")).to_have_count(1)
     assert desk.tree()["current"] == [0, 0]
+    desk.until(f"{PICTURE} === '{before}'")
 
 
 def test_two_takes_play_side_by_side_and_one_is_kept(desk: Any) -> None:
@@ -28,6 +42,8 @@ def test_two_takes_play_side_by_side_and_one_is_kept(desk: Any) -> None:
     expect(desk.page.locator("[data-take='0.1']")).to_have_count(1)
     desk.choose(1, "Compare takes")
     desk.until("[...document.querySelectorAll('.pair video')].every((video) => video.currentTime > 0)")
+    first, second = desk.page.evaluate(PAIR)
+    assert first != second
     desk.page.get_by_role("button", name="Go to this take: Shot 1, take 1").click()
     expect(desk.page.locator("[data-take='0.0']")).to_have_count(1)
     assert desk.tree()["current"] == [0]

@@ -28,10 +28,11 @@ export function makeGuidance(store, form) {
   });
   avoid.oninput = () => check.check(avoid.value);
   const scaleHint = element("small", { id: "guidance-hint" });
-  const root = element("div", { className: "guiding" },
+  const fields = element("div", { className: "guiding" },
     element("div", {}, element("label", { for: "guidance" }, "Guidance"), scale, scaleHint),
     element("div", {}, element("label", { for: "avoid" }, "What to avoid"), avoid,
       element("small", { id: "avoid-hint" }, "Negative prompt: what the whole story should not show."), check.root));
+  const root = element("details", { className: "more" }, element("summary", {}, "Guidance, and what to avoid"), fields);
   store.watch(["guidance"], ({ guidance }) => {
     root.hidden = guidance === null;
     scale.placeholder = String(guidance ?? "");
@@ -39,6 +40,7 @@ export function makeGuidance(store, form) {
   });
   const read = (script = {}) => {
     if (!scale.checkValidity()) {
+      root.open = true;
       scale.focus();
       throw new Error(`Guidance is a number from 1 to ${MAX_GUIDANCE}. Correct it, or leave it empty.`);
     }
