@@ -89,6 +89,11 @@ def test_a_wrong_command_is_refused_in_plain_words(kind: type[BaseModel]) -> Non
     assert refused > 5
 
 
+def test_the_field_that_is_wrong_is_named_as_it_was_sent() -> None:
+    assert refusal_of('{"type": "steer", "text": 7}') == "`text` is no text. Send text in quotes."
+    assert (refusal_of('{"type": "queue", "shots": [{"chunks": 1}]}') or "").startswith("`shots[0].text` is missing.")
+
+
 @pytest.mark.parametrize("text", ["", "[", "7", "null", "[]", "{}", '{"type": 7}', '{"type": "shoot"}', b"\xff{}"])
 def test_what_is_no_command_is_refused_in_plain_words(text: str | bytes) -> None:
     message = refusal_of(text)
@@ -167,9 +172,10 @@ def test_messages_for_programs_become_sentences(raised: str, told: str) -> None:
         ("POST", "/api/stories", "{}", {}, 422, "its kind was not said. Send the header Content-Type: appli", {}),
         ("POST", "/api/stories", "{}", {"Content-Type": "text/plain"}, 422, "it was sent as text/plain. Send", {}),
         ("POST", "/api/stories", b"\xff", JSON, 422, "The body cannot be read. Send JSON in UTF-8.", {}),
+        ("POST", "/api/stories/{story}/commands", '{"type": "shot"}', JSON, 422, "`text` is missing. Add it.", {}),
         ("GET", "/api/stories/{story}/export/foo", "", {}, 422, "'gif', 'png', 'yaml' or 'zip'", {}),
     ],
-    ids=["address", "method", "no kind", "another kind", "no text", "export"],
+    ids=["address", "method", "no kind", "another kind", "no text", "a command", "export"],
 )
 def test_what_http_itself_refuses_is_said_in_plain_words(
     studio: Any, method: str, path: str, body: str | bytes, headers: Any, status: int, said: str, beside: dict[str, str]

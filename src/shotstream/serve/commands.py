@@ -1,7 +1,7 @@
 """Commands that viewers send, as JSON (`docs/protocol.md`)."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field, StrictBool, StrictInt, TypeAdapter, ValidationError
 
@@ -193,6 +193,7 @@ SocketCommand = StoryCommand | QueueCommand | RenameCast | RemoveCast | Undo | D
 Command = Annotated[SocketCommand, Field(discriminator="type")]
 CastCommand = AddCast | RenameCast | RemoveCast
 AnyCommand = StoryCommand | QueueCommand | CastCommand | Undo
+COMMAND_TYPES = frozenset(get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(SocketCommand))
 _COMMAND: TypeAdapter[SocketCommand] = TypeAdapter(Command)
 
 
@@ -213,4 +214,4 @@ def read_command(text: str | bytes) -> SocketCommand:
     try:
         return _COMMAND.validate_json(text)
     except ValidationError as error:
-        raise RequestError("invalid", describe_wrong_fields(error.errors(include_url=False))) from error
+        raise RequestError("invalid", describe_wrong_fields(error.errors(include_url=False), COMMAND_TYPES)) from error

@@ -1,6 +1,6 @@
 """Say in plain words which field of a request is wrong, and what to send in its place."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -44,16 +44,21 @@ _PLAIN: Mapping[str, str] = MappingProxyType(
 """Sentences that say what is wrong and what to do, by the kind of the reader's error."""
 
 
-def describe_wrong_fields(errors: Sequence[Any]) -> str:
-    """Return the first of pydantic's errors as sentences: which field is wrong, how, and what to send."""
+def describe_wrong_fields(errors: Sequence[Any], commands: Collection[str] = ()) -> str:
+    """Return the first of pydantic's errors as sentences: which field is wrong, how, and what to send.
+
+    `commands` are the types of the commands that a message can be, which pydantic puts before the names of fields.
+    """
     first = errors[0]
     problem = _PLAIN.get(first["type"], "cannot be used. See /docs for what it can be.")
-    return f"{_name(first)} {problem.format(**first.get('ctx', {}))}"
+    return f"{_name(first, commands)} {problem.format(**first.get('ctx', {}))}"
 
 
-def _name(error: Mapping[str, Any]) -> str:
+def _name(error: Mapping[str, Any], commands: Collection[str]) -> str:
     """Return the name of a field as people write it, such as `shots[0].text`; "The message" where it is the whole."""
     parts = [part for part in error["loc"] if part not in _BODY_PARTS]
+    if len(parts) > 1 and parts[0] in commands and isinstance(parts[1], str):
+        parts = parts[1:]
     if error["type"] == "json_invalid":
         parts = []
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from shotstream import __version__
 from shotstream.api import Model
 from shotstream.core.errors import InputError
+from shotstream.serve.commands import COMMAND_TYPES
 from shotstream.serve.errors import Code, RequestError, code_of, message_of
 from shotstream.serve.http import api_docs, takes
 from shotstream.serve.http import stories as routes
@@ -135,7 +136,7 @@ def _say_errors(app: FastAPI) -> None:
         if errors[0]["loc"] == ("body",) and "json" not in kind:
             sent = f"it was sent as {kind[:100]}" if kind else "its kind was not said"
             return error_answer("invalid", f"The body is not read as JSON: {sent}. Send {_JSON}.")
-        return error_answer("invalid", describe_wrong_fields(errors))
+        return error_answer("invalid", describe_wrong_fields(errors, COMMAND_TYPES))
 
     @app.exception_handler(HTTPException)
     async def plain(_: Request, error: HTTPException) -> JSONResponse:
