@@ -1,13 +1,16 @@
 """What the recipes promise: which commands they give, in which order; they can be stopped and run again."""
 
 import os
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from command_line import read_command
+from shotstream.train.checkpoint import find_checkpoints
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "storyworld"
 MADE_FIRST, TRAINED = ("codec", "text"), ("base", "teacher", "trajectories", "init", "stage1", "stage2")
@@ -59,6 +62,19 @@ def test_one_card_runs_every_stage_beside_the_making_of_samples(recipe: Recipe) 
     assert [one.names for one in given] == [("train", name) for name in (*MADE_FIRST, "samples", *TRAINED)]
     for one in given:
         assert (one.values["preset"], one.values["directory"], one.values["device"]) == ("tiny", Path("run"), "cpu")
+
+
+@pytest.mark.slow
+def test_one_card_trains_a_tiny_model_in_real_processes(tmp_path: Path) -> None:
+    program = tmp_path / "shotstream"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m shotstream "$@"\n')
+    program.chmod(0o755)
+    env = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "PRESET": "tiny", "WORKERS": "1"}
+    command = [str(RECIPES / "card.sh"), "--device", "cpu"]
+    done = subprocess.run(command, env=env | {"RUN": "run"}, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for stage in (*MADE_FIRST, *TRAINED):
+        assert find_checkpoints(tmp_path / "run" / stage) or stage == "trajectories", stage
 
 
 def test_one_card_begins_with_another_models_codec_text_and_base(recipe: Recipe) -> None:
