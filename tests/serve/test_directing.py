@@ -12,11 +12,13 @@ from shotstream.core.errors import InputError
 from shotstream.core.spec import FPS, frames_of_chunks
 from shotstream.serve.commands import MakeShot, NewShot, QueueShots, RetryShot, Rewind, SteerShot
 from shotstream.serve.limits import Limits
-from shotstream.serve.messages import Flush, State
+from shotstream.serve.messages import Flush, State, SteerView
 from shotstream.serve.news import Chunk, Retract
 from shotstream.serve.session import Session
 from shotstream.serve.store import Store, begin_row
 from shotstream.serve.views import shot_view
+from shotstream.weights.build import random_components
+from tiny import live_model
 
 
 class Direct:
@@ -109,6 +111,23 @@ def test_a_steer_at_the_end_of_a_shot_becomes_the_next_one(model: Model, store: 
     made = [(take.spec.text, take.spec.chunks) for take in direct.session.story.history.records]
     assert made == [("It walks.", 2), ("It jumps.", 2), ("It eats.", 1), ("It sleeps.", 1)]
     assert [take.spec.steers for take in direct.session.story.history.records] == [()] * 4
+    direct.session.close()
+
+
+def test_a_model_that_makes_a_shot_as_a_whole_is_steered_by_the_next_shot(store: Store) -> None:
+    config = live_model()
+    whole = replace(config, sampler=replace(config.sampler, order="whole"))
+    direct = Direct(Model(random_components(whole)), store)
+    assert not direct.session.story._system.spec.steers
+    shot = NewShot(text="It walks.", chunks=2, steers=(SteerView(at=1, text="It runs."),))
+    with pytest.raises(InputError, match="cannot steer a shot while it is made; remove the steers"):
+        direct.session.apply(QueueShots(type="queue", shots=(shot,)))
+    direct.session.apply(MakeShot(type="shot", text="It walks.", chunks=2))
+    direct.session.step()
+    (note,) = direct.session.apply(SteerShot(type="steer", text="It jumps.", shown="0.0.2"))
+    assert note.message == "The shot is made as a whole by this model, so this becomes the next shot."
+    finish(direct)
+    assert [take.spec.text for take in direct.session.story.history.records] == ["It walks.", "It jumps."]
     direct.session.close()
 
 

@@ -49,6 +49,7 @@ class Session:
         self._production = Production(model, store, row, limits, publish)
         self.story = self._production.story
         self._caption_notes = CommandNotes(model, row.global_caption)
+        self._policy = model.policy
 
     @property
     def due_s(self) -> float | None:
@@ -208,7 +209,7 @@ class Session:
         production = self._production
         production.catch_up()
         shown = shown or production.shown_now()
-        if production.earlier_shot_plays(shown):
+        if production.earlier_shot_plays(shown) or not self._policy.steers:
             return self._steer_by_next_shot(text, shown)
         if production.work is None and production.queue.ready:
             production.begin()
@@ -231,7 +232,8 @@ class Session:
         if production.queue.paused and production.work is None:
             production.begin()  # it was asked for now; those behind it wait
         production.flush()
-        return [Note(code="next_shot", message="The shot was shown to its last part, so this becomes the next shot.")]
+        why = "was shown to its last part" if self._policy.steers else "is made as a whole by this model"
+        return [Note(code="next_shot", message=f"The shot {why}, so this becomes the next shot.")]
 
     def _check_more(self, *specs: ShotSpec) -> None:
         for spec in specs:

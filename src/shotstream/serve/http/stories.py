@@ -76,6 +76,7 @@ def begin_story(story: NewStory, server: Here) -> BegunStory:
     check_queue(len(specs), server.settings.limits)
     for spec in specs:
         check_spec(spec, server.settings.limits)
+    server.model.policy.check_shots(specs)
     size, settings = config.video, server.settings
     guidance = settings.guidance if story.guidance is None else story.guidance
     negative_prompt = settings.negative_prompt if story.negative_prompt is None else story.negative_prompt
