@@ -151,7 +151,7 @@ def test_the_cast_is_limited(serve: Any, tmp_path: Path) -> None:
         do(studio, story, type="remove_cast", member=0)
         assert add()["type"] == "done"
         do(studio, story, type="remove_cast", member=1)
-        assert add()["message"] == "a story keeps at most 2 pictures of its cast; begin another one"
+        assert add()["message"] == "A story keeps at most 2 pictures of its cast; begin another one."
 
 
 def test_a_shot_in_the_making_and_a_lost_take_are_made_again_with_whom_they_knew(model: Model, tmp_path: Path) -> None:
