@@ -71,7 +71,7 @@ class PolicySpec:
 
     @property
     def one_prompt(self) -> bool:
-        """Whether the captions of all shots stand in one prompt."""
+        """Return whether the captions of all shots stand in one prompt."""
         return self.joined_prompts == 1
 
     def frames(self, script: Script) -> list[int]:

@@ -23,7 +23,7 @@ from shotstream.model.transformer import Transformer
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What the network predicted in one forward: the squared error of the velocity, and the level of each latent."""
+    """A prediction of the network in one forward: its squared error of the velocity, and the level of each latent."""
 
     frames: range
     sigmas: Float[Tensor, "f"]
@@ -31,7 +31,7 @@ class Prediction:
 
 
 class TrueVideoEngine(Engine):
-    """Answers with true velocities, and keeps the errors of the network's in `predictions`."""
+    """Engine that answers with true velocities, and keeps the errors of the network's in `predictions`."""
 
     def __init__(
         self,

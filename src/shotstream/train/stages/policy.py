@@ -36,7 +36,7 @@ from shotstream.train.losses import low_noise_weights, subject_weights
 from shotstream.train.rng import make_generator, random_index
 from shotstream.train.state import TrainState
 from shotstream.train.trained_network import TrainedNetwork
-from shotstream.train.true_video_engine import TrueVideoEngine
+from shotstream.train.true_video_engine import Prediction, TrueVideoEngine
 
 MAX_SIGMA = 0.999
 """Highest noise level that is drawn. At 1 latents say nothing of the truth, so the sampler begins there."""
@@ -79,38 +79,34 @@ class PolicyStage(Stage):
         losses = [self._video_loss(video, step, micro_batch, number) for number, video in enumerate(videos)]
         return torch.stack(losses).mean()
 
-    def _video_loss(self, video: TrueVideo, step: int, micro_batch: int, number: int) -> Float[Tensor, ""]:
+    def _video_loss(self, video: TrueVideo, *where: int) -> Float[Tensor, ""]:
         """Return the mean error of the velocities that the policy asks for, weighted by noise level and subject."""
-        spec, latents, config = self._policy.spec, video.latents, self._config
-        where = (step, micro_batch, number)
-        noise = VideoNoise(latents.shape[2:], latents.device)
-        size = (latents.shape[-2], latents.shape[-1])
-        dtype = torch.bfloat16 if self._distributed.bfloat16 else None
-        dropped = float(torch.rand((), generator=make_generator("policy-text", *where))) < config.no_text_share
+        places = subject_weights(video.subjects, self._config.subject_weight)
+        errors = [
+            (one.error if places is None else one.error * places[:, one.frames.start : one.frames.stop]).mean((0, 2, 3))
+            * low_noise_weights(one.sigmas, self._config.full_weight_sigma)
+            for one in self._predict(video, *where)
+        ]
+        return torch.cat(errors).mean()
+
+    def _predict(self, video: TrueVideo, *where: int) -> list[Prediction]:
+        """Roll the policy out over a video, and return what the network predicts; `where` seeds all that is drawn."""
+        spec, latents = self._policy.spec, video.latents
+        size, dtype = (latents.shape[-2], latents.shape[-1]), torch.bfloat16 if self._distributed.bfloat16 else None
+        dropped = float(torch.rand((), generator=make_generator("policy-text", *where))) < self._config.no_text_share
 
         def encode(prompts: Sequence[str]) -> Tensor:
             text = encode_captions([prompts], self._encoder)[0]
             return torch.zeros_like(text) if dropped else text
 
-        run = TrueVideoEngine(
-            self._network,
-            encode,
-            self._samplers(*where),
-            noise,
-            latents,
-            spec.new_cache(self._network, 1, size, straight_through=False, dtype=dtype),
-            self._encoder.token_spans,
-        )
+        noise = VideoNoise(latents.shape[2:], latents.device)
+        cache = spec.new_cache(self._network, 1, size, straight_through=False, dtype=dtype)
+        samplers, spans = self._samplers(*where), self._encoder.token_spans
+        run = TrueVideoEngine(self._network, encode, samplers, noise, latents, cache, spans)
         shots = plan_shots(video.script.shots, SeededNoise(derive_seed("policy-noise", *where)))
         for _ in self._policy.rollout(Video(video.script.global_caption, noise.watch(shots)), run):
             pass
-        places = subject_weights(video.subjects, config.subject_weight)
-        errors = [
-            (one.error if places is None else one.error * places[:, one.frames.start : one.frames.stop]).mean((0, 2, 3))
-            * low_noise_weights(one.sigmas, config.full_weight_sigma)
-            for one in run.predictions
-        ]
-        return torch.cat(errors).mean()
+        return run.predictions
 
     def _samplers(self, *where: int) -> Iterator[Sampler]:
         """Yield the samplers of a video's forwards: from pure noise to a level that is drawn for each."""
@@ -122,7 +118,7 @@ class PolicyStage(Stage):
             yield Sampler("few_step", (1.0, float(sigma)))
 
     def _reads(self, script: Script) -> bool:
-        """Whether the text encoder reads the prompts of a script to their end."""
+        """Return whether the text encoder reads the prompts of a script to their end."""
         prompts = self._policy.prompts(script.global_caption, [shot.text for shot in script.shots])
         tokens, most = list(map(self._encoder.count_tokens, prompts)), self._encoder.config.text_len
         joined = self._policy.spec.joined_prompts
