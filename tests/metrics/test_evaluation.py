@@ -513,7 +513,7 @@ def test_the_embedded_model_is_evaluated_and_its_videos_are_kept(
     [video] = find_videos(tmp_path / "out" / "videos")
     assert isinstance(video, ScoredVideo)
     assert video.characters == (("fox",), ("fox",))
-    assert capsys.readouterr().out.startswith("a: generated")
+    assert capsys.readouterr().out.startswith("a: ready")
     monkeypatch.setattr("shotstream.metrics.generation._generate", lambda *_: pytest.fail("generated again"))
     assert main(words) == 0
 

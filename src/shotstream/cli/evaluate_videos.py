@@ -116,7 +116,7 @@ def evaluate_model(
     reasons = {}
     for name, reason in generate_videos(options.open(), scripts, directory, seed, depends, options.policy):
         reasons[name] = reason
-        make_console(json_file).print(f"{name}: {f'not generated: {reason}' if reason else 'generated'}")
+        make_console(json_file).print(f"{name}: {f'not generated: {reason}' if reason else 'ready'}")
     made = [] if all(reasons.values()) else [one for one in find_videos(directory) if reasons.get(one.name) == ""]
     failed = [UnreadableVideo(name, reason) for name, reason in reasons.items() if reason]
     _evaluate([*made, *failed], metrics, backbones, json_file, options.model)
