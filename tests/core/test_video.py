@@ -128,10 +128,11 @@ def test_a_png_is_exact(tmp_path):
 
 def test_a_contact_sheet_has_every_frame_at_its_place():
     frames = noise(5, 4, 6)
-    sheet = contact_sheet(frames, columns=3, scale=2, gap=1)
-    assert sheet.shape == (2 * 9 - 1, 3 * 13 - 1, 3)
-    assert np.array_equal(sheet[9:17:2, 13:25:2], frames[4])
-    assert (sheet[9:, 26:] == 255).all()
+    sheet = contact_sheet(frames, columns=3)
+    assert sheet.shape == (2 * 6 - 2, 3 * 8 - 2, 3)
+    assert np.array_equal(sheet[6:10, 8:14], frames[4])
+    assert (sheet[6:, 14:] == 255).all()
+    assert contact_sheet(frames[:2], columns=3).shape == (4, 2 * 8 - 2, 3)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -158,21 +158,8 @@ class ModelOptions:
         Raises:
             InputError: there is no such model or device, or an option is not available here.
         """
-        model = shotstream.open(
-            self.model,
-            device=self.device,
-            text_device=self.text_device,
-            compiled=self.compile,
-            graphs=self.graphs,
-            fp8=self.fp8,
-            fp8_attention=self.fp8_attention,
-            steps=self.steps,
-            sampler=self.sampler,
-            decoder=self.decoder,
-            role=self.role,
-            checkpoint_key=self.checkpoint_key,
-            policy=self.policy,
-        )
+        options = asdict(self)
+        model = shotstream.open(options.pop("model"), compiled=options.pop("compile"), **options)
         freeze_objects()
         return model
 

@@ -25,6 +25,7 @@ Picture: TypeAlias = str | Path | Image.Image | NDArray[Any]
 """Types that are accepted as a picture; see `as_frame`."""
 MAX_PIXELS = 2**26
 """Largest picture that is decoded, in pixels: 8192 x 8192."""
+SHEET_GAP_PX = 2
 _READ_BY_PILLOW = ("png_pipe", "apng", "jpeg_pipe", "mjpeg", "gif", "gif_pipe", "tiff_pipe", "bmp_pipe", "webp_pipe")
 """FFmpeg's names of kinds that it must not be asked for, because it shows what is left of a damaged picture."""
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -106,23 +107,20 @@ def encode_png(frame: Frame) -> bytes:
     return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
 
 
-def contact_sheet(frames: Frames, columns: int, scale: int = 1, gap: int = 2) -> UInt8[np.ndarray, "H W 3"]:
+def contact_sheet(frames: Frames, columns: int) -> UInt8[np.ndarray, "H W 3"]:
     """Put frames side by side, row by row, on white: `[n, h, w, 3]` to one picture.
 
     Args:
         frames: what to show, in reading order.
         columns: pictures a row.
-        scale: whole-number enlargement without smoothing, for pixel art.
-        gap: pixels between pictures.
     """
-    frames = check_frames(frames).repeat(scale, axis=1).repeat(scale, axis=2)
-    count, height, width = frames.shape[:3]
-    rows, columns = math.ceil(count / columns), min(columns, count)
-    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
-    for index, frame in enumerate(frames):
-        y, x = (index // columns) * (height + gap), (index % columns) * (width + gap)
-        sheet[y : y + height, x : x + width] = frame
-    return sheet
+    columns = min(columns, len(check_frames(frames)))
+    rows = math.ceil(len(frames) / columns)
+    room = ((0, rows * columns - len(frames)), (0, SHEET_GAP_PX), (0, SHEET_GAP_PX), (0, 0))
+    cells = np.pad(frames, room, constant_values=255)
+    height, width = cells.shape[1:3]
+    sheet = cells.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    return sheet[:-SHEET_GAP_PX, :-SHEET_GAP_PX]
 
 
 def write_gif(path: str | Path, frames: Iterable[Frame | Frames], fps: float) -> None:

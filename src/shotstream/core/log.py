@@ -16,10 +16,10 @@ class StderrHandler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-def show_warnings(level: int = logging.WARNING) -> None:
-    """Show what the library logs from `level` on, a line each, on stderr. Calling it again replaces the level."""
+def show_warnings() -> None:
+    """Show the warnings and errors that the library logs, a line each, on stderr."""
     handler = StderrHandler()
     handler.setFormatter(logging.Formatter("shotstream: %(levelname)s: %(message)s"))
     logger = logging.getLogger(ROOT)
     logger.handlers = [handler]
-    logger.setLevel(level)
+    logger.setLevel(logging.WARNING)

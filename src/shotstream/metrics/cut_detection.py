@@ -36,9 +36,9 @@ def cut_probabilities(small: UInt8[NDArray, "n 27 48 3"]) -> Float[NDArray, "n"]
     return single.numpy()
 
 
-def cuts_of(probabilities: Float[NDArray, "n"], threshold: float = THRESHOLD) -> list[int]:
+def cuts_of(probabilities: Float[NDArray, "n"]) -> list[int]:
     """Return the first frames of new shots: those behind each run of frames above the threshold."""
-    above = np.concatenate([probabilities > threshold, [False]])
+    above = np.concatenate([probabilities > THRESHOLD, [False]])
     return [int(index) + 1 for index in np.flatnonzero(above[:-1] & ~above[1:]) if index + 1 < len(probabilities)]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,6 @@ def evaluate_videos(
     backbones: Backbones,
     settings: CutSettings = CutSettings(),  # noqa: B008 (frozen)
     source: str = "",
-    watch: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Evaluate videos and write `results.json` and the features of each into `output`.
 
@@ -105,7 +104,6 @@ def evaluate_videos(
         backbones: the networks.
         settings: of the cut metrics.
         source: what was evaluated, for the report.
-        watch: called with the name of each video when it is done.
 
     Raises:
         InputError: the output cannot be written, or no video can be scored.
@@ -129,8 +127,6 @@ def evaluate_videos(
         except InputError as error:
             _log.warning("%s: %s; left out", video.name, error)
             failed.append(UnreadableVideo(video.name, str(error)))
-        if watch:
-            watch(video.name)
     if not stories:
         reasons = "; ".join(f"{video.name}: {video.reason}" for video in failed)
         raise InputError(f"expected at least one video that can be scored, got none of {len(failed)} ({reasons})")

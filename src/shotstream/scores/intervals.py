@@ -8,6 +8,7 @@ import numpy as np
 
 Z95 = 1.96
 FEW_STORIES = 10
+RESAMPLES = 10_000
 """With fewer, their own spread says little of that of all stories."""
 
 
@@ -81,20 +82,20 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, *wilson(mean, len(values)), len(values))
 
 
-def bootstrap_mean(values: Sequence[float], resamples: int = 10_000, seed: int = 0) -> Estimate:
+def bootstrap_mean(values: Sequence[float]) -> Estimate:
     """Return the mean with its 95% percentile bootstrap interval; for one value the interval is NaN."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) < 2:
         return Estimate(float(array.mean()), math.nan, math.nan, len(array))
-    chosen = np.random.default_rng(seed).integers(len(array), size=(resamples, len(array)))
+    chosen = np.random.default_rng(0).integers(len(array), size=(RESAMPLES, len(array)))
     low, high = np.percentile(array[chosen].mean(axis=1), (2.5, 97.5))
     return Estimate(float(array.mean()), float(low), float(high), len(array))
 
 
-def bootstrap_share(shares: Sequence[Share], resamples: int = 10_000, seed: int = 0) -> Estimate:
+def bootstrap_share(shares: Sequence[Share]) -> Estimate:
     """Return the share of all cases together with the 95% percentile bootstrap interval over their groups."""
     counts = np.array([(share.right, share.total) for share in shares], dtype=np.float64)
-    chosen = counts[np.random.default_rng(seed).integers(len(counts), size=(resamples, len(counts)))].sum(axis=1)
+    chosen = counts[np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))].sum(axis=1)
     low, high = np.percentile(chosen[:, 0] / np.maximum(chosen[:, 1], 1), (2.5, 97.5))
     right, total = counts.sum(axis=0)
     return Estimate(right / total, float(low), float(high), int(total))

@@ -35,6 +35,7 @@ VARIABLES = ("SHOTSTREAM_DIRECTOR_URL", "SHOTSTREAM_DIRECTOR_KEY", "SHOTSTREAM_D
 LLM_TIMEOUT_S = 60
 ANSWER_BYTES = 2**20
 MAX_SHOTS = 20
+SUGGESTIONS = 3
 _TASK = (
     "You write short films for a model that makes video shot by shot. Answer with JSON alone: "
     '{"global": "who and where, one sentence", "shots": ["what one shot shows, one sentence", ...]}. '
@@ -98,7 +99,7 @@ def read_story(content: str) -> Script:
     return Script(plain["global"], shots)
 
 
-def suggest(global_caption: str, shots: Sequence[str], count: int = 3) -> tuple[str, ...]:
+def suggest(global_caption: str, shots: Sequence[str]) -> tuple[str, ...]:
     """Return captions for a shot that could follow, by StoryWorld's grammar.
 
     Characters, place and time that the captions do not name are filled in, the same way each time.
@@ -112,7 +113,7 @@ def suggest(global_caption: str, shots: Sequence[str], count: int = 3) -> tuple[
     place = cast(Place, said.get("place", ("forest",))[0])
     time = cast(Time, said.get("time", ("day",))[0])
     made = tuple(_as_shot(text, species) for text in shots) or (_as_shot("", species),)
-    return suggest_next(WorldStory(characters, place, time, LANDMARKS[place], made, seed=len(shots)), count)
+    return suggest_next(WorldStory(characters, place, time, LANDMARKS[place], made, seed=len(shots)), SUGGESTIONS)
 
 
 def _as_shot(text: str, species: Sequence[Species]) -> WorldShot:

@@ -28,7 +28,7 @@ class StoryFiles:
         return self.directory / RECORD_FILE
 
     def video(self, shot: int, take: int) -> Path:
-        """Return the lossless video of a take."""
+        """Return the path of a take's lossless video."""
         name = f"shot-{shot:03d}.take-{take}" if take else f"shot-{shot:03d}"
         return self.directory / f"{name}.mkv"
 

@@ -35,7 +35,7 @@ class ScaleSettings:
     alpha: float | None = None
     rank: float | None = None
     by_root: bool = False
-    """Whether alpha is divided by the root of the rank (rank-stabilised LoRA)."""
+    """True: alpha is divided by the root of the rank (rank-stabilised LoRA)."""
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
     rank_pattern: Mapping[str, float] = field(default_factory=dict)
 

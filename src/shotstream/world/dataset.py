@@ -9,7 +9,7 @@ hidden traits included.
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -28,7 +28,6 @@ def write_dataset(
     stories: Iterable[WorldStory],
     directory: str | Path,
     caption_variant: int | None = None,
-    progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Render stories into a directory and return the path of its CSV, which is written last.
 
@@ -36,7 +35,6 @@ def write_dataset(
         stories: what to render, in order.
         directory: made where it is missing.
         caption_variant: phrasing of the captions (0 is the plain one); None gives each story another.
-        progress: called with the number of stories done after each.
 
     Raises:
         InputError: the directory cannot be written.
@@ -51,8 +49,6 @@ def write_dataset(
         _write_story(story, directory, name, variant)
         ranges = json.dumps([list(pair) for pair in frame_ranges(story)])
         table.writerow((len(story.shots), f"{name}.json", f"{name}.mp4", ranges))
-        if progress:
-            progress(number + 1)
     path = directory / INDEX_NAME
     write_bytes(path, rows.getvalue().encode())
     return path

@@ -22,6 +22,7 @@ Frames = NDArray[np.uint8]
 
 BLINK_EVERY_FRAMES, BLINK_FRAMES = 48, 4
 """Nobody blinks in the first eight frames of a shot."""
+LEAST_VISIBLE = 0.35
 
 
 def render_story(story: WorldStory) -> Iterator[Frames]:
@@ -73,8 +74,8 @@ def character_masks(story: WorldStory, shot_index: int, frame_indices: Sequence[
     return np.stack([stage.character_mask(frame) for frame in frame_indices])
 
 
-def visible_slots(story: WorldStory, shot_index: int, least: float = 0.35) -> tuple[bool, ...]:
-    """Tell which slots' landmarks are visible in a shot: at least `least` of them, at the best of three frames.
+def visible_slots(story: WorldStory, shot_index: int) -> tuple[bool, ...]:
+    """Tell which slots' landmarks are visible in a shot: at least 35% of each, at the best of three frames.
 
     Raises:
         InputError: the story has no such shot.
@@ -89,7 +90,7 @@ def visible_slots(story: WorldStory, shot_index: int, least: float = 0.35) -> tu
         for index, pixels in enumerate(whole):
             share = int((picture == index + 1).sum()) / (pixels * zoom * zoom)
             seen[index] = max(seen[index], share)
-    return tuple(share >= least for share in seen)
+    return tuple(share >= LEAST_VISIBLE for share in seen)
 
 
 def head_positions(story: WorldStory, shot_index: int, frame: int) -> tuple[tuple[float, float], ...]:

@@ -85,13 +85,13 @@ def sample_clips(number: int, batch: int) -> list[np.ndarray]:
     return [sample_clip(seed) for seed in range(number * batch, (number + 1) * batch)]
 
 
-def sample_clip(seed: int, frames: int = CLIP_FRAMES) -> np.ndarray:
-    """Render a piece of a random training shot, from any of its frames on, uint8 [frames, h, w, 3]."""
+def sample_clip(seed: int) -> np.ndarray:
+    """Render a piece of a random training shot, from any of its frames on, uint8 [CLIP_FRAMES, h, w, 3]."""
     rng = np.random.default_rng(derive_seed("clip", seed))
     story = sample_story(int(rng.integers(TRAINING_SEEDS)))
     shot = int(rng.integers(len(story.shots)))
-    start = int(rng.integers(max(1, story.shots[shot].frames - frames)))
-    return render_frames(story, shot, range(start, start + frames))
+    start = int(rng.integers(max(1, story.shots[shot].frames - CLIP_FRAMES)))
+    return render_frames(story, shot, range(start, start + CLIP_FRAMES))
 
 
 def clips(seeds: Iterable[int]) -> Float[Tensor, "b f c h w"]:
