@@ -5,12 +5,15 @@ PYTHONPATH=tests .venv/bin/python tests/studio/screenshots.py
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import yaml
 from playwright.sync_api import Browser, expect
 
 import shotstream
 from chromium import find_chromium, open_browser
 from conftest import Desk, RunOptions
+from example_pictures import EXAMPLES
 from shotstream.core.images import write_png
 from shotstream.serve.limits import Settings
 from shotstream.world.render import render_frames
@@ -54,21 +57,34 @@ def add_cast(desk: Desk, directory: Path) -> None:
         expect(desk.page.locator(".prompt .face")).to_have_count(count)
 
 
+def begin_planned(desk: Desk, example: dict[str, Any]) -> None:
+    """Begin an example as a script, whose shots wait until they are told."""
+    script = {"global": example["caption"], "seed": example["seed"], "shots": example["shots"]}
+    desk.page.get_by_role("button", name="Or write or paste a whole script").click()
+    desk.page.get_by_role("dialog").get_by_role("textbox").fill(yaml.safe_dump(script, sort_keys=False))
+    desk.page.get_by_role("button", name="Lay it out").click()
+    expect(desk.page.locator(".card")).to_have_count(len(example["shots"]))
+    desk.page.get_by_role("button", name="Close", exact=True).click()
+
+
 def take_all(browser: Browser, server: RunOptions, directory: Path) -> None:
     """The start page, a story in the middle with its cast, the same on a phone, and a plan."""
     desk = seat(browser, server, DESKTOP, 1).come()
     save(desk, "studio-start")
-    desk.page.get_by_role("button", name="The fox and the owl").click()
+    begin_planned(desk, EXAMPLES[0])
     add_cast(desk, directory)
-    expect(desk.shots).to_have_count(2)
-    desk.until("window.shown.at(-1)?.[1] === 2")
+    desk.page.get_by_role("button", name="Plan", exact=True).click()
+    desk.page.get_by_role("button", name="Tell all").click()
+    expect(desk.status).to_be_empty()
+    desk.prompt.fill(NEXT)
+    desk.until("window.shown.at(-1)?.[1] >= 2")
+    desk.shots.last.hover()
+    save(desk, "studio")
     phone = seat(browser, server, PHONE, 2)
     phone.come(f"/#{desk.story}")
-    phone.until("window.shown.length > 3")
-    desk.shots.last.hover()
-    for one, name in ((desk, "studio"), (phone, "studio-phone")):
-        one.prompt.fill(NEXT)
-        save(one, name)
+    phone.prompt.fill(NEXT)
+    phone.until("document.querySelector('.waiting').hidden")
+    save(phone, "studio-phone")
     expect(desk.shots).to_have_count(4)
     desk.page.get_by_role("button", name="Plan", exact=True).click()
     plan = desk.page.get_by_role("dialog", name="Plan")
