@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from example_pictures import EXAMPLES
 from playwright.sync_api import Browser, expect
 
 import shotstream
 from chromium import find_chromium, open_browser
 from conftest import Desk, RunOptions
-from example_pictures import EXAMPLES
 from shotstream.core.images import write_png
 from shotstream.serve.limits import Settings
 from shotstream.world.render import render_frames
