@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
+from shotstream.core.images import read_image
 from shotstream.core.video import VideoWriter
 from shotstream.story.cast import CastMember
 from shotstream.story.history import FinishedShot, History
@@ -310,6 +311,15 @@ def test_a_flipped_byte_in_the_record_is_noticed_and_it_is_rebuilt(story, place,
     caplog.clear()
     assert History.open(story).branch == (0, 0, 1)
     assert not caplog.records
+
+
+def test_pictures_of_the_cast_that_no_take_names_are_told_when_a_record_is_rebuilt(story, caplog):
+    with History.open(story) as history:
+        history.add_cast(np.zeros((32, 48, 3), np.uint8), "a fox")
+    (story / "story.json").write_bytes(b"damaged")
+    with History.open(story) as history:
+        assert "no take says what cast-000.png shows: add it to the cast again, with a caption" in caplog.text
+        assert history.add_cast(read_image(story / "cast-000.png"), "a fox") == 0
 
 
 def test_a_rebuilt_record_has_what_is_left(story):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,16 @@ def keep_rebuilt(files: StoryFiles, record: StoryRecord) -> None:
         with writing(files.record):
             files.record.replace(files.record.with_suffix(".damaged.json"))
         write_record(files.record, record)
-        _log.warning("%s was damaged and was rebuilt from the takes beside it", files.record)
+        _log.warning(
+            "%s was damaged and was rebuilt from the takes beside it%s", files.record, _left_out(files, record)
+        )
+
+
+def _left_out(files: StoryFiles, record: StoryRecord) -> str:
+    """Return what to do about pictures of the cast that came after the last take, so that no take tells their caption."""
+    pictures = takewhile(Path.exists, map(files.cast, count(len(record.pictures))))
+    names = ", ".join(path.name for path in pictures)
+    return f"; no take says what {names} shows: add it to the cast again, with a caption" if names else ""
 
 
 def rebuild_record(directory: Path) -> StoryRecord | None:
