@@ -92,7 +92,7 @@ def keep_rebuilt(files: StoryFiles, record: StoryRecord) -> None:
 
 
 def _left_out(files: StoryFiles, record: StoryRecord) -> str:
-    """Return what to do about pictures of the cast that came after the last take, so that no take tells their caption."""
+    """Return advice about pictures of the cast that were added after the last take, so that no take names them."""
     pictures = takewhile(Path.exists, map(files.cast, count(len(record.pictures))))
     names = ", ".join(path.name for path in pictures)
     return f"; no take says what {names} shows: add it to the cast again, with a caption" if names else ""
