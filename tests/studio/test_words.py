@@ -55,6 +55,10 @@ def test_unknown_words_are_named_in_a_line_that_screen_readers_read(world: Any) 
 
 
 def test_who_presses_the_key_at_once_is_told_all_the_same(world: Any) -> None:
+    world.page.get_by_role("button", name="Stories").click()
+    world.page.get_by_label("Who is it about, and where?").fill("A red robott.")
+    world.page.keyboard.press("Enter")
+    expect(world.status).to_have_text('The model does not know "robott" (near: "robot"). Use other words.')
     world.prompt.fill("A spaceship.")
     world.prompt.press("Enter")
     expect(world.status).to_have_text('The model does not know "spaceship". Use other words.')

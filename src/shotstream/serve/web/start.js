@@ -22,22 +22,29 @@ import { makeStories } from "./stories.js";
  */
 export function makeStart(store, open, ready, told) {
   const guidance = makeGuidance(store, "own-form");
-  /** Begins one story at a time, with its first shots; those that are only planned wait. */
+  /** Begins one story at a time, with its first shots; those that are only planned wait. Returns the server's notes. */
   const begin = async (caption, seed, shots = [], paused = false, script = {}) => {
     const guided = guidance.read(script);
     const controls = [...root.querySelectorAll(".example, .begin button")];
     for (const one of controls) one.disabled = true;
     try {
       await ready;
-      open((await post("api/stories", { global_caption: caption, title: script.title ?? "", seed, shots, paused, ...guided })).id);
+      const { id, notes } = await post("api/stories", { global_caption: caption, title: script.title ?? "", seed, shots, paused, ...guided });
+      open(id);
       if (notUsed(script)) told.say(notUsed(script));
+      return notes;
     } finally {
       for (const one of controls) one.disabled = false;
     }
   };
+  /** Begins with a caption; what the model will not follow of it is said, unless it is shown already. */
+  const beginOwn = async (text, seen) => {
+    const notes = await begin(text, anySeed());
+    if (notes.length && !seen) told.say(notes.map(({ message }) => message).join(" "));
+  };
   const own = lineForm({
     label: "Who is it about, and where?", hint: "A red fox and a blue owl in a forest by day.", action: "Begin", id: "own", checked: true,
-    give: (text) => begin(text, anySeed()).catch(told.fail),
+    give: beginOwn, fail: told.fail,
   });
   const idea = lineForm({
     label: "Or give only an idea", hint: "Two friends look for the sea.", action: "Write it", id: "idea",
@@ -84,7 +91,8 @@ function lineForm({ label, hint, action, id, give, fail, checked = false }) {
     event.preventDefault();
     if (!field.value.trim()) return;
     submit.disabled = true;
-    await Promise.resolve(give(field.value.trim())).catch(fail);
+    const text = field.value.trim();
+    await give(text, check.shows(text)).catch(fail);
     submit.disabled = false;
   };
   return form;
