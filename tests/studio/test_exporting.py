@@ -56,3 +56,22 @@ def test_one_shot_a_still_and_the_story_with_fades_and_a_sound(desk: Any, tmp_pa
     with av.open(str(story)) as video:
         assert len(video.streams.audio) == 1
         assert sum(1 for _ in video.decode(video=0)) == 16, "two frames of one shot lie over two of the other"
+
+
+def test_pixel_art_stays_sharp_and_larger_pictures_are_smooth(desk: Any) -> None:
+    desk.begin().make("The fox waves.")
+    scaling = "getComputedStyle(document.querySelector('.shot .thumb img')).imageRendering"
+    assert desk.page.evaluate(scaling) == "pixelated"
+    opener, dialog = desk.page.get_by_role("button", name="Export", exact=True), desk.page.get_by_role("dialog")
+    opener.click()
+    expect(dialog.get_by_label("Enlarged as")).to_have_value("nearest")
+    desk.page.keyboard.press("Escape")
+    story = desk.server.get(f"/api/stories/{desk.story}")
+    large = story | {"width": 832, "height": 480}
+    desk.page.route(f"**/api/stories/{desk.story}", lambda route: route.fulfill(json=large))
+    opener.click()
+    expect(dialog.get_by_label("Enlarged as")).to_have_value("lanczos")
+    desk.page.keyboard.press("Escape")
+    desk.page.route("**/api/stories", lambda route: route.fulfill(json=[large]))
+    desk.page.get_by_role("button", name="Stories").click()
+    desk.until("getComputedStyle(document.querySelector('.stories .thumb img')).imageRendering === 'auto'")

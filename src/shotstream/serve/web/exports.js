@@ -4,6 +4,7 @@ import { ask, get, storyPath } from "./api.js";
 import { openDialog } from "./dialog.js";
 import { button, element, fill } from "./dom.js";
 import { seconds } from "./lengths.js";
+import { isPixelArt } from "./pixelart.js";
 import { along } from "./takes.js";
 
 const FPS = 16;
@@ -49,7 +50,7 @@ function makeForm({ width, height }, takes, first) {
   const what = select([["", "The story"], ...takes.map(({ shot, text }) => [shot, `Shot ${shot + 1}: ${text}`])], first ?? "");
   const sizes = Array.from({ length: MOST_SCALE }, (_, at) => at + 1);
   const scale = select(sizes.map((by) => [by, `${by}×, ${by * width} × ${by * height}`]), 1);
-  const filter = select([["nearest", "Sharp pixels"], ["lanczos", "Smooth"]], "nearest");
+  const filter = select([["nearest", "Sharp pixels"], ["lanczos", "Smooth"]], isPixelArt(width) ? "nearest" : "lanczos");
   const fade = select(FADES.map((frames) => [frames, frames ? `Cross-fade of ${seconds(frames, FPS)}` : "Hard cuts"]), 0);
   const sound = element("input", { type: "file", accept: "audio/*,.m4a" });
   const field = (name, control) => element("label", {}, element("span", {}, name), control);

@@ -24,7 +24,6 @@ export async function playAll(store, first, fail) {
   if (!segments().length) return;
   const source = ({ shot, take }) => address(storyPath(story, "takes", shot, take, "video"));
   const reel = new Reel(source, segments, fail);
-  reel.root.classList.toggle("pixels", hello.width <= 320);
   let open = true;
   const controls = makeControls(reel, story);
   const tick = () => {

@@ -2,10 +2,9 @@
 
 import { address, storyPath } from "./api.js";
 import { button, element, fill } from "./dom.js";
+import { isPixelArt, scaleAs } from "./pixelart.js";
 import { busy } from "./watching.js";
 
-/** Pictures up to this width are pixel art, and keep their pixels square and sharp. */
-const PIXEL_ART_WIDTH = 320;
 const WHOLE_FROM = 0.9;
 const GLOW = { width: 16, height: 10 };
 const GLOW_EVERY = 3;
@@ -42,9 +41,9 @@ export function makeStage(store, actions) {
     for (const one of [canvas, glow]) one.getContext("2d").clearRect(0, 0, one.width, one.height);
   });
   store.watch(["hello"], ({ hello }) => {
+    scaleAs(document.body, hello?.width ?? Infinity);
     if (!hello || (canvas.width === hello.width && canvas.height === hello.height)) return;
     Object.assign(canvas, { width: hello.width, height: hello.height });
-    canvas.classList.toggle("pixels", canvas.width <= PIXEL_ART_WIDTH);
     fit(root, frame, canvas);
   });
   store.watch(["hello", "state"], (known) => {
@@ -92,7 +91,7 @@ function fit(root, frame, canvas) {
   if (!canvas.width || !root.clientWidth) return;
   const room = Math.min(root.clientWidth / canvas.width, root.clientHeight / canvas.height);
   const whole = Math.floor(room * devicePixelRatio) / devicePixelRatio;
-  const scale = canvas.classList.contains("pixels") && whole > WHOLE_FROM * room ? whole : room;
+  const scale = isPixelArt(canvas.width) && whole > WHOLE_FROM * room ? whole : room;
   frame.style.width = `${canvas.width * scale}px`;
   frame.style.height = `${canvas.height * scale}px`;
 }

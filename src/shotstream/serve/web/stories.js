@@ -6,6 +6,7 @@ import { button, element, fill, picture } from "./dom.js";
 import { openExports, watchWhole } from "./exports.js";
 import { seconds } from "./lengths.js";
 import { chooseForStory, duplicate, rename } from "./naming.js";
+import { scaleAs } from "./pixelart.js";
 
 const FPS = 16;
 const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
@@ -76,8 +77,10 @@ function row(story, more, told) {
   const name = story.title || story.global_caption;
   const image = story.shots ? picture(address(storyPath(story.id, "takes", 0, 0, "picture")), "") : null;
   const made = `${story.shots} ${story.shots === 1 ? "shot" : "shots"} · ${seconds(story.frames, FPS)} · ${ago(story.created_s)}`;
+  const thumb = element("span", { className: "thumb" }, image);
+  scaleAs(thumb, story.width);
   const what = [
-    element("span", { className: "thumb" }, image),
+    thumb,
     element("span", { className: "what" }, element("strong", {}, name), story.title && element("span", {}, story.global_caption),
       element("small", {}, story.other_model ? `${made} · made by another model` : made)),
   ];
