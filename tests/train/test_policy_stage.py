@@ -117,11 +117,17 @@ def test_the_own_model_goes_on_without_the_other_policys(tiny: Path, command: Co
     assert exported == TINY.model, "the base is the latest"
 
 
-def test_videos_of_ones_own_are_learnt_too(tiny: Path, command: Command, contents: Contents, tmp_path: Path) -> None:
+def test_videos_of_ones_own_are_learnt_too(
+    tiny: Path, command: Command, contents: Contents, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     manifest = write_dataset([sample_story(seed, shots=3, chunks=2) for seed in (1, 2)], tmp_path / "dataset")
     own = ("source.kind=manifest", f"source.manifest={manifest}", "policy.policy=full", "policy.chunks=[1]")
     assert main(command("policy", tiny, changes=own)) == 0
     assert int(contents(tiny / "policy")["step"]) == 2
+    capsys.readouterr()
+    assert main(command("policy", tiny, "--steps", "3", changes=(*own, "policy.shots=[4]"))) == 2
+    error = capsys.readouterr().err
+    assert "expected a video with 4 shots in a row of at least [12, 12, 12, 12] frames, there is none" in error
 
 
 @pytest.mark.parametrize(
