@@ -96,7 +96,7 @@ def test_what_a_policy_does_not_read_of_its_prompts_is_reported(wide: ModelCompo
     assert model.check_caption("It is night. " * 20, "It runs.").lost_global.endswith("It is night.")
     assert model.check_caption("A fox. ", long).lost_text.endswith("on and on.")
     with (
-        pytest.raises(InputError, match="the end of this caption|all shots in one text"),
+        pytest.raises(InputError, match=r"the end of this caption|all shots in one text"),
         model.story("A fox. ", strict=True, script=Script("A fox. ", (ShotSpec(long, 1),))) as story,
     ):
         story.shot(long, 1)
