@@ -144,6 +144,7 @@ def test_videos_of_ones_own_are_learnt_too(
             ("policy.policy=holocine", "policy.shots=[9]"),
             "policy holocine describes 9 shots in prompts that are longer than the 64 tokens",
         ),
+        (("policy.policy=echoshot", "policy.shots=[2, 7]"), "policy echoshot makes 1 to 6 shots, got 7"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(

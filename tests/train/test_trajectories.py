@@ -96,6 +96,24 @@ def test_trajectories_of_another_teacher_are_not_mixed_in(
         )
 
 
+@pytest.mark.parametrize(
+    ("change", "topic"), [("trajectories.source=base", "source"), ("trajectories.num_steps=4", "sampler")]
+)
+def test_the_student_begins_with_the_trajectories_that_it_is_told_of(
+    copy: Callable[..., Path],
+    command: Callable[..., list[str]],
+    capsys: pytest.CaptureFixture[str],
+    change: str,
+    topic: str,
+) -> None:
+    directory = copy("run", "init")
+    assert main(command("init", directory, changes=(change,))) == 2
+    assert f"was made with another {topic}; give the --preset and the --set" in capsys.readouterr().err
+    shutil.rmtree(directory / "trajectories")
+    assert main(command("init", directory)) == 2
+    assert "has no trajectories yet; run 'shotstream train trajectories' first" in capsys.readouterr().err
+
+
 def test_making_them_can_stop_and_go_on(copy: Callable[..., Path], lively: Callable[..., Preset]) -> None:
     directory = copy("run")
     made = directory / "trajectories"

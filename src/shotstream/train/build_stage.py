@@ -74,10 +74,12 @@ def _teacher_stage(run: Run) -> Stage:
 
 
 def _init_stage(run: Run) -> Stage:
+    trajectories = run.trajectories()
+    trajectories.check_made()
     network = run.network(run.weights(run.preset.init.start))
     run.distributed.place(network)
     teacher_forced = run.preset.trajectories.source == "base"
-    return InitStage(network, run.trajectories(), run.preset.init, run.distributed, teacher_forced=teacher_forced)
+    return InitStage(network, trajectories, run.preset.init, run.distributed, teacher_forced=teacher_forced)
 
 
 def _stage1(run: Run) -> Stage:
@@ -110,6 +112,10 @@ def _policy_stage(run: Run) -> Stage:
     preset, settings = run.preset, run.preset.policy
     spec = find_policy(settings.policy).spec
     spec.check_model(preset.model)
+    for count in settings.shots:
+        spec.check_count(count)
+    for chunks in settings.chunks:
+        spec.check_length(chunks)
     if spec.keys is not None and run.distributed.config.checkpoint_activations:
         raise InputError(
             f"policy {spec.name} has a cache, which moves on before a block is computed again; "

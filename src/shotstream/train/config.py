@@ -28,6 +28,10 @@ class OptimizerConfig:
     slow_names: tuple[str, ...] = ()
     slow_share: float = 0.1
 
+    def __post_init__(self) -> None:
+        if self.lr < 0:
+            raise InputError(f"expected lr, the learning rate, of at least 0, got {self.lr}; raise it")
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -199,6 +203,17 @@ class PolicyTraining:
     full_weight_sigma: float = 0.3
     subject_weight: float = 0.0
     no_text_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("shots", "chunks"):
+            if min(getattr(self, name), default=0) < 1:
+                raise InputError(f"expected policy.{name} as numbers of at least 1, got {list(getattr(self, name))}")
+        if self.videos < 1:
+            raise InputError(f"expected policy.videos of at least 1, got {self.videos}; raise it")
+        if self.shift <= 0:
+            raise InputError(f"expected policy.shift above 0, got {self.shift}; 1 shifts nothing")
+        if not 0 <= self.no_text_share <= 1:
+            raise InputError(f"expected policy.no_text_share from 0 to 1, got {self.no_text_share}")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import StopRequest
 from shotstream.train.rng import normal
 from shotstream.train.rollout import roll_out, shot_inputs
+from shotstream.weights.tensors import read_json
 
 STATES, IDENTITY_FILE = "states", "trajectories.json"
 
@@ -114,6 +115,22 @@ class TrajectoryStore:
                 on_progress(min(there + start + distributed.processes, self._config.batches))
         distributed.wait()
         return True
+
+    def check_made(self) -> None:
+        """Check that the files in the directory are the trajectories that the settings describe.
+
+        Raises:
+            InputError: there are none yet, or they have another source, other noise levels or another guidance.
+        """
+        if not self.identity_file.exists():
+            raise InputError(f"{self._directory} has no trajectories yet; run 'shotstream train trajectories' first")
+        recorded = read_json(self.identity_file)
+        for topic, value in self.identity.items():
+            if recorded.get(topic) != value:
+                raise InputError(
+                    f"{self._directory} was made with another {topic}; give the --preset and the --set that it was "
+                    "made with, or remove it"
+                )
 
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
         """Read a batch, the stored states of its trajectories, and their noise levels. The first file follows the last.
