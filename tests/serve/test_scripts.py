@@ -49,6 +49,11 @@ def test_what_is_no_script_is_refused_with_its_place(studio: Any) -> None:
     reply = studio.client.post("/api/script", json={"text": "global: A fox.\nshots:\n  - txt: It walks.\n"})
     assert reply.status_code == 422
     assert "The script, line 3" in reply.json()["message"]
+    for scale in (".inf", ".nan", "0.5", "31", "true"):
+        text = f"global: A fox.\nguidance: {scale}\nshots:\n  - text: It walks.\n"
+        reply = studio.client.post("/api/script", json={"text": text})
+        assert reply.status_code == 422, text
+        assert "guidance from 1 (none) to 30" in reply.json()["message"]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_a_script_has_the_title_of_its_story(studio: Any) -> None:
 
 
 def test_a_copy_has_all_branches_and_goes_its_own_way(studio: Any) -> None:
-    name = studio.begin()
+    name = studio.begin("A red fox in a forest. ")
     with studio.watch(name) as watcher:
         watcher.make("The fox walks.", 1)
         watcher.make("The fox sleeps.", 1)

@@ -92,6 +92,8 @@ def test_a_wrong_command_is_refused_in_plain_words(kind: type[BaseModel]) -> Non
 def test_the_field_that_is_wrong_is_named_as_it_was_sent() -> None:
     assert refusal_of('{"type": "steer", "text": 7}') == "`text` is no text. Send text in quotes."
     assert (refusal_of('{"type": "queue", "shots": [{"chunks": 1}]}') or "").startswith("`shots[0].text` is missing.")
+    steered = '{"type": "shot", "text": "It walks.", "steers": [{"at": "1", "text": "It runs."}]}'
+    assert refusal_of(steered) == "`steers[0].at` is no whole number. Send one, such as 3."
 
 
 @pytest.mark.parametrize("text", ["", "[", "7", "null", "[]", "{}", '{"type": 7}', '{"type": "shoot"}', b"\xff{}"])
@@ -169,13 +171,14 @@ def test_messages_for_programs_become_sentences(raised: str, told: str) -> None:
     [
         ("GET", "/api/nothing", "", {}, 404, "There is nothing at this address.", {}),
         ("DELETE", "/api/models", "", {}, 405, "This address does not take this method.", {"allow": "GET"}),
+        ("PUT", "/api/stories", "{}", JSON, 405, "This address does not take this method.", {"allow": "GET, POST"}),
         ("POST", "/api/stories", "{}", {}, 422, "its kind was not said. Send the header Content-Type: appli", {}),
         ("POST", "/api/stories", "{}", {"Content-Type": "text/plain"}, 422, "it was sent as text/plain. Send", {}),
         ("POST", "/api/stories", b"\xff", JSON, 422, "The body cannot be read. Send JSON in UTF-8.", {}),
         ("POST", "/api/stories/{story}/commands", '{"type": "shot"}', JSON, 422, "`text` is missing. Add it.", {}),
         ("GET", "/api/stories/{story}/export/foo", "", {}, 422, "'gif', 'png', 'yaml' or 'zip'", {}),
     ],
-    ids=["address", "method", "no kind", "another kind", "no text", "a command", "export"],
+    ids=["address", "method", "two methods", "no kind", "another kind", "no text", "a command", "export"],
 )
 def test_what_http_itself_refuses_is_said_in_plain_words(
     studio: Any, method: str, path: str, body: str | bytes, headers: Any, status: int, said: str, beside: dict[str, str]

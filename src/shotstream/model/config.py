@@ -1,7 +1,7 @@
 """Configuration of a model, as in its `config.json`."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
@@ -133,6 +133,19 @@ class TextEncoderConfig:
 
 
 MAX_GUIDANCE = 30
+
+
+def check_guidance(scale: Any) -> float:
+    """Check a scale of guidance and return it.
+
+    Raises:
+        InputError: it is no number from 1 to 30.
+    """
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 1 <= scale <= MAX_GUIDANCE:
+        raise InputError(f"expected guidance from 1 (none) to {MAX_GUIDANCE}, got {scale!r}; use such a number")
+    return float(scale)
+
+
 ContextTimestep = Literal["target", "clean"]
 """Timestep of clean context latents beside a noisy target: the target's (published), or 0."""
 
@@ -215,12 +228,10 @@ class SamplerConfig:
             return self
         if self.guidance == 1:
             raise InputError("This model takes no guidance and no negative prompt. Leave them out.")
-        scale = self.guidance if guidance is None else guidance
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 1 <= scale <= MAX_GUIDANCE:
-            raise InputError(f"expected guidance from 1 (none) to {MAX_GUIDANCE}, got {scale!r}; use such a number")
+        scale = check_guidance(self.guidance if guidance is None else guidance)
         if scale == 1 and negative_prompt:
             raise InputError("A negative prompt needs guidance above 1. Raise the guidance, or leave the prompt out.")
-        return replace(self, guidance=float(scale))
+        return replace(self, guidance=scale)
 
     def fewer(self, count: int) -> "SamplerConfig":
         """Return these settings with fewer steps: a distilled model's first one, and others evenly spread after it.

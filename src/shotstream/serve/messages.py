@@ -34,8 +34,8 @@ class Message(BaseModel):
 class SteerView(Message):
     """Another caption for a shot, from its chunk `at` (from 0) on."""
 
-    at: int
-    text: str
+    at: Count
+    text: UserText
 
     @classmethod
     def of(cls, steers: Sequence[Steer]) -> "list[SteerView]":

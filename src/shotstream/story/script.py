@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from shotstream.core.errors import InputError
+from shotstream.model.config import check_guidance
 from shotstream.story.shot_spec import ShotSpec, check_seed, check_text
 
 MAX_TITLE = 200
@@ -74,8 +75,8 @@ class Script:
     """A story to be made; without `seed` the caller chooses one, `cast` is there from the first shot on.
 
     Raises:
-        InputError: no shot, a seed that is no whole number from 0 to 2^63 - 1, or a shot that knows a member whom the
-            cast lacks.
+        InputError: no shot, a seed that is no whole number from 0 to 2^63 - 1, guidance that is not from 1 to 30, or a
+            shot that knows a member whom the cast lacks.
     """
 
     global_caption: str
@@ -91,9 +92,8 @@ class Script:
         check_title(self.title)
         check_text(self.global_caption, "the global caption", may_be_empty=True)
         check_text(self.negative_prompt, "the negative prompt", may_be_empty=True)
-        guidance = self.guidance
-        if guidance is not None and (isinstance(guidance, bool) or not isinstance(guidance, int | float)):
-            raise InputError(f"expected guidance to be a number, got {guidance!r}; leave it out for the model's")
+        if self.guidance is not None:
+            check_guidance(self.guidance)
         if not self.shots:
             raise InputError("expected at least one shot, got none; add a shot with a text")
         if self.seed is not None:

@@ -5,14 +5,17 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from shotstream import __version__
 from shotstream.api import Model
@@ -39,6 +42,7 @@ _PLAIN: dict[int, tuple[Code, str]] = {
     404: ("not_found", "There is nothing at this address. /docs lists the addresses."),
     405: ("method_not_allowed", "This address does not take this method. /docs lists the methods of each."),
 }
+_ROUTERS = (routes.router, takes.router, files.router, ideas.router, socket.router, api_docs.router)
 _JSON = "the header Content-Type: application/json"
 _UNREADABLE: tuple[Code, str] = ("invalid", "The body cannot be read. Send JSON in UTF-8.")
 _log = logging.getLogger(__name__)
@@ -89,12 +93,8 @@ def make_app(open_model: Callable[[], Model], settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.include_router(routes.router)
-    app.include_router(takes.router)
-    app.include_router(files.router)
-    app.include_router(ideas.router)
-    app.include_router(socket.router)
-    app.include_router(api_docs.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     app.mount(f"{DOCS_PATH}/parts", docs_parts())
     app.mount("/web", PageParts(directory=WEB))
     app.add_api_route("/", lambda: FileResponse(WEB / PAGE, headers=PAGE_HEADERS), include_in_schema=False)
@@ -126,6 +126,13 @@ async def _close(app: FastAPI) -> None:
         await app.state.server.open_stories.close()
 
 
+def _methods(request: Request) -> list[str]:
+    """Return the methods that the address of a request takes; each of them may have a route of its own."""
+    every = [route for router in _ROUTERS for route in router.routes]
+    there = [route for route in every if isinstance(route, APIRoute) and route.matches(request.scope)[0] != Match.NONE]
+    return sorted({method for route in there for method in route.methods})
+
+
 def _say_errors(app: FastAPI) -> None:
     """Answer every error with a code and a message; log an unexpected one, and leave out its details."""
 
@@ -139,9 +146,11 @@ def _say_errors(app: FastAPI) -> None:
         return error_answer("invalid", describe_wrong_fields(errors, COMMAND_TYPES))
 
     @app.exception_handler(HTTPException)
-    async def plain(_: Request, error: HTTPException) -> JSONResponse:
+    async def plain(request: Request, error: HTTPException) -> JSONResponse:
         if isinstance(error.__cause__, RequestError):  # while a body was read
             return error_answer(error.__cause__.code, message_of(error.__cause__))
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := _methods(request)):
+            return error_answer(*_PLAIN[error.status_code], {"Allow": ", ".join(methods)})
         return error_answer(*_PLAIN.get(error.status_code, _UNREADABLE), error.headers)
 
     @app.exception_handler(InputError)

@@ -127,7 +127,7 @@ def duplicate_story(story: str, server: Here, new: StoryTitle | None = None) -> 
     Without a title, the copy is named after the story.
     """
     row = server.store.get(story)
-    title = check_title(new.title) if new else f"{(row.title or row.global_caption)[: MAX_TITLE - 7]} (copy)"
+    title = check_title(new.title) if new else f"{(row.title or row.global_caption.strip())[: MAX_TITLE - 7]} (copy)"
     check_room(server, 0)
     copied = _temporary(server).with_suffix(".d")
 
