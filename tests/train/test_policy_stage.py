@@ -97,6 +97,9 @@ def test_a_policy_is_trained_exported_and_makes_a_video(
     assert main(made) == 0
     assert video.stat().st_size > 0
     assert shotstream.open(model, device="cpu", dtype="float32").policy.name == name, "the model knows its policy"
+    card = (model / "README.md").read_text()
+    assert f"trained for the policy `{name}`" in card
+    assert "story.shot" not in card, "not every policy takes one shot after another"
 
 
 def test_a_stage_that_went_on_equals_the_uninterrupted_one(tiny: Path, command: Command, contents: Contents) -> None:
@@ -161,3 +164,9 @@ def test_one_run_is_for_one_policy(tiny: Path, command: Command, capsys: pytest.
     capsys.readouterr()
     assert main(command("policy", tiny, changes=("policy.policy=mask2dit",))) == 2
     assert "was made with another policy" in capsys.readouterr().err
+    (tiny / "policy" / "policy.json").write_text("{")
+    assert main(command("policy", tiny, changes=("policy.policy=full",))) == 2
+    assert "policy.json: expected JSON" in capsys.readouterr().err
+    (tiny / "policy" / "policy.json").unlink()
+    assert main([*command("export", tiny), "--stage", "policy", "-o", str(tiny / "model")]) == 2
+    assert "policy.json: expected a file, found nothing there" in capsys.readouterr().err

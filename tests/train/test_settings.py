@@ -37,6 +37,7 @@ def train(run: Path, stage: str, *changes: str, device: str = "cpu") -> int:
         ("loop.steps=0", "expected steps of at least 1, got 0"),
         ("loop.micro_batches=0", "expected micro_batches of at least 1, got 0"),
         ("optimizer.lr=-1", "expected lr, the learning rate, of at least 0, got -1.0"),
+        ("trajectories.batches=0", "expected trajectories.batches of at least 1, got 0"),
         ("policy.shots=[]", "expected policy.shots as numbers of at least 1, got []"),
         ("policy.chunks=[2, 0]", "expected policy.chunks as numbers of at least 1, got [2, 0]"),
         ("policy.videos=0", "expected policy.videos of at least 1, got 0"),

@@ -31,6 +31,7 @@ from shotstream.data.samples import ShotSample, ShotSource, as_pixels, stack_lay
 from shotstream.model.codec import Codec
 from shotstream.model.device import send
 from shotstream.model.text_encoder import TextEncoder, trim_padding
+from shotstream.weights.tensors import read_json
 
 IDENTITY_FILE, LOCK_FILE = "pool.json", "filling.lock"
 POLL_S = 0.1
@@ -324,12 +325,12 @@ def claim_directory(path: Path, identity: Mapping[str, object]) -> None:
         identity: plain data by topic.
 
     Raises:
-        InputError: the directory was made from something else.
+        InputError: the directory was made from something else, or the file is damaged.
     """
     if not path.exists():
         write_json(path, identity)
         return
-    recorded = json.loads(path.read_text())
+    recorded = read_json(path)
     for topic, value in identity.items():
         if recorded.get(topic) != value:
             raise InputError(f"{path.parent} was made with another {topic}; remove it first, or name another directory")

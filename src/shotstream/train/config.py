@@ -229,6 +229,10 @@ class Trajectories:
     guidance: float = 6.0
     source: Literal["teacher", "base"] = "teacher"
 
+    def __post_init__(self) -> None:
+        if self.batches < 1:
+            raise InputError(f"expected trajectories.batches of at least 1, got {self.batches}; raise it")
+
 
 @dataclass(frozen=True)
 class InitTraining:

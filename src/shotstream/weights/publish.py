@@ -7,6 +7,19 @@ from shotstream.core.spec import FPS, MAX_SHOT_FRAMES
 from shotstream.model.config import ModelConfig
 
 LIBRARY, PIPELINE = "shotstream", "text-to-video"
+_OWN_USE = """```python
+import shotstream
+
+model = shotstream.Model.from_pretrained("<this repository>")
+story = model.story("What holds for every shot.")
+for frames in story.shot("What happens in this shot."):  # uint8 [n, h, w, 3], one chunk at a time
+    print(frames.shape)
+story.save("story.mp4")
+```"""
+_POLICY_USE = """```bash
+shotstream generate "What holds for every shot. | The first. | The second." --model "<this repository>" -o story.mp4
+```"""
+"""A command, because some policies take whole scripts alone."""
 
 
 def model_card(config: ModelConfig, parameters: int, licence: str | None = None) -> str:
@@ -30,8 +43,7 @@ def model_card(config: ModelConfig, parameters: int, licence: str | None = None)
 
 # {config.name}
 
-A multi-shot video model for [ShotStream](https://arxiv.org/abs/2603.25746): it makes the next shot of a story from
-captions and from frames of the shots before it.
+{_summary(config.policy)}
 
 | | |
 |---|---|
@@ -40,16 +52,21 @@ captions and from frames of the shots before it.
 | sampler | {sampler.count} steps a chunk, guidance {sampler.guidance:g} |
 | parameters | {parameters:,} |
 
-```python
-import shotstream
-
-model = shotstream.Model.from_pretrained("<this repository>")
-story = model.story("What holds for every shot.")
-for frames in story.shot("What happens in this shot."):  # uint8 [n, h, w, 3], one chunk at a time
-    print(frames.shape)
-story.save("story.mp4")
-```
+{_OWN_USE if config.policy is None else _POLICY_USE}
 """
+
+
+def _summary(policy: str | None) -> str:
+    """Return what a model that was trained for a policy does; None: ShotStream's own."""
+    if policy is None:
+        return (
+            "A multi-shot video model for [ShotStream](https://arxiv.org/abs/2603.25746): it makes the next shot of a "
+            "story from\ncaptions and from frames of the shots before it."
+        )
+    return (
+        f"A multi-shot video model for the package shotstream, trained for the policy `{policy}`, which\n"
+        "`shotstream policies` describes. It is run with this policy unless another is asked for."
+    )
 
 
 def upload_directory(directory: Path, repository: str, *, private: bool = False) -> str:

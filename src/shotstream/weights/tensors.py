@@ -93,8 +93,9 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing, not JSON, or holds something else than a mapping.
     """
+    present = _present(path)
     try:
-        data = json.loads(_present(path).read_text(encoding="utf-8"))
+        data = json.loads(present.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON, got '{error}'; fetch the file anew") from error
     if not isinstance(data, dict):

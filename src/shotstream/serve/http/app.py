@@ -130,7 +130,7 @@ def _methods(request: Request) -> list[str]:
     """Return the methods that the address of a request takes; each of them may have a route of its own."""
     every = [route for router in _ROUTERS for route in router.routes]
     there = [route for route in every if isinstance(route, APIRoute) and route.matches(request.scope)[0] != Match.NONE]
-    return sorted({method for route in there for method in route.methods})
+    return sorted({method for route in there for method in route.methods or ()})
 
 
 def _say_errors(app: FastAPI) -> None:
