@@ -1,6 +1,7 @@
 """Intervals: by hand where there is a formula, by simulation where there is a promise."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ def test_a_difference_is_newcombes() -> None:
     assert (difference.value, difference.low, difference.high) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
     assert in_points(difference) == "+20.0 (+5.2 to +33.4)"
     assert in_points(difference, decimals=0) == "+20 (+5 to +33)"
+    assert in_points(replace(difference, low=math.nan, high=math.nan)) == "+20.0 (no interval)", "of one story"
     assert str(Share(56, 70).estimate) == "80.0% (69.2 to 87.7)"
 
 

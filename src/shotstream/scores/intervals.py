@@ -136,7 +136,7 @@ def paired_difference(one: Sequence[Share], other: Sequence[Share]) -> Estimate 
 
 
 def in_points(difference: Estimate, decimals: int = 1) -> str:
-    """Format a difference of shares in percentage points: +2.1 (-3.0 to +7.2)."""
+    """Format a difference of shares in percentage points: +2.1 (-3.0 to +7.2), or +2.1 (no interval)."""
     parts = (difference.value, difference.low, difference.high)
     value, low, high = (f"{100 * number:+.{decimals}f}" for number in parts)
-    return f"{value} ({low} to {high})"
+    return f"{value} (no interval)" if math.isnan(difference.low) else f"{value} ({low} to {high})"
