@@ -137,7 +137,7 @@ def test_videos_of_ones_own_are_learnt_too(
     ("changes", "message"),
     [
         (("policy.policy=ecoshot",), "got 'ecoshot' (did you mean 'echoshot'?)"),
-        ((), "got ''; the policies are self_forcing"),
+        ((), "got none; add for instance --set policy=echoshot"),
         (
             ("policy.policy=longlive", "distributed.checkpoint_activations=true"),
             "policy longlive has a cache, which moves on before a block is computed again; "

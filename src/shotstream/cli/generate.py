@@ -172,7 +172,8 @@ def _make(
     frames, meter = _generate(begin, script, outputs, mode, console, total)
     _finish(script, outputs)
     lossy = "".join(f"; LOSSY: {how}" for how in model.lossy)
-    console.print(f"{outputs.video}: {len(script.shots)} shots, {frames} frames, seed {seed}{meter.summary}{lossy}")
+    shots = "1 shot" if len(script.shots) == 1 else f"{len(script.shots)} shots"
+    console.print(f"{outputs.video}: {shots}, {frames} frames, seed {seed}{meter.summary}{lossy}")
     return {
         "video": str(outputs.video),
         "shots": len(script.shots),

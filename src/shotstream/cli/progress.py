@@ -36,7 +36,7 @@ class StageProgress:
 
     def __init__(self, name: str, total: int, *, shown: bool = True) -> None:
         """The progress of `total` steps; where it is not `shown`, as in all processes but one, nothing is written."""
-        self._shown = shown
+        self._name, self._shown = name, shown
         console = Console(stderr=True)
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -56,7 +56,10 @@ class StageProgress:
             return
         if self._bar.disable:
             sys.stdout.write(
-                json.dumps({"step": step} | {name: float(f"{value:.6g}") for name, value in metrics.items()})
+                json.dumps(
+                    {"stage": self._name, "step": step}
+                    | {name: float(f"{value:.6g}") for name, value in metrics.items()}
+                )
             )
             sys.stdout.write("\n")
             sys.stdout.flush()

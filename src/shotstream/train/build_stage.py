@@ -110,6 +110,8 @@ def _stage2(run: Run) -> Stage:
 
 def _policy_stage(run: Run) -> Stage:
     preset, settings = run.preset, run.preset.policy
+    if not settings.policy:
+        raise InputError("expected a policy to train for, got none; add for instance --set policy=echoshot")
     spec = find_policy(settings.policy).spec
     spec.check_model(preset.model)
     for count in settings.shots:
