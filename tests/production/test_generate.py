@@ -90,7 +90,7 @@ def test_a_directed_story_from_yaml(shell, tmp_path):
     )
     code, out, err = shell("fox.yaml", "-o", "out.mp4", "--context", "relevant")
     assert (code, err) == (0, "")
-    assert "1 shots, 93 frames" in out
+    assert "1 shot, 93 frames" in out
     history = History.open(tmp_path / "out.shots")
     assert history.identity.context == "relevant"
     assert history.records[0].spec.steers[0].text == "It runs."
