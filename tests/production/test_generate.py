@@ -125,7 +125,7 @@ def test_many_stories(shell, tmp_path, output, files):
     write_csv(tmp_path, 2)
     code, out, _ = shell("stories.csv", "-o", output)
     assert code == 0
-    assert all(f"{file}: 1 shots, 9 frames" in out for file in files)
+    assert all(f"{file}: 1 shot, 9 frames" in out for file in files)
     assert [probe_video(tmp_path / file).frames for file in files] == [9, 9]
 
 
