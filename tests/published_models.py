@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from shotstream.model.names import TEXT_NAMES, rename, to_original
+from shotstream.model.names import text_to_transformers, to_original
 from shotstream.weights.build import ModelComponents, random_components
 from tiny import WAN
 
@@ -50,7 +50,7 @@ class TinyModel:
         (directory / "transformer" / name).write_text(json.dumps(index))
         (directory / "transformer" / "config.json").write_text(json.dumps({"num_attention_heads": 2}))
         save_file(to_diffusers("codec", self.codec), directory / "vae" / "diffusion_pytorch_model.safetensors")
-        text = rename([(theirs, ours) for ours, theirs in TEXT_NAMES], self.text_encoder)
+        text = text_to_transformers(self.text_encoder)
         text["shared.weight"] = text.pop("encoder.embed_tokens.weight")
         save_file(text, directory / "text_encoder" / "model.safetensors")
         self.parts.text_encoder.tokenizer.save(str(directory / "tokenizer" / "tokenizer.json"))

@@ -8,7 +8,7 @@ import torch
 
 from shotstream.core.errors import InputError
 from shotstream.model.config import TextEncoderConfig, TransformerConfig, WanVAEConfig
-from shotstream.model.names import identify, to_original, unwrap
+from shotstream.model.names import identify, text_to_original, text_to_transformers, to_original, unwrap
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
 from shotstream.weights import shapes as infer
@@ -53,6 +53,12 @@ def test_the_diffusers_layout_becomes_the_original_one(part: str) -> None:
 @pytest.mark.parametrize("part", list(FILES))
 def test_original_names_stay(part: str) -> None:
     assert to_original(part, manifest(part)) == manifest(part)
+
+
+def test_the_text_encoder_is_renamed_there_and_back() -> None:
+    theirs = text_to_transformers(manifest("text_encoder"))
+    assert all(name.startswith("encoder.") for name in theirs)
+    assert text_to_original(theirs) == manifest("text_encoder")
 
 
 @pytest.mark.parametrize("part", list(FILES))

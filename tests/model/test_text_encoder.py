@@ -12,7 +12,6 @@ from sentencepiece import sentencepiece_model_pb2
 
 from shotstream.core.errors import InputError
 from shotstream.model.config import TextEncoderConfig
-from shotstream.model.names import to_original
 from shotstream.model.text_encoder import TextEncoder, clean
 from shotstream.weights.tokenizer import byte_tokenizer, read_tokenizer, train_tokenizer
 
@@ -53,27 +52,14 @@ def test_rows_after_the_end_of_a_caption_are_zero() -> None:
     assert not rows[cases["mask"] == 0].any()
 
 
-def test_it_computes_what_transformers_does_with_its_names() -> None:
-    from transformers import UMT5Config, UMT5EncoderModel
-
-    theirs = UMT5EncoderModel(
-        UMT5Config(
-            vocab_size=SMALL.vocab_size,
-            d_model=SMALL.dim,
-            d_kv=SMALL.attention_dim // SMALL.num_heads,
-            d_ff=SMALL.ffn_dim,
-            num_layers=SMALL.num_layers,
-            num_heads=SMALL.num_heads,
-            feed_forward_proj="gated-gelu",
-        )
-    ).eval()
-    ours = TextEncoder(SMALL)
-    ours.load_state_dict(to_original("text_encoder", theirs.encoder.state_dict(prefix="encoder.")))
-    ids = torch.arange(200).repeat(2, 1)  # further apart than the last bucket begins
-    mask = torch.ones_like(ids)
-    mask[1, 150:] = 0
-    expected = theirs(input_ids=ids, attention_mask=mask).last_hidden_state * mask[..., None]
-    torch.testing.assert_close(ours.encode_ids(ids, mask), expected)
+def test_its_state_dict_has_the_original_names_wherever_it_is_nested() -> None:
+    weights = load_file(GOLDEN / "weights.safetensors")
+    holder = torch.nn.ModuleDict({"text": golden_encoder(), "other": torch.nn.Linear(2, 2)})
+    state = holder.state_dict()
+    assert state.keys() == {*(f"text.{name}" for name in weights), "other.weight", "other.bias"}
+    holder["text"].encoder.final_layer_norm.weight.data.zero_()
+    holder.load_state_dict(state)
+    assert torch.equal(holder.state_dict()["text.norm.weight"], state["text.norm.weight"])
 
 
 def test_a_row_is_zero_after_the_caption_ends_and_rows_fill_the_length(encoder: TextEncoder) -> None:

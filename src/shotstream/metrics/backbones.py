@@ -23,7 +23,7 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.video import Frames
-from shotstream.metrics.availability import NotAvailableError, require_package
+from shotstream.metrics.availability import NotAvailableError
 from shotstream.metrics.judge import Judge
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -105,12 +105,7 @@ def _fetch(*model_ids: str) -> str:
 
 
 def transformers_class(name: str) -> Any:
-    """Return a class of transformers, whose import takes seconds.
-
-    Raises:
-        NotAvailableError: transformers is not installed.
-    """
-    require_package("transformers")
+    """Return a class of transformers, whose import takes seconds."""
     return getattr(import_module("transformers"), name)
 
 

@@ -121,7 +121,8 @@ def cpu_flags(path: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 def shapes_only() -> Iterator[None]:
     """Create networks on the meta device, without values, until the context ends.
 
-    Initial weights are not drawn: on that device, draws import torch's compiler, which takes a second.
+    Initial weights are not drawn: on that device, draws import torch's compiler, which takes a second. A text encoder
+    is made by transformers, which imports it as well.
     """
     with torch.device("meta"), _NoDraws():
         yield

@@ -125,19 +125,32 @@ def unwrap(name: str) -> str:
 def to_original(component: Component, state: Mapping[str, T]) -> dict[str, T]:
     """Rename tensors of any known layout to Wan's names. A name in no table stays, so that a report can name it."""
     if component == "transformer":
-        return rename(TRANSFORMER_NAMES, state)
+        return _rename(TRANSFORMER_NAMES, state)
     if component == "codec":
-        return rename(VAE_NAMES, _count_decoder(state))
-    return rename((*TEXT_NAMES, *_LLAMA_CPP_NAMES), {_SHARED.get(name, name): value for name, value in state.items()})
+        return _rename(VAE_NAMES, _count_decoder(state))
+    return text_to_original({_SHARED.get(name, name): value for name, value in state.items()})
 
 
 def transformer_to_diffusers(state: Mapping[str, T]) -> dict[str, T]:
     """Rename tensors of the transformer from Wan's names to diffusers'."""
-    return rename(((theirs, ours) for ours, theirs in TRANSFORMER_NAMES), state)
+    return _rename(_swapped(TRANSFORMER_NAMES), state)
 
 
-def rename(table: Iterable[tuple[str, str]], state: Mapping[str, T]) -> dict[str, T]:
-    """Rename tensors from the second names of a table to the first."""
+def text_to_original(state: Mapping[str, T]) -> dict[str, T]:
+    """Rename tensors of the text encoder from transformers' or llama.cpp's names to Wan's."""
+    return _rename((*TEXT_NAMES, *_LLAMA_CPP_NAMES), state)
+
+
+def text_to_transformers(state: Mapping[str, T]) -> dict[str, T]:
+    """Rename tensors of the text encoder from Wan's names to transformers'."""
+    return _rename(_swapped(TEXT_NAMES), state)
+
+
+def _swapped(table: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((theirs, ours) for ours, theirs in table)
+
+
+def _rename(table: Iterable[tuple[str, str]], state: Mapping[str, T]) -> dict[str, T]:
     known = {theirs: ours for ours, theirs in table}
     return {_renamed(known, name): value for name, value in state.items()}
 

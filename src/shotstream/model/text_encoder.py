@@ -2,17 +2,21 @@
 
 import html
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from tokenizers import Encoding, Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
 from shotstream.model.config import TextEncoderConfig
-from shotstream.model.umt5 import Umt5Encoder
+from shotstream.model.names import text_to_original, text_to_transformers
+
+MAX_DISTANCE_TOKENS = 128
+"""Tokens further apart than this share one position bias for each direction."""
 
 
 def clean(text: str) -> str:
@@ -22,8 +26,8 @@ def clean(text: str) -> str:
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
 
 
-class TextEncoder(Umt5Encoder):
-    """UMT5's encoder with its tokenizer.
+class TextEncoder(nn.Module):
+    """UMT5's encoder, by transformers, with its tokenizer.
 
     Every layer has its own relative position bias. Each caption is encoded alone, so that its embedding does not depend
     on other captions. Its state dict has Wan's original names.
@@ -33,15 +37,19 @@ class TextEncoder(Umt5Encoder):
     """
 
     def __init__(self, config: TextEncoderConfig, tokenizer: Tokenizer | None = None) -> None:
-        super().__init__(config)
+        super().__init__()
+        self.config = config
         self.tokenizer = tokenizer
+        self.encoder = _build_encoder(config)
+        self.register_state_dict_post_hook(_names_to_original)
+        self.register_load_state_dict_pre_hook(_names_to_transformers)
         if tokenizer is not None:
             tokenizer.no_padding()
             tokenizer.enable_truncation(config.text_len)
 
     def forward(self, ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> Float[Tensor, "s l d"]:
         """Embed token ids, with gradient. Tokens where `mask` is 0 are not attended to, and their rows are zero."""
-        rows = super().forward(ids, mask)
+        rows = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         return rows * mask.unsqueeze(-1).to(rows.dtype)
 
     @torch.no_grad()
@@ -132,3 +140,37 @@ def trim_padding(ids: Int[Tensor, "s l"], mask: Int[Tensor, "s l"]) -> tuple[Int
     """Cut off the columns of ids and mask that are padding in every row."""
     longest = int(mask.sum(1).max())
     return ids[:, :longest], mask[:, :longest]
+
+
+def _names_to_original(_: nn.Module, state: dict[str, Any], prefix: str, __: Any) -> None:
+    _rename_under(prefix, state, text_to_original)
+
+
+def _names_to_transformers(_: nn.Module, state: dict[str, Any], prefix: str, *__: Any) -> None:
+    _rename_under(prefix, state, text_to_transformers)
+
+
+def _rename_under(prefix: str, state: dict[str, Any], rename: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    own = {name[len(prefix) :]: state.pop(name) for name in list(state) if name.startswith(prefix)}
+    state.update({prefix + name: value for name, value in rename(own).items()})
+
+
+def _build_encoder(config: TextEncoderConfig) -> nn.Module:
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    settings: dict[str, Any] = {
+        "vocab_size": config.vocab_size,
+        "d_model": config.dim,
+        "d_kv": config.attention_dim // config.num_heads,
+        "d_ff": config.ffn_dim,
+        "num_layers": config.num_layers,
+        "num_heads": config.num_heads,
+        "relative_attention_num_buckets": config.num_buckets,
+        "relative_attention_max_distance": MAX_DISTANCE_TOKENS,
+        "feed_forward_proj": "gated-gelu",
+        "dropout_rate": 0.0,
+        "use_cache": False,
+        "attn_implementation": "eager",
+    }
+    # The model ties its embedding to its encoder's; the encoder alone has each weight once.
+    return UMT5EncoderModel(UMT5Config(**settings)).encoder
