@@ -330,10 +330,18 @@ def claim_directory(path: Path, identity: Mapping[str, object]) -> None:
     if not path.exists():
         write_json(path, identity)
         return
+    if topic := differing_topic(path, identity):
+        raise InputError(f"{path.parent} was made with another {topic}; remove it first, or name another directory")
+
+
+def differing_topic(path: Path, identity: Mapping[str, object]) -> str:
+    """Return the first topic in which a record of `claim_directory` differs from an identity; empty if none does.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     recorded = read_json(path)
-    for topic, value in identity.items():
-        if recorded.get(topic) != value:
-            raise InputError(f"{path.parent} was made with another {topic}; remove it first, or name another directory")
+    return next((topic for topic, value in identity.items() if recorded.get(topic) != value), "")
 
 
 def hash_tensors(tensors: Iterable[Tensor]) -> str:

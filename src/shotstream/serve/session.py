@@ -49,7 +49,6 @@ class Session:
         self._production = Production(model, store, row, limits, publish)
         self.story = self._production.story
         self._caption_notes = CommandNotes(model, row.global_caption)
-        self._policy = model.policy
 
     @property
     def due_s(self) -> float | None:

@@ -88,22 +88,44 @@ def warn_or_refuse(report: CaptionReport, where: str = "", *, strict: bool | Non
         _log.warning("%s%s", where, problem)
 
 
+CheckCaption = Callable[[str, str, int], CaptionReport]
+"""Reports on a caption: global caption, text, shot (`Model.check_caption`)."""
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What reports on earlier captions of a story said. A word, or the end of the global caption, is reported once."""
+
+    unknown: frozenset[UnknownWord] = frozenset()
+    lost_global: str = ""
+
+    def new_in(self, report: CaptionReport) -> CaptionReport:
+        """Return what is new in a report: words not named before, and the global caption where more of it is lost."""
+        lost_global = report.lost_global if len(report.lost_global) > len(self.lost_global) else ""
+        unknown = tuple(one for one in report.unknown if one not in self.unknown)
+        return replace(report, lost_global=lost_global, unknown=unknown)
+
+    def including(self, report: CaptionReport) -> "Reported":
+        """Return this with one more report."""
+        longest = max(self.lost_global, report.lost_global, key=len)
+        return Reported(self.unknown.union(report.unknown), longest)
+
+
 class CaptionCheck:
     """Warns of what a model will not follow of the captions of one story, or refuses them."""
 
-    def __init__(self, check: "CheckCaption", global_caption: str, *, strict: bool | None) -> None:
+    def __init__(self, check: CheckCaption, global_caption: str, *, strict: bool | None) -> None:
         """Warn by the log; `strict`: refuse; None: do nothing.
 
         Raises:
             InputError: the global caption has unknown words or is too long by itself, and the story is strict.
         """
         self._check, self._global, self._strict = check, global_caption, strict
-        self._named: frozenset[UnknownWord] = frozenset()
-        self._lost_global = ""
+        self._reported = Reported()
         self("", 0)
 
     def __call__(self, text: str, shot: int) -> None:
-        """Check a caption of a shot (from 0); a word, or the end of the global caption, is named the first time.
+        """Check a caption of a shot (from 0). What is refused counts as not reported, so it is refused again.
 
         Raises:
             InputError: the model will not follow it wholly, and the story is strict.
@@ -111,14 +133,8 @@ class CaptionCheck:
         if self._strict is None:
             return
         report = self._check(self._global, text, shot)
-        lost_global = report.lost_global if len(report.lost_global) > len(self._lost_global) else ""
-        unknown = tuple(one for one in report.unknown if one not in self._named)
-        warn_or_refuse(replace(report, lost_global=lost_global, unknown=unknown), strict=self._strict)
-        self._named, self._lost_global = self._named.union(report.unknown), lost_global or self._lost_global
-
-
-CheckCaption = Callable[[str, str, int], CaptionReport]
-"""Reports on a caption: global caption, text, shot (`Model.check_caption`)."""
+        warn_or_refuse(self._reported.new_in(report), strict=self._strict)
+        self._reported = self._reported.including(report)
 
 
 def fit_caption(lost: Lost, global_caption: str, shot_index: int, text: str) -> FittedCaption:
@@ -189,9 +205,7 @@ def captions_of_script(script: Script, *, one_prompt: bool = False) -> list[Stor
 def check_captions(
     check: CheckCaption, global_caption: str, captions: Iterable[StoryCaption], named: Iterable[UnknownWord] = ()
 ) -> Iterator[tuple[StoryCaption, CaptionReport]]:
-    """Yield each caption that a model will not follow wholly, with a report.
-
-    A word is named the first time that it comes, and so is the end of the global caption where no more of it is lost.
+    """Yield each caption that a model will not follow wholly, with what is new in its report (`Reported`).
 
     Args:
         check: reports on one caption (`Model.check_caption`).
@@ -199,14 +213,10 @@ def check_captions(
         captions: of the story, in order.
         named: unknown words that were named before.
     """
-    before, lost = set(named), ""
+    reported = Reported(frozenset(named))
     for caption in captions:
         report = check(global_caption, caption.text, caption.shot)
-        lost_global = report.lost_global if len(report.lost_global) > len(lost) else ""
-        unknown = tuple(one for one in report.unknown if one not in before)
-        new = replace(report, lost_global=lost_global, unknown=unknown)
-        before.update(report.unknown)
-        lost = lost_global or lost
+        new, reported = reported.new_in(report), reported.including(report)
         if new != CaptionReport():
             yield caption, new
 

@@ -125,7 +125,7 @@ def none(shots: Sequence[PastShot], caption: str, budget: int) -> list[FrameRef]
 SELECTORS: Mapping[str, ContextSelector] = MappingProxyType(
     {"dynamic": dynamic, "first": first, "first_last": first_last, "none": none}
 )
-"""Those that need nothing but the shots: a model may be trained with them."""
+"""Selectors that need nothing but the shots: a model may be trained with them."""
 
 
 def get_selector(name: str) -> ContextSelector:

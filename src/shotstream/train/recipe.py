@@ -42,8 +42,8 @@ PRETRAINED_STAGES = ("codec", "text", "base")
 """Stages that a pretrained model replaces."""
 MODEL_STAGES = ("stage2", "stage1", "init", "teacher", "base", "policy")
 """Stages that produce a transformer, the latest first."""
-BESIDE = ("teacher", "policy")
-"""Of these, stages whose model is not ShotStream's: the teacher is not causal, and `policy` is for another policy."""
+OTHER_MODEL_STAGES = ("teacher", "policy")
+"""Stages whose model is not ShotStream's own: the teacher is not causal, and `policy` is for another policy."""
 SHOT_POOL_OF: Mapping[str, str] = MappingProxyType(
     {"base": "base", "teacher": "teacher", "trajectories": "teacher", "stage1": "stage1"}
 )
@@ -156,13 +156,13 @@ class Run:
         return self._merged(stage, read_weights(self.directory / stage, name))
 
     def latest(self) -> str:
-        """Return the latest stage of ShotStream's model that has a checkpoint (all but `BESIDE`).
+        """Return the latest stage of ShotStream's model that has a checkpoint.
 
         Raises:
             InputError: no stage has one yet.
         """
         for stage in MODEL_STAGES:
-            if stage not in BESIDE and find_checkpoints(self.directory / stage):
+            if stage not in OTHER_MODEL_STAGES and find_checkpoints(self.directory / stage):
                 return stage
         raise InputError(f"{self.directory} has no base yet; run 'shotstream train base' first")
 

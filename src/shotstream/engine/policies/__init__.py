@@ -98,8 +98,7 @@ def find_system(name: str) -> System:
         InputError: there is none; the message names the nearest.
     """
     if name not in SYSTEMS:
-        hint = nearest(name, SYSTEMS) or f"; the policies are {', '.join(SYSTEMS)}"
-        raise InputError(f"unknown policy '{name}'{hint}")
+        raise InputError(f"unknown policy '{name}'{_known_names(name, SYSTEMS)}")
     return SYSTEMS[name]
 
 
@@ -110,9 +109,14 @@ def find_policy(name: str) -> Policy:
         InputError: there is none; the message names the nearest.
     """
     if name not in POLICIES:
-        hint = nearest(name, POLICIES) or f"; the policies are {', '.join(POLICIES)}"
-        raise InputError(f"expected the name of a policy beside shotstream and teacher, got '{name}'{hint}")
+        known = _known_names(name, POLICIES)
+        raise InputError(f"expected the name of a policy beside shotstream and teacher, got '{name}'{known}")
     return POLICIES[name]
+
+
+def _known_names(name: str, table: Mapping[str, object]) -> str:
+    """Return the end of a message on an unknown name: the nearest one, or all where none is near."""
+    return nearest(name, table) or f"; the policies are {', '.join(table)}"
 
 
 def default_policy(config: ModelConfig, sampler: SamplerConfig | None = None) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from shotstream.core.atomic_files import make_directory
 from shotstream.core.errors import InputError
 from shotstream.core.spec import CHUNK_LATENTS
-from shotstream.data.latents import Batch, LatentPool, load_batch, save_batch
+from shotstream.data.latents import Batch, LatentPool, differing_topic, load_batch, save_batch
 from shotstream.engine.bidirectional_rollout import bidirectional_velocity
 from shotstream.engine.sampler import Latents, Predict, Sampler
 from shotstream.model.config import ContextTimestep, SamplerConfig
@@ -27,7 +27,6 @@ from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import StopRequest
 from shotstream.train.rng import normal
 from shotstream.train.rollout import roll_out, shot_inputs
-from shotstream.weights.tensors import read_json
 
 STATES, IDENTITY_FILE = "states", "trajectories.json"
 
@@ -124,13 +123,11 @@ class TrajectoryStore:
         """
         if not self.identity_file.exists():
             raise InputError(f"{self._directory} has no trajectories yet; run 'shotstream train trajectories' first")
-        recorded = read_json(self.identity_file)
-        for topic, value in self.identity.items():
-            if recorded.get(topic) != value:
-                raise InputError(
-                    f"{self._directory} was made with another {topic}; give the --preset and the --set that it was "
-                    "made with, or remove it"
-                )
+        if topic := differing_topic(self.identity_file, self.identity):
+            raise InputError(
+                f"{self._directory} was made with another {topic}; give the --preset and the --set that it was "
+                "made with, or remove it"
+            )
 
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
         """Read a batch, the stored states of its trajectories, and their noise levels. The first file follows the last.
