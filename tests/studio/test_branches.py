@@ -28,6 +28,7 @@ def test_what_followed_is_made_again_and_the_map_leads_back(desk: Any) -> None:
     desk.page.get_by_role("button", name="Branches").click()
     rows = desk.page.get_by_role("list", name="Branches").get_by_role("listitem")
     expect(rows).to_have_count(2)
+    expect(desk.page.locator(".node img")).not_to_have_count(0)
     desk.until("[...document.querySelectorAll('.node img')].every((image) => image.naturalWidth === 128)")
     rows.first.get_by_role("button").last.click()
     desk.page.get_by_role("button", name="Go to this take").click()
@@ -41,6 +42,7 @@ def test_two_takes_play_side_by_side_and_one_is_kept(desk: Any) -> None:
     desk.choose(1, "Try again")
     expect(desk.page.locator("[data-take='0.1']")).to_have_count(1)
     desk.choose(1, "Compare takes")
+    expect(desk.page.locator(".pair video")).to_have_count(2)
     desk.until("[...document.querySelectorAll('.pair video')].every((video) => video.currentTime > 0)")
     first, second = desk.page.evaluate(PAIR)
     assert first != second

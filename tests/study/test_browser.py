@@ -72,7 +72,8 @@ def begin(page: Page, url: str) -> Page:
 def wait_for_videos(page: Page, condition: str) -> None:
     """Wait until a condition of `video` holds for every video; the page's rules allow no `wait_for_function`."""
     until = time.monotonic() + 30
-    while not page.evaluate(f"[...document.querySelectorAll('video')].every((video) => {condition})"):
+    ready = f"((videos) => videos.length > 1 && videos.every((video) => {condition}))"
+    while not page.evaluate(f"{ready}([...document.querySelectorAll('video')])"):
         assert time.monotonic() < until, condition
         page.wait_for_timeout(30)
 
