@@ -18,7 +18,7 @@ from shotstream.model.config import ModelConfig, SamplerConfig, as_sampler_kind
 from shotstream.model.device import pick_device, pick_dtype
 from shotstream.model.solvers import check_solver
 from shotstream.runtime.compile import stop_compiling
-from shotstream.runtime.options import RunOptions, apply_options
+from shotstream.runtime.options import RunOptions, apply_options, make_graph_pool
 from shotstream.story.caption_fit import CaptionReport, UnknownWord, warn_or_refuse
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import check_text
@@ -55,6 +55,7 @@ class Model:
             InputError: an option is not available here.
         """
         self.parts, self._running = apply_options(parts, running), running
+        self.graphs = make_graph_pool(self.parts, running)
 
     @classmethod
     def from_pretrained(
@@ -86,7 +87,7 @@ class Model:
             text_device: where the text encoder stays. It holds most of a full-size model's weights and works once a
                 caption; None: on `device`.
             compiled: compiles the transformer in its first shot, and keeps the result on disk (`runtime.compile`).
-            graphs: records a chunk's forwards as CUDA graphs in the first shot (`model.cuda_graphs`).
+            graphs: records a chunk's forwards as CUDA graphs in the first shot (`runtime.cuda_graphs`).
             fp8: computes linear maps in 8-bit floats; lossy (`runtime.fp8`).
             fp8_attention: computes self-attention in 8-bit floats; lossy, and needs FlashAttention 3.
             steps: fewer steps a chunk than the model was made for; lossy. None: its own.
@@ -199,6 +200,7 @@ class Model:
             check=self.check_caption,
             guidance=guidance,
             negative_prompt=negative_prompt,
+            graphs=self.graphs,
         )
 
     def warm_up(self) -> None:
@@ -207,7 +209,7 @@ class Model:
         A compiled model compiles nothing after this, so no live story waits for a compiler. With graphs, the shot has
         full length, so that the first story finds all graphs recorded.
         """
-        make_warmup_shot(self.parts, MAX_CHUNKS if self._running.graphs else 1)
+        make_warmup_shot(self.parts, MAX_CHUNKS if self._running.graphs else 1, self.graphs)
         if self._running.compiled:
             stop_compiling()
 

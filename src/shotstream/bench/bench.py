@@ -26,6 +26,7 @@ from shotstream.core.spec import CONTEXT_LATENTS, FPS, MAX_CHUNKS, VideoSize, ch
 from shotstream.engine.context import caption_vector
 from shotstream.engine.story import Story
 from shotstream.model.config import ModelConfig, SamplerConfig, TinyDecoderConfig
+from shotstream.runtime.cuda_graphs import CudaGraphPool
 from shotstream.story.captions import compose_caption
 from shotstream.story.relevance import make_selector
 from shotstream.story.script import Script
@@ -173,6 +174,8 @@ def bench(
     plan: BenchPlan,
     load_s: float | None = None,
     watch: Callable[[int], None] | None = None,
+    *,
+    graphs: CudaGraphPool | None = None,
 ) -> BenchReport:
     """Measure a model.
 
@@ -181,6 +184,7 @@ def bench(
         plan: what is measured.
         load_s: how long the model took to load, to be reported.
         watch: told how many shots are done after each.
+        graphs: lends the story recorded forwards; None: nothing is recorded.
     """
     weight = parts.transformer.patch_embedding.weight
     told = sample_story(plan.seed, shots=plan.warmup + plan.shots + 1, chunks=plan.chunks)
@@ -191,7 +195,7 @@ def bench(
     timings: list[ShotTiming] = []
     script = Script(global_caption, tuple(ShotSpec(caption, plan.chunks) for caption in captions))
     with (
-        Story(parts, global_caption, seed=plan.seed, script=script, clock=clock) as story,
+        Story(parts, global_caption, seed=plan.seed, script=script, clock=clock, graphs=graphs) as story,
         noting_latents(parts.codec) as noted,
     ):
         for index, caption in enumerate(captions):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 from shotstream.api import with_policy
@@ -14,6 +15,7 @@ from shotstream.engine.policy import PolicySpec
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.model.kv_cache import CacheShape
+from shotstream.runtime.cuda_graphs import CudaGraphPool
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.weights.build import ModelComponents
@@ -81,6 +83,7 @@ def time_policies(
     chunks: int,
     seed: int = 0,
     refused: Callable[[str, str], None] | None = None,
+    graphs: CudaGraphPool | None = None,
 ) -> Iterator[PolicyTiming]:
     """Yield the timings of one policy after another, after a story of one shot to warm up.
 
@@ -93,6 +96,7 @@ def time_policies(
         chunks: of each shot.
         seed: of the script and of all noise.
         refused: told the policy and the reason where one cannot make the script; the others go on.
+        graphs: lends stories recorded forwards; None: nothing is recorded.
     """
     captions = story_captions(sample_story(seed, shots=max(counts), chunks=chunks))
     for name in policies:
@@ -100,25 +104,22 @@ def time_policies(
         possible = sorted({min(count, spec.shots[1] or count) for count in counts})
         try:
             prepared = with_policy(components, name)
-            _tell(prepared, captions, 1, chunks, seed)
-            yield from _time_policy(prepared, spec, captions, possible, chunks, seed)
+            tell = partial(_tell, prepared, graphs, captions, chunks, seed)
+            tell(1)
+            yield from _time_policy(spec, tell, possible, cache_bytes(prepared, spec))
         except InputError as error:
             if refused is not None:
                 refused(name, str(error))
 
 
 def _time_policy(
-    components: ModelComponents,
-    spec: PolicySpec,
-    captions: tuple[str, Sequence[str]],
-    counts: Sequence[int],
-    chunks: int,
-    seed: int,
+    spec: PolicySpec, tell: Callable[[int], list[_ShotRecord]], counts: Sequence[int], cache: int
 ) -> Iterator[PolicyTiming]:
-    alone = _tell(components, captions, 1, chunks, seed)
-    longest = _tell(components, captions, counts[-1], chunks, seed) if spec.live else []
+    """Yield the timings of a policy; `tell` makes a story of so many shots, with a cache of so many bytes."""
+    alone = tell(1)
+    longest = tell(counts[-1]) if spec.live else []
     for count in counts:
-        made = longest[:count] if spec.live else _tell(components, captions, count, chunks, seed)
+        made = longest[:count] if spec.live else tell(count)
         timings = [record.timing for record in made]
         total_s = sum(timing.total_s for timing in timings)
         shot_s, asked = (timings[-1].total_s, timings[-1]) if spec.live else (total_s / count, timings[0])
@@ -132,7 +133,7 @@ def _time_policy(
             asked.first_frames_s,
             shot_s / alone[0].timing.total_s,
             median(full) if full else None,
-            cache_bytes(components, spec),
+            cache,
             made[-1].peak_bytes,
         )
 
@@ -146,11 +147,16 @@ def cache_bytes(components: ModelComponents, spec: PolicySpec) -> int:
 
 
 def _tell(
-    components: ModelComponents, captions: tuple[str, Sequence[str]], shots: int, chunks: int, seed: int
+    components: ModelComponents,
+    graphs: CudaGraphPool | None,
+    captions: tuple[str, Sequence[str]],
+    chunks: int,
+    seed: int,
+    shots: int,
 ) -> list[_ShotRecord]:
     """Make a story of so many shots and return what is known of each."""
     global_caption, texts = captions
     script = Script(global_caption, tuple(ShotSpec(text, chunks) for text in texts[:shots]))
     peak = watch_peak(components.transformer.patch_embedding.weight.device)
-    with Story(components, global_caption, seed=seed, script=script) as story:
+    with Story(components, global_caption, seed=seed, script=script, graphs=graphs) as story:
         return [_ShotRecord(time_shot(story, shot.text, shot.chunks), peak()) for shot in script.shots]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shotstream.bench.bench import BenchPlan, BenchReport
     from shotstream.bench.timing import Spread
     from shotstream.parity.versus import Versus
+    from shotstream.runtime.cuda_graphs import CudaGraphPool
     from shotstream.weights.build import ModelComponents
 
 MIB = 2**20
@@ -118,12 +119,18 @@ def run(model: ModelOptions, options: BenchOptions) -> int:
     with console.status("loading") as status:
         subject = _open(model, options)
         if options.vs_reference is not None:
-            return _versus(options.vs_reference, options.json_file, plan, subject.parts, console)
+            return _versus(options.vs_reference, options.json_file, plan, subject, console)
         if compared is not None:
-            compare_policies(subject.parts, compared, options.json_file, console)
+            compare_policies(subject.parts, subject.graphs, compared, options.json_file, console)
             return 0
         total = plan.warmup + plan.shots + 1
-        report = bench(subject.parts, plan, subject.load_s, lambda done: status.update(f"shot {done} of {total} done"))
+        report = bench(
+            subject.parts,
+            plan,
+            subject.load_s,
+            lambda done: status.update(f"shot {done} of {total} done"),
+            graphs=subject.graphs,
+        )
         report = replace(report, velocity_error=subject.velocity_error, chunk_error=subject.chunk_error)
     show(report, console)
     _write(options.json_file, report, console)
@@ -138,6 +145,7 @@ class _Subject:
     """A model that is ready to be measured, and what its lossy options cost in accuracy."""
 
     parts: "ModelComponents"
+    graphs: "CudaGraphPool | None"
     load_s: float | None
     velocity_error: float | None
     chunk_error: float | None
@@ -149,7 +157,7 @@ def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
     from shotstream.bench.decoder_fidelity import first_chunk, first_velocity, relative_norm_error
     from shotstream.model.device import pick_device, pick_dtype
     from shotstream.runtime.garbage import freeze_objects
-    from shotstream.runtime.options import RunOptions, apply_options
+    from shotstream.runtime.options import RunOptions, apply_options, make_graph_pool
     from shotstream.weights.wan_layouts import ReadOptions
 
     device = pick_device(model.device)
@@ -172,18 +180,18 @@ def _open(model: ModelOptions, options: BenchOptions) -> _Subject:
     parts = apply_options(parts, asked)
     velocity_error = None if exact is None else relative_norm_error(first_velocity(parts), exact)
     chunk_error = None if whole is None else relative_norm_error(first_chunk(parts), whole)
-    return _Subject(parts, load_s, velocity_error, chunk_error)
+    return _Subject(parts, make_graph_pool(parts, asked), load_s, velocity_error, chunk_error)
 
 
-def _versus(
-    checkout: Path, json_file: Path | None, plan: "BenchPlan", parts: "ModelComponents", console: "Console"
-) -> int:
+def _versus(checkout: Path, json_file: Path | None, plan: "BenchPlan", subject: _Subject, console: "Console") -> int:
     """Compare with the published code; return 1 if the results do not agree."""
     from rich.table import Table
 
     from shotstream.parity.versus import compare_engines
 
-    found = compare_engines(parts, checkout, chunks=plan.chunks, shots=plan.shots, warmup=plan.warmup)
+    found = compare_engines(
+        subject.parts, checkout, chunks=plan.chunks, shots=plan.shots, warmup=plan.warmup, graphs=subject.graphs
+    )
     table = Table("one shot, s", "here", "published", "ratio")
     for part, here in found.ours.seconds.items():
         there = found.theirs.seconds[part]

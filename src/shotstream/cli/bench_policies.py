@@ -12,6 +12,7 @@ from shotstream.core.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from shotstream.runtime.cuda_graphs import CudaGraphPool
     from shotstream.weights.build import ModelComponents
 
 _MIB = 2**20
@@ -44,7 +45,11 @@ class PolicyComparison:
 
 
 def compare_policies(
-    parts: "ModelComponents", comparison: PolicyComparison, json_file: Path | None, console: "Console"
+    parts: "ModelComponents",
+    graphs: "CudaGraphPool | None",
+    comparison: PolicyComparison,
+    json_file: Path | None,
+    console: "Console",
 ) -> None:
     """Time policies and print one table; a policy that cannot make the script is named with the reason."""
     from rich.table import Table
@@ -54,7 +59,7 @@ def compare_policies(
     refused: dict[str, str] = {}
     made = []
     for timing in time_policies(
-        parts, comparison.policies, comparison.counts, comparison.chunks, refused=refused.__setitem__
+        parts, comparison.policies, comparison.counts, comparison.chunks, refused=refused.__setitem__, graphs=graphs
     ):
         made.append(timing)
         table.add_row(*_cells(timing))

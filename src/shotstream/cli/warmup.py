@@ -22,10 +22,10 @@ def run(model: ModelOptions, json_file: JsonFile = None) -> None:
     from shotstream.engine.warmup import make_warmup_shot
 
     times_s.append(time.perf_counter())
-    parts = model.open().parts
+    opened = model.open()
     times_s.append(time.perf_counter())
     for _ in range(2):
-        make_warmup_shot(parts)
+        make_warmup_shot(opened.parts, graphs=opened.graphs)
         times_s.append(time.perf_counter())
     steps = ("libraries", "model", "first shot", "the same shot again")
     took_s = {name: later - sooner for name, sooner, later in zip(steps, times_s, times_s[1:], strict=False)}

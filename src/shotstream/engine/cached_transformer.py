@@ -15,12 +15,12 @@ from shotstream.engine.sampler import Latents, Sampler
 from shotstream.model.blocks import TokenPositions
 from shotstream.model.config import TransformerConfig
 from shotstream.model.context_injection import carry_context, carry_previous, latents_in_front
-from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.device import send
 from shotstream.model.frame_cache import FrameCache, StagedFrames
 from shotstream.model.kv_cache import CacheSize, KVCache, Staged
 from shotstream.model.rotary import make_text_rotary
 from shotstream.model.transformer import Transformer
+from shotstream.runtime.cuda_graphs import GraphedForward
 
 
 def shot_cache_size(

@@ -23,10 +23,10 @@ from shotstream.engine.cached_transformer import CachedTransformer
 from shotstream.engine.call import Call
 from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import recommit_plan
-from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import KVCache
 from shotstream.model.rotary import time_rotation
 from shotstream.model.transformer import Transformer
+from shotstream.runtime.cuda_graphs import GraphedForward
 from shotstream.story.layout import ShotLayout
 
 REVISABLE_CHUNKS = 4

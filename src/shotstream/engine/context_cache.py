@@ -12,8 +12,8 @@ from shotstream.engine.cached_transformer import CachedTransformer, shot_cache_s
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.context import SelectedContext, caption_vector, select_context_frames
 from shotstream.engine.maker import StorySetup
-from shotstream.model.cuda_graphs import GraphedForward
 from shotstream.model.kv_cache import CacheSize, KVCache
+from shotstream.runtime.cuda_graphs import GraphedForward
 from shotstream.story.cast import CastMember
 from shotstream.story.layout import ShotLayout, shot_layout
 from shotstream.story.relevance import make_selector
@@ -82,7 +82,7 @@ class ContextCache:
 
     def close(self, *, unused: bool) -> None:
         """Free the cache; an unused one goes to the next story, with the CUDA graphs recorded over it."""
-        graphs = self._setup.components.graphs
+        graphs = self._setup.graphs
         if graphs is not None and self.recorded is not None and unused:
             graphs.give_back(self._cache_size, self.recorded)
         self._cache = self.recorded = self._prepared = None
@@ -113,12 +113,12 @@ class ContextCache:
 
     def _empty_cache(self) -> KVCache:
         """Return the story's cache without anything in it."""
-        self._prepared, components = None, self._setup.components
-        if self._cache is None and components.graphs is not None:
-            self.recorded = components.graphs.borrow(self._cache_size)
+        self._prepared, graphs = None, self._setup.graphs
+        if self._cache is None and graphs is not None:
+            self.recorded = graphs.borrow(self._cache_size)
             self._cache = self.recorded.cache
         elif self._cache is None:
-            self._cache = components.transformer.new_cache(*self._cache_size)
+            self._cache = self._setup.components.transformer.new_cache(*self._cache_size)
         self._cache.reset()
         return self._cache
 

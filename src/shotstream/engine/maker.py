@@ -13,6 +13,7 @@ from shotstream.core.rng import Noise
 from shotstream.core.spec import VideoSize
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.sampler import Latents, Sampler
+from shotstream.runtime.cuda_graphs import CudaGraphPool
 from shotstream.story.caption_fit import fit_caption
 from shotstream.story.cast import CastMember
 from shotstream.story.history import History
@@ -37,6 +38,7 @@ class StorySetup:
         clock: told what the time is spent on.
         noise: of shots without a seed of their own.
         script: all shots, where they are known before the first is made.
+        graphs: lends recorded forwards; None: nothing is recorded.
     """
 
     components: ModelComponents
@@ -47,6 +49,7 @@ class StorySetup:
     clock: Clock
     noise: Noise
     script: Script | None = None
+    graphs: CudaGraphPool | None = None
 
     @property
     def context(self) -> str:

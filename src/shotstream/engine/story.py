@@ -24,6 +24,7 @@ from shotstream.engine.sampler import Sampler
 from shotstream.engine.shot import Shot
 from shotstream.engine.text_cache import TextCache
 from shotstream.model.config import SamplerConfig
+from shotstream.runtime.cuda_graphs import CudaGraphPool
 from shotstream.story.caption_fit import CaptionCheck, CaptionReport, CheckCaption
 from shotstream.story.cast import CAST_SHOT, CastMember, check_member, choose_members
 from shotstream.story.history import History
@@ -60,6 +61,7 @@ class Story:
         guidance: float | None = None,
         negative_prompt: str = "",
         clock: Clock = no_profiler,
+        graphs: CudaGraphPool | None = None,
     ) -> None:
         """Begin a story, or go on with the one in `directory`.
 
@@ -79,6 +81,7 @@ class Story:
             guidance: scale of classifier-free guidance, 1 (none) to 30; None: the sampler's.
             negative_prompt: text that guidance leads away from; empty: none.
             clock: told what the time is spent on.
+            graphs: lends the story recorded forwards; None: nothing is recorded.
 
         Raises:
             InputError: an argument cannot be used, the model takes no guidance, or the directory has another story.
@@ -115,7 +118,9 @@ class Story:
             negative_prompt,
         )
         self.history = History.open_or_create(identity, directory)
-        setup = StorySetup(parts, self.history, self._size, self._sampler, self._read, clock, self._noise, script)
+        setup = StorySetup(
+            parts, self.history, self._size, self._sampler, self._read, clock, self._noise, script, graphs
+        )
         self._maker = self._system.begin(setup)
         self._current: Shot | None = None
         self._closed = False
@@ -168,16 +173,9 @@ class Story:
         self._leave()
         with torch.inference_mode():
             rollout = self._maker.begin(spec, members, noise, self._reporting(on_step, len(self.history)))
+        decoder = self._maker.decoder()
         self._current = Shot(
-            rollout,
-            self._maker.decoder(),
-            self.history,
-            spec,
-            self._clock,
-            held,
-            on_chunk,
-            members,
-            self._check_caption,
+            rollout, decoder, self.history, spec, self._clock, held, on_chunk, members, self._check_caption
         )
         return self._current
 

@@ -28,6 +28,7 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ModelConfig
 from shotstream.model.wan_vae import WanVAE
 from shotstream.parity import reference_runner
+from shotstream.runtime.cuda_graphs import CudaGraphPool
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import ModelComponents
 
@@ -77,7 +78,15 @@ class Versus:
     agree: bool
 
 
-def compare_engines(parts: ModelComponents, checkout: Path, *, chunks: int, shots: int, warmup: int) -> Versus:
+def compare_engines(
+    parts: ModelComponents,
+    checkout: Path,
+    *,
+    chunks: int,
+    shots: int,
+    warmup: int,
+    graphs: CudaGraphPool | None = None,
+) -> Versus:
     """Measure both engines.
 
     Args:
@@ -86,6 +95,7 @@ def compare_engines(parts: ModelComponents, checkout: Path, *, chunks: int, shot
         chunks: length of the shot.
         shots: how often it is timed.
         warmup: how often it is made before.
+        graphs: lends this engine recorded forwards; None: nothing is recorded.
 
     Raises:
         InputError: the model is none that the published code could run, or that code cannot run here.
@@ -97,7 +107,7 @@ def compare_engines(parts: ModelComponents, checkout: Path, *, chunks: int, shot
     frames = frames_of_chunks(chunks)
     own_times = []
     for _ in range(warmup + shots):
-        seconds, latents, pixels = make_ours(parts, inputs, sampler)
+        seconds, latents, pixels = make_ours(parts, inputs, sampler, graphs)
         own_times.append(seconds)
     attention, times, made = run_theirs(parts, checkout, inputs, sampler, warmup + shots)
     ours = Side.of(parts.transformer.kernel.name, own_times[warmup:], frames)
@@ -148,7 +158,9 @@ def make_inputs(config: ModelConfig, chunks: int) -> ShotTensors:
 
 
 @torch.inference_mode()
-def make_ours(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler) -> tuple[dict[str, float], Tensor, Tensor]:
+def make_ours(
+    parts: ModelComponents, inputs: ShotTensors, sampler: Sampler, graphs: CudaGraphPool | None
+) -> tuple[dict[str, float], Tensor, Tensor]:
     """Make one shot with this engine; return the seconds of each stage, latents and pixels."""
     device = parts.transformer.patch_embedding.weight.device
     chunks, latents = len(inputs.noise), latents_of_chunks(len(inputs.noise))
@@ -156,7 +168,7 @@ def make_ours(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler) -> 
     pixels, text, noise = (tensor.to(device) for tensor in (inputs.pixels, inputs.text, inputs.noise))
     video = parts.config.video
     size = shot_cache_size(parts.config.transformer, sampler, (video.latent_height, video.latent_width), sink=0)
-    recorded = None if parts.graphs is None else parts.graphs.borrow(size)
+    recorded = None if graphs is None else graphs.borrow(size)
     cache = parts.transformer.new_cache(*size) if recorded is None else recorded.cache
 
     def shot() -> Tensor:
@@ -178,8 +190,8 @@ def make_ours(parts: ModelComponents, inputs: ShotTensors, sampler: Sampler) -> 
     context, context_s = timed(lambda: parts.codec.encode_frames(pixels).float(), device)
     made, shot_s = timed(shot, device)
     decoded, decode_s = timed(decode, device)
-    if parts.graphs is not None and recorded is not None:
-        parts.graphs.give_back(size, recorded)
+    if graphs is not None and recorded is not None:
+        graphs.give_back(size, recorded)
     return dict(zip(TIMED_STAGES, (context_s, shot_s, decode_s), strict=True)), made, decoded
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 from shotstream.model.attention_kernels import AUTO, pick_kernel
 from shotstream.model.config import as_sampler_kind
-from shotstream.model.cuda_graphs import CudaGraphPool, CudaGraphRecorder
 from shotstream.model.solvers import check_solver
 from shotstream.runtime.compile import compile_blocks
+from shotstream.runtime.cuda_graphs import CudaGraphPool, CudaGraphRecorder
 from shotstream.runtime.fp8 import attention_to_float8, to_float8
 from shotstream.weights.build import ModelComponents
 
@@ -15,7 +15,7 @@ from shotstream.weights.build import ModelComponents
 class RunOptions:
     """Options of a run.
 
-    Exact ones: compiled blocks (`runtime.compile`), CUDA graphs (`model.cuda_graphs`), an attention by name
+    Exact ones: compiled blocks (`runtime.compile`), CUDA graphs (`runtime.cuda_graphs`), an attention by name
     (`model.attention_kernels`). Lossy ones: linear maps and attention in 8-bit floats (`runtime.fp8`), another sampler
     (`model.config.SamplerKind`) or fewer steps than the model was made for.
     """
@@ -30,7 +30,7 @@ class RunOptions:
 
 
 def apply_options(parts: ModelComponents, running: RunOptions) -> ModelComponents:
-    """Return the model with its options applied; its transformer is changed in place.
+    """Return the model with all options but graphs (`make_graph_pool`) applied; its transformer is changed in place.
 
     Raises:
         InputError: something that is asked for cannot be had here.
@@ -48,8 +48,18 @@ def apply_options(parts: ModelComponents, running: RunOptions) -> ModelComponent
         parts = with_steps(parts, running.steps)
     if running.compiled:
         compile_blocks(transformer)
-    graphs = CudaGraphPool(transformer, CudaGraphRecorder(weight.device)) if running.graphs else None
-    return replace(parts, graphs=graphs)
+    return parts
+
+
+def make_graph_pool(parts: ModelComponents, running: RunOptions) -> CudaGraphPool | None:
+    """Return the pool of CUDA graphs that a model's stories share, once its other options are applied; None: none.
+
+    Raises:
+        InputError: graphs are asked for, and the device has none.
+    """
+    if not running.graphs:
+        return None
+    return CudaGraphPool(parts.transformer, CudaGraphRecorder(parts.transformer.patch_embedding.weight.device))
 
 
 def with_sampler(parts: ModelComponents, name: str) -> ModelComponents:

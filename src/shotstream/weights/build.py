@@ -16,7 +16,6 @@ from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.model.codec import Codec
 from shotstream.model.config import OMIT_DEFAULT, ModelConfig, SamplerConfig, TransformerConfig
-from shotstream.model.cuda_graphs import CudaGraphPool
 from shotstream.model.device import has_little_memory, shapes_only
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer, is_modulation
@@ -54,7 +53,6 @@ class ModelComponents:
         fingerprint: changes whenever the model does; stories keep that of the model that made them.
         lossy: for people, why its results differ from those of the full model; empty where they do not.
         trained: whether its weights are not random.
-        graphs: lends stories recorded forwards; None: nothing is recorded.
         policy: the policy of its stories (`engine.policies`); None: the one that it was made for.
         low_noise: a second transformer that predicts below `config.expert_boundary`; None: there is one.
     """
@@ -67,7 +65,6 @@ class ModelComponents:
     fingerprint: str
     lossy: tuple[str, ...] = ()
     trained: bool = True
-    graphs: CudaGraphPool | None = None
     policy: str | None = None
     low_noise: Transformer | None = None
 

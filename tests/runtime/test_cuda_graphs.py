@@ -15,10 +15,10 @@ from shotstream.api import Model
 from shotstream.core.errors import InputError
 from shotstream.engine.story import Story
 from shotstream.model.config import SamplerConfig
-from shotstream.model.cuda_graphs import CudaGraphPool, CudaGraphRecorder, Recorder, TensorFunction
 from shotstream.runtime import compile as compiled
 from shotstream.runtime import options as running
-from shotstream.runtime.options import RunOptions, apply_options
+from shotstream.runtime.cuda_graphs import CudaGraphPool, CudaGraphRecorder, TensorFunction
+from shotstream.runtime.options import RunOptions
 from shotstream.story.layout import shot_layout
 from shotstream.weights.build import ModelComponents, random_components
 from tiny import live_model
@@ -33,6 +33,11 @@ STORY: list[Shot] = [
     ("they dance", 4, {}, 2),
     ("they sit", 13, {12: "they sleep"}, 13),
 ]
+
+
+@pytest.fixture(scope="module")
+def parts() -> ModelComponents:
+    return random_components(live_model(layers=2))
 
 
 class Rerun:
@@ -58,10 +63,6 @@ class Rerun:
         return again
 
 
-def recorded(parts: ModelComponents, recorder: Recorder) -> ModelComponents:
-    return replace(parts, graphs=CudaGraphPool(parts.transformer, recorder))
-
-
 def tell(story: Story, shots: list[Shot]) -> Iterator[np.ndarray]:
     for text, chunks, steers, cut in shots:
         shot = story.shot(text, chunks, extend=True)
@@ -77,7 +78,7 @@ def test_a_directed_story_is_the_same(parts: ModelComponents, sampler: SamplerCo
     recorder = Rerun()
     with (
         Story(parts, "a story.", sampler=sampler) as plain,
-        Story(recorded(parts, recorder), "a story.", sampler=sampler) as story,
+        Story(parts, "a story.", sampler=sampler, graphs=CudaGraphPool(parts.transformer, recorder)) as story,
     ):
         for one, other in zip(tell(plain, STORY), tell(story, STORY), strict=True):
             assert np.array_equal(one, other)
@@ -89,40 +90,43 @@ def test_a_directed_story_is_the_same(parts: ModelComponents, sampler: SamplerCo
 
 def test_stories_in_turn_have_recordings_of_their_own_and_leave_them_to_others(parts: ModelComponents) -> None:
     recorder = Rerun()
-    graphed = recorded(parts, recorder)
+    graphs = CudaGraphPool(parts.transformer, recorder)
     one, two = [("a fox walks", 3, {1: "a fox runs"}, 3), ("night", 2, {}, 2)], [("a bear sleeps", 4, {}, 4)]
     with Story(parts, "first.", seed=1) as first, Story(parts, "second.", seed=2) as second:
         alone = list(tell(first, one)), list(tell(second, two))
-    with Story(graphed, "first.", seed=1) as first, Story(graphed, "second.", seed=2) as second:
+    with (
+        Story(parts, "first.", seed=1, graphs=graphs) as first,
+        Story(parts, "second.", seed=2, graphs=graphs) as second,
+    ):
         turns = list(zip_longest(tell(first, one), tell(second, two)))
     for made, expected in zip(zip(*turns, strict=True), alone, strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(expected, made, strict=False))
     assert len(recorder.shapes) == 3 + 4
-    with Story(graphed, "second.", seed=2) as story:
+    with Story(parts, "second.", seed=2, graphs=graphs) as story:
         assert all(np.array_equal(a, b) for a, b in zip(alone[1], tell(story, two), strict=True))
     assert len(recorder.shapes) == 3 + 4 + 1, "the first story was left last, and saw three windows"
 
 
 def test_a_story_that_is_over_leaves_its_recordings_to_the_next(parts: ModelComponents) -> None:
     recorder = Rerun()
-    graphed = recorded(parts, recorder)
+    graphs = CudaGraphPool(parts.transformer, recorder)
     for expected in (1, 1, 1):
-        with Story(graphed, "a story.") as story:
+        with Story(parts, "a story.", graphs=graphs) as story:
             list(story.shot("a fox walks", 1))
         assert len(recorder.shapes) == expected
-    with Story(graphed, "a story.", sampler=GUIDED) as story:
+    with Story(parts, "a story.", sampler=GUIDED, graphs=graphs) as story:
         list(story.shot("a fox walks", 1))
     assert len(recorder.shapes) == 2, "another size of cache"
 
 
 def test_a_shot_that_goes_on_after_its_story_keeps_its_memory_to_itself(parts: ModelComponents) -> None:
-    graphed = recorded(parts, Rerun())
-    left = Story(graphed, "a story.")
+    graphs = CudaGraphPool(parts.transformer, Rerun())
+    left = Story(parts, "a story.", graphs=graphs)
     shot = left.shot("a fox walks", 2)
     next(shot)
     cache = weakref.ref(left._maker._context._cache)
     left.close()
-    with Story(graphed, "a story.") as story:
+    with Story(parts, "a story.", graphs=graphs) as story:
         next(story.shot("a bear sleeps", 1))
         assert story._maker._context._cache is not cache()
     del left, shot
@@ -135,7 +139,10 @@ def test_other_designs_are_the_same(part: str, choice: str) -> None:
     parts = random_components(replace(config, transformer=replace(config.transformer, **{part: choice})))
     recorder = Rerun()
     shots = [("a fox walks", 2, {}, 2), ("a bear sleeps", 2, {}, 2)]
-    with Story(parts, "a story.") as plain, Story(recorded(parts, recorder), "a story.") as story:
+    with (
+        Story(parts, "a story.") as plain,
+        Story(parts, "a story.", graphs=CudaGraphPool(parts.transformer, recorder)) as story,
+    ):
         assert all(np.array_equal(a, b) for a, b in zip(tell(plain, shots), tell(story, shots), strict=True))
     assert len(recorder.shapes) == 2
 
@@ -151,7 +158,7 @@ def test_compiled_blocks_are_recorded_too(monkeypatch: pytest.MonkeyPatch) -> No
     compiled.compile_blocks(parts.transformer)
     with Story(parts, "a story.") as story:
         expected = list(tell(story, shots))
-    with Story(recorded(parts, recorder), "a story.") as story:
+    with Story(parts, "a story.", graphs=CudaGraphPool(parts.transformer, recorder)) as story:
         assert all(np.array_equal(a, b) for a, b in zip(expected, tell(story, shots), strict=True))
     assert len(recorder.shapes) == 2
 
@@ -193,14 +200,14 @@ def test_a_result_stays_what_it_is(parts: ModelComponents) -> None:
 
 def test_where_there_is_nothing_to_record_on_is_refused(parts: ModelComponents) -> None:
     with pytest.raises(InputError, match="expected a CUDA device to record graphs on, got cpu; leave out --graphs"):
-        apply_options(parts, RunOptions(graphs=True))
+        Model(parts, RunOptions(graphs=True))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device to record on")
 def test_cuda_graphs_give_the_same_frames() -> None:
     device = torch.device("cuda")
     parts = random_components(live_model(layers=2), device=device)
-    graphed = recorded(parts, CudaGraphRecorder(device))
-    with Story(parts, "a story.") as plain, Story(graphed, "a story.") as story:
+    graphs = CudaGraphPool(parts.transformer, CudaGraphRecorder(device))
+    with Story(parts, "a story.") as plain, Story(parts, "a story.", graphs=graphs) as story:
         for one, other in zip(tell(plain, STORY), tell(story, STORY), strict=True):
             assert np.abs(one.astype(int) - other).max() <= 1
