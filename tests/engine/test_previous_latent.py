@@ -14,7 +14,7 @@ from shotstream.model.config import TransformerConfig
 from shotstream.model.context_injection import previous_latents
 from shotstream.model.schedule import clean_from_velocity
 from shotstream.model.transformer import Transformer
-from shotstream.model.velocity import predict_teacher_forced_velocity
+from shotstream.model.velocity import Conditions, predict_velocity
 from shotstream.story.layout import frame_layout, shot_layout
 
 CHUNKS, SIZE = 4, (4, 6)
@@ -63,10 +63,10 @@ def test_chunks_over_the_cache_equal_the_forward_that_training_makes() -> None:
     transformer, given = network(), inputs()
     made = torch.cat(list(begin(transformer)), 1)
     start = torch.cat([noise(chunk, 0) for chunk in range(CHUNKS)], 1)
-    velocity = predict_teacher_forced_velocity(
-        transformer, start, torch.ones(1, start.shape[1], dtype=torch.float64), made[:, :-CHUNK_LATENTS],
-        given.context, given.text, given.layout.joined,
-    )  # fmt: skip
+    conditions = Conditions.of(
+        transformer, given.context, given.text, given.layout.joined, made[:, :-CHUNK_LATENTS]
+    )
+    velocity = predict_velocity(transformer, start, torch.ones(1, dtype=torch.float64), conditions)
     torch.testing.assert_close(made, clean_from_velocity(start, velocity, 1.0))
 
 
@@ -128,8 +128,7 @@ def test_other_policies_carry_it_too() -> None:
     made = torch.cat(list(policy.rollout(video, run)), 1)
     latents = CHUNKS * CHUNK_LATENTS
     start = torch.cat([run.noise(range(first, first + 3), 0) for first in range(0, latents, 3)], 1)
-    velocity = predict_teacher_forced_velocity(
-        transformer, start, torch.ones(1, latents, dtype=torch.float64), made[:, :-CHUNK_LATENTS],
-        made[:, :0], encode(["A fox. shot number 0"])[None], frame_layout(range(latents), [0] * latents, [0] * latents),
-    )  # fmt: skip
+    layout, text = frame_layout(range(latents), [0] * latents, [0] * latents), encode(["A fox. shot number 0"])[None]
+    given = Conditions.of(transformer, made[:, :0], text, layout, made[:, :-CHUNK_LATENTS])
+    velocity = predict_velocity(transformer, start, torch.ones(1, dtype=torch.float64), given)
     torch.testing.assert_close(made, clean_from_velocity(start, velocity, 1.0))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from shotstream.cli import main
 from shotstream.model.schedule import training_sigmas, training_weights
 from shotstream.model.transformer import Transformer
+from shotstream.model.velocity import predict_velocity
 from shotstream.train.build_stage import build_stage
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK
@@ -99,10 +100,36 @@ def test_gradient_of_a_rollout_is_of_its_chosen_step_only(
 def test_each_loss_trains_its_own_network(stage1: DistillStage) -> None:
     networks = stage1._networks
     stage1.loss(GENERATOR, 0, 0).backward()
-    assert norm(networks.generator) > norm(networks.critic) == norm(networks.teacher) == 0
+    assert norm(networks.generator) > norm(networks.critic) == norm(networks.real) == 0
     networks.generator.zero_grad()
     stage1.loss(CRITIC, 0, 0).backward()
-    assert norm(networks.critic) > norm(networks.generator) == norm(networks.teacher) == 0
+    assert norm(networks.critic) > norm(networks.generator) == norm(networks.real) == 0
+
+
+@pytest.mark.parametrize("source", ["teacher", "base"])
+def test_the_scores_of_the_base_are_of_each_chunk_after_those_before_it(
+    finished: Path, lively: Lively, source: str
+) -> None:
+    """A score of whole shots sees later chunks, the base's does not; and both begin with the right network's weights."""
+    run = open_run(finished, lively(f"stage1.real_score={source}"))
+    stage = build_stage(run, "stage1")
+    assert isinstance(stage, Stage1)
+    real, weights = stage._networks.real, run.weights(source)
+    assert all(torch.equal(value, weights[name]) for name, value in real.named_parameters())
+    drawn = (stage.inputs(step, 0) for step in range(20))
+    inputs = next(one for one in drawn if one.layout.target.latents > 3)
+    made = torch.randn(len(inputs.context), inputs.layout.target.latents, *inputs.context.shape[2:])
+    level = torch.full((len(made),), 0.7)
+
+    def first_chunk(shots: Tensor) -> Tensor:
+        given = stage._conditions(real, inputs, inputs.text, shots)
+        return predict_velocity(real, shots, level, given)[:, :3]
+
+    with torch.no_grad():
+        seen = not torch.equal(first_chunk(made), first_chunk(torch.cat([made[:, :3], made[:, 3:] + 1], 1)))
+    assert seen == (source == "teacher")
+    stage.loss(GENERATOR, 0, 0).backward()
+    assert norm(stage._networks.generator) > 0
 
 
 def test_the_critic_is_updated_more_often(stage1: DistillStage) -> None:

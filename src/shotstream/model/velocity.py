@@ -32,7 +32,8 @@ class Conditions:
     """Conditions of a prediction: clean context and its injection, captions, and positions of latents.
 
     `placement` is of the latents in the sequence: of the context too only where it stands in front of the target.
-    `previous` says whether the network's latents carry the latent before their chunk.
+    `previous` says whether the network's latents carry the latent before their chunk. `history` is None where all
+    latents see each other; with teacher forcing it is all clean chunks but the last, which come before the target.
     """
 
     context: Float[Tensor, "b n c h w"]
@@ -40,6 +41,7 @@ class Conditions:
     placement: TokenPositions
     injection: Injection = "frame"
     previous: bool = False
+    history: Float[Tensor, "b p c h w"] | None = None
 
     @classmethod
     def of(
@@ -48,12 +50,16 @@ class Conditions:
         context: Float[Tensor, "b n c h w"],
         text: Float[Tensor, "b s l e"],
         layout: FrameLayout,
+        history: Float[Tensor, "b p c h w"] | None = None,
     ) -> "Conditions":
         """Make the conditions of a network; `layout` is of context and target, for every sample."""
         injection = network.config.injection
+        if history is not None:
+            before = context.shape[1]
+            layout = layout[: before + history.shape[1]] + layout[before:]
         placed = sequence_layout(injection, layout, context.shape[1])
         placement = network.make_positions(placed, (context.shape[-2], context.shape[-1]))
-        return cls(context, text, placement, injection, network.config.previous)
+        return cls(context, text, placement, injection, network.config.previous, history)
 
     @property
     def in_front(self) -> int:
@@ -72,7 +78,12 @@ def predict_velocity(
     conditions: Conditions,
     context_timestep: ContextTimestep = "target",
 ) -> Float[Tensor, "b f c h w"]:
-    """Return the velocity of the target latents, at one noise level a sample; all latents see each other."""
+    """Return the velocity of the target latents, at one noise level a sample.
+
+    All latents see each other; with a history, each chunk sees the context and the clean chunks before it.
+    """
+    if conditions.history is not None:
+        return predict_teacher_forced_velocity(network, noisy, sigma[:, None].repeat(1, noisy.shape[1]), conditions)
     front, latents = conditions.in_front, conditions.join(noisy)
     sigmas = sigma[:, None].repeat(1, latents.shape[1])
     if context_timestep == "clean":
@@ -81,13 +92,7 @@ def predict_velocity(
 
 
 def predict_teacher_forced_velocity(
-    network: Transformer,
-    noisy: Float[Tensor, "b f c h w"],
-    sigmas: Float[Tensor, "b f"],
-    history: Float[Tensor, "b p c h w"],
-    context: Float[Tensor, "b n c h w"],
-    text: Float[Tensor, "b s l e"],
-    layout: FrameLayout,
+    network: Network, noisy: Float[Tensor, "b f c h w"], sigmas: Float[Tensor, "b f"], conditions: Conditions
 ) -> Float[Tensor, "b f c h w"]:
     """Return the velocity of target latents; each chunk sees the context and the clean chunks before it.
 
@@ -95,21 +100,19 @@ def predict_teacher_forced_velocity(
         network: of any injection.
         noisy: chunks of one length, or one picture.
         sigmas: the noise level of every latent.
-        history: all clean chunks but the last.
-        context: clean.
-        text: captions in the order of the layout.
-        layout: of context and target, for every sample.
+        conditions: with a history.
     """
-    latents, before = noisy.shape[1], context.shape[1]
+    history, front = conditions.history, conditions.in_front
+    assert history is not None
+    latents, channels = noisy.shape[1], noisy.shape[2]
     each = latents - history.shape[1]
-    given = Conditions.of(network, context, text, layout[: before + history.shape[1]] + layout[before:])
-    sequence = given.join(torch.cat([history, noisy], 1))
-    if network.config.previous:
+    sequence = conditions.join(torch.cat([history, noisy], 1))
+    if conditions.previous:
         previous = previous_latents(history, each)
-        unseen = history.new_zeros(len(history), given.in_front, *history.shape[2:])
+        unseen = history.new_zeros(len(history), front, *history.shape[2:])
         previous = torch.cat([unseen, previous[:, : history.shape[1]], previous], 1)
-        sequence = carry_previous(sequence, previous, network.config.in_dim)
+        sequence = carry_previous(sequence, previous, channels)
     clean = sequence.shape[1] - latents
     every = torch.cat([sigmas.new_zeros(len(sigmas), clean), sigmas], 1)
-    plan = teacher_forcing_plan(given.in_front, latents // each, each)
-    return network(sequence, every, given.text, given.placement, plan=plan)[:, clean:]
+    plan = teacher_forcing_plan(front, latents // each, each)
+    return network(sequence, every, conditions.text, conditions.placement, plan=plan)[:, clean:]

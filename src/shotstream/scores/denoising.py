@@ -18,7 +18,7 @@ from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, encode_samples
 from shotstream.data.storyworld import shot_of_story
 from shotstream.model.schedule import add_noise, clean_from_velocity
-from shotstream.model.velocity import Conditions, predict_teacher_forced_velocity, predict_velocity
+from shotstream.model.velocity import Conditions, predict_velocity
 from shotstream.scores.intervals import Estimate, ratio_estimate
 from shotstream.world.scene import WorldStory
 
@@ -93,15 +93,10 @@ def _predict_clean(
 ) -> Float[Tensor, "b f c h w"]:
     network, sampler = model.parts.transformer, model.config.sampler
     noisy = add_noise(batch.target, noise, level)
-    if sampler.order == "whole":
-        given = Conditions.of(network, batch.context, batch.text, batch.layout)
-        sigma = noisy.new_full((len(noisy),), level)
-        velocity = predict_velocity(network, noisy, sigma, given, sampler.context_timestep)
-    else:
-        history, sigmas = batch.target[:, :-CHUNK_LATENTS], noisy.new_full(noisy.shape[:2], level)
-        velocity = predict_teacher_forced_velocity(
-            network, noisy, sigmas, history, batch.context, batch.text, batch.layout
-        )
+    history = None if sampler.order == "whole" else batch.target[:, :-CHUNK_LATENTS]
+    given = Conditions.of(network, batch.context, batch.text, batch.layout, history)
+    sigma = noisy.new_full((len(noisy),), level)
+    velocity = predict_velocity(network, noisy, sigma, given, sampler.context_timestep)
     return clean_from_velocity(noisy, velocity.float(), level)
 
 

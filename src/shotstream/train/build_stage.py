@@ -83,25 +83,25 @@ def _init_stage(run: Run) -> Stage:
 
 
 def _stage1(run: Run) -> Stage:
-    teacher = run.weights("teacher")
-    generator, critic = run.network(run.weights("init")), run.network(teacher)
+    real = run.weights(run.preset.stage1.real_score)
+    generator, critic = run.network(run.weights("init")), run.network(real)
     for network in (generator, critic):
         run.distributed.place(network)
-    networks = Networks(generator, critic, run.frozen(teacher))
+    networks = Networks(generator, critic, run.frozen(real))
     (shots,) = run.pools("stage1")
     return Stage1(networks, shots, run.preset.student, run.preset.stage1, run.distributed)
 
 
 def _stage2(run: Run) -> Stage:
     preset, settings = run.preset, run.preset.stage2
-    teacher, start = run.weights("teacher"), settings.start
-    followed = read_weights(run.directory / "stage1", CRITIC, average=False) if start == "stage1" else teacher
+    real, start = run.weights(settings.real_score), settings.start
+    followed = read_weights(run.directory / "stage1", CRITIC, average=False) if start == "stage1" else real
     generator, critic = run.network(run.weights(start)), run.network(followed)
     for network in (generator, critic):
         if settings.lora.rank:
             add_adapters(network, settings.lora)
         run.distributed.place(network)
-    networks = Networks(generator, critic, run.frozen(teacher))
+    networks = Networks(generator, critic, run.frozen(real))
     claim_directory(make_directory(run.directory / "stage2") / ADAPTERS_FILE, to_dict(settings.lora))
     source, codec, encoder = run.source, run.codec, run.encoder
     first = preset.seed * STORIES_PER_SEED

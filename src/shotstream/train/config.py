@@ -255,6 +255,9 @@ class DistillTraining:
     Every step updates the critic, every `critic_updates`-th the generator too. `guidance` applies to the real score:
     conditional + guidance (conditional - unconditional). `score_shift` shifts the noise levels at which scores are
     compared. `straight_through` lets gradient reach the keys and values of earlier chunks (published).
+    `real_score`: the teacher's, of whole shots, in which all latents see each other (published); or the causal base's,
+    of each chunk after the generator's own chunks before it, and then no teacher is needed. The critic is of the same
+    kind.
     """
 
     loop: LoopConfig
@@ -269,6 +272,7 @@ class DistillTraining:
     score_shift: float = 8.0
     context_timestep: ContextTimestep = "target"
     straight_through: bool = True
+    real_score: Literal["teacher", "base"] = "teacher"
 
 
 @dataclass(frozen=True)

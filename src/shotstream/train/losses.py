@@ -117,8 +117,8 @@ def teacher_forced_trajectory_loss(
         step_index: as in `trajectory_loss`.
     """
     noisy, levels = _drawn_states(trajectory, sigmas, step_index)
-    history = trajectory[:, -1, :-CHUNK_LATENTS]
-    velocity = predict_teacher_forced_velocity(network, noisy, levels, history, batch.context, batch.text, batch.layout)
+    given = Conditions.of(network, batch.context, batch.text, batch.layout, trajectory[:, -1, :-CHUNK_LATENTS])
+    velocity = predict_teacher_forced_velocity(network, noisy, levels, given)
     return _end_error(trajectory, noisy, velocity, levels)
 
 

@@ -71,8 +71,11 @@ class Run:
             write_json(self.directory / RECIPE_FILE, to_dict(self.preset))
 
     def stages(self) -> tuple[str, ...]:
-        """List the stages of this run in order; those that a pretrained model replaces are left out."""
-        return tuple(name for name in STAGES if not (self.preset.pretrained and name in PRETRAINED_STAGES))
+        """List the stages of this run in order, without those that a pretrained model replaces or that nobody reads."""
+        preset = self.preset
+        sources = {preset.trajectories.source, preset.stage1.real_score, preset.stage2.real_score}
+        left_out = {*(PRETRAINED_STAGES if preset.pretrained else ()), *({"teacher"} - sources)}
+        return tuple(name for name in STAGES if name not in left_out)
 
     def loop(self, stage: str) -> LoopConfig:
         """Return the loop settings of a stage."""

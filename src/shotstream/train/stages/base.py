@@ -18,7 +18,7 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import MIN_SIGMA, add_noise, shift_sigma
 from shotstream.model.transformer import Transformer
-from shotstream.model.velocity import predict_teacher_forced_velocity
+from shotstream.model.velocity import Conditions, predict_teacher_forced_velocity
 from shotstream.train.config import BaseTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
@@ -96,8 +96,8 @@ def teacher_forced_loss(
         history = add_noise(past, normal(past, "base-history", step, micro_batch), levels.to(past.device))
     noise = normal(batch.target, "base-noise", step, micro_batch)
     text = drop_text(batch.text, config.no_text_share, "base-text", step, micro_batch)
-    noisy, context = add_noise(batch.target, noise, sigmas), batch.context
-    velocity = predict_teacher_forced_velocity(network, noisy, sigmas, history, context, text, batch.layout)
+    given = Conditions.of(network, batch.context, text, batch.layout, history)
+    velocity = predict_teacher_forced_velocity(network, add_noise(batch.target, noise, sigmas), sigmas, given)
     error = (velocity.float() - (noise - batch.target)).square().mean(2)
     places = subject_weights(batch.subjects, config.subject_weight)
     weight = low_noise_weights(sigmas, config.full_weight_sigma)

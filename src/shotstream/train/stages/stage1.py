@@ -1,7 +1,8 @@
 """Stage `stage1`: distribution matching on self-forced shots, after ground-truth context (paper, section 3.3).
 
 The generator rolls a shot out with the KV caches of inference. A critic learns the score of the generator's shots, and
-the generator's gradient is the difference between the critic's score and the teacher's.
+the generator's gradient is the difference between the critic's score and the real one: the teacher's, of whole shots,
+or the base's, of each chunk after the generator's chunks before it.
 """
 
 from abc import abstractmethod
@@ -40,11 +41,11 @@ GENERATOR, CRITIC = "generator", "critic"
 
 @dataclass(frozen=True)
 class Networks:
-    """The networks of distribution matching: the student, its fake score (critic), and the real score (teacher)."""
+    """The networks of distribution matching: the student, its fake score (critic), and the real score."""
 
     generator: Transformer
     critic: Transformer
-    teacher: Transformer
+    real: Transformer
 
 
 class DistillStage(Stage):
@@ -109,13 +110,13 @@ class DistillStage(Stage):
         stop = self._stop(GENERATOR, step)
         made = self.roll_out(inputs, stop, GENERATOR, step, micro_batch, training=True).float()
         gradient = distribution_matching_gradient(
-            networks.teacher,
+            networks.real,
             networks.critic,
             made.detach(),
             normal(made, self.name, "score-noise", step, micro_batch),
             self._sigmas(made, "score", step, micro_batch),
-            self._conditions(networks.teacher, inputs, inputs.text),
-            self._conditions(networks.teacher, inputs, torch.zeros_like(inputs.text)),
+            self._conditions(networks.real, inputs, inputs.text, made),
+            self._conditions(networks.real, inputs, torch.zeros_like(inputs.text), made),
             config.guidance,
             config.context_timestep,
         )
@@ -130,7 +131,7 @@ class DistillStage(Stage):
             made,
             normal(made, self.name, "critic-noise", step, micro_batch),
             self._sigmas(made, "critic", step, micro_batch),
-            self._conditions(critic, inputs, inputs.text),
+            self._conditions(critic, inputs, inputs.text, made),
             context_timestep=self._config.context_timestep,
         )
 
@@ -143,8 +144,10 @@ class DistillStage(Stage):
         shifted = shift_sigma(drawn, self._config.score_shift)
         return shifted.clamp(MIN_SCORE_SIGMA, MAX_SCORE_SIGMA).to(made.device)
 
-    def _conditions(self, network: Transformer, inputs: ShotInputs, text: Tensor) -> Conditions:
-        return Conditions.of(network, inputs.context, text, inputs.layout.joined)
+    def _conditions(self, network: Transformer, inputs: ShotInputs, text: Tensor, made: Tensor) -> Conditions:
+        """Return the conditions of a score of the made shots: the teacher's has no history, the base's has their own."""
+        history = made[:, :-CHUNK_LATENTS].detach() if self._config.real_score == "base" else None
+        return Conditions.of(network, inputs.context, text, inputs.layout.joined, history)
 
 
 class Stage1(DistillStage):
