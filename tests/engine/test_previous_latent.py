@@ -63,9 +63,7 @@ def test_chunks_over_the_cache_equal_the_forward_that_training_makes() -> None:
     transformer, given = network(), inputs()
     made = torch.cat(list(begin(transformer)), 1)
     start = torch.cat([noise(chunk, 0) for chunk in range(CHUNKS)], 1)
-    conditions = Conditions.of(
-        transformer, given.context, given.text, given.layout.joined, made[:, :-CHUNK_LATENTS]
-    )
+    conditions = Conditions.of(transformer, given.context, given.text, given.layout.joined, made[:, :-CHUNK_LATENTS])
     velocity = predict_velocity(transformer, start, torch.ones(1, dtype=torch.float64), conditions)
     torch.testing.assert_close(made, clean_from_velocity(start, velocity, 1.0))
 

@@ -110,7 +110,7 @@ def test_each_loss_trains_its_own_network(stage1: DistillStage) -> None:
 def test_the_scores_of_the_base_are_of_each_chunk_after_those_before_it(
     finished: Path, lively: Lively, source: str
 ) -> None:
-    """A score of whole shots sees later chunks, the base's does not; and both begin with the right network's weights."""
+    """A score of whole shots sees later chunks, the base's does not; both begin with their network's weights."""
     run = open_run(finished, lively(f"stage1.real_score={source}"))
     stage = build_stage(run, "stage1")
     assert isinstance(stage, Stage1)

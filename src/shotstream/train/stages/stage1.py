@@ -145,7 +145,7 @@ class DistillStage(Stage):
         return shifted.clamp(MIN_SCORE_SIGMA, MAX_SCORE_SIGMA).to(made.device)
 
     def _conditions(self, network: Transformer, inputs: ShotInputs, text: Tensor, made: Tensor) -> Conditions:
-        """Return the conditions of a score of the made shots: the teacher's has no history, the base's has their own."""
+        """Return the conditions of a score of made shots: the base sees their chunks as history, a teacher none."""
         history = made[:, :-CHUNK_LATENTS].detach() if self._config.real_score == "base" else None
         return Conditions.of(network, inputs.context, text, inputs.layout.joined, history)
 
