@@ -188,15 +188,11 @@ def test_the_core_loads_no_model_libraries() -> None:
     assert loaded & {"transformers", "tokenizers", "huggingface_hub", "safetensors", "ftfy"} == set()
 
 
-def test_transformers_is_loaded_only_to_build_a_text_encoder() -> None:
+def test_opening_a_model_loads_transformers_and_no_optional_library() -> None:
     alone = "import shotstream.api, shotstream.model.text_encoder, shotstream.story.script_check"
     assert "transformers" not in imported_by(alone)
-    assert "transformers" in imported_by("import shotstream\nshotstream.open('storyworld')")
-
-
-def test_opening_a_model_loads_no_optional_library() -> None:
     loaded = imported_by("import shotstream\nshotstream.open('storyworld')")
-    assert "torch" in loaded
+    assert {"torch", "transformers"} <= loaded
     assert loaded & {"diffusers", "peft", "gguf", "sentencepiece", "fastapi", "tensorboard", "cv2"} == set()
 
 

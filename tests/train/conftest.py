@@ -1,5 +1,6 @@
 """Runs of the tiny preset, and what a checkpoint holds."""
 
+import os
 import shutil
 import warnings
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from filelock import FileLock
 from torch import Tensor
 
 from shotstream.cli import main
@@ -76,9 +78,14 @@ def lively() -> Callable[..., Preset]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with every stage done; nobody writes into it."""
-    directory = tmp_path_factory.mktemp("recipe") / "run"
-    assert main(_command("all", directory)) == 0
+    """A run with every stage done, made once for all workers of pytest-xdist; nobody writes into it."""
+    own = tmp_path_factory.getbasetemp()
+    place = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    directory, done = place / "recipe" / "run", place / "recipe.done"
+    with FileLock(place / "recipe.lock"):
+        if not done.exists():
+            assert main(_command("all", directory)) == 0
+            done.touch()
     return directory
 
 
