@@ -161,7 +161,10 @@ def run_warm_start(
 @app.command("step-cost", epilog=examples("shotstream train step-cost --preset wan-1.3b --device cuda"))
 @flat_options
 def run_step_cost(options: TrainOptions) -> None:
-    """Time one step of every stage with random weights, and print its cost: a line of JSON for each."""
+    """Time one step of each stage from the teacher on, with random weights: a line of JSON for each.
+
+    The stage `policy` is one of them where --set policy.policy=NAME names one.
+    """
     import json
     import sys
     from dataclasses import asdict, replace

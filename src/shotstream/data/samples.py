@@ -83,8 +83,21 @@ class ShotSource(Protocol):
 
 
 @runtime_checkable
-class Footage(Protocol):
-    """One story with its frames. Shots count from 0; frames are uint8 `[f, h, w, 3]`."""
+class ShotFrames(Protocol):
+    """The frames of a story's shots. Shots count from 0; frames are uint8 `[f, h, w, 3]`."""
+
+    def shot_frames(self, shot: int, frames: int) -> Frames:
+        """Return the first `frames` frames of a shot, at the size and frame rate that the model makes."""
+        ...
+
+    def subjects(self, shot: int, frames: int) -> Bool[np.ndarray, "f h w"] | None:
+        """Tell which pixels of `shot_frames` show what the story is about; None where nobody knows."""
+        ...
+
+
+@runtime_checkable
+class Footage(ShotFrames, Protocol):
+    """One story with its frames."""
 
     @property
     def shots(self) -> Sequence[PastShot]:
@@ -93,14 +106,6 @@ class Footage(Protocol):
 
     def context_frames(self, references: Sequence[FrameRef]) -> Frames:
         """Return the referenced frames in the order of `references`; frames are counted as in `shots`."""
-        ...
-
-    def shot_frames(self, shot: int, frames: int) -> Frames:
-        """Return the first `frames` frames of a shot, at the size and frame rate that the model makes."""
-        ...
-
-    def subjects(self, shot: int, frames: int) -> Bool[np.ndarray, "f h w"] | None:
-        """Tell which pixels of `shot_frames` show what the story is about; None where nobody knows."""
         ...
 
     def caption(self, shot: int) -> str:
@@ -119,7 +124,7 @@ class VideoSample:
     """
 
     script: Script
-    footage: Footage
+    footage: ShotFrames
     first: int = 0
 
     def frames(self, *, one_stream: bool) -> list[Frames]:

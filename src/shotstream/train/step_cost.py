@@ -1,7 +1,7 @@
 """Measure time and memory of a training step of every stage, with random weights and random samples."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.spec import CONTEXT_LATENTS, latents_of_chunks
+from shotstream.core.spec import CONTEXT_LATENTS, VideoSize, latents_of_chunks
+from shotstream.core.video import Frames
 from shotstream.data.latents import Batch
-from shotstream.data.samples import stack_layouts
+from shotstream.data.samples import VideoSample, stack_layouts
 from shotstream.model.codec import Codec
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
@@ -31,6 +32,7 @@ from shotstream.train.stages.trajectories import kept_steps
 from shotstream.weights.build import ModelComponents, random_components
 
 MEASURED = ("teacher", "init", "stage1", "stage2")
+"""Stages that are measured of every preset; `policy` is, too, where the preset names one."""
 SHOT, CONTEXT_SHOTS = 2, (0, 0, 0, 1, 1, 1)
 """Number of the target shot, and the shots of its context latents."""
 
@@ -65,6 +67,9 @@ class RandomSamples:
             drawn[:, :CONTEXT_LATENTS], drawn[:, CONTEXT_LATENTS:], normal(text, "text", step, micro_batch), every
         )
 
+    def check_made(self) -> None:
+        """Do nothing: random trajectories are always there."""
+
     def read(self, number: int) -> tuple[Batch, Float[Tensor, "b k f c h w"], Float[Tensor, "k"]]:
         """Return a batch, trajectories and their noise levels."""
         batch, kept = self(number, 0), kept_steps(self._preset.trajectories.num_steps, self._preset.student.steps)
@@ -72,8 +77,31 @@ class RandomSamples:
         return batch, states, torch.linspace(1, 0, len(kept))
 
 
-class RandomScripts:
-    """Replacement for a source of scripts."""
+class RandomFrames:
+    """Replacement for a story's frames: noise in the size of the preset's videos."""
+
+    def __init__(self, size: VideoSize, rng: np.random.Generator) -> None:
+        self._size, self._rng = size, rng
+
+    def shot_frames(self, shot: int, frames: int) -> Frames:  # noqa: ARG002 (every shot is noise)
+        """Return frames, uint8 `[f, h, w, 3]`."""
+        return self._rng.integers(256, size=(frames, self._size.height, self._size.width, 3), dtype=np.uint8)
+
+    def subjects(self, shot: int, frames: int) -> None:
+        """Return None: noise shows nobody."""
+
+
+class RandomStories:
+    """Replacement for a source of scripts and videos of a size."""
+
+    def __init__(self, size: VideoSize) -> None:
+        self._size = size
+
+    def draw_video(self, rng: np.random.Generator, chunks: Sequence[int]) -> VideoSample:
+        """Return a video of shots of these lengths."""
+        script = self.draw_script(rng, len(chunks))
+        shots = tuple(replace(shot, chunks=count) for shot, count in zip(script.shots, chunks, strict=True))
+        return VideoSample(replace(script, shots=shots), RandomFrames(self._size, rng))
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         """Return a script whose words are numbers."""
@@ -103,8 +131,8 @@ class RandomRun(Run):
         return random_components(small, device=self.distributed.device, dtype=dtype)
 
     @property
-    def source(self) -> "RandomScripts":  # type: ignore[override]
-        return RandomScripts()
+    def source(self) -> RandomStories:  # type: ignore[override]
+        return RandomStories(self.preset.model.video)
 
     @property
     def codec(self) -> Codec:
@@ -118,7 +146,7 @@ class RandomRun(Run):
 def measure_steps(
     preset: Preset, distributed: DistributedContext, directory: Path, report: Callable[[StepCost], None]
 ) -> None:
-    """Run two steps of one micro-batch of every stage, and report the cost of the second.
+    """Run two steps of one micro-batch of each stage, and report the cost of the second.
 
     Args:
         preset: its stages start from random weights.
@@ -127,7 +155,7 @@ def measure_steps(
         report: called with each stage's cost.
     """
     changed = replace(preset, pretrained="", stage2=replace(preset.stage2, start="init"))
-    for name in MEASURED:
+    for name in (*MEASURED, *(["policy"] if preset.policy.policy else [])):
         run = RandomRun(directory, changed, distributed)
         if distributed.device.type == "cuda":
             torch.cuda.empty_cache()
