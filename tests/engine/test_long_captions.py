@@ -11,7 +11,7 @@ from shotstream.core.errors import InputError
 from shotstream.engine.policies import POLICIES
 from shotstream.engine.story import Story
 from shotstream.model.config import SamplerConfig
-from shotstream.story.caption_fit import captions_of_script, check_captions
+from shotstream.story.caption_fit import CaptionReport, UnknownWord, captions_of_script, check_captions
 from shotstream.story.script import Script
 from shotstream.story.shot_spec import ShotSpec
 from shotstream.weights.build import ModelComponents, random_components
@@ -62,6 +62,22 @@ def test_a_long_caption_is_warned_of_or_refused(parts: ModelComponents, caplog: 
         assert len(np.concatenate([made, *shot])) == 21, "the shot goes on"
         assert not story.history.cast
     assert not caplog.records
+
+
+def test_what_was_refused_is_refused_again_and_what_was_warned_of_is_not_said_again(
+    parts: ModelComponents, caplog: pytest.LogCaptureFixture
+) -> None:
+    def check(global_caption: str, text: str, shot: int) -> CaptionReport:  # noqa: ARG001
+        return CaptionReport("", "", (UnknownWord("foxx", "fox"),) if "foxx" in text else ())
+
+    with Story(parts, "It is night.", strict=True, check=check) as story:
+        for _ in range(2):
+            with pytest.raises(InputError, match='does not know "foxx"'):
+                story.shot("A foxx runs.", 1)
+    with caplog.at_level(logging.WARNING), Story(parts, "It is night.", check=check) as story:
+        for _ in range(2):
+            next(story.shot("A foxx runs.", 1))
+    assert [record.getMessage().count('"foxx"') for record in caplog.records] == [1]
 
 
 @pytest.fixture(scope="module")

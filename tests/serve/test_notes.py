@@ -71,8 +71,9 @@ def test_a_command_says_it_of_its_own_captions_alone(client: TestClient) -> None
     address = f"/api/stories/{story}/commands"
     line = 'The model does not know "sings". Use other words.'
     for command in COMMANDS.values():
-        refused = client.post(address, json={**command, "strict": True})
-        assert (refused.status_code, refused.json()["message"]) == (422, line)
+        for _ in ("at first", "and unchanged again"):
+            refused = client.post(address, json={**command, "strict": True})
+            assert (refused.status_code, refused.json()["message"]) == (422, line)
         assert ("unknown_words", line) in told(client.post(address, json=command)), "the global caption's were named"
         told(client.post(address, json={"type": "pause", "paused": True}))
 
