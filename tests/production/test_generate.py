@@ -197,7 +197,7 @@ def test_the_video_is_exported_as_its_script_says(shell, tmp_path):
     ("changed", "says"),
     [
         (("fade: 2", "fade: 5"), "A fade of 5 frames is too long: the shortest shot has 9 frames"),
-        (("tone.wav", "fox.yaml"), "This file is no soundtrack. Convert it to WAV"),
+        (("tone.wav", "fox.yaml"), "fox.yaml is no soundtrack. Convert it to WAV"),
     ],
 )
 def test_an_export_that_cannot_be_is_refused_before_anything_is_made(shell, tmp_path, changed, says):

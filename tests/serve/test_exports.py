@@ -151,6 +151,7 @@ def test_a_short_soundtrack_leaves_the_rest_silent(studio: Any, told: str) -> No
 def test_other_files_are_no_soundtrack(studio: Any, told: str, audio: bytes, tmp_path: Path) -> None:
     reply = studio.client.post(f"/api/stories/{told}/export/mp4", content=audio)
     assert (reply.status_code, reply.json()["code"]) == (422, "invalid"), reply.text
+    assert reply.json()["message"].startswith("This file is ")
     assert "soundtrack" in reply.json()["message"]
     assert list((tmp_path / "data" / "passing").iterdir()) == []
 

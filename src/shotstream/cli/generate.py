@@ -191,7 +191,7 @@ def _check_export(model: "shotstream.Model", script: "Script") -> None:
 
     script.export.check_fade(model.policy.frames(script))
     if script.export.soundtrack is not None:
-        find_audio_format(Path(script.export.soundtrack))
+        find_audio_format(Path(script.export.soundtrack), script.export.soundtrack)
 
 
 def _finish(script: "Script", outputs: "Outputs") -> None:

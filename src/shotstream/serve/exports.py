@@ -12,7 +12,7 @@ from shotstream.core.atomic_files import make_directory, replacing, write_bytes,
 from shotstream.core.spec import MAX_CHUNKS
 from shotstream.serve.edit import Edit, ExportOptions
 from shotstream.serve.errors import RequestError
-from shotstream.serve.films import add_soundtrack, write_animation, write_mp4, write_still, write_webm
+from shotstream.serve.films import SENT, add_soundtrack, write_animation, write_mp4, write_still, write_webm
 from shotstream.story.cast import CastMember
 from shotstream.story.history import History
 from shotstream.story.record import RECORD_FILE, StoryRecord, record_to_dict, write_record
@@ -66,8 +66,8 @@ def export(directory: Path, kind: Kind, target: Path, options: ExportOptions, ti
     return kind
 
 
-def export_with_sound(directory: Path, target: Path, options: ExportOptions, audio: Path) -> None:
-    """Write a video like `export`, with a soundtrack under it; `target` ends in its kind.
+def export_with_sound(directory: Path, target: Path, options: ExportOptions, audio: Path, name: str = SENT) -> None:
+    """Write a video like `export`, with a soundtrack under it, which refusals call `name`; `target` ends in its kind.
 
     Raises:
         InputError: as for `export`, or the audio cannot be read.
@@ -76,7 +76,7 @@ def export_with_sound(directory: Path, target: Path, options: ExportOptions, aud
     silent = target.with_name(f"{target.stem}-silent.{kind}")
     try:
         export(directory, kind, silent, options)
-        add_soundtrack(silent, audio, target)
+        add_soundtrack(silent, audio, target, name)
     finally:
         silent.unlink(missing_ok=True)
 
@@ -91,7 +91,7 @@ def finish_video(directory: Path, target: Path, wanted: ScriptExport) -> None:
     if wanted.soundtrack is None:
         export(directory, "mp4", target, options)
     else:
-        export_with_sound(directory, target, options, Path(wanted.soundtrack))
+        export_with_sound(directory, target, options, Path(wanted.soundtrack), wanted.soundtrack)
 
 
 def _open(directory: Path) -> History:

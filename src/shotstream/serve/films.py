@@ -19,6 +19,8 @@ from shotstream.serve.errors import RequestError
 GIF_PIXELS = 2**27
 """A GIF's palette needs all its frames in memory: 400 MB."""
 AUDIO_KINDS = "WAV, MP3, Ogg, FLAC or M4A"
+SENT = "This file"
+"""The words of refusals for an audio file that somebody sent, and whose name nobody knows."""
 _RATE = 48_000
 _FADE_OUT_SAMPLES = _RATE // 2
 _VP9_OPTIONS = {"crf": "24", "b": "0", "deadline": "realtime", "cpu-used": "6"}
@@ -65,19 +67,20 @@ def write_still(edit: Edit, target: Path) -> None:
     write_png(target, edit.still())
 
 
-def add_soundtrack(video: Path, audio: Path, target: Path) -> None:
+def add_soundtrack(video: Path, audio: Path, target: Path, name: str = SENT) -> None:
     """Write a video with a soundtrack under it: stereo at 48 kHz, faded out where it is longer than the video.
 
     Args:
         video: mp4 gets AAC, webm Opus; its pictures are copied as they are.
         audio: a file that somebody sent.
         target: of the same kind as the video.
+        name: what a refusal calls the audio.
 
     Raises:
         RequestError: the audio is of another kind than `AUDIO_KINDS`, or damaged.
     """
     kind = target.suffix.removeprefix(".")
-    reader = find_audio_format(audio)
+    reader = find_audio_format(audio, name)
     with (
         replacing(target) as partial,
         writing(target),
@@ -93,17 +96,18 @@ def add_soundtrack(video: Path, audio: Path, target: Path) -> None:
             packet.stream = stream
             output.mux(packet)
         try:
-            _encode(audio, reader, len(packets) * _RATE // FPS, sound, output)
+            _encode(audio, name, reader, len(packets) * _RATE // FPS, sound, output)
         except av.FFmpegError as error:
-            raise RequestError("invalid", f"the soundtrack is damaged ({error.strerror}); send another file") from error
+            reason = f"{name} is a damaged soundtrack ({error.strerror}). Use another file."
+            raise RequestError("invalid", reason) from error
 
 
-def _encode(audio: Path, reader: str, samples: int, sound: Any, output: Any) -> None:
-    """Encode at most so many samples of an audio file."""
+def _encode(audio: Path, name: str, reader: str, samples: int, sound: Any, output: Any) -> None:
+    """Encode at most so many samples of an audio file, which a refusal calls `name`."""
     resampler, done = AudioResampler(format="fltp", layout="stereo", rate=_RATE), 0
     with av.open(f"file:{audio}", format=reader) as source:
         if not source.streams.audio:
-            raise RequestError("invalid", f"This file has no sound. A soundtrack is {AUDIO_KINDS}.")
+            raise RequestError("invalid", f"{name} has no sound. A soundtrack is {AUDIO_KINDS}.")
         for decoded in source.decode(source.streams.audio[0]):
             for frame in resampler.resample(decoded):
                 wave = frame.to_ndarray()[:, : samples - done]
@@ -120,8 +124,12 @@ def _encode(audio: Path, reader: str, samples: int, sound: Any, output: Any) -> 
     output.mux(sound.encode(None))
 
 
-def find_audio_format(audio: Path) -> str:
+def find_audio_format(audio: Path, name: str = SENT) -> str:
     """Return the name of FFmpeg's reader for a file, by how it begins; no other one is ever asked.
+
+    Args:
+        audio: the file.
+        name: what a refusal calls it.
 
     Raises:
         RequestError: it is none of the known kinds.
@@ -134,5 +142,5 @@ def find_audio_format(audio: Path) -> str:
         return "mp3"
     known = {b"OggS": "ogg", b"fLaC": "flac"}.get(head[:4]) or ("mov" if head[4:8] == b"ftyp" else None)
     if known is None:
-        raise RequestError("invalid", f"This file is no soundtrack. Convert it to {AUDIO_KINDS}.")
+        raise RequestError("invalid", f"{name} is no soundtrack. Convert it to {AUDIO_KINDS}.")
     return known
