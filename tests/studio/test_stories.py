@@ -141,6 +141,19 @@ def test_a_story_begins_with_guidance_and_a_negative_prompt_and_so_does_its_scri
     assert guided() == (4.5, "An owl.")
 
 
+def test_what_the_model_does_not_know_of_a_directors_story_is_said(new_desk: Any, world_server: Any) -> None:
+    desk = new_desk(world_server)
+    desk.page.route("**/api/models", lambda route: route.fulfill(json=[{"director": True}]))
+    outline = {"global_caption": "A red robott.", "shots": ["The robott sings."]}
+    desk.page.route("**/api/outline", lambda route: route.fulfill(json=outline))
+    desk.come().page.get_by_label("Or give only an idea").fill("a robot that sings")
+    desk.page.keyboard.press("Enter")
+    plan = desk.page.get_by_role("dialog", name="Plan")
+    expect(desk.status).to_have_text('The model does not know "robott" (near: "robot"). Use other words.')
+    expect(plan.get_by_label("Caption of shot 1")).to_have_value("The robott sings.")
+    expect(plan.locator(".card .unknown")).to_have_text("It does not know: robott, sings")
+
+
 def test_only_a_server_with_a_director_is_asked_for_ideas(desk: Any) -> None:
     desk.come()
     expect(desk.page.get_by_label("Or give only an idea")).to_be_hidden()

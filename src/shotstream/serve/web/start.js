@@ -37,10 +37,11 @@ export function makeStart(store, open, ready, told) {
       for (const one of controls) one.disabled = false;
     }
   };
+  const sayAll = (notes) => notes.length && told.say(notes.map(({ message }) => message).join(" "));
   /** Begins with a caption; what the model will not follow of it is said, unless it is shown already. */
   const beginOwn = async (text, seen) => {
     const notes = await begin(text, anySeed());
-    if (notes.length && !seen) told.say(notes.map(({ message }) => message).join(" "));
+    if (!seen) sayAll(notes);
   };
   const own = lineForm({
     label: "Who is it about, and where?", hint: "A red fox and a blue owl in a forest by day.", action: "Begin", id: "own", checked: true,
@@ -52,7 +53,9 @@ export function makeStart(store, open, ready, told) {
       guidance.read(); // a wrong number is said before the director writes
       told.say("The director is writing.");
       const outline = await post("api/outline", { idea: text });
+      const { notes } = await checkCaption({ global_caption: outline.global_caption });
       await begin(outline.global_caption, anySeed(), outline.shots.map((text) => ({ text, chunks: DEFAULT_CHUNKS })), true);
+      sayAll(notes); // those of its shots stand on their cards
     },
     fail: told.fail,
   });
