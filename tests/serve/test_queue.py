@@ -25,7 +25,7 @@ from shotstream.serve.commands import (
     Undo,
 )
 from shotstream.serve.limits import Limits
-from shotstream.serve.messages import QueuedView, State
+from shotstream.serve.messages import QueuedView, State, SteerView
 from shotstream.serve.session import Session
 from shotstream.serve.store import Store, begin_row
 
@@ -112,6 +112,22 @@ def test_shots_are_moved_duplicated_edited_removed_and_inserted(direct: Direct) 
     ids = [queued.id for queued in direct.state.queue]
     assert len(set(ids)) == len(ids)
     assert eats not in ids
+
+
+def test_an_edit_keeps_replaces_or_removes_the_steers_of_a_queued_shot(direct: Direct) -> None:
+    steers = tuple(SteerView(at=at, text=f"It jumps {at}.") for at in (1, 3))
+    walks = direct.id_of(WALKS)
+
+    def edited(chunks: int, **more: Any) -> list[int]:
+        direct.do(EditQueued(type="edit", queued=walks, text=WALKS, chunks=chunks, **more))
+        return [steer.at for steer in direct.state.queue[0].steers]
+
+    assert edited(4, steers=steers) == [1, 3]
+    assert edited(3) == [1], "those that fit the length are kept"
+    assert edited(3, steers=steers[:1]) == [1]
+    assert edited(3, steers=()) == []
+    direct.do(UNDO)
+    assert [steer.at for steer in direct.state.queue[0].steers] == [1]
 
 
 def test_what_does_not_wait_any_more_cannot_be_edited(direct: Direct) -> None:

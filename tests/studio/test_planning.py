@@ -97,6 +97,21 @@ def test_a_whole_script_is_pasted_with_seeds_lengths_and_steers(desk: Any) -> No
     assert (first["seed"], first["chunks"], second["steers"]) == (5, 1, [{"at": 1, "text": "The fox sleeps."}])
 
 
+def test_a_planned_shots_steers_are_removed_on_its_card_to_the_last_one(desk: Any) -> None:
+    dialog = plan(desk.begin(), SCRIPT)
+    steer = dialog.get_by_label("Steer 1 of shot 2")
+    dialog.get_by_role("button", name="Remove the steer from 0.6 s on: shot 2").click()
+    expect(steer).to_have_count(0)
+    dialog.get_by_role("button", name="Undo").click()
+    expect(steer).to_have_value("The fox sleeps.")
+    steer.fill("")
+    steer.press("Enter")
+    expect(steer).to_have_count(0)
+    dialog.get_by_role("button", name="Tell all").click()
+    expect(desk.shots).to_have_count(2)
+    assert [take["steers"] for take in desk.tree()["takes"]] == [[], []]
+
+
 def test_what_is_wrong_with_a_script_is_said_beside_it(desk: Any) -> None:
     desk.expected = ("422",)
     desk.begin().page.get_by_role("button", name="Plan", exact=True).click()

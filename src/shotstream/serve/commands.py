@@ -71,10 +71,18 @@ class QueueShots(_Captioned):
 
 
 class EditQueued(_Captioned, NewShot):
-    """Replace what a queued shot is to be; `queued` is its id. Without steers it keeps those that fit its length."""
+    """Replace what a queued shot is to be; `queued` is its id.
+
+    Without `steers` it keeps those that fit its length; with an empty list it has none any more.
+    """
 
     type: Literal["edit"]
     queued: Count
+
+    @property
+    def keeps_steers(self) -> bool:
+        """Return whether the command says nothing of steers."""
+        return "steers" not in self.model_fields_set
 
 
 class MoveQueued(_Command):

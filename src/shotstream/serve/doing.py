@@ -68,15 +68,17 @@ class ShotQueue:
         """Return a queue of these shots alone, which is not paused."""
         return replace(self, shots=(), paused=False).insert(specs)
 
-    def edit(self, id: int, spec: ShotSpec) -> "ShotQueue":
-        """Return the queue with another spec for a shot; one without steers keeps those that fit its length.
+    def edit(self, id: int, spec: ShotSpec, *, keep_steers: bool = False) -> "ShotQueue":
+        """Return the queue with another spec for a shot; `keep_steers`: with those of its steers that fit its length.
 
         Raises:
             RequestError: no such shot waits; so for all that follow.
         """
         place = self._place(id)
-        steers = tuple(steer for steer in self.shots[place].spec.steers if steer.at < spec.chunks)
-        edited = QueuedShot(id, replace(spec, steers=spec.steers or steers))
+        if keep_steers:
+            steers = tuple(steer for steer in self.shots[place].spec.steers if steer.at < spec.chunks)
+            spec = replace(spec, steers=steers)
+        edited = QueuedShot(id, spec)
         return replace(self, shots=(*self.shots[:place], edited, *self.shots[place + 1 :]))
 
     def move(self, id: int, to: int) -> "ShotQueue":

@@ -170,7 +170,7 @@ class Session:
                 spec = command.spec()
                 check_spec(spec, self._limits, self.story.history.cast)
                 self._policy.check_shots([spec])
-                return queue.edit(command.queued, spec)
+                return queue.edit(command.queued, spec, keep_steers=command.keeps_steers)
             case MoveQueued():
                 return queue.move(command.queued, command.to)
             case DuplicateQueued():

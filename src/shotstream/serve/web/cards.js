@@ -49,7 +49,7 @@ function makeCard(id, { story, hello: { fps, global_caption } }, directing) {
     const wanted = {
       ...shown, text: text.text(), chunks: chunks.valueAsNumber, cast: cast.chosen(), steers: steers.read(chunks.valueAsNumber),
     };
-    const sound = [wanted, ...wanted.steers].every((one) => one.text) && chunks.checkValidity();
+    const sound = wanted.text && chunks.checkValidity();
     if (sound && (await directing.edit(wanted))) return;
     for (const one of [text, steers]) one.reset();
     chunks.value = chunks.dataset.kept;
@@ -97,24 +97,35 @@ function makeCard(id, { story, hello: { fps, global_caption } }, directing) {
   return card;
 }
 
-/** The steers of a planned shot: from which time on it has which other caption. */
+/** The steers of a planned shot: from which time on it has which other caption. One without a caption is removed. */
 function makeSteers(globalCaption, fps, changed) {
   const root = element("div", { className: "steers" });
   let fields = [];
+  let removers = [];
   let starts = [];
+  const remove = (field) => {
+    field.value = "";
+    changed();
+  };
   return {
     root,
     /** The steers that begin within that many chunks. @param {number} chunks */
-    read: (chunks) => starts.map((at, index) => ({ at, text: fields[index].text() })).filter(({ at }) => at < chunks),
+    read: (chunks) =>
+      starts.map((at, index) => ({ at, text: fields[index].text() })).filter(({ at, text }) => text && at < chunks),
     reset: () => fields.forEach((field) => field.reset()),
     show(steers, shot, name) {
       const now = steers.map(({ at }) => at);
+      const start = (at) => `from ${seconds(framesOf(at), fps)} on`;
       if (String(now) !== String(starts)) {
         [starts, fields] = [now, now.map(() => makeCaptionField(globalCaption, changed))];
+        removers = fields.map(({ field }) => button("Remove", () => remove(field), { className: "quiet" }));
         fill(root, ...now.flatMap((at, index) =>
-          [element("span", { className: "hint" }, `From ${seconds(framesOf(at), fps)} on`), fields[index].root]));
+          [element("span", { className: "hint" }, start(at).replace("from", "From")), fields[index].root, removers[index]]));
       }
-      steers.forEach(({ text }, index) => fields[index].show(text, shot, `Steer ${index + 1} of ${name}`));
+      steers.forEach(({ at, text }, index) => {
+        fields[index].show(text, shot, `Steer ${index + 1} of ${name}`);
+        removers[index].setAttribute("aria-label", `Remove the steer ${start(at)}: ${name}`);
+      });
     },
   };
 }
