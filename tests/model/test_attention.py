@@ -78,9 +78,9 @@ def test_keys_in_several_pieces_are_seen_together_and_have_their_gradient() -> N
 
 
 def test_teacher_forcing_shows_noisy_chunks_the_clean_ones_before_them() -> None:
-    def seen(context: int, chunks: int) -> list[list[int]]:
-        plan = teacher_forcing_plan(context, chunks, 2)
-        places = range(context + 2 * (2 * chunks - 1))
+    def seen(context: int, chunks: int, copies: int = 1) -> list[list[int]]:
+        plan = teacher_forcing_plan(context, chunks, 2, copies)
+        places = range(context + 2 * ((1 + copies) * chunks - 1))
         assert [place for group in plan for place in places[group.queries]] == list(places), "each asks once, in order"
         return [[place for own in group.keys for place in places[own]] for group in plan]
 
@@ -88,6 +88,7 @@ def test_teacher_forcing_shows_noisy_chunks_the_clean_ones_before_them() -> None
     assert seen(0, 2) == [[0, 1], [2, 3], [0, 1, 4, 5]]
     assert seen(0, 1) == [[0, 1]]
     assert seen(1, 1) == [[0], [0, 1, 2]]
+    assert seen(0, 2, copies=2) == [[0, 1], [2, 3], [0, 1, 4, 5], [6, 7], [0, 1, 8, 9]]
 
 
 def test_nothing_is_copied_where_no_gradient_is_recorded() -> None:

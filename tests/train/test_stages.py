@@ -24,6 +24,7 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ConvCodecConfig
 from shotstream.model.conv_codec import ConvCodec
 from shotstream.model.transformer import Transformer
+from shotstream.model.velocity import Conditions, predict_teacher_forced_velocity
 from shotstream.train.build_stage import build_stage
 from shotstream.train.config import CodecTraining, LoopConfig
 from shotstream.train.distributed import DistributedContext
@@ -32,6 +33,7 @@ from shotstream.train.lora import merge_trained_adapters
 from shotstream.train.losses import subject_weights
 from shotstream.train.presets import PRESETS, STORYWORLD, TINY, Preset, get_preset
 from shotstream.train.recipe import RECIPE_FILE, STAGES, Run
+from shotstream.train.rng import normal
 from shotstream.train.rollout import resample_history
 from shotstream.train.stages.base import BaseStage, initialise, teacher_forced_loss
 from shotstream.train.stages.codec import CodecStage, clips, codec_loss, fit_linear, sample_clip
@@ -253,6 +255,33 @@ def test_the_loss_looks_at_the_subject_where_it_is_asked_to(run: Run) -> None:
         )
     ]
     assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_noisy_copies_of_a_shot_are_each_as_if_alone(long_batch: Batch, carried: bool) -> None:
+    """Their velocities are those of separate forwards, and the loss is the mean of theirs."""
+    torch.manual_seed(0)
+    shape = replace(TINY.model.transformer, previous=carried, ffn_conv=carried)
+    transformer, batch = Transformer(shape), long_batch
+    past, latents = batch.target[:, :-CHUNK_LATENTS], batch.target.shape[1]
+    noisy = torch.randn_like(batch.target.repeat(1, 2, 1, 1, 1))
+    sigmas = torch.rand(noisy.shape[:2])
+
+    def velocity(noisy: Tensor, sigmas: Tensor, copies: int) -> Tensor:
+        given = Conditions.of(transformer, batch.context, batch.text, batch.layout, past, copies)
+        return predict_teacher_forced_velocity(transformer, noisy, sigmas, given)
+
+    with torch.no_grad():
+        alone = [velocity(noisy[:, part], sigmas[:, part], 1) for part in (slice(latents), slice(latents, None))]
+        torch.testing.assert_close(velocity(noisy, sigmas, 2), torch.cat(alone, 1), rtol=1e-5, atol=1e-5)
+
+        seen: list[Tensor] = []
+        transformer.register_forward_hook(lambda _, __, made: seen.append(made))
+        config = replace(TINY.base, noise_copies=2, full_weight_sigma=1e-6, history_noise=0.0)
+        loss = teacher_forced_loss(transformer, batch, None, config, 5)
+        noise = normal(batch.target.repeat(1, 2, 1, 1, 1), "base-noise", 5, 0)
+        error = seen[0][:, -2 * latents :] - (noise - batch.target.repeat(1, 2, 1, 1, 1))
+        torch.testing.assert_close(loss, error.square().mean())
 
 
 @pytest.fixture

@@ -46,17 +46,18 @@ def block_causal_plan(context_latents: int, chunk_latents: Sequence[int]) -> tup
     return tuple(groups)
 
 
-def teacher_forcing_plan(context_latents: int, chunks: int, chunk_latents: int) -> tuple[Group, ...]:
+def teacher_forcing_plan(context_latents: int, chunks: int, chunk_latents: int, copies: int = 1) -> tuple[Group, ...]:
     """Return the plan of teacher forcing, for the context, all clean chunks but the last, then all noisy chunks.
 
-    A noisy chunk sees the context, the clean chunks before it, and itself, as at inference over a cache.
+    A noisy chunk sees the context, the clean chunks before it, and itself, as at inference over a cache. With several
+    noisy copies of all chunks, one copy after another, none sees another.
     """
     clean = block_causal_plan(context_latents, [chunk_latents] * (chunks - 1))
     begin = context_latents + chunk_latents * (chunks - 1)
     noisy = []
-    for chunk in range(chunks):
-        own = slice(begin + chunk * chunk_latents, begin + (chunk + 1) * chunk_latents)
-        before = context_latents + chunk * chunk_latents
+    for place in range(copies * chunks):
+        own = slice(begin + place * chunk_latents, begin + (place + 1) * chunk_latents)
+        before = context_latents + place % chunks * chunk_latents
         noisy.append(Group(own, (slice(0, before), own) if before else (own,)))
     return (*clean, *noisy)
 

@@ -34,6 +34,7 @@ class Conditions:
     `placement` is of the latents in the sequence: of the context too only where it stands in front of the target.
     `previous` says whether the network's latents carry the latent before their chunk. `history` is None where all
     latents see each other; with teacher forcing it is all clean chunks but the last, which come before the target.
+    `copies` is how many noisy copies of the shot, one after another, share context and history.
     """
 
     context: Float[Tensor, "b n c h w"]
@@ -42,6 +43,7 @@ class Conditions:
     injection: Injection = "frame"
     previous: bool = False
     history: Float[Tensor, "b p c h w"] | None = None
+    copies: int = 1
 
     @classmethod
     def of(
@@ -51,15 +53,20 @@ class Conditions:
         text: Float[Tensor, "b s l e"],
         layout: FrameLayout,
         history: Float[Tensor, "b p c h w"] | None = None,
+        copies: int = 1,
     ) -> "Conditions":
-        """Make the conditions of a network; `layout` is of context and target, for every sample."""
+        """Make the conditions of a network; `layout` is of context and target, for every sample.
+
+        Several copies need a history.
+        """
         injection = network.config.injection
         if history is not None:
             before = context.shape[1]
-            layout = layout[: before + history.shape[1]] + layout[before:]
+            target = layout[before:]
+            layout = sum([target] * copies, start=layout[: before + history.shape[1]])
         placed = sequence_layout(injection, layout, context.shape[1])
         placement = network.make_positions(placed, (context.shape[-2], context.shape[-1]))
-        return cls(context, text, placement, injection, network.config.previous, history)
+        return cls(context, text, placement, injection, network.config.previous, history, copies)
 
     @property
     def in_front(self) -> int:
@@ -98,21 +105,21 @@ def predict_teacher_forced_velocity(
 
     Args:
         network: of any injection.
-        noisy: chunks of one length, or one picture.
+        noisy: chunks of one length, or one picture; or several copies of these.
         sigmas: the noise level of every latent.
         conditions: with a history.
     """
-    history, front = conditions.history, conditions.in_front
+    history, front, copies = conditions.history, conditions.in_front, conditions.copies
     assert history is not None
     latents, channels = noisy.shape[1], noisy.shape[2]
-    each = latents - history.shape[1]
+    each = latents // copies - history.shape[1]
     sequence = conditions.join(torch.cat([history, noisy], 1))
     if conditions.previous:
         previous = previous_latents(history, each)
         unseen = history.new_zeros(len(history), front, *history.shape[2:])
-        previous = torch.cat([unseen, previous[:, : history.shape[1]], previous], 1)
+        previous = torch.cat([unseen, previous[:, : history.shape[1]], *[previous] * copies], 1)
         sequence = carry_previous(sequence, previous, channels)
     clean = sequence.shape[1] - latents
     every = torch.cat([sigmas.new_zeros(len(sigmas), clean), sigmas], 1)
-    plan = teacher_forcing_plan(front, latents // each, each)
+    plan = teacher_forcing_plan(front, latents // copies // each, each, copies)
     return network(sequence, every, conditions.text, conditions.placement, plan=plan)[:, clean:]

@@ -140,6 +140,9 @@ class BaseTraining:
         subject_weight: places that show the subject of a shot weigh together as much as all else, but each at most
             this much more (`train.losses.subject_weights`); 0 weighs all alike.
         no_text_share: share of the samples whose captions are dropped, for guidance.
+        noise_copies: how many noisy copies of a sample, each with noise and levels of its own, share its context and
+            history in one forward. Where the noise makes most of the gradient's variance, three copies are worth more
+            than the samples that could be computed instead.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=15000, ema_decay=0.999))
@@ -156,6 +159,11 @@ class BaseTraining:
     history_noise: float = 0.25
     subject_weight: float = 0.0
     no_text_share: float = 0.1
+    noise_copies: int = 1
+
+    def __post_init__(self) -> None:
+        if self.noise_copies < 1:
+            raise InputError(f"expected base.noise_copies of at least 1, got {self.noise_copies}; 1 makes no copies")
 
 
 @dataclass(frozen=True)

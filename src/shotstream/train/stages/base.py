@@ -85,23 +85,24 @@ def teacher_forced_loss(
         step: seeds, with `micro_batch`, which captions are dropped, the noise and its levels.
         micro_batch: number of the micro-batch.
     """
-    count, latents = batch.target.shape[:2]
+    (count, latents), copies = batch.target.shape[:2], config.noise_copies
     chunks, each = math.ceil(latents / CHUNK_LATENTS), min(CHUNK_LATENTS, latents)
     draw = make_generator("base-levels", step, micro_batch)
-    sigmas = shift_sigma(torch.rand(count, chunks, generator=draw), config.shift).clamp(min=MIN_SIGMA)
+    sigmas = shift_sigma(torch.rand(count, copies * chunks, generator=draw), config.shift).clamp(min=MIN_SIGMA)
     sigmas = sigmas.repeat_interleave(each, 1).to(batch.target.device)
     if history is None:
         past = batch.target[:, : latents - each]
         levels = config.history_noise * torch.rand(count, chunks - 1, generator=draw).repeat_interleave(each, 1)
         history = add_noise(past, normal(past, "base-history", step, micro_batch), levels.to(past.device))
-    noise = normal(batch.target, "base-noise", step, micro_batch)
+    target = batch.target.repeat(1, copies, 1, 1, 1)
+    noise = normal(target, "base-noise", step, micro_batch)
     text = drop_text(batch.text, config.no_text_share, "base-text", step, micro_batch)
-    given = Conditions.of(network, batch.context, text, batch.layout, history)
-    velocity = predict_teacher_forced_velocity(network, add_noise(batch.target, noise, sigmas), sigmas, given)
-    error = (velocity.float() - (noise - batch.target)).square().mean(2)
+    given = Conditions.of(network, batch.context, text, batch.layout, history, copies)
+    velocity = predict_teacher_forced_velocity(network, add_noise(target, noise, sigmas), sigmas, given)
+    error = (velocity.float() - (noise - target)).square().mean(2)
     places = subject_weights(batch.subjects, config.subject_weight)
     weight = low_noise_weights(sigmas, config.full_weight_sigma)
-    return ((error if places is None else error * places).mean((2, 3)) * weight).mean()
+    return ((error if places is None else error * places.repeat(1, copies, 1, 1)).mean((2, 3)) * weight).mean()
 
 
 def initialise(transformer: Transformer) -> None:
