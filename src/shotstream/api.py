@@ -9,7 +9,7 @@ import torch
 
 from shotstream.core.errors import InputError
 from shotstream.core.rng import Noise
-from shotstream.core.spec import MAX_CHUNKS, VideoSize
+from shotstream.core.spec import VideoSize
 from shotstream.engine.policies import System, default_policy, default_sampler, find_system
 from shotstream.engine.policy import PolicySpec
 from shotstream.engine.story import Story
@@ -209,7 +209,7 @@ class Model:
         A compiled model compiles nothing after this, so no live story waits for a compiler. With graphs, the shot has
         full length, so that the first story finds all graphs recorded.
         """
-        make_warmup_shot(self.parts, MAX_CHUNKS if self._running.graphs else 1, self.graphs)
+        make_warmup_shot(self.parts, None if self._running.graphs else 1, self.graphs)
         if self._running.compiled:
             stop_compiling()
 
@@ -219,7 +219,7 @@ class Model:
         Raises:
             InputError: it has too few or too many shots, is too long, or has steers or a cast that it cannot have.
         """
-        self._system.check_script(script, self.parts.text_encoder)
+        self._system.check_script(script, self.config.shot, self.parts.text_encoder)
 
     def check_caption(self, global_caption: str, text: str, shot: int = 0) -> CaptionReport:
         """Report which of a shot's caption the model will not follow: text beyond what it reads, and unknown words.

@@ -22,7 +22,7 @@ from shotstream.bench.timing import Percentiles, ShotTiming, Spread, Viewing
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
 from shotstream.core.profiling import SpanProfiler
-from shotstream.core.spec import CONTEXT_LATENTS, FPS, MAX_CHUNKS, VideoSize, check_chunks
+from shotstream.core.spec import FPS, PAPER_SHOT, ShotShape, VideoSize, check_whole_chunks
 from shotstream.engine.context import caption_vector
 from shotstream.engine.story import Story
 from shotstream.model.config import ModelConfig, SamplerConfig, TinyDecoderConfig
@@ -51,12 +51,12 @@ class BenchPlan:
     """A measurement: `shots` shots of `chunks` chunks after `warmup` shots, in the StoryWorld story of `seed`."""
 
     shots: int = 3
-    chunks: int = MAX_CHUNKS
+    chunks: int = PAPER_SHOT.max_chunks
     warmup: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_chunks(self.chunks)
+        check_whole_chunks(self.chunks)
         if self.shots < 1:
             raise InputError(f"expected at least one shot to measure, got {self.shots}")
         if self.warmup < 0:
@@ -187,7 +187,7 @@ def bench(
         graphs: lends the story recorded forwards; None: nothing is recorded.
     """
     weight = parts.transformer.patch_embedding.weight
-    told = sample_story(plan.seed, shots=plan.warmup + plan.shots + 1, chunks=plan.chunks)
+    told = sample_story(plan.seed, shots=plan.warmup + plan.shots + 1)
     global_caption, captions = story_captions(told)
     clock = SpanProfiler(lambda: synchronise(weight.device))
     best = measure_roofline(weight.device, weight.dtype)
@@ -202,7 +202,7 @@ def bench(
             noted.clear()
             clock.running = index == len(captions) - 1
             read = read_captions(parts, story, global_caption, caption)
-            timings.append(time_shot(story, caption, plan.chunks))
+            timings.append(time_shot(story, caption, plan.chunks, parts.config.shot))
             if watch is not None:
                 watch(index + 1)
     memory = Memory(peak_resident_bytes(), peak_device_bytes(weight.device))
@@ -221,19 +221,19 @@ def read_captions(parts: ModelComponents, story: Story, global_caption: str, tex
         return [own]
     past = story.history.past
     select = make_selector(parts.config.context, caption_vector(parts.text_encoder.encode))
-    shots = dict.fromkeys(frame.shot for frame in select(past, text, CONTEXT_LATENTS))
+    shots = dict.fromkeys(frame.shot for frame in select(past, text, parts.config.shot.context_latents))
     return [*(compose_caption(global_caption, shot, past[shot].caption) for shot in shots), own]
 
 
-def time_shot(story: Story, caption: str, chunks: int) -> ShotTiming:
-    """Generate the next shot of a story and note when each chunk arrives."""
+def time_shot(story: Story, caption: str, chunks: int, shape: ShotShape) -> ShotTiming:
+    """Generate the next shot of a story and note when each chunk arrives; `shape` is of the model's shots."""
     arrivals_s: list[float] = []
     frames: list[int] = []
     started_s = time.perf_counter()
     for chunk in story.shot(caption, chunks):
         arrivals_s.append(time.perf_counter() - started_s)
         frames.append(len(chunk))
-    return ShotTiming(tuple(arrivals_s), tuple(frames), time.perf_counter() - started_s)
+    return ShotTiming(tuple(arrivals_s), tuple(frames), time.perf_counter() - started_s, shape.max_chunks)
 
 
 def _report(

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.engine.sampler import Latents, Predict, Sampler
 from shotstream.model.codec import Codec
@@ -80,14 +79,15 @@ def _first_steps(parts: ModelComponents) -> Predict:
     """Return a function that predicts the velocity of a first chunk, which has no context."""
     transformer = parts.transformer
     device = transformer.patch_embedding.weight.device
-    where = torch.arange(CONTEXT_LATENTS, CONTEXT_LATENTS + CHUNK_LATENTS)[None]
+    shape = parts.config.shot
+    where = torch.arange(shape.context_latents, shape.context_latents + shape.chunk_latents)[None]
     layout = FrameLayout(where, torch.ones_like(where), torch.zeros_like(where))
     text = send(parts.text_encoder.encode([CAPTION]), device)[None]
     placement = transformer.make_positions(layout, (parts.config.video.latent_height, parts.config.video.latent_width))
 
     def predict(noisy: Latents, sigma: float) -> Latents:
-        x = carry_context(parts.config.transformer.injection, noisy[:, :0], noisy)
-        sigmas = torch.full((1, CHUNK_LATENTS), sigma, device=device)
+        x = carry_context(parts.config.transformer, noisy[:, :0], noisy)
+        sigmas = torch.full((1, shape.chunk_latents), sigma, device=device)
         return transformer(x, sigmas, text, placement)
 
     return predict
@@ -95,7 +95,7 @@ def _first_steps(parts: ModelComponents) -> Predict:
 
 def _noise(parts: ModelComponents, step: int) -> Latents:
     size, source = parts.config.video, torch.Generator().manual_seed(step)
-    shape = (1, CHUNK_LATENTS, parts.config.transformer.in_dim, size.latent_height, size.latent_width)
+    shape = (1, parts.config.shot.chunk_latents, parts.config.transformer.in_dim, size.latent_height, size.latent_width)
     return send(torch.randn(shape, generator=source), parts.transformer.patch_embedding.weight.device)
 
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from shotstream.core.profiling import Clock, Span
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_CHUNKS, latents_of_chunks
 from shotstream.engine.bidirectional_rollout import WholeShotRollout
 from shotstream.engine.cached_transformer import shot_cache_size
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
@@ -169,7 +168,7 @@ def shot_cost(
     config: ModelConfig,
     dtype: torch.dtype = torch.bfloat16,
     *,
-    chunks: int = MAX_CHUNKS,
+    chunks: int | None = None,
     captions: int = 2,
     caption_tokens: int | None = None,
     remembers: bool = True,
@@ -179,12 +178,12 @@ def shot_cost(
     Args:
         config: of the model.
         dtype: of its weights, and of what it computes with.
-        chunks: the shot's length.
+        chunks: the shot's length; None: the longest.
         captions: how many the transformer reads, those of the remembered frames and the shot's own.
         caption_tokens: length of its own caption, the one that is encoded; None: as long as can be.
         remembers: whether the shot has context frames; a story's first shot has none.
     """
-    tokens = caption_tokens or config.text_encoder.text_len
+    tokens, chunks = caption_tokens or config.text_encoder.text_len, chunks or config.shot.max_chunks
     one, two = (
         _shot_work(replace(config, transformer=shape), dtype, chunks, captions, tokens, remembers=remembers)
         for shape in (replace(config.transformer, num_layers=layers) for layers in (1, 2))
@@ -205,7 +204,7 @@ def _shot_work(
     with torch.inference_mode(), counter:
         if remembers:
             with counter("context"):
-                codec.encode_frames(no_values(CONTEXT_LATENTS, 3, config.video.height, config.video.width))
+                codec.encode_frames(no_values(config.shot.context_latents, 3, config.video.height, config.video.width))
         sampler, counted = Sampler.from_config(config.sampler), []
         for sigma, steps in _kinds_of_step(sampler):
             rollout = begin_shot(config, transformer, one_step(sampler, sigma), chunks, captions, counter)
@@ -240,16 +239,15 @@ def begin_shot(
 ) -> Iterator[Tensor]:
     """Start the engine's rollout of a shot; all captions but the last belong to its context frames."""
     size = (config.video.latent_height, config.video.latent_width)
-    shots = [latent * (captions - 1) // CONTEXT_LATENTS for latent in range(CONTEXT_LATENTS)]
-    layout = shot_layout(
-        captions, shots if captions > 1 else (), CONTEXT_LATENTS, latents_of_chunks(chunks), config.captions
-    )
-    context = no_values(CONTEXT_LATENTS, config.transformer.in_dim, *size)
+    shape, before = config.shot, config.shot.context_latents
+    shots = [latent * (captions - 1) // before for latent in range(before)] if captions > 1 else ()
+    layout = shot_layout(captions, shots, shape, shape.latents_of_chunks(chunks), config.captions)
+    context = no_values(before, config.transformer.in_dim, *size)
     text = no_values(captions, config.text_encoder.text_len, config.text_encoder.dim)
     inputs = ShotInputs.of(context, text, layout, text[:, :1])
 
     def noise(chunk: int, step: int) -> Tensor:  # noqa: ARG001 (the form of a shot's noise)
-        return no_values(CHUNK_LATENTS, *context.shape[2:])
+        return no_values(shape.chunk_latents, *context.shape[2:])
 
     if config.sampler.order == "whole":
         return WholeShotRollout(transformer, inputs, noise, sampler, counter)

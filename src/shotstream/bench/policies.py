@@ -39,8 +39,8 @@ class PolicyTiming:
         growth: time of the last shot over that of a story of one shot; of a policy that makes all shots at once, the
             mean time of a shot.
         full_window_fps: frames of a last chunk over its time, the median over the shots behind the first; None where
-            shots are shorter than seven chunks, or chunks do not come one by one. Two policies that see equally many
-            latents there compare in it.
+            shots are shorter than the model's longest, or chunks do not come one by one. Two policies that see equally
+            many latents there compare in it.
         cache_bytes: of the KV cache.
         peak_bytes: peak memory beyond the model's, of tensors on a CUDA device or of the process; None where the
             system does not say.
@@ -98,7 +98,7 @@ def time_policies(
         refused: told the policy and the reason where one cannot make the script; the others go on.
         graphs: lends stories recorded forwards; None: nothing is recorded.
     """
-    captions = story_captions(sample_story(seed, shots=max(counts), chunks=chunks))
+    captions = story_captions(sample_story(seed, shots=max(counts)))
     for name in policies:
         spec = SYSTEMS[name].spec
         possible = sorted({min(count, spec.shots[1] or count) for count in counts})
@@ -143,7 +143,9 @@ def cache_bytes(components: ModelComponents, spec: PolicySpec) -> int:
     config, dtype = components.config, components.transformer.patch_embedding.weight.dtype
     size = (config.video.latent_height, config.video.latent_width)
     shape = CacheShape.of(config.transformer, Sampler.from_config(config.sampler).branches, size)
-    return spec.capacity * shape.latent_bytes(dtype)
+    shot = config.shot
+    held = spec.held_latents(shot.max_chunks, None, shot, whole=spec.keys is None)
+    return held.cached * shape.latent_bytes(dtype)
 
 
 def _tell(
@@ -159,4 +161,5 @@ def _tell(
     script = Script(global_caption, tuple(ShotSpec(text, chunks) for text in texts[:shots]))
     peak = watch_peak(components.transformer.patch_embedding.weight.device)
     with Story(components, global_caption, seed=seed, script=script, graphs=graphs) as story:
-        return [_ShotRecord(time_shot(story, shot.text, shot.chunks), peak()) for shot in script.shots]
+        shape = components.config.shot
+        return [_ShotRecord(time_shot(story, shot.text, shot.chunks, shape), peak()) for shot in script.shots]

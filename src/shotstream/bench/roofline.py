@@ -11,7 +11,6 @@ from shotstream.bench.flops import OpCost, OpCosts, ShotCost, select_cost
 from shotstream.bench.machine import timed
 from shotstream.bench.timing import ShotTiming
 from shotstream.core.profiling import Span
-from shotstream.core.spec import MAX_CHUNKS
 
 MATMUL_SIDE = {"cuda": 8192}
 COPY_BYTES = {"cuda": 2**30}
@@ -118,7 +117,7 @@ class ShotBreakdown:
             windowed: whether it was made chunk by chunk, so that the last chunk of a full shot sees a full window.
         """
         seconds = {span: sum(calls.get(span, ())) for span in get_args(Span)}
-        full = windowed and len(timing.frames) == MAX_CHUNKS
+        full = windowed and timing.full
         return cls(
             {span: SpanCost.of(seconds[span], work.of(span), roofline) for span in seconds},
             timing.total_s - sum(seconds.values()),

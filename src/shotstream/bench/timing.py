@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shotstream.core.spec import FPS, MAX_CHUNKS
+from shotstream.core.spec import FPS, PAPER_SHOT
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,12 @@ class ShotTiming:
     arrivals_s: tuple[float, ...]
     frames: tuple[int, ...]
     total_s: float
+    longest: int = PAPER_SHOT.max_chunks
+
+    @property
+    def full(self) -> bool:
+        """Return whether the shot is as long as shots in training, so that its last chunk sees a full window."""
+        return len(self.frames) == self.longest
 
     @property
     def fps(self) -> float:
@@ -38,7 +44,7 @@ class ShotTiming:
 
         None for a shorter shot, where no chunk sees a full window.
         """
-        return self.frames[-1] / self.gaps_s[-1] if len(self.frames) == MAX_CHUNKS else None
+        return self.frames[-1] / self.gaps_s[-1] if self.full else None
 
     @property
     def first_frames_s(self) -> float:

@@ -14,7 +14,7 @@ from shotstream.cli.output import STANDARD_OUTPUT, check_outputs, emit_json, mak
 from shotstream.core.atomic_files import write_bytes
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS, MAX_CHUNKS
+from shotstream.core.spec import FPS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +44,9 @@ class BenchOptions:
         ),
     ] = False
     shots: Annotated[int, typer.Option(metavar="N", help="Shots to measure.")] = 3
-    chunks: Annotated[int, typer.Option(metavar="C", help="Length of a shot.")] = MAX_CHUNKS
+    chunks: Annotated[
+        int | None, typer.Option(metavar="C", show_default="the model's longest", help="Length of a shot.")
+    ] = None
     warmup: Annotated[int, typer.Option(metavar="W", help="Shots before them, reported apart.")] = 1
     dtype: Annotated[str, typer.Option(metavar="T", help="auto, float32 or bfloat16.")] = "auto"
     attention: Annotated[str, typer.Option(metavar="K", help="auto (the best here), fa3, fa2, cudnn or torch.")] = (
@@ -73,11 +75,14 @@ class BenchOptions:
         ),
     ] = None
 
-    def check(self) -> "BenchPlan":
+    def check(self, model: ModelOptions) -> "BenchPlan":
         """Return what is measured; raise InputError for options that cannot be used together."""
-        from shotstream.bench.bench import BenchPlan
+        from shotstream.bench.bench import SHAPES, BenchPlan
 
-        plan = BenchPlan(self.shots, self.chunks, self.warmup)
+        named = SHAPES.get(model.model) if self.random_weights else None
+        shape = model.shot_shape() if named is None else named.shot
+        chunks = shape.check_chunks(shape.max_chunks if self.chunks is None else self.chunks)
+        plan = BenchPlan(self.shots, chunks, self.warmup)
         check_outputs(self.json_file, self.html)
         if self.growth is not None and self.policies is None:
             raise InputError("expected --growth beside --policies, got it alone; name policies, or all")
@@ -104,7 +109,7 @@ def run(model: ModelOptions, options: BenchOptions) -> int:
     from shotstream.bench.report import page
     from shotstream.cli.bench_policies import PolicyComparison, compare_policies
 
-    plan = options.check()
+    plan = options.check(model)
     compared = None
     if options.policies is not None:
         if any(option is not None for option in (model.policy, model.steps, model.sampler)):

@@ -224,7 +224,7 @@ def _open_maker(options: EvaluateOptions, stories: "Sequence[WorldStory]") -> tu
 
     model = shotstream.open(options.model, device=options.device, policy=options.policy, sampler=options.sampler)
     for story in stories:
-        model.check_script(write_script(story, options.phrasing))
+        model.check_script(write_script(story, model.config.shot, options.phrasing))
     sampler = model.config.sampler
     if options.steps is not None:
         few = sampler.kind == "few_step"

@@ -48,7 +48,7 @@ class StoryOptions:
         int | None, typer.Option(metavar="S", show_default=f"the story's own, else {DEFAULT_SEED}", help="Noise seed.")
     ] = None
     chunks: Annotated[
-        int | None, typer.Option(metavar="N", help="Length of shots for which the story names none, 1 to 7 chunks.")
+        int | None, typer.Option(metavar="N", help="Length of shots for which the story names none, in chunks.")
     ] = None
     size: Annotated[
         str | None,
@@ -105,12 +105,13 @@ def run(
     show_warnings()
     check_outputs(json_file)
     mode = _mode(resume=resume, overwrite=overwrite)
-    scripts = load_scripts(story, options.chunks)
+    shape = model.shot_shape()
+    scripts = load_scripts(story, options.chunks, shape)
     _check_options(options)
     jobs = list(zip(scripts, plan_outputs(output, frames, gif, len(scripts)), strict=True))
     for script, outputs in jobs:
         outputs.check(mode)
-        model.check_script(script)
+        model.check_script(script, shape)
     opened = model.open()
     for script in scripts:
         opened.check_guidance(*options.guided(script))
@@ -168,7 +169,7 @@ def _make(
             negative_prompt=negative_prompt,
         )
 
-    total = sum(model.policy.frames(script))
+    total = sum(model.policy.frames(script, model.config.shot))
     frames, meter = _generate(begin, script, outputs, mode, console, total)
     _finish(script, outputs)
     lossy = "".join(f"; LOSSY: {how}" for how in model.lossy)
@@ -189,7 +190,7 @@ def _check_export(model: "shotstream.Model", script: "Script") -> None:
     """Raise InputError where the finished video cannot be as the script wants it, before anything is made."""
     from shotstream.serve.films import find_audio_format
 
-    script.export.check_fade(model.policy.frames(script))
+    script.export.check_fade(model.policy.frames(script, model.config.shot))
     if script.export.soundtrack is not None:
         find_audio_format(Path(script.export.soundtrack), script.export.soundtrack)
 

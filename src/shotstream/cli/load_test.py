@@ -51,7 +51,7 @@ def run(
     ] = None,
     viewers: Annotated[int, typer.Option(metavar="N", help="Viewers at once, a story each.")] = 1,
     shots: Annotated[int, typer.Option(metavar="N", help="Shots to direct, and to play.")] = 5,
-    chunks: Annotated[int, typer.Option(metavar="C", help="Length of a shot in chunks, 3 to 7.")] = 3,
+    chunks: Annotated[int, typer.Option(metavar="C", help="Length of a shot in chunks, at least 3.")] = 3,
     token: Annotated[
         str | None, typer.Option(metavar="T", envvar=TOKEN_VARIABLE, help="What the server asks for.")
     ] = None,

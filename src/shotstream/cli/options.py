@@ -15,6 +15,7 @@ from shotstream.runtime.garbage import freeze_objects
 
 if TYPE_CHECKING:
     from shotstream.api import Model
+    from shotstream.core.spec import ShotShape
     from shotstream.story.script import Script
 
 DEFAULT_MODEL = "storyworld"
@@ -117,7 +118,17 @@ class ModelOptions:
         typer.Option(metavar="P", show_default="the model's", help="System that makes the video; see policies."),
     ] = None
 
-    def check_script(self, script: "Script") -> None:
+    def shot_shape(self) -> "ShotShape":
+        """Return the shape of the model's shots, before any weights are read.
+
+        Raises:
+            InputError: its configuration cannot be read.
+        """
+        from shotstream.weights.hub import read_shot_shape
+
+        return read_shot_shape(self.model)
+
+    def check_script(self, script: "Script", shape: "ShotShape") -> None:
         """Check that the policy that was asked for can make a story, before any weights are read.
 
         Raises:
@@ -127,7 +138,7 @@ class ModelOptions:
 
         if self.policy is not None:
             spec = find_system(self.policy).spec
-            spec.check_script(script)
+            spec.check_script(script, shape)
             if self.sampler is not None:
                 spec.check_sampler(as_sampler_kind(self.sampler))
 

@@ -29,7 +29,7 @@ def run(json_file: JsonFile = None) -> None:
             _yes(spec.streams),
             _yes(spec.steers),
             f"{fewest} to {most}" if most else f"{fewest} or more",
-            f"1 to {spec.longest_shot}" if spec.longest_shot else "1 or more",
+            "1 or more" if spec.extends else "as in training",
         )
     console = make_console(json_file)
     console.print(table)

@@ -1,13 +1,14 @@
 """Every size, and all arithmetic between frames, latents, chunks and tokens.
 
 A *frame* is a picture. A *latent* is one temporal step of the codec: the first latent of a shot is one frame, every
-later one four. A *chunk* is three latents, the unit of generation. A *token* is a 2x2 patch of one latent. Source:
-Wan2.1 for the strides and the patch, ShotStream section 3 for chunk, context and shot length.
+later one four. A *chunk* is some latents, the unit of generation (`ShotShape`). A *token* is a 2x2 patch of one latent.
+Source: Wan2.1 for the strides and the patch.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from shotstream.core.errors import InputError
 
@@ -16,9 +17,8 @@ TEMPORAL_STRIDE = 4
 SPATIAL_STRIDE = 8
 PATCH = (1, 2, 2)
 SIZE_MULTIPLE = SPATIAL_STRIDE * PATCH[1]
-CHUNK_LATENTS = 3
-MAX_CHUNKS = 7
-CONTEXT_LATENTS = 6
+DEFAULT_CHUNKS = 3
+"""Length of a shot that names none."""
 
 
 def frames_of_latents(latents: int) -> int:
@@ -37,40 +37,101 @@ def latents_of_frames(frames: int) -> int:
     return 1 + (frames - 1) // TEMPORAL_STRIDE
 
 
-def latents_of_chunks(chunks: int) -> int:
-    """Return how many latents a shot of that many chunks has."""
-    return chunks * CHUNK_LATENTS
+@dataclass(frozen=True)
+class ShotShape:
+    """Latents of a chunk and of the context, and the longest shot: what a model is trained with.
 
+    The defaults are the paper's, section 3. All arithmetic that depends on them is here.
 
-def frames_of_chunks(chunks: int) -> int:
-    """Return how many frames a shot of that many chunks has: 12 chunks - 3."""
-    return frames_of_latents(latents_of_chunks(chunks))
-
-
-def frames_of_shot(chunks: int) -> tuple[int, int]:
-    """Return how many frames a shot of that many chunks has, decoded alone and behind another in one stream."""
-    return frames_of_chunks(chunks), TEMPORAL_STRIDE * latents_of_chunks(chunks)
-
-
-def frames_of_shots(chunks: Sequence[int], *, one_stream: bool) -> list[int]:
-    """Return the frames of each shot of a video; `one_stream`: the decoder runs on from one shot to the next."""
-    return [frames_of_shot(count)[int(one_stream and shot > 0)] for shot, count in enumerate(chunks)]
-
-
-MAX_SHOT_LATENTS = latents_of_chunks(MAX_CHUNKS)
-MAX_SHOT_FRAMES = frames_of_chunks(MAX_CHUNKS)
-
-
-def check_chunks(chunks: int) -> int:
-    """Check the length of a shot, and return it.
+    Attributes:
+        chunk_latents: latents of a chunk, the unit of generation; fewer: frames come sooner, and cost more each.
+        context_latents: context latents of a shot, each of one past frame.
+        max_chunks: chunks of the longest shot in training; longer ones (`extend`) roll a window of that length.
 
     Raises:
-        InputError: it is not a whole number from 1 to 7.
+        InputError: a number is too small.
     """
-    whole = isinstance(chunks, int) and not isinstance(chunks, bool)
-    if not whole or not 1 <= chunks <= MAX_CHUNKS:
+
+    chunk_latents: int = 3
+    context_latents: int = 6
+    max_chunks: int = 7
+
+    def __post_init__(self) -> None:
+        for name, least, why in (
+            ("chunk_latents", 1, ""),
+            ("context_latents", 1, "; for shots without a context set the model's context to none"),
+            ("max_chunks", 2, "; a longer shot keeps its first chunk and a latest one"),
+        ):
+            if getattr(self, name) < least:
+                raise InputError(f"expected shot.{name} of at least {least}, got {getattr(self, name)}{why}")
+
+    @property
+    def max_latents(self) -> int:
+        """Return how many latents the longest shot has."""
+        return self.latents_of_chunks(self.max_chunks)
+
+    @property
+    def max_frames(self) -> int:
+        """Return how many frames the longest shot has."""
+        return self.frames_of_chunks(self.max_chunks)
+
+    @property
+    def default_chunks(self) -> int:
+        """Return the length of a shot that names none: 3 chunks, or the longest if that is shorter."""
+        return min(DEFAULT_CHUNKS, self.max_chunks)
+
+    def latents_of_chunks(self, chunks: int) -> int:
+        """Return how many latents a shot of that many chunks has."""
+        return chunks * self.chunk_latents
+
+    def frames_of_chunks(self, chunks: int) -> int:
+        """Return how many frames a shot of that many chunks has: 12 chunks - 3 for chunks of 3 latents."""
+        return frames_of_latents(self.latents_of_chunks(chunks))
+
+    def frames_of_shot(self, chunks: int) -> tuple[int, int]:
+        """Return how many frames a shot of that many chunks has, decoded alone and behind another in one stream."""
+        return self.frames_of_chunks(chunks), TEMPORAL_STRIDE * self.latents_of_chunks(chunks)
+
+    def frames_of_shots(self, chunks: Sequence[int], *, one_stream: bool) -> list[int]:
+        """Return the frames of each shot of a video; `one_stream`: the decoder runs on from one shot to the next."""
+        return [self.frames_of_shot(count)[int(one_stream and shot > 0)] for shot, count in enumerate(chunks)]
+
+    def chunks_of_frames(self, frames: int) -> int:
+        """Return the length in chunks, at least 1, whose frames are nearest to those asked for."""
+        step = TEMPORAL_STRIDE * self.chunk_latents
+        return max(1, 1 + round((frames - self.frames_of_chunks(1)) / step))
+
+    def check_chunks(self, chunks: Any, *, extend: bool = False) -> int:
+        """Check the length of a shot, and return it.
+
+        Raises:
+            InputError: it is not a whole number from 1 to `max_chunks`, or with `extend` from 1 on.
+        """
+        whole = isinstance(chunks, int) and not isinstance(chunks, bool)
+        if extend or (whole and 1 <= chunks <= self.max_chunks):
+            return check_whole_chunks(chunks)
         advice = "split it into shots" if whole and chunks > 0 else "use a whole number in that range"
-        raise InputError(f"expected a shot of 1 to {MAX_CHUNKS} chunks, got {chunks!r}; {advice}")
+        raise InputError(f"expected a shot of 1 to {self.max_chunks} chunks, got {chunks!r}; {advice}")
+
+
+PAPER_SHOT = ShotShape()
+"""The paper's: chunks of 3 latents, 6 of context, shots of up to 7 chunks."""
+
+
+def made_of_chunks(frames: int, chunks: int) -> bool:
+    """Return whether a shot of that many frames can have that many chunks, of whatever length, decoded in any way."""
+    latents = -(-frames // TEMPORAL_STRIDE)
+    return frames in (frames_of_latents(latents), TEMPORAL_STRIDE * latents) and latents % chunks == 0 < latents
+
+
+def check_whole_chunks(chunks: Any) -> int:
+    """Check what holds for the length of a shot whatever the model, and return it.
+
+    Raises:
+        InputError: it is not a whole number of at least 1.
+    """
+    if isinstance(chunks, bool) or not isinstance(chunks, int) or chunks < 1:
+        raise InputError(f"expected a shot of at least 1 chunk, got {chunks!r}; use a whole number")
     return chunks
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float64, Int64
 from shotstream.core.display import Frames, show_frame
 from shotstream.core.errors import InputError
 from shotstream.core.ffv1 import decode_frames
-from shotstream.core.spec import FPS, MAX_SHOT_FRAMES, VideoSize
+from shotstream.core.spec import FPS, VideoSize
 from shotstream.core.video import DAMAGED, open_video
 
 MAX_SHOT_S = 600
@@ -26,9 +26,9 @@ _SEEKS_BY = {"mov,mp4,m4a,3gp,3g2,mj2": "dts", "matroska,webm": "pts"}
 """Containers that keep an index of key frames, and by which of a packet's times they look one up."""
 
 
-def strided_frames(length_frames: int) -> range:
-    """Return the frames of a shot to train on: all if there are up to 81, else every (length // 81)th."""
-    return range(0, length_frames, max(1, length_frames // MAX_SHOT_FRAMES))
+def strided_frames(length_frames: int, most: int) -> range:
+    """Return the frames of a shot to train on: all if there are up to `most`, else every (length // most)th."""
+    return range(0, length_frames, max(1, length_frames // most))
 
 
 def read_times(path: Path) -> Float64[np.ndarray, " times"]:

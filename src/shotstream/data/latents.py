@@ -25,7 +25,7 @@ from shotstream.core.atomic_files import make_directory, replacing, write_json, 
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.rng import derive_seed
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, SPATIAL_STRIDE, TEMPORAL_STRIDE
+from shotstream.core.spec import SPATIAL_STRIDE, TEMPORAL_STRIDE
 from shotstream.core.types import FrameLayout
 from shotstream.data.samples import ShotSample, ShotSource, as_pixels, stack_layouts
 from shotstream.model.codec import Codec
@@ -134,7 +134,8 @@ class SampleDrawer:
             seeds = rng.integers(2**60, size=(self.micro_batches, config.latents))[micro_batch]
             return [source.draw_picture(_seeded("picture-sample", seed)) for seed in seeds]
         chunks = int(rng.choice(config.chunks, p=config.chunk_shares))
-        each = config.latents // (CONTEXT_LATENTS + chunks * CHUNK_LATENTS) // config.steps_per_batch
+        shape = source.shape
+        each = config.latents // (shape.context_latents + shape.latents_of_chunks(chunks)) // config.steps_per_batch
         count = config.steps_per_batch * max(1, each)
         seeds = rng.integers(2**60, size=(self.micro_batches, count))[micro_batch]
         return [source.draw(_seeded("shot-sample", seed), chunks) for seed in seeds]

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import VideoSize, check_chunks, frames_of_chunks, frames_of_shot
+from shotstream.core.spec import PAPER_SHOT, ShotShape, VideoSize
 from shotstream.core.video import Frames
 from shotstream.data.clips import read_frames, read_times, resample_frames, strided_frames
 from shotstream.data.samples import ShotSample, VideoSample, cut_picture, cut_shot
@@ -142,12 +142,17 @@ def read_rows(path: Path, *, resample: bool = True) -> Iterator[MultiShotVideo |
 class ManifestShots:
     """A `data.samples.ShotSource` of the shots of a manifest, each as likely as another.
 
-    A shot of more than 81 frames is shown with a stride (`clips.strided_frames`); what is remembered of it is chosen
-    from all its frames.
+    A shot that is longer than the model's longest is shown with a stride (`clips.strided_frames`); what is remembered
+    of it is chosen from all its frames.
     """
 
     def __init__(
-        self, manifest: Manifest, size: VideoSize, context: str = "dynamic", captions: CaptionChoice = "per_shot"
+        self,
+        manifest: Manifest,
+        size: VideoSize,
+        context: str = "dynamic",
+        captions: CaptionChoice = "per_shot",
+        shape: ShotShape = PAPER_SHOT,
     ) -> None:
         """The shots of `manifest`.
 
@@ -156,15 +161,17 @@ class ManifestShots:
             size: of the frames; videos of another are scaled and cropped (`clips.read_frames`).
             context: name of the selector of what is remembered.
             captions: what the context attends to (`story.layout.shot_layout`).
+            shape: of the model's shots.
 
         Raises:
             InputError: there is no such selector.
         """
         self._manifest, self._size, self._context = manifest, size, context
         self._captions: CaptionChoice = captions
+        self.shape = shape
         self._selector = get_selector(context)
         self._places = [(video, shot) for video in manifest.videos for shot in range(len(video.shots))]
-        self._lengths = np.array([len(strided_frames(video.shots[shot].length_frames)) for video, shot in self._places])
+        self._lengths = np.array([_count_frames(video.shots[shot], shape) for video, shot in self._places])
 
     @property
     def identity(self) -> Mapping[str, object]:
@@ -174,10 +181,11 @@ class ManifestShots:
             "size": [self._size.height, self._size.width],
             "context": self._context,
             "captions": self._captions,
+            **({} if self.shape == PAPER_SHOT else {"shape": asdict(self.shape)}),
         }
 
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
-        wanted = frames_of_chunks(check_chunks(chunks))
+        wanted = self.shape.frames_of_chunks(self.shape.check_chunks(chunks))
         long_enough = np.flatnonzero(self._lengths >= wanted)
         if not len(long_enough):
             raise InputError(
@@ -185,11 +193,13 @@ class ManifestShots:
                 f"{self._lengths.max()} frames; ask for fewer chunks or add longer shots"
             )
         video, shot = self._places[rng.choice(long_enough)]
-        return cut_shot(_Filmed(video, self._size), shot, chunks, self._selector, rng, self._captions)
+        return cut_shot(
+            _Filmed(video, self._size, self.shape), shot, chunks, self.shape, self._selector, rng, self._captions
+        )
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
         video, shot = self._places[rng.integers(len(self._places))]
-        return cut_picture(_Filmed(video, self._size), shot)
+        return cut_picture(_Filmed(video, self._size, self.shape), shot, self.shape)
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         long_enough = [video for video in self._manifest.videos if len(video.shots) >= shots]
@@ -202,12 +212,15 @@ class ManifestShots:
         return Script(video.global_caption, tuple(ShotSpec(clip.caption) for clip in video.shots[:shots]))
 
     def draw_video(self, rng: np.random.Generator, chunks: Sequence[int]) -> VideoSample:
-        wanted = [max(frames_of_shot(check_chunks(count))) for count in chunks]
+        wanted = [max(self.shape.frames_of_shot(self.shape.check_chunks(count))) for count in chunks]
         places = [
             (video, first)
             for video in self._manifest.videos
             for first in range(len(video.shots) - len(chunks) + 1)
-            if all(_has_frames(*one) for one in zip(video.shots[first:], wanted, strict=False))
+            if all(
+                _count_frames(clip, self.shape) >= frames
+                for clip, frames in zip(video.shots[first:], wanted, strict=False)
+            )
         ]
         if not places:
             raise InputError(
@@ -217,7 +230,9 @@ class ManifestShots:
         video, first = places[rng.integers(len(places))]
         clips = video.shots[first : first + len(chunks)]
         specs = tuple(ShotSpec(clip.caption, count) for clip, count in zip(clips, chunks, strict=True))
-        return VideoSample(Script(video.global_caption, specs), _Filmed(video, self._size), first)
+        return VideoSample(
+            Script(video.global_caption, specs), _Filmed(video, self._size, self.shape), self.shape, first
+        )
 
 
 @dataclass(frozen=True)
@@ -226,6 +241,7 @@ class _Filmed:
 
     video: MultiShotVideo
     size: VideoSize
+    shape: ShotShape
 
     @cached_property
     def shots(self) -> list[PastShot]:
@@ -237,7 +253,7 @@ class _Filmed:
 
     def shot_frames(self, shot: int, frames: int) -> Frames:
         clip = self.video.shots[shot]
-        chosen = strided_frames(clip.length_frames)[:frames]
+        chosen = strided_frames(clip.length_frames, self.shape.max_frames)[:frames]
         own = clip.file_frames()
         return read_frames(clip.video, [own[frame] for frame in chosen], self.size)
 
@@ -248,8 +264,9 @@ class _Filmed:
         return compose_caption(self.video.global_caption, shot, self.video.shots[shot].caption)
 
 
-def _has_frames(clip: ShotClip, frames: int) -> bool:
-    return len(strided_frames(clip.length_frames)) >= frames
+def _count_frames(clip: ShotClip, shape: ShotShape) -> int:
+    """Return how many frames of a shot are shown."""
+    return len(strided_frames(clip.length_frames, shape.max_frames))
 
 
 _times = lru_cache(maxsize=256)(read_times)

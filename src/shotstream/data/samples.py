@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks, frames_of_shots, latents_of_chunks
+from shotstream.core.spec import ShotShape
 from shotstream.core.types import FrameLayout
 from shotstream.core.video import Frames
 from shotstream.model.config import CaptionChoice
@@ -47,6 +47,11 @@ class ShotSource(Protocol):
     @property
     def identity(self) -> Mapping[str, object]:
         """Return plain data that changes whenever the samples would; pools on disk record it."""
+        ...
+
+    @property
+    def shape(self) -> ShotShape:
+        """Return the latents of a chunk and of the context of the samples."""
         ...
 
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
@@ -120,11 +125,13 @@ class VideoSample:
     Attributes:
         script: captions and lengths of the shots.
         footage: the story.
+        shape: of the shots.
         first: number of the first shot in the footage.
     """
 
     script: Script
     footage: ShotFrames
+    shape: ShotShape
     first: int = 0
 
     def frames(self, *, one_stream: bool) -> list[Frames]:
@@ -139,7 +146,7 @@ class VideoSample:
 
     def _lengths(self, one_stream: bool) -> list[tuple[int, int]]:
         """Return the number of each shot in the footage, and how many frames it has."""
-        frames = frames_of_shots([shot.chunks for shot in self.script.shots], one_stream=one_stream)
+        frames = self.shape.frames_of_shots([shot.chunks for shot in self.script.shots], one_stream=one_stream)
         return list(enumerate(frames, self.first))
 
 
@@ -147,6 +154,7 @@ def cut_shot(
     footage: Footage,
     shot: int,
     chunks: int,
+    shape: ShotShape,
     selector: ContextSelector,
     rng: np.random.Generator | None,
     captions: CaptionChoice = "per_shot",
@@ -157,15 +165,16 @@ def cut_shot(
         footage: the story.
         shot: number of the shot.
         chunks: length of the sample.
+        shape: of the model's shots.
         selector: chooses the context frames.
         rng: decides whether the context is dropped; None: it never is.
         captions: which captions the context attends to (`story.layout.shot_layout`).
     """
     drop_context = rng is not None and rng.random() < NO_CONTEXT_SHARE
     past, own = footage.shots[:shot], footage.shots[shot].caption
-    references = [] if drop_context else selector(past, own, CONTEXT_LATENTS)
-    placed = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents_of_chunks(chunks), captions)
-    frames = frames_of_chunks(chunks)
+    references = [] if drop_context else selector(past, own, shape.context_latents)
+    placed = shot_layout(shot, [r.shot for r in references], shape, shape.latents_of_chunks(chunks), captions)
+    frames = shape.frames_of_chunks(chunks)
     return ShotSample(
         footage.context_frames(references) if references else None,
         footage.shot_frames(shot, frames),
@@ -175,9 +184,9 @@ def cut_shot(
     )
 
 
-def cut_picture(footage: Footage, shot: int) -> ShotSample:
+def cut_picture(footage: Footage, shot: int, shape: ShotShape) -> ShotSample:
     """Cut the first frame of a shot out as a sample without context."""
-    placed = shot_layout(shot, [], CONTEXT_LATENTS, 1)
+    placed = shot_layout(shot, [], shape, 1)
     picture, caption = footage.shot_frames(shot, 1), footage.caption(shot)
     return ShotSample(None, picture, (caption,), placed.target, footage.subjects(shot, 1))
 

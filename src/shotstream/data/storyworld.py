@@ -8,6 +8,7 @@ from operator import attrgetter
 import numpy as np
 from jaxtyping import Bool
 
+from shotstream.core.spec import PAPER_SHOT, ShotShape
 from shotstream.core.video import Frames
 from shotstream.data.samples import ShotSample, VideoSample, cut_picture, cut_shot
 from shotstream.model.config import CaptionChoice
@@ -41,6 +42,7 @@ class StoryWorldShots:
         first_share: share of the samples that are the first shot of their story, which have no context.
         people_share: share of the captions in people's phrasing.
         pair_share: share of the samples that are sure to show two characters; the others may.
+        shape: latents of a chunk and of the context of the samples.
         moving_share: share of the samples whose action is sure to move the whole body; in the others it may.
 
     Raises:
@@ -53,21 +55,25 @@ class StoryWorldShots:
     people_share: float = PEOPLE_SHARE
     pair_share: float = 0.0
     moving_share: float = 0.0
+    shape: ShotShape = PAPER_SHOT
 
     def __post_init__(self) -> None:
         get_selector(self.context)
 
     @property
     def identity(self) -> Mapping[str, object]:
-        return {"source": "storyworld", "version": WORLD_VERSION} | asdict(self)
+        plain = asdict(self)
+        if self.shape == PAPER_SHOT:
+            del plain["shape"]
+        return {"source": "storyworld", "version": WORLD_VERSION} | plain
 
     def draw(self, rng: np.random.Generator, chunks: int) -> ShotSample:
         story, shot = self._pick(rng, self.first_share)
-        return shot_of_story(story, shot, chunks, rng, self.context, self.captions, self.people_share)
+        return shot_of_story(story, shot, chunks, rng, self.context, self.captions, self.people_share, self.shape)
 
     def draw_picture(self, rng: np.random.Generator) -> ShotSample:
         story, shot = self._pick(rng)
-        return cut_picture(_Rendered(story, rng, self.people_share), shot)
+        return cut_picture(_Rendered(story, rng, self.people_share), shot, self.shape)
 
     def _pick(self, rng: np.random.Generator, first_share: float | None = None) -> tuple[WorldStory, int]:
         """Pick a story and one of its shots: the first with probability `first_share`; None: all equally likely."""
@@ -89,7 +95,7 @@ class StoryWorldShots:
 
     def draw_video(self, rng: np.random.Generator, chunks: Sequence[int]) -> VideoSample:
         story = sample_story(int(rng.integers(TRAINING_SEEDS)), shots=len(chunks))
-        return VideoSample(self._script(story, chunks, rng), _Rendered(story, rng, self.people_share))
+        return VideoSample(self._script(story, chunks, rng), _Rendered(story, rng, self.people_share), self.shape)
 
     def _script(self, story: WorldStory, chunks: Sequence[int], rng: np.random.Generator) -> Script:
         captions = [draw_captions(story, index, rng, self.people_share) for index in range(len(chunks))]
@@ -106,6 +112,7 @@ def shot_of_story(
     context: str = "dynamic",
     captions: CaptionChoice = "per_shot",
     people_share: float = PEOPLE_SHARE,
+    shape: ShotShape = PAPER_SHOT,
 ) -> ShotSample:
     """Render one shot of a story as a sample of `chunks` chunks.
 
@@ -118,8 +125,9 @@ def shot_of_story(
         context: name of the selector of context frames.
         captions: which captions the context attends to.
         people_share: share of the captions in people's phrasing.
+        shape: of the model's shots.
     """
-    return cut_shot(_Rendered(story, rng, people_share), shot, chunks, get_selector(context), rng, captions)
+    return cut_shot(_Rendered(story, rng, people_share), shot, chunks, shape, get_selector(context), rng, captions)
 
 
 def compose_shot_caption(

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Predict, Sampler
 from shotstream.model.transformer import Transformer
@@ -56,7 +55,8 @@ class WholeShotRollout:
     ) -> None:
         """Begin a shot of as many chunks as `inputs.layout` has places for; the rest is as in `ShotRollout`."""
         self._predict = bidirectional_velocity(transformer, inputs, sampler)
-        self._chunks = self.chunks_left = inputs.layout.target.latents // CHUNK_LATENTS
+        self._each = transformer.config.shot.chunk_latents
+        self._chunks = self.chunks_left = inputs.layout.target.latents // self._each
         self._noise, self._sampler = noise, sampler
         self._clock = clock
         self._made: Iterator[Tensor] | None = None
@@ -68,7 +68,7 @@ class WholeShotRollout:
         """Return the next clean chunk of latents."""
         if self._made is None:
             with self._clock("denoise"):
-                self._made = iter(self._denoise().split(CHUNK_LATENTS, 1))
+                self._made = iter(self._denoise().split(self._each, 1))
         latents = next(self._made)
         self.chunks_left -= 1
         return latents

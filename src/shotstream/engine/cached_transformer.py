@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.engine.call import Call, Captions, Text, as_sigmas
 from shotstream.engine.sampler import Latents, Sampler
@@ -28,9 +27,8 @@ def shot_cache_size(
     sampler: Sampler,
     latent_size: tuple[int, int],
     *,
-    latents: int = MAX_SHOT_LATENTS,
-    sink: int = CHUNK_LATENTS,
-    context_latents: int = CONTEXT_LATENTS,
+    latents: int | None = None,
+    sink: int | None = None,
     samples: int = 1,
 ) -> CacheSize:
     """Return the size of the KV cache of a shot.
@@ -39,13 +37,16 @@ def shot_cache_size(
         config: of the transformer; one that carries the context in channels caches none of it.
         sampler: a guided one needs two rows for each sample.
         latent_size: height and width of a latent.
-        latents: how many of the shot's own latents are cached at a time: as many as a shot has in training.
-        sink: how many of the shot's first latents are never evicted.
-        context_latents: latents of the context.
+        latents: how many of the shot's own latents are cached at a time; None: as many as a shot has in training.
+        sink: how many of the shot's first latents are never evicted; None: a chunk.
         samples: shots that are made together.
     """
-    front = latents_in_front(config.injection, context_latents)
-    return CacheSize(sampler.branches * samples, latent_size, front + latents, front + sink)
+    shape = config.shot
+    front = latents_in_front(config.injection, shape.context_latents)
+    capacity = front + (shape.max_latents if latents is None else latents)
+    return CacheSize(
+        sampler.branches * samples, latent_size, capacity, front + (shape.chunk_latents if sink is None else sink)
+    )
 
 
 class CachedTransformer:
@@ -96,6 +97,11 @@ class CachedTransformer:
     def layers(self) -> int:
         """Return how many layers the network has, for plans that hold for some of them."""
         return self._config.num_layers
+
+    @property
+    def chunk_latents(self) -> int:
+        """Return how many latents a chunk of the network has."""
+        return self._config.shot.chunk_latents
 
     @property
     def kv_cache(self) -> KVCache | FrameCache:
@@ -176,7 +182,7 @@ class CachedTransformer:
         reads: bool = True,
     ) -> Tensor:
         context = x[:, :0] if self._context is None else self._context
-        latents = carry_context(self._config.injection, _rows(context, len(x)), x)
+        latents = carry_context(self._config, _rows(context, len(x)), x)
         if self._config.previous:
             previous = self._previous(call, x)
             latents = carry_previous(

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.core.types import FrameLayout
 from shotstream.engine.cached_transformer import CachedTransformer
 from shotstream.engine.call import Call
@@ -122,7 +121,7 @@ class ShotRollout:
         """
         self._cache, self._noise, self._sampler = cache, noise, sampler
         self._clock, self._stop = clock, stop
-        self._layout = inputs.layout
+        self._layout, self._shape = inputs.layout, transformer.config.shot
         self._negative, size = inputs.negative, (inputs.context.shape[-2], inputs.context.shape[-1])
         self._engine = CachedTransformer(
             transformer, sampler, size, cache, context=inputs.context, run=forward, training=training
@@ -140,7 +139,7 @@ class ShotRollout:
     @property
     def chunks_left(self) -> int:
         """Return the number of chunks that the layout still has room for."""
-        return self._layout.target.latents // CHUNK_LATENTS - self._made
+        return self._layout.target.latents // self._shape.chunk_latents - self._made
 
     def __iter__(self) -> Iterator[Float[Tensor, "b f c h w"]]:
         return self
@@ -152,8 +151,8 @@ class ShotRollout:
         if self._steered or self._uncommitted is not None:
             with self._clock("commit"):
                 self._commit_made()
-        chunk = self._made
-        own = slice(chunk * CHUNK_LATENTS, (chunk + 1) * CHUNK_LATENTS)
+        chunk, each = self._made, self._shape.chunk_latents
+        own = slice(chunk * each, (chunk + 1) * each)
         previous = self._chunks[chunk - 1].following() if chunk else None
         call = self._call(self._layout.target[own], previous=previous)
 
@@ -205,9 +204,10 @@ class ShotRollout:
         elif self._uncommitted is not None:
             self._engine.commit(self._uncommitted, self._chunks[self._made - 1].latents)
         self._steered, self._uncommitted = False, None
-        if self._layout.window_moves_before(self._made * CHUNK_LATENTS):
+        if self._made >= self._shape.max_chunks:  # positions no longer rise
             device = self._chunks[self._made - 1].latents.device
-            self._cache.rotate_window(time_rotation(-CHUNK_LATENTS, self._cache.shape.head_dim, device))
+            back = time_rotation(-self._shape.chunk_latents, self._cache.shape.head_dim, device)
+            self._cache.rotate_window(back)
 
     def _commit_window(self) -> None:
         """Commit all cached chunks by one forward, at the positions that they have now, each seeing those before it."""
@@ -219,9 +219,9 @@ class ShotRollout:
         )
         target, sink = self._layout.target, self._cache.pinned - self._engine.in_front
         positions = target.positions[0]
-        end = int(positions[self._made * CHUNK_LATENTS - 1] - positions[0]) + 1
+        end = int(positions[self._shape.latents_of_chunks(self._made) - 1] - positions[0]) + 1
         layout = target[:sink] + target[end - clean.shape[1] + sink : end]
-        plan = recommit_plan(self._engine.in_front, clean.shape[1], CHUNK_LATENTS)
+        plan = recommit_plan(self._engine.in_front, clean.shape[1], self._shape.chunk_latents)
         self._engine.commit(self._call(layout, previous=previous, sees=lambda _: plan), clean)
 
     def _call(self, layout: FrameLayout, **more: Any) -> Call:
@@ -229,9 +229,9 @@ class ShotRollout:
 
     def _cached_chunks(self, made: int) -> list[int]:
         """Return which of the first `made` chunks the cache keeps, oldest first."""
-        front = self._engine.in_front
-        kept = self._cache.kept(front + made * CHUNK_LATENTS)[front::CHUNK_LATENTS]
-        return [(latent - front) // CHUNK_LATENTS for latent in kept]
+        front, each = self._engine.in_front, self._shape.chunk_latents
+        kept = self._cache.kept(front + made * each)[front::each]
+        return [(latent - front) // each for latent in kept]
 
     def _needed_chunks(self) -> set[int]:
         """Return the chunks whose latents are needed: those cached now, and when the latest ones are dropped."""

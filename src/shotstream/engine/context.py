@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.model.codec import to_pixels
 from shotstream.story.caption_fit import Lost, fit_caption
 from shotstream.story.cast import CAST_SHOT, CastMember, cast_as_shots, cast_share
@@ -40,7 +39,7 @@ class SelectedContext:
 
 
 def select_context_frames(
-    history: History, select: ContextSelector, text: str, cast: Sequence[CastMember], lost: Lost
+    history: History, select: ContextSelector, text: str, cast: Sequence[CastMember], lost: Lost, budget: int
 ) -> SelectedContext:
     """Return the context of a shot with this caption: the cast's share, then the chosen frames of earlier shots.
 
@@ -50,8 +49,9 @@ def select_context_frames(
         text: the new shot's own caption.
         cast: the members of the cast that it knows.
         lost: says what the text encoder does not read of a caption.
+        budget: frames of a context.
     """
-    members, frames = choose_context_frames(history, select, text, cast)
+    members, frames = choose_context_frames(history, select, text, cast, budget)
     said = {member.number: member.caption for member in cast}
     captions = [(CAST_SHOT, said[ref.shot]) for ref in members]
     captions += [(ref.shot, history.past[ref.shot].caption_at(ref.frame)) for ref in frames]
@@ -64,7 +64,7 @@ def select_context_frames(
 
 
 def choose_context_frames(
-    history: History, select: ContextSelector, text: str, cast: Sequence[CastMember]
+    history: History, select: ContextSelector, text: str, cast: Sequence[CastMember], budget: int
 ) -> tuple[list[FrameRef], list[FrameRef]]:
     """Return which members of the cast (by their number) and which frames of earlier shots are a shot's context.
 
@@ -73,10 +73,11 @@ def choose_context_frames(
         select: which frames.
         text: the new shot's own caption.
         cast: the members of the cast that it knows.
+        budget: frames of a context.
     """
-    share = cast_share(len(cast), len(history), CONTEXT_LATENTS)
+    share = cast_share(len(cast), len(history), budget)
     members = select(cast_as_shots(cast), text, share)
-    return members, select(history.past, text, CONTEXT_LATENTS - share)
+    return members, select(history.past, text, budget - share)
 
 
 def caption_vector(encode: Callable[[Sequence[str]], Float[Tensor, "s l d"]]) -> Callable[[str], np.ndarray]:

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.spec import CONTEXT_LATENTS, latents_of_chunks
 from shotstream.engine.cached_transformer import CachedTransformer, shot_cache_size
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.context import SelectedContext, caption_vector, select_context_frames
@@ -94,7 +93,9 @@ class ContextCache:
 
     def _encode(self, text: str, cast: Sequence[CastMember]) -> EncodedContext:
         lost = self._setup.components.text_encoder.lost
-        selected = select_context_frames(self._setup.history, self._select, text, cast, lost)
+        selected = select_context_frames(
+            self._setup.history, self._select, text, cast, lost, self._setup.shape.context_latents
+        )
         with self._setup.clock("context"):
             return EncodedContext(selected, self._latents(selected))
 
@@ -102,14 +103,17 @@ class ContextCache:
         """Encode each context frame alone; return zeros where there are none."""
         codec, device = self._setup.components.codec, self._setup.components.transformer.patch_embedding.weight.device
         if not selected.shots:
-            return torch.zeros(1, CONTEXT_LATENTS, codec.latent_channels, *self._latent_size, device=device)
+            return torch.zeros(
+                1, self._setup.shape.context_latents, codec.latent_channels, *self._latent_size, device=device
+            )
         return codec.encode_frames(selected.pixels.to(device)).float()
 
     def _layout(self, known: EncodedContext, chunks: int) -> ShotLayout:
         """Make the layout of the next shot."""
         shots, described = known.selected.shots, known.selected.described
-        latents, captions = latents_of_chunks(chunks), self._setup.components.config.captions
-        return shot_layout(len(self._setup.history), shots, CONTEXT_LATENTS, latents, captions, described)
+        shape, captions = self._setup.shape, self._setup.components.config.captions
+        latents = shape.latents_of_chunks(chunks)
+        return shot_layout(len(self._setup.history), shots, shape, latents, captions, described)
 
     def _empty_cache(self) -> KVCache:
         """Return the story's cache without anything in it."""

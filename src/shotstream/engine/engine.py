@@ -11,7 +11,6 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.cached_transformer import CachedTransformer
 from shotstream.engine.call import Call, Captions, Text
 from shotstream.engine.sampler import Latents, Sampler
@@ -170,7 +169,7 @@ class Engine(CachedTransformer):
         with self._clock("commit"):
             super().commit(call, clean)
         for index, frame in enumerate(call.frames):
-            if (frame + 1) % CHUNK_LATENTS == 0:
+            if (frame + 1) % self.chunk_latents == 0:
                 self._chunk_ends[frame] = int(call.layout.shots[0, index]), clean[:1, index]
         for frame in list(self._chunk_ends)[:-KEPT_CHUNK_ENDS]:
             del self._chunk_ends[frame]
@@ -179,7 +178,7 @@ class Engine(CachedTransformer):
         """Return the last latent of the chunk before for every latent; zeros where its shot had none yet."""
         rows = []
         for index, frame in enumerate(call.frames):
-            shot, latent = self._chunk_ends.get(frame - frame % CHUNK_LATENTS - 1, (-1, x[:1, 0]))
+            shot, latent = self._chunk_ends.get(frame - frame % self.chunk_latents - 1, (-1, x[:1, 0]))
             known = shot == int(call.layout.shots[0, index])
             rows.append(latent if known else torch.zeros_like(latent))
         return torch.stack(rows, 1)

@@ -10,7 +10,6 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from shotstream.core.atomic_files import writing
-from shotstream.core.spec import MAX_SHOT_FRAMES
 
 
 class FrameBuffer:
@@ -20,7 +19,8 @@ class FrameBuffer:
     goes to a temporary file, so that memory does not grow with the length of a shot.
     """
 
-    def __init__(self, in_memory: int = MAX_SHOT_FRAMES) -> None:
+    def __init__(self, in_memory: int) -> None:
+        """Keep the first `in_memory` frames, the length of a plain shot, where they were made."""
         self._limit, self._count = in_memory, 0
         self._first: list[Tensor] = []
         self._rest: IO[bytes] | None = None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from shotstream.core.profiling import Clock
 from shotstream.core.rng import Noise
-from shotstream.core.spec import VideoSize
+from shotstream.core.spec import ShotShape, VideoSize
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.sampler import Latents, Sampler
 from shotstream.runtime.cuda_graphs import CudaGraphPool
@@ -50,6 +50,11 @@ class StorySetup:
     noise: Noise
     script: Script | None = None
     graphs: CudaGraphPool | None = None
+
+    @property
+    def shape(self) -> ShotShape:
+        """Return the latents of a chunk and of the context, and the longest shot."""
+        return self.components.config.shot
 
     @property
     def context(self) -> str:

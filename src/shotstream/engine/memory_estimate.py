@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import SIZE_MULTIPLE, VideoSize, frames_of_chunks
+from shotstream.core.spec import SIZE_MULTIPLE, VideoSize
 from shotstream.engine.policy import HeldLatents
 from shotstream.model.config import ModelConfig
 from shotstream.model.kv_cache import CacheShape
@@ -39,7 +39,7 @@ class ShotMemory:
         shape, width = self.config.transformer, self.dtype.itemsize
         cached = CacheShape.of(shape, self.branches, (size.latent_height, size.latent_width))
         layer = size.tokens_per_latent * self.held.at_once * (2 * shape.ffn_dim + TOKEN_COPIES * shape.dim) * width
-        decoder = frames_of_chunks(1) * size.height * size.width * self._decoder_values() * width
+        decoder = shape.shot.frames_of_chunks(1) * size.height * size.width * self._decoder_values() * width
         return cached.latent_bytes(self.dtype) * self.held.cached + max(layer, decoder)
 
     def _decoder_values(self) -> int:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_CHUNKS, frames_of_shots, latents_of_chunks
+from shotstream.core.spec import ShotShape
 from shotstream.engine.engine import Engine
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
@@ -17,10 +17,14 @@ from shotstream.model.kv_cache import KVCache
 from shotstream.model.transformer import Transformer
 from shotstream.story.captions import join_captions
 from shotstream.story.script import Script
+from shotstream.story.script_text import located
 from shotstream.story.shot_spec import ShotSpec
 
 FOUR_STEPS = SamplerConfig(steps=(1000.0, 750.0, 500.0, 250.0), shift=5.0)
 """The published sampler of Self Forcing and of the systems that begin with its weights."""
+
+PUBLISHED_CHUNK = 3
+"""Latents of a chunk of Self Forcing and of the systems that begin with its weights; their windows are made for it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class PolicySpec:
         streams: whether frames come before the whole video is made.
         steers: whether a shot may get another caption between two chunks.
         shots: the fewest and the most shots; None: any number.
-        longest_shot: the most chunks of a shot; None: any number.
+        extends: whether a shot may be longer than those in training.
         keys: how the KV cache holds keys: "rotated" by their position when they are committed, or by "frame", so that
             every forward chooses what it sees and where; None: there is no cache.
         capacity: latents in the cache.
@@ -59,7 +63,7 @@ class PolicySpec:
     streams: bool = False
     steers: bool = False
     shots: tuple[int, int | None] = (1, None)
-    longest_shot: int | None = None
+    extends: bool = True
     keys: Literal["rotated", "frame"] | None = None
     capacity: int = 0
     sink: int = 0
@@ -74,9 +78,9 @@ class PolicySpec:
         """Return whether the captions of all shots stand in one prompt."""
         return self.joined_prompts == 1
 
-    def frames(self, script: Script) -> list[int]:
-        """Return the frames of each shot of a story, by how the policy decodes."""
-        return frames_of_shots([shot.chunks for shot in script.shots], one_stream=self.decode == "video")
+    def frames(self, script: Script, shape: ShotShape) -> list[int]:
+        """Return the frames of each shot of a story, by how the policy decodes and by the shape of a model's shots."""
+        return shape.frames_of_shots([shot.chunks for shot in script.shots], one_stream=self.decode == "video")
 
     def new_cache(
         self,
@@ -96,8 +100,8 @@ class PolicySpec:
             rows, latent_size, self.capacity, self.sink, straight_through=straight_through, dtype=dtype
         )
 
-    def check_script(self, script: Script) -> None:
-        """Check that the policy can make a story.
+    def check_script(self, script: Script, shape: ShotShape) -> None:
+        """Check that the policy can make a story with a model whose shots have this shape.
 
         Raises:
             InputError: it has too few or too many shots or steers, or is too long.
@@ -105,23 +109,28 @@ class PolicySpec:
         self.check_count(len(script.shots))
         if script.cast:
             self.check_cast()
-        self.check_shots(script.shots)
+        for number, shot in enumerate(script.shots, start=1):
+            with located(f"shot {number}"):
+                shape.check_chunks(shot.chunks, extend=shot.extend)
+        self.check_shots(script.shots, shape)
 
-    def held_latents(self, chunks: int, script: Script | None, *, whole: bool) -> "HeldLatents":
+    def held_latents(self, chunks: int, script: Script | None, shape: ShotShape, *, whole: bool) -> "HeldLatents":
         """Return how many latents are in memory while a shot of so many chunks is made.
 
         Args:
             chunks: of the shot.
             script: of the story, where it is known.
+            shape: of the model's shots.
             whole: whether the sampler makes a shot at once.
         """
         shots = [shot.chunks for shot in script.shots] if script is not None else [chunks]
         if self.context:
-            window = CONTEXT_LATENTS + latents_of_chunks(min(chunks, MAX_CHUNKS))
-            return HeldLatents(0, window) if whole else HeldLatents(window, CONTEXT_LATENTS)
+            context = shape.context_latents
+            window = context + shape.latents_of_chunks(min(chunks, shape.max_chunks))
+            return HeldLatents(0, window) if whole else HeldLatents(window, context)
         if self.keys is None:
-            return HeldLatents(0, sum(map(latents_of_chunks, shots)))
-        return HeldLatents(self.capacity, CHUNK_LATENTS)
+            return HeldLatents(0, shape.latents_of_chunks(sum(shots)))
+        return HeldLatents(self.capacity, shape.chunk_latents)
 
     def check_count(self, count: int) -> None:
         """Check that the policy can make so many shots.
@@ -159,26 +168,26 @@ class PolicySpec:
         if not self.context:
             raise InputError(f"policy {self.name} has no context that a cast could be in; use policy shotstream")
 
-    def check_shots(self, shots: Sequence[ShotSpec]) -> None:
-        """Check that the policy can make shots, however many there are.
+    def check_shots(self, shots: Sequence[ShotSpec], shape: ShotShape) -> None:
+        """Check that the policy can make shots, however many there are, with a model whose shots have this shape.
 
         Raises:
             InputError: one is too long, or has steers that it cannot have.
         """
         for shot in shots:
-            self.check_length(shot.chunks)
+            self.check_length(shot.chunks, shape)
         if not self.steers and any(shot.steers for shot in shots):
             raise InputError(f"policy {self.name} cannot steer a shot while it is made; remove the steers")
 
-    def check_length(self, chunks: int) -> None:
-        """Check the length of a shot.
+    def check_length(self, chunks: int, shape: ShotShape) -> None:
+        """Check the length of a shot, for a model whose shots have this shape.
 
         Raises:
             InputError: the policy cannot make a shot of so many chunks.
         """
-        if self.longest_shot is not None and chunks > self.longest_shot:
+        if not self.extends and chunks > shape.max_chunks:
             raise InputError(
-                f"policy {self.name} makes shots of at most {self.longest_shot} chunks, got {chunks}; split the shot"
+                f"policy {self.name} makes shots of at most {shape.max_chunks} chunks, got {chunks}; split the shot"
             )
 
     def check_live(self) -> None:
@@ -206,9 +215,14 @@ class PolicySpec:
         """Check that the policy can run a model.
 
         Raises:
-            InputError: the network was made for another one, or there are two transformers, which the policy cannot
-                take turns with.
+            InputError: the network was made for another one, its chunks do not fit the policy's window, or there are
+                two transformers, which the policy cannot take turns with.
         """
+        if self.keys is not None and not self.context and config.shot.chunk_latents != PUBLISHED_CHUNK:
+            raise InputError(
+                f"policy {self.name} has a window for chunks of {PUBLISHED_CHUNK} latents, and {config.name} makes "
+                f"chunks of {config.shot.chunk_latents}; use policy shotstream"
+            )
         if config.expert_boundary is not None and (self.context or self.keys is not None):
             raise InputError(
                 f"policy {self.name} runs one transformer, and {config.name} has two, of high and low noise; "

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.profiling import Clock, no_profiler
-from shotstream.core.spec import CONTEXT_LATENTS
+from shotstream.core.spec import ShotShape
 from shotstream.core.video import Frames
 from shotstream.engine.callbacks import ChunkInfo, OnChunk
 from shotstream.engine.decoder import FrameDecoder
@@ -47,6 +47,7 @@ class Shot(Iterator[Frames]):
         decoder: FrameDecoder,
         history: History,
         spec: ShotSpec,
+        shape: ShotShape,
         clock: Clock = no_profiler,
         held: int = 0,
         on_chunk: OnChunk | None = None,
@@ -55,15 +56,16 @@ class Shot(Iterator[Frames]):
     ) -> None:
         """Begin a shot of which the `held` latest chunks can be dropped, and which knows the members of the `cast`.
 
-        `on_chunk` is told of every chunk, and `check` of every caption that it is steered to and of its index.
+        `shape` is of the model's shots. `on_chunk` is told of every chunk, and `check` of every caption that it is steered
+        to and of its index.
         """
         self.index = len(history)
         self.chunks, self.frames = 0, 0
-        self._spec, self._cast, self._clock = spec, cast, clock
+        self._spec, self._shape, self._cast, self._clock = spec, shape, cast, clock
         self._rollout: Rollout | None = rollout
         self._decoder, self._history = decoder, history
         self._steers: dict[int, str] = {}
-        self._film, self._pixels = history.film(), FrameBuffer()
+        self._film, self._pixels = history.film(), FrameBuffer(shape.max_frames)
         self._held: deque[HeldChunk] = deque()
         self._on_chunk, self._check = on_chunk, check
         self._most_held = held if rollout.revisable else 0
@@ -180,4 +182,5 @@ class Shot(Iterator[Frames]):
     def _key_frames(self, made: ShotSpec) -> Mapping[int, np.ndarray]:
         """Return exact pixels of every frame that may become context: 8 bits a channel would change it."""
         shot = PastShot.of(self.index, len(self._pixels), made)
-        return {index: self._pixels[index].float().numpy() for index in kept_frames(shot, CONTEXT_LATENTS)}
+        kept = kept_frames(shot, self._shape.context_latents)
+        return {index: self._pixels[index].float().numpy() for index in kept}

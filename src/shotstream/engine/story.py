@@ -14,7 +14,7 @@ from shotstream.core.errors import InputError
 from shotstream.core.images import Picture, as_frame
 from shotstream.core.profiling import Clock, no_profiler
 from shotstream.core.rng import Noise, SeededNoise
-from shotstream.core.spec import FPS, MAX_CHUNKS, VideoSize, as_video_size
+from shotstream.core.spec import FPS, VideoSize, as_video_size
 from shotstream.core.video import VideoWriter
 from shotstream.engine.callbacks import OnChunk, OnStep, StepInfo
 from shotstream.engine.maker import StorySetup
@@ -94,7 +94,7 @@ class Story:
         context = check_selector(context or parts.config.context)
         self._system.spec.check_model(parts.config)
         if script is not None:
-            self._system.check_script(script, parts.text_encoder)
+            self._system.check_script(script, parts.config.shot, parts.text_encoder)
         self._parts, self._seed, self._clock = parts, check_seed(seed), clock
         self._global = check_text(global_caption, "the global caption", may_be_empty=True)
         self._check_caption = CaptionCheck(check or self._report_length, global_caption, strict=strict)
@@ -128,7 +128,7 @@ class Story:
     def shot(
         self,
         text: str,
-        chunks: int = MAX_CHUNKS,
+        chunks: int | None = None,
         *,
         extend: bool = False,
         seed: int | None = None,
@@ -144,7 +144,7 @@ class Story:
 
         Args:
             text: the shot's own caption.
-            chunks: its length, 1 to 7; it can be cut earlier.
+            chunks: its length, 1 to the longest in training (the paper's: 7), None for that; it can be cut earlier.
             extend: allows any length, beyond what the model was trained on: the cache then keeps the shot's first
                 chunk and its last ones.
             seed: of this take's noise; None: the story's.
@@ -157,12 +157,15 @@ class Story:
             on_chunk: called with the frames of every chunk before they are handed out.
 
         Raises:
-            InputError: the caption is empty, the length is not 1 to 7 and `extend` not given, the model makes a shot
+            InputError: the caption is empty, the length is out of range and `extend` not given, the model makes a shot
                 whole and cannot extend it, the seed is none, the cast has no such member, or the story is closed.
         """
         chosen = None if cast is None else tuple(sorted(set(cast)))
+        chunks = (shape := self._parts.config.shot).check_chunks(
+            shape.max_chunks if chunks is None else chunks, extend=extend
+        )
         spec = ShotSpec(text, chunks, extend, self._seed if seed is None else seed, chosen)
-        self._system.spec.check_length(chunks)
+        self._system.spec.check_length(chunks, shape)
         noise = self._noise if seed is None else SeededNoise(seed)
         if known is None:
             for number in chosen or ():
@@ -175,7 +178,7 @@ class Story:
             rollout = self._maker.begin(spec, members, noise, self._reporting(on_step, len(self.history)))
         decoder = self._maker.decoder()
         self._current = Shot(
-            rollout, decoder, self.history, spec, self._clock, held, on_chunk, members, self._check_caption
+            rollout, decoder, self.history, spec, shape, self._clock, held, on_chunk, members, self._check_caption
         )
         return self._current
 
@@ -315,7 +318,7 @@ class Story:
 
     def _check_memory(self, chunks: int) -> None:
         weight = self._parts.transformer.patch_embedding.weight
-        held = self._system.spec.held_latents(chunks, self._script, whole=self._whole)
+        held = self._system.spec.held_latents(chunks, self._script, self._parts.config.shot, whole=self._whole)
         memory = ShotMemory(self._parts.config, held, self._sampler.branches, weight.dtype)
         check_memory(memory, self._size, chunks, weight.device)
 

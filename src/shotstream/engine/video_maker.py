@@ -8,7 +8,6 @@ import torch
 
 from shotstream.core.errors import InputError
 from shotstream.core.rng import Noise, SeededNoise
-from shotstream.core.spec import CHUNK_LATENTS, latents_of_chunks
 from shotstream.engine.decoder import FrameDecoder
 from shotstream.engine.engine import Engine
 from shotstream.engine.maker import Rollout, StorySetup
@@ -38,7 +37,7 @@ class VideoMaker:
         """
         spec = policy.spec
         if setup.script is not None:
-            spec.check_script(setup.script)
+            spec.check_script(setup.script, setup.shape)
         else:
             spec.check_live()
         self._policy, self._setup = policy, setup
@@ -109,13 +108,13 @@ class VideoMaker:
             raise InputError("the shot was interrupted while a chunk was made; cut it and begin it again")
         if not self._waiting:
             self._broken = True
-            self._waiting.extend(next(self._made).split(CHUNK_LATENTS, 1))
+            self._waiting.extend(next(self._made).split(self._setup.shape.chunk_latents, 1))
             self._broken = False
         return self._waiting.popleft()
 
     def leave(self, shot: VideoShot, taken: int) -> None:
         """End a shot after the chunks that were taken; what the script has more of it is passed over."""
-        shot.latents = latents_of_chunks(taken)
+        shot.latents = taken * shot.chunk_latents
         script = self._setup.script
         if not self._policy.spec.live and script is not None and not self._broken:
             for _ in range(script.shots[shot.index].chunks - taken):
@@ -124,7 +123,7 @@ class VideoMaker:
     def _ask(self, spec: ShotSpec, noise: Noise) -> "VideoShotRollout":
         """Hand the policy another shot; the whole script is there already where it had to be."""
         first = self._begun[-1][1].frames.stop if self._begun else 0
-        shot = next(plan_shots([spec], noise, first))
+        shot = next(plan_shots([spec], noise, self._setup.shape, first))
         shot.index = len(self._begun)
         self._begun.append((spec, shot))
         if self._policy.spec.live:
@@ -164,7 +163,7 @@ class VideoMaker:
         script = self._setup.script
         if self._policy.spec.live or script is None:
             return iter(self._asked.popleft, None)
-        return plan_shots(script.shots, self._setup.noise)
+        return plan_shots(script.shots, self._setup.noise, self._setup.shape)
 
     def _noise_of(self, spec: ShotSpec) -> Noise:
         own = self._setup.history.identity.seed
@@ -221,7 +220,7 @@ class VideoShotRollout:
     @property
     def chunks_left(self) -> int:
         """Return how many chunks are to come."""
-        return self._shot.latents // CHUNK_LATENTS - self._taken
+        return self._shot.latents // self._shot.chunk_latents - self._taken
 
     def __iter__(self) -> Iterator[Latents]:
         return self

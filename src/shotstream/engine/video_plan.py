@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.rng import Noise, SeededNoise
-from shotstream.core.spec import CHUNK_LATENTS, latents_of_chunks
+from shotstream.core.spec import ShotShape
 from shotstream.model.device import send
 from shotstream.story.shot_spec import ShotSpec, Steer
 
@@ -21,6 +21,7 @@ class VideoShot:
         index: its number, from 0.
         first: its first latent.
         latents: how many it has; fewer after a cut.
+        chunk_latents: of these in a chunk.
         text: the caption that its next chunk is made under.
         noise: of this shot.
         steers: captions by the chunk from which they hold.
@@ -29,6 +30,7 @@ class VideoShot:
     index: int
     first: int
     latents: int
+    chunk_latents: int
     text: str
     noise: Noise
     steers: dict[int, str] = field(default_factory=dict)
@@ -40,7 +42,7 @@ class VideoShot:
 
     def made(self, asked: ShotSpec) -> ShotSpec:
         """Return what was really made of a shot that was asked for."""
-        chunks = self.latents // CHUNK_LATENTS
+        chunks = self.latents // self.chunk_latents
         steers = tuple(Steer(at, text) for at, text in sorted(self.steers.items()) if at < chunks)
         return replace(asked, chunks=chunks, steers=steers)
 
@@ -48,9 +50,9 @@ class VideoShot:
         """Yield the latents of each chunk, until the shot ends or is cut."""
         made = 0
         while made < self.latents:
-            self.text = self.steers.get(made // CHUNK_LATENTS, self.text)
-            yield range(self.first + made, self.first + made + CHUNK_LATENTS)
-            made += CHUNK_LATENTS
+            self.text = self.steers.get(made // self.chunk_latents, self.text)
+            yield range(self.first + made, self.first + made + self.chunk_latents)
+            made += self.chunk_latents
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,20 @@ class Video:
     shots: Iterable[VideoShot]
 
 
-def plan_shots(specs: Iterable[ShotSpec], noise: Noise, first: int = 0) -> Iterator[VideoShot]:
+def plan_shots(specs: Iterable[ShotSpec], noise: Noise, shape: ShotShape, first: int = 0) -> Iterator[VideoShot]:
     """Yield shots one behind the other, the first of which begins at latent `first`.
 
     Args:
         specs: the shots as they are asked for; one is taken when the shot is.
         noise: of shots without a seed of their own.
+        shape: of the model's shots.
         first: the first latent.
     """
     for index, spec in enumerate(specs):
         own = noise if spec.seed is None else SeededNoise(spec.seed)
         steers = {steer.at: steer.text for steer in spec.steers}
-        shot = VideoShot(index, first, latents_of_chunks(spec.chunks), spec.text, own, steers)
+        latents = shape.latents_of_chunks(spec.chunks)
+        shot = VideoShot(index, first, latents, shape.chunk_latents, spec.text, own, steers)
         yield shot
         first += shot.latents
 
@@ -96,9 +100,9 @@ class VideoNoise:
 
     def __call__(self, frames: range, step: int) -> Float[Tensor, "1 f c h w"]:
         """Return the noise of whole chunks before a denoising step."""
-        return torch.cat([self._chunk(first, step) for first in frames[::CHUNK_LATENTS]], 1)
+        return torch.cat([self._chunk(first, step) for first in frames[:: self._shots[0].chunk_latents]], 1)
 
     def _chunk(self, first: int, step: int) -> Float[Tensor, "1 f c h w"]:
         shot = next(shot for shot in reversed(self._shots) if shot.first <= first)
-        shape = (1, CHUNK_LATENTS, *self._shape)
-        return send(shot.noise(shot.index, (first - shot.first) // CHUNK_LATENTS, step, shape), self._device)
+        each = shot.chunk_latents
+        return send(shot.noise(shot.index, (first - shot.first) // each, step, (1, each, *self._shape)), self._device)

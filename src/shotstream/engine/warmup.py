@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from shotstream.core.spec import MAX_CHUNKS
 from shotstream.engine.policies import default_policy, find_system
 from shotstream.engine.story import Story
 from shotstream.runtime.cuda_graphs import CudaGraphPool
@@ -11,11 +10,11 @@ from shotstream.weights.build import ModelComponents
 GREY = 128
 
 
-def make_warmup_shot(parts: ModelComponents, chunks: int = MAX_CHUNKS, graphs: CudaGraphPool | None = None) -> None:
+def make_warmup_shot(parts: ModelComponents, chunks: int | None = None, graphs: CudaGraphPool | None = None) -> None:
     """Make a shot of one story and forget it. With a picture in its cast, it encodes a context like every later shot.
 
-    Each of the first 7 chunks attends to a window of another size; `chunks` is how many of these are seen, and
-    recorded where there are `graphs`. Policies that need a script make nothing.
+    Each chunk of the longest plain shot attends to a window of another size; `chunks` is how many of these are seen
+    (None: all), and recorded where there are `graphs`. Policies that need a script make nothing.
     """
     spec = find_system(parts.policy or default_policy(parts.config)).spec
     if not spec.live:

@@ -80,7 +80,7 @@ def generate_videos(
         path, text = output / f"{name}.mp4", format_script(script).encode()
         described = path.with_suffix(".yaml")
         try:
-            if not (_holds(described, text) and holds_frames(path, sum(spec.frames(script)))):
+            if not (_holds(described, text) and holds_frames(path, sum(spec.frames(script, model.config.shot)))):
                 _generate(model, script, path, seed + number)
                 write_bytes(described, text)
         except Exception as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS, frames_of_shots
+from shotstream.core.spec import FPS, PAPER_SHOT
 from shotstream.core.video import Frame, Frames, iter_video, probe_video
 from shotstream.data.manifest import BadRow, MultiShotVideo, read_rows
 from shotstream.story.characters import read_characters
@@ -172,7 +172,7 @@ def _from_script(path: Path) -> ScoredVideo:
             f"{'shot' if shots == 1 else 'shots'} and it has {frames} {'frame' if frames == 1 else 'frames'}"
         )
     chunks = [shot.chunks for shot in script.shots]
-    plans = [frames_of_shots(chunks, one_stream=one_stream) for one_stream in (False, True)]
+    plans = [PAPER_SHOT.frames_of_shots(chunks, one_stream=one_stream) for one_stream in (False, True)]
     equal = [frames * (index + 1) // shots - frames * index // shots for index in range(shots)]
     wanted = next((plan for plan in plans if sum(plan) == frames), None)
     totals = " or ".join(str(total) for total in dict.fromkeys(map(sum, plans)))

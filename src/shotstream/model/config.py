@@ -5,7 +5,7 @@ from typing import Any, Literal, cast, get_args
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CONTEXT_LATENTS, VideoSize
+from shotstream.core.spec import PAPER_SHOT, ShotShape, VideoSize
 
 ContextChoice = Literal["dynamic", "first", "first_last", "none"]
 CaptionChoice = Literal["per_shot", "target"]
@@ -22,6 +22,7 @@ OMIT_DEFAULT = (
     "previous",
     "ffn_conv",
     "policy",
+    "shot",
 )
 """Optional fields, left out of a model's fingerprint at their default."""
 EMBEDDED_SHOTS = 16
@@ -46,6 +47,8 @@ class TransformerConfig:
             small network reads where a figure was from these sooner than through attention. Not in Wan or ShotStream.
         ffn_conv: whether the hidden channels of the feed-forward also pass a depthwise 3x3 convolution over each
             latent (the Mix-FFN of SegFormer and SANA). Not in Wan or ShotStream.
+        shot: latents of a chunk and of the context, and the longest shot in training. The paper's by default; to ablate
+            memory or latency, train with others.
     """
 
     dim: int = 1536
@@ -65,6 +68,7 @@ class TransformerConfig:
     modulation: Literal["weights", "float32"] = "weights"
     previous: bool = False
     ffn_conv: bool = False
+    shot: ShotShape = PAPER_SHOT
 
     def __post_init__(self) -> None:
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
@@ -77,7 +81,7 @@ class TransformerConfig:
     @property
     def embedded_channels(self) -> int:
         """Input channels of the patch embedding: a latent's own, and those of context and latent that it carries."""
-        return self.in_dim * (1 + CONTEXT_LATENTS * (self.injection == "channel") + self.previous)
+        return self.in_dim * (1 + self.shot.context_latents * (self.injection == "channel") + self.previous)
 
 
 @dataclass(frozen=True)
@@ -283,6 +287,11 @@ class ModelConfig:
                 f"{self.name}: expected a model with Wan's VAE for a tiny decoder, got one with a codec of its own; "
                 "leave the decoder out"
             )
+
+    @property
+    def shot(self) -> ShotShape:
+        """Return the latents of a chunk and of the context, and the longest shot: those of the transformer."""
+        return self.transformer.shot
 
     @property
     def codec_channels(self) -> int:

@@ -15,9 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.core.types import FrameLayout
-from shotstream.model.config import Injection
+from shotstream.model.config import Injection, TransformerConfig
 
 EMBEDDING = "patch_embedding.weight"
 
@@ -33,28 +32,28 @@ def sequence_layout(injection: Injection, layout: FrameLayout, context_latents: 
 
 
 def carry_context(
-    injection: Injection, context: Float[Tensor, "b n c h w"], target: Float[Tensor, "b f c h w"]
+    config: TransformerConfig, context: Float[Tensor, "b n c h w"], target: Float[Tensor, "b f c h w"]
 ) -> Float[Tensor, "b f k h w"]:
     """Return target latents as they enter the network: as they are, or with the context's channels behind their own.
 
     A context of no latents counts as zeros.
     """
-    if injection == "frame":
+    if config.injection == "frame":
         return target
     batch, latents, channels, *size = context.shape
-    assert latents in (0, CONTEXT_LATENTS), "the patch embedding has channels for a whole context"
+    assert latents in (0, config.shot.context_latents), "the patch embedding has channels for a whole context"
     if not latents:
-        context = target.new_zeros(batch, CONTEXT_LATENTS, channels, *size)
+        context = target.new_zeros(batch, config.shot.context_latents, channels, *size)
     carried = context.to(target).flatten(1, 2)[:, None].expand(-1, target.shape[1], -1, -1, -1)
     return torch.cat([target, carried], 2)
 
 
 def join_context(
-    injection: Injection, context: Float[Tensor, "b n c h w"], target: Float[Tensor, "b f c h w"]
+    config: TransformerConfig, context: Float[Tensor, "b n c h w"], target: Float[Tensor, "b f c h w"]
 ) -> Float[Tensor, "b m k h w"]:
     """Join context and target for a network without a cache; the target begins after `latents_in_front`."""
-    front = context[:, : latents_in_front(injection, context.shape[1])]
-    carrying = carry_context(injection, context, target)
+    front = context[:, : latents_in_front(config.injection, context.shape[1])]
+    carrying = carry_context(config, context, target)
     return torch.cat([front.to(target), carrying], 1) if front.shape[1] else carrying
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import teacher_forcing_plan
 from shotstream.model.blocks import TokenPositions
-from shotstream.model.config import ContextTimestep, Injection
+from shotstream.model.config import ContextTimestep, TransformerConfig
 from shotstream.model.context_injection import (
     carry_previous,
     join_context,
@@ -29,19 +29,17 @@ Network = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Conditions:
-    """Conditions of a prediction: clean context and its injection, captions, and positions of latents.
+    """Conditions of a prediction: clean context, captions, positions of latents, and the network's configuration.
 
     `placement` is of the latents in the sequence: of the context too only where it stands in front of the target.
-    `previous` says whether the network's latents carry the latent before their chunk. `history` is None where all
-    latents see each other; with teacher forcing it is all clean chunks but the last, which come before the target.
-    `copies` is how many noisy copies of the shot, one after another, share context and history.
+    `history` is None where all latents see each other; with teacher forcing it is all clean chunks but the last, which
+    come before the target. `copies` is how many noisy copies of the shot, one after another, share context and history.
     """
 
     context: Float[Tensor, "b n c h w"]
     text: Float[Tensor, "b s l e"]
     placement: TokenPositions
-    injection: Injection = "frame"
-    previous: bool = False
+    config: TransformerConfig
     history: Float[Tensor, "b p c h w"] | None = None
     copies: int = 1
 
@@ -59,23 +57,22 @@ class Conditions:
 
         Several copies need a history.
         """
-        injection = network.config.injection
         if history is not None:
             before = context.shape[1]
             target = layout[before:]
             layout = sum([target] * copies, start=layout[: before + history.shape[1]])
-        placed = sequence_layout(injection, layout, context.shape[1])
+        placed = sequence_layout(network.config.injection, layout, context.shape[1])
         placement = network.make_positions(placed, (context.shape[-2], context.shape[-1]))
-        return cls(context, text, placement, injection, network.config.previous, history, copies)
+        return cls(context, text, placement, network.config, history, copies)
 
     @property
     def in_front(self) -> int:
         """Return the number of context latents in front of the target in the sequence."""
-        return latents_in_front(self.injection, self.context.shape[1])
+        return latents_in_front(self.config.injection, self.context.shape[1])
 
     def join(self, target: Float[Tensor, "b f c h w"]) -> Float[Tensor, "b m k h w"]:
         """Join the context, where it stands in front, and target latents to the network's sequence."""
-        return join_context(self.injection, self.context, target)
+        return join_context(self.config, self.context, target)
 
 
 def predict_velocity(
@@ -114,7 +111,7 @@ def predict_teacher_forced_velocity(
     latents, channels = noisy.shape[1], noisy.shape[2]
     each = latents // copies - history.shape[1]
     sequence = conditions.join(torch.cat([history, noisy], 1))
-    if conditions.previous:
+    if conditions.config.previous:
         previous = previous_latents(history, each)
         unseen = history.new_zeros(len(history), front, *history.shape[2:])
         previous = torch.cat([unseen, previous[:, : history.shape[1]], *[previous] * copies], 1)

@@ -1,12 +1,11 @@
 """Check the training losses: their values, their gradients, and a self-forced rollout."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.model.schedule import TRAIN_TIMESTEPS, few_step_sigmas, training_sigmas, training_weights
@@ -48,7 +47,7 @@ class LossCase:
         """Return context, captions and token positions for `network`."""
         context, shot = self["context"], self.shot
         placement = network.make_positions(shot.frames.expand(len(context)), (context.shape[-2], context.shape[-1]))
-        return Conditions(context, shot.text, placement)
+        return Conditions(context, shot.text, placement, network.config)
 
     def sigmas(self, name: str) -> Tensor:
         """Return recorded timesteps as noise levels."""
@@ -117,7 +116,7 @@ def check_distribution_matching(golden: Golden) -> Iterator[CaseResult]:
         case["noise"],
         case.sigmas("timestep"),
         given,
-        Conditions(given.context, text, given.placement),
+        replace(given, text=text),
         float(case["guidance"]),
     )
     loss = distribution_matching_loss(generated, gradient)
@@ -133,12 +132,13 @@ def check_self_forcing(golden: Golden) -> Iterator[CaseResult]:
     network, shot = _trainable(golden.transformer("causal")), case.shot
     start, stop = case["noise"], int(case["exit_step"])
     batch, latents = start.shape[:2]
+    each = network.config.shot.chunk_latents
 
     def noise(chunk: int, step: int) -> Tensor:
         if step == 0:
-            return start[:, chunk * CHUNK_LATENTS : (chunk + 1) * CHUNK_LATENTS]
+            return start[:, chunk * each : (chunk + 1) * each]
         drawn = case[f"renoise.{chunk * (stop + 1) + step - 1}"]  # one draw a chunk was recorded and never used
-        return drawn.reshape(batch, CHUNK_LATENTS, *drawn.shape[-3:])
+        return drawn.reshape(batch, each, *drawn.shape[-3:])
 
     size = (start.shape[-2], start.shape[-1])
     cache = network.new_cache(batch, size, shot.context_latents + latents, shot.context_latents)

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.core.types import FrameLayout
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
@@ -63,7 +63,7 @@ def recorded_shot(shots: Int[Tensor, "f"], text: Float[Tensor, "s l e"], batch: 
     latents = len(numbers) - len(context)
     if not context or numbers[len(context) :] != [own] * latents or max(numbers) >= len(text):
         raise InputError(f"expected 'shots' of a context and of one later shot, all with captions, got {numbers}")
-    layout = shot_layout(own, context, len(context), latents)
+    layout = shot_layout(own, context, replace(PAPER_SHOT, context_latents=len(context)), latents)
     rows = text[[*layout.context_captions, own]]
     return RecordedShot(layout, len(context), rows[None].expand(batch, -1, -1, -1))
 
@@ -117,8 +117,8 @@ def check_block_causal(golden: Golden) -> Iterator[CaseResult]:
     cases, network = golden.tensors(BLOCK_CAUSAL), golden.transformer("causal")
     x, sigmas = cases["latents"], cases["t"] / TRAIN_TIMESTEPS
     shot = recorded_shot(cases["shots"], cases["text"], len(x))
-    first = shot.context_latents
-    plan = block_causal_plan(first, [CHUNK_LATENTS] * ((x.shape[1] - first) // CHUNK_LATENTS))
+    first, each = shot.context_latents, network.config.shot.chunk_latents
+    plan = block_causal_plan(first, [each] * ((x.shape[1] - first) // each))
     flow = network(x, sigmas, shot.text, network.make_positions(shot.frames.expand(len(x)), _size(x)), plan=plan)
     yield golden.compare("causal/block_causal.flow", flow, cases["flow"])
     clean = clean_from_velocity(x, flow, sigmas)
@@ -142,7 +142,7 @@ def _check_rollout(golden: Golden, cases: Recording, name: str, local: int, *, s
     shot = recorded_shot(cases["shots"], cases["text"], len(context))
     if shot.context_latents != context.shape[1] or shot.layout.target.latents < noise.shape[1]:
         raise InputError("expected an entry of 'shots' for every latent of context_latents and of the noise")
-    chunks = noise.split(CHUNK_LATENTS, dim=1)
+    chunks = noise.split(network.config.shot.chunk_latents, dim=1)
 
     def chunk_noise(chunk: int, step: int) -> Tensor:
         return chunks[chunk] if step == 0 else cases[f"{name}.chunk{chunk}.step{step - 1}.renoise"]
@@ -217,7 +217,7 @@ def check_vae_decode(golden: Golden) -> Iterator[CaseResult]:
     compare = partial(golden.compare, tolerance=golden.coarse_tolerance)
     yield compare("vae/decode", vae.decode(latents), pixels)
     state = vae.start_stream()
-    streamed = [vae.decode_next(part, state) for part in latents.split(CHUNK_LATENTS, dim=1)]
+    streamed = [vae.decode_next(part, state) for part in latents.split(PAPER_SHOT.chunk_latents, dim=1)]
     yield compare("vae/decode_streamed", torch.cat(streamed, 1), pixels)
 
 

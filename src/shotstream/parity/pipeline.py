@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, SPATIAL_STRIDE, VideoSize
+from shotstream.core.spec import PAPER_SHOT, SPATIAL_STRIDE, VideoSize
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
 from shotstream.model.codec import Codec
@@ -83,7 +83,8 @@ class RecordedNoise:
 
     def __call__(self, shot: int, chunk: int, step: int, shape: Sequence[int]) -> Float[Tensor, "..."]:
         if step == 0:
-            noise = self._cases[f"shot{shot}.noise"][:, chunk * CHUNK_LATENTS : (chunk + 1) * CHUNK_LATENTS]
+            each = PAPER_SHOT.chunk_latents
+            noise = self._cases[f"shot{shot}.noise"][:, chunk * each : (chunk + 1) * each]
         else:
             noise = self._cases[f"shot{shot}.chunk{chunk}.renoise{step - 1}"]
         if noise.shape != tuple(shape):
@@ -99,12 +100,13 @@ def check_pipeline(golden: Golden) -> Iterator[CaseResult]:
     composed = [compose_caption(global_caption, index, text) for index, text in enumerate(shots)]
     yield compare_exactly("pipeline/prompts", composed, prompts)
     yield _compare_timesteps(golden, script["timesteps"])
-    if script["chunk"] != CHUNK_LATENTS or script["latent_frames_per_shot"] % CHUNK_LATENTS:
-        raise InputError(f"script.json: expected shots of whole chunks of {CHUNK_LATENTS} latents")
+    each = PAPER_SHOT.chunk_latents
+    if script["chunk"] != each or script["latent_frames_per_shot"] % each:
+        raise InputError(f"script.json: expected shots of whole chunks of {each} latents")
     codec = WatchedCodec(golden.vae())
     parts = _parts(golden, codec, {prompt: cases[f"text{index}"] for index, prompt in enumerate(prompts)}, cases)
     sampler = SamplerConfig("few_step", steps=tuple(script["timesteps"]), shift=1.0)
-    frames_a_shot, chunks = script["pixel_frames_per_shot"], script["latent_frames_per_shot"] // CHUNK_LATENTS
+    frames_a_shot, chunks = script["pixel_frames_per_shot"], script["latent_frames_per_shot"] // each
     with Story(parts, global_caption, sampler=sampler, noise=RecordedNoise(cases)) as story:
         for index, text in enumerate(shots):
             codec.decoded.clear()

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from shotstream.bench.machine import timed
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.model.schedule import TRAIN_TIMESTEPS, add_noise, clean_from_velocity
 
 JOB, RESULT = "job.json", "result.json"
@@ -61,15 +61,15 @@ class PublishedShot:
     def denoise(self, context: Tensor) -> Tensor:
         """Return all latents of the shot, given those of the context."""
         tokens = (context.shape[-2] // 2) * (context.shape[-1] // 2)
-        latents = CHUNK_LATENTS * len(self.noise)
-        remembered, local, crossed = (self._cache(rows * tokens) for rows in (CONTEXT_LATENTS, latents, 0))
+        before, latents = PAPER_SHOT.context_latents, PAPER_SHOT.latents_of_chunks(len(self.noise))
+        remembered, local, crossed = (self._cache(rows * tokens) for rows in (before, latents, 0))
 
         def forward(x: Tensor, sigma: float, shot: int, start: int, own: Cache | None) -> Tensor:
             return self.model(
                 x,
                 t=torch.full((1, x.shape[2]), sigma * TRAIN_TIMESTEPS, device=self.device),
                 context=self.text,
-                seq_len=tokens * (CONTEXT_LATENTS + latents),
+                seq_len=tokens * (before + latents),
                 kv_cache=own,
                 crossattn_cache=crossed,
                 current_start=start * tokens,
@@ -81,7 +81,7 @@ class PublishedShot:
         return torch.cat([self._chunk(index, forward, local) for index in range(len(self.noise))], 2)
 
     def _chunk(self, index: int, forward: Callable[..., Tensor], local: Cache) -> Tensor:
-        start, noise = index * CHUNK_LATENTS, self.noise[index].movedim(1, 2)
+        start, noise = PAPER_SHOT.latents_of_chunks(index), self.noise[index].movedim(1, 2)
         x = noise[:1]
         for step, sigma in enumerate(self.sigmas):
             clean = clean_from_velocity(x, forward(x, sigma, 1, start, local), sigma)

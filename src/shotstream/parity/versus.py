@@ -21,7 +21,7 @@ from shotstream.bench.machine import Machine, timed
 from shotstream.bench.timing import Spread
 from shotstream.core.atomic_files import write_json
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, frames_of_chunks, latents_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.cached_transformer import shot_cache_size
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
@@ -104,7 +104,7 @@ def compare_engines(
     weight = parts.transformer.patch_embedding.weight
     inputs = make_inputs(parts.config, chunks)
     sampler = Sampler.from_config(parts.config.sampler)
-    frames = frames_of_chunks(chunks)
+    frames = parts.config.shot.frames_of_chunks(chunks)
     own_times = []
     for _ in range(warmup + shots):
         seconds, latents, pixels = make_ours(parts, inputs, sampler, graphs)
@@ -132,8 +132,11 @@ def compare_engines(
 def check_comparable(config: ModelConfig) -> None:
     """Raise InputError if the published code could not run a model of this shape."""
     shape, sampler = config.transformer, config.sampler
-    wanted = ("velocity", "phase", "frame", "few_step", 1.0, "per_shot")
-    got = (shape.prediction, shape.indicator, shape.injection, sampler.kind, sampler.guidance, config.captions)
+    wanted = ("velocity", "phase", "frame", PAPER_SHOT, "few_step", 1.0, "per_shot")
+    got = (
+        *(shape.prediction, shape.indicator, shape.injection, shape.shot),
+        *(sampler.kind, sampler.guidance, config.captions),
+    )
     if config.wan_vae is None or got != wanted:
         raise InputError(
             f"expected a distilled model of Wan's shape to compare with the published code, got '{config.name}'; "
@@ -152,8 +155,8 @@ def make_inputs(config: ModelConfig, chunks: int) -> ShotTensors:
     steps = Sampler.from_config(config.sampler).forwards
     captions = torch.randn(1, 2, text.text_len, text.dim, generator=source)
     captions[:, :, text.text_len // 2 :] = 0
-    noise = (chunks, steps, CHUNK_LATENTS, config.transformer.in_dim, size.latent_height, size.latent_width)
-    pixels = torch.rand(1, CONTEXT_LATENTS, 3, size.height, size.width, generator=source) * 2 - 1
+    noise = (chunks, steps, config.shot.chunk_latents, config.transformer.in_dim, size.latent_height, size.latent_width)
+    pixels = torch.rand(1, config.shot.context_latents, 3, size.height, size.width, generator=source) * 2 - 1
     return ShotTensors(pixels, captions, torch.randn(noise, generator=source))
 
 
@@ -163,8 +166,8 @@ def make_ours(
 ) -> tuple[dict[str, float], Tensor, Tensor]:
     """Make one shot with this engine; return the seconds of each stage, latents and pixels."""
     device = parts.transformer.patch_embedding.weight.device
-    chunks, latents = len(inputs.noise), latents_of_chunks(len(inputs.noise))
-    layout = shot_layout(1, [0] * CONTEXT_LATENTS, CONTEXT_LATENTS, latents)
+    chunks, shape = len(inputs.noise), parts.config.shot
+    layout = shot_layout(1, [0] * shape.context_latents, shape, shape.latents_of_chunks(chunks))
     pixels, text, noise = (tensor.to(device) for tensor in (inputs.pixels, inputs.text, inputs.noise))
     video = parts.config.video
     size = shot_cache_size(parts.config.transformer, sampler, (video.latent_height, video.latent_width), sink=0)

@@ -15,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.model.attention import Group
 from shotstream.model.blocks import TextKeys, TokenPositions
 from shotstream.model.kv_cache import CacheSize, KVCache, Staged
@@ -103,7 +102,8 @@ class GraphedForward:
     ) -> Float[Tensor, "b f c h w"]:
         """Compute what `Transformer.forward` does; the result is the caller's."""
         assert staged.cache is self.cache, "a recording knows one cache"
-        plain = bool(plan) or staged.latents != CHUNK_LATENTS or len(latents) != self.cache.shape.batch
+        chunk = self._transformer.config.shot.chunk_latents
+        plain = bool(plan) or staged.latents != chunk or len(latents) != self.cache.shape.batch
         if not (plain or isinstance(text, Tensor)):
             given = Inputs(latents, sigmas, placement, text)
             if self._buffers is None or self._buffers.shapes == given.shapes:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from shotstream.api import Model
 from shotstream.core.rng import derive_seed
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, encode_samples
 from shotstream.data.storyworld import shot_of_story
 from shotstream.model.schedule import add_noise, clean_from_velocity
@@ -63,7 +62,9 @@ def denoising_errors(
     for story in stories:
         numbers = range(1, len(story.shots))
         chosen = context or config.context
-        samples = [shot_of_story(story, shot, CHUNKS, None, chosen, config.captions) for shot in numbers]
+        samples = [
+            shot_of_story(story, shot, CHUNKS, None, chosen, config.captions, shape=config.shot) for shot in numbers
+        ]
         batch = encode_samples(samples, parts.codec, parts.text_encoder, device).to(device)
         draw = torch.Generator().manual_seed(derive_seed("denoising", story.seed))
         noise = torch.randn(batch.target.shape, generator=draw).to(device)
@@ -93,7 +94,7 @@ def _predict_clean(
 ) -> Float[Tensor, "b f c h w"]:
     network, sampler = model.parts.transformer, model.config.sampler
     noisy = add_noise(batch.target, noise, level)
-    history = None if sampler.order == "whole" else batch.target[:, :-CHUNK_LATENTS]
+    history = None if sampler.order == "whole" else batch.target[:, : -network.config.shot.chunk_latents]
     given = Conditions.of(network, batch.context, batch.text, batch.layout, history)
     sigma = noisy.new_full((len(noisy),), level)
     velocity = predict_velocity(network, noisy, sigma, given, sampler.context_timestep)
@@ -101,4 +102,4 @@ def _predict_clean(
 
 
 def _by_chunk(values: Float[Tensor, "b f c h w"]) -> Float[Tensor, "chunks"]:
-    return values.unflatten(1, (CHUNKS, CHUNK_LATENTS)).sum((0, 2, 3, 4, 5)).double().cpu()
+    return values.unflatten(1, (CHUNKS, -1)).sum((0, 2, 3, 4, 5)).double().cpu()

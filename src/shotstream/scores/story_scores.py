@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shotstream.api import Model
+from shotstream.core.spec import ShotShape
 from shotstream.core.video import Frames
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.model.config import SamplerConfig
@@ -59,10 +60,11 @@ def held_out_stories(count: int, first: int = 0, shots: int | None = None) -> li
     return [sample_story(TRAINING_SEEDS + first + index, shots=shots) for index in range(count)]
 
 
-def write_script(story: WorldStory, phrasing: Phrasing = "grammar") -> Script:
-    """Return the script of a story: its captions in a phrasing, and the lengths of its shots."""
+def write_script(story: WorldStory, shape: ShotShape, phrasing: Phrasing = "grammar") -> Script:
+    """Return the script of a story: its captions in a phrasing, and its shots as long as a model's shots can be."""
     whole, texts = captions_in(phrasing, story)
-    return Script(whole, tuple(ShotSpec(text, shot.chunks) for text, shot in zip(texts, story.shots, strict=True)))
+    lengths = [min(shape.chunks_of_frames(shot.frames), shape.max_chunks) for shot in story.shots]
+    return Script(whole, tuple(ShotSpec(text, chunks) for text, chunks in zip(texts, lengths, strict=True)))
 
 
 def make_story(
@@ -75,7 +77,7 @@ def make_story(
     phrasing: Phrasing = "grammar",
 ) -> ScoredStory:
     """Generate a story from its captions in a phrasing; the other arguments are those of `Model.story`."""
-    script = write_script(story, phrasing)
+    script = write_script(story, model.config.shot, phrasing)
     with model.story(script.global_caption, seed=seed, sampler=sampler, context=context, script=script) as made:
         shots = [np.concatenate(list(made.shot(shot.text, shot.chunks))) for shot in script.shots]
     return ScoredStory(story, tuple(shots))

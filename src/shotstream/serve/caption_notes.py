@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from shotstream.api import Model
+from shotstream.core.spec import ShotShape
 from shotstream.serve.commands import AddCast, AnyCommand, EditQueued, MakeShot, QueueShots, RenameCast, SteerShot
 from shotstream.serve.doing import Doing
 from shotstream.serve.errors import RequestError
@@ -40,7 +41,7 @@ class CommandNotes:
     """Notes on the captions of commands to one story. Words of its global caption were named when it began."""
 
     def __init__(self, model: Model, global_caption: str) -> None:
-        self._check, self._global = model.check_caption, global_caption
+        self._check, self._global, self._shape = model.check_caption, global_caption, model.config.shot
         self._named = model.check_caption(global_caption, "").unknown
 
     def __call__(self, command: AnyCommand, doing: Doing, shots: int) -> list[Note]:
@@ -49,26 +50,26 @@ class CommandNotes:
         Raises:
             InputError: a shot of it is none, or there is a note and the command is strict.
         """
-        captions, strict = _captions_of(command, doing, shots)
+        captions, strict = _captions_of(command, doing, shots, self._shape)
         several = len({caption.where for caption in captions}) > 1
         found = check_captions(self._check, self._global, captions, self._named)
         notes = [note for one, report in found for note in caption_notes(report, one.where if several else "")]
         return _refuse_strict(notes, strict=strict)
 
 
-def _captions_of(command: AnyCommand, doing: Doing, shots: int) -> tuple[list[StoryCaption], bool]:
+def _captions_of(command: AnyCommand, doing: Doing, shots: int, shape: ShotShape) -> tuple[list[StoryCaption], bool]:
     """Return the captions of a command, each with the shot that it is composed for, and whether it is strict."""
     following = shots + (doing.work is not None)
     match command:
         case MakeShot():
-            return captions_of_shots([command.spec()], following), command.strict
+            return captions_of_shots([command.spec(shape)], following), command.strict
         case QueueShots():
             waiting = len(doing.queue.shots)
             place = waiting if command.at is None else min(command.at, waiting)
-            return captions_of_shots([shot.spec() for shot in command.shots], following + place), command.strict
+            return captions_of_shots([shot.spec(shape) for shot in command.shots], following + place), command.strict
         case EditQueued():
             places = [place for place, queued in enumerate(doing.queue.shots) if queued.id == command.queued]
-            return captions_of_shots([command.spec()], following + sum(places)), command.strict
+            return captions_of_shots([command.spec(shape)], following + sum(places)), command.strict
         case SteerShot():
             return [StoryCaption("", command.text, shots)], command.strict
         case AddCast() | RenameCast():

@@ -6,10 +6,11 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, Field, StrictBool, StrictInt, TypeAdapter, ValidationError
 
 from shotstream.core.display import Frame
+from shotstream.core.spec import ShotShape
 from shotstream.serve.errors import RequestError
 from shotstream.serve.messages import MOST, Count, FrameKeyText, Message, Seed, SteerView, UserText
 from shotstream.serve.wrong_fields import describe_wrong_fields
-from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, Steer
+from shotstream.story.shot_spec import ShotSpec, Steer
 
 
 class _Command(Message):
@@ -34,25 +35,26 @@ class _Captioned(_Command):
 class NewShot(Message):
     """A shot to be made; more chunks than the model learnt need `extend`. Its steers are at chunks that rise.
 
+    `chunks` None: as many as the model's `default_chunks`.
     `cast` names the members of the cast that it may remember; None: all of them.
     """
 
     text: UserText
-    chunks: Annotated[StrictInt, Field(ge=1, le=MOST)] = DEFAULT_CHUNKS
+    chunks: Annotated[StrictInt, Field(ge=1, le=MOST)] | None = None
     extend: StrictBool = False
     seed: Seed | None = None
     cast: Annotated[tuple[Count, ...], Field(max_length=1000)] | None = None
     steers: tuple[SteerView, ...] = ()
 
-    def spec(self) -> ShotSpec:
-        """Return the shot that is asked for.
+    def spec(self, shape: ShotShape) -> ShotSpec:
+        """Return the shot that is asked for, of a model whose shots have this shape; its length is not checked.
 
         Raises:
-            InputError: its caption is empty, it is longer than 7 chunks without `extend`, or a steer is not within it.
+            InputError: its caption is empty, or a steer is not within it.
         """
         steers = tuple(Steer(steer.at, steer.text) for steer in self.steers)
         cast = None if self.cast is None else tuple(sorted(set(self.cast)))
-        return ShotSpec(self.text, self.chunks, self.extend, self.seed, cast, steers)
+        return ShotSpec(self.text, self.chunks or shape.default_chunks, self.extend, self.seed, cast, steers)
 
 
 class MakeShot(_Direction, _Captioned, NewShot):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from shotstream.core.atomic_files import make_directory, replacing, write_bytes, writing
-from shotstream.core.spec import MAX_CHUNKS
 from shotstream.serve.edit import Edit, ExportOptions
 from shotstream.serve.errors import RequestError
 from shotstream.serve.films import SENT, add_soundtrack, write_animation, write_mp4, write_still, write_webm
@@ -120,7 +119,6 @@ def _script_shot(take: Take, history: History, cast: Sequence[CastMember]) -> Sh
     spec, known = take.spec, tuple(cast.index(member) for member in take.cast)
     return replace(
         spec,
-        extend=spec.chunks > MAX_CHUNKS,
         seed=None if spec.seed == history.identity.seed else spec.seed,
         cast=None if len(known) == len(cast) else known,
     )

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
-from shotstream.core.spec import VideoSize, frames_of_shot
+from shotstream.core.spec import VideoSize, made_of_chunks
 from shotstream.core.video import probe_video
 from shotstream.model.config import MAX_GUIDANCE
 from shotstream.serve.errors import RequestError
@@ -116,7 +116,7 @@ def _guidance(identity: StoryIdentity) -> float:
 def _is_sound(take: Take) -> bool:
     """Return whether a take has a seed, and numbers and a length that a finished shot can have."""
     counted = 0 <= take.shot <= MOST and 0 <= take.take <= MOST
-    return counted and take.spec.seed is not None and take.length_frames in frames_of_shot(take.spec.chunks)
+    return counted and take.spec.seed is not None and made_of_chunks(take.length_frames, take.spec.chunks)
 
 
 class _Budget:

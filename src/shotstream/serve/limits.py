@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import MAX_CHUNKS
+from shotstream.core.spec import ShotShape
 from shotstream.serve.errors import RequestError
 
 if TYPE_CHECKING:
@@ -141,15 +141,19 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_spec(spec: "ShotSpec", limits: Limits, cast: Sequence["CastMember"] = ()) -> None:
-    """Raise InputError for a shot that cannot be made here: it or a caption is too long, or the cast lacks a member."""
+def check_spec(spec: "ShotSpec", limits: Limits, shape: ShotShape, cast: Sequence["CastMember"] = ()) -> None:
+    """Raise InputError for a shot that cannot be made here: it or a caption is too long, or the cast lacks a member.
+
+    `shape` is of the model's shots.
+    """
     from shotstream.story.cast import check_member
 
     for text in (spec.text, *(steer.text for steer in spec.steers)):
         check_caption(text, limits)
-    longest = limits.chunks if spec.extend else MAX_CHUNKS
-    if spec.chunks > longest:
-        raise RequestError("too_large", f"This shot has {spec.chunks} chunks. It can have {longest}; make it shorter.")
+    shape.check_chunks(spec.chunks, extend=spec.extend)
+    if spec.chunks > limits.chunks:
+        message = f"This shot has {spec.chunks} chunks. It can have {limits.chunks}; make it shorter."
+        raise RequestError("too_large", message)
     for number in spec.cast or ():
         check_member(cast, number)
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import DEFAULT_CHUNKS
 from shotstream.serve.errors import RequestError
 from shotstream.story.script import Script
-from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec
+from shotstream.story.shot_spec import ShotSpec
 from shotstream.world.captions import suggest_next, traits_of_caption
 from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.traits import (
@@ -95,7 +96,7 @@ def read_story(content: str) -> Script:
         ValueError: there is no JSON in it.
     """
     plain = json.loads(content[content.index("{") : content.rindex("}") + 1])
-    shots = tuple(ShotSpec(text, DEFAULT_CHUNKS) for text in plain["shots"][:MAX_SHOTS])
+    shots = tuple(ShotSpec(text) for text in plain["shots"][:MAX_SHOTS])
     return Script(plain["global"], shots)
 
 

@@ -45,7 +45,7 @@ class Session:
     """A story that can be watched and directed."""
 
     def __init__(self, model: Model, store: Store, row: StoryRow, limits: Limits, publish: Publish) -> None:
-        self._limits, self._policy = limits, model.policy
+        self._limits, self._policy, self._shape = limits, model.policy, model.config.shot
         self._production = Production(model, store, row, limits, publish)
         self.story = self._production.story
         self._caption_notes = CommandNotes(model, row.global_caption)
@@ -161,15 +161,15 @@ class Session:
         queue = self._production.queue
         match command:
             case QueueShots():
-                specs = [shot.spec() for shot in command.shots]
+                specs = [shot.spec(self._shape) for shot in command.shots]
                 self._check_more(*specs)
                 check_queue(len(queue.shots) + len(specs), self._limits)
                 paused = queue.paused if command.paused is None else command.paused
                 return replace(queue.insert(specs, command.at), paused=paused)
             case EditQueued():
-                spec = command.spec()
-                check_spec(spec, self._limits, self.story.history.cast)
-                self._policy.check_shots([spec])
+                spec = command.spec(self._shape)
+                check_spec(spec, self._limits, self._shape, self.story.history.cast)
+                self._policy.check_shots([spec], self._shape)
                 return queue.edit(command.queued, spec, keep_steers=command.keeps_steers)
             case MoveQueued():
                 return queue.move(command.queued, command.to)
@@ -183,7 +183,7 @@ class Session:
                 return replace(queue, paused=command.paused)
 
     def _make(self, command: MakeShot) -> None:
-        spec = command.spec()
+        spec = command.spec(self._shape)
         self._check_more(spec)
         shown = FrameKey.parse(command.shown)
         self._production.leave(lambda: self._production.cut(shown), self._queue_of(spec))
@@ -236,8 +236,8 @@ class Session:
 
     def _check_more(self, *specs: ShotSpec) -> None:
         for spec in specs:
-            check_spec(spec, self._limits, self.story.history.cast)
-        self._policy.check_shots(specs)
+            check_spec(spec, self._limits, self._shape, self.story.history.cast)
+        self._policy.check_shots(specs, self._shape)
         self._check_room(len(specs))
 
     def _check_room(self, shots: int) -> None:

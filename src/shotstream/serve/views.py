@@ -143,8 +143,10 @@ class TreeView(Message):
 class ModelView(Message):
     """The model that tells the stories.
 
-    `guidance` is the scale of guidance of stories that name none; null: the model takes no guidance and no negative
-    prompt. `director` says whether the server can make a story of an idea.
+    A chunk has `chunk_latents` latents of four frames each; the first latent of a shot has one frame. A shot has
+    `default_chunks` chunks where nothing is said, and up to `max_chunks`, with `extend` up to `longest_chunks`; its
+    context has `context_latents` frames. `guidance` is the scale of guidance of stories that name none; null: the model
+    takes no guidance and no negative prompt. `director` says whether the server can make a story of an idea.
     """
 
     name: str
@@ -153,6 +155,11 @@ class ModelView(Message):
     height: int
     width: int
     fps: int
+    chunk_latents: int
+    context_latents: int
+    max_chunks: int
+    default_chunks: int
+    longest_chunks: int
     guidance: float | None
     director: bool
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from shotstream.core.spec import CHUNK_LATENTS, MAX_SHOT_LATENTS
+from shotstream.core.spec import ShotShape
 from shotstream.core.types import FrameLayout
 from shotstream.model.config import CaptionChoice
 
@@ -41,10 +41,6 @@ class ShotLayout:
         own = len(self.context_captions)
         return self.context + replace(self.target, captions=self.target.captions + own)
 
-    def window_moves_before(self, latent: int) -> bool:
-        """Return whether cached keys move back in time before this latent, because its position does not rise."""
-        return latent >= MAX_SHOT_LATENTS
-
 
 def frame_layout(positions: Sequence[int], shots: Sequence[int], captions: Sequence[int]) -> FrameLayout:
     """Make the layout of one sample from plain numbers."""
@@ -55,7 +51,7 @@ def frame_layout(positions: Sequence[int], shots: Sequence[int], captions: Seque
 def shot_layout(
     shot_index: int,
     context_shots: Sequence[int],
-    context_latents: int,
+    shape: ShotShape,
     latents: int,
     captions: CaptionChoice = "per_shot",
     described: Sequence[int] | None = None,
@@ -65,12 +61,13 @@ def shot_layout(
     Args:
         shot_index: 0 for the first shot of a story.
         context_shots: the shot each context latent came from; empty for the first shot, which sees zeros instead.
-        context_latents: the size of the context.
+        shape: of the model's shots: the size of the context, and from where positions no longer rise.
         latents: latents of the shot.
         captions: what the context attends to: each latent the caption of its own shot, or all the new shot's.
         described: numbers that tell the captions of the context apart, one a latent, where a shot has several (it was
             steered) or a latent comes from no shot (cast). None: one caption a shot.
     """
+    context_latents = shape.context_latents
     assert not context_shots or len(context_shots) == context_latents
     numbers = context_shots if described is None else described
     kinds = tuple(sorted(set(numbers))) if captions == "per_shot" else ()
@@ -78,13 +75,12 @@ def shot_layout(
     rows = [kinds.index(number) if kinds else 0 for number in numbers] or [0] * context_latents
     context = frame_layout(range(context_latents), phases, rows)
     phase = max(shot_index, FIRST_SHOT_PHASE)
-    target = frame_layout(_positions(context_latents, latents), [phase] * latents, [0] * latents)
+    target = frame_layout(_positions(shape, latents), [phase] * latents, [0] * latents)
     return ShotLayout(context, target, kinds)
 
 
-def _positions(first: int, latents: int) -> list[int]:
+def _positions(shape: ShotShape, latents: int) -> list[int]:
     """Return positions of a shot's latents: rising, then those of the last chunk in training again and again."""
-    last = MAX_SHOT_LATENTS - CHUNK_LATENTS
-    return [
-        first + (latent if latent < MAX_SHOT_LATENTS else last + latent % CHUNK_LATENTS) for latent in range(latents)
-    ]
+    first, most = shape.context_latents, shape.max_latents
+    last = most - shape.chunk_latents
+    return [first + (latent if latent < most else last + latent % shape.chunk_latents) for latent in range(latents)]

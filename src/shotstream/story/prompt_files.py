@@ -13,11 +13,11 @@ from itertools import pairwise
 from typing import Any
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, MAX_CHUNKS
-from shotstream.story.published_layout import PUBLISHED_CHUNKS, parse_captions, script_of_captions
+from shotstream.core.spec import DEFAULT_CHUNKS, PAPER_SHOT, ShotShape
+from shotstream.story.published_layout import parse_captions, script_of_captions
 from shotstream.story.script import Script
 from shotstream.story.script_text import check_spelling, decode_json, located
-from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, check_text
+from shotstream.story.shot_spec import ShotSpec, check_text
 
 JSONL_KEYS = ("prompts", "prompt", "switch_frame_indices", "global_caption")
 _OTHER_KINDS = {
@@ -43,7 +43,7 @@ def parse_line(line: str, chunks: int = DEFAULT_CHUNKS) -> Script:
         return Script(check_text(global_caption, "the global caption"), tuple(shots))
 
 
-def parse_txt(text: str, name: str, chunks: int = PUBLISHED_CHUNKS) -> list[Script]:
+def parse_txt(text: str, name: str, chunks: int = PAPER_SHOT.max_chunks) -> list[Script]:
     """Return a story for each line that is not empty: one shot, or as `parse_line` has it where there is a bar.
 
     Raises:
@@ -61,7 +61,7 @@ def parse_txt(text: str, name: str, chunks: int = PUBLISHED_CHUNKS) -> list[Scri
     return _not_empty(scripts, name)
 
 
-def parse_jsonl(text: str, name: str, chunks: int = PUBLISHED_CHUNKS) -> list[Script]:
+def parse_jsonl(text: str, name: str, chunks: int | None = None, shape: ShotShape = PAPER_SHOT) -> list[Script]:
     """Return the story of each line that is not empty.
 
     A line is `{"prompts": [...]}`, `{"prompt": "..."}`, or has the published keys (`published_layout`).
@@ -72,7 +72,7 @@ def parse_jsonl(text: str, name: str, chunks: int = PUBLISHED_CHUNKS) -> list[Sc
         InputError: a line is no JSON or no such story, or there is none.
     """
     scripts = [
-        _script_of_line(decode_json(line, f"{name}, line {number}"), f"{name}, line {number}", chunks)
+        _script_of_line(decode_json(line, f"{name}, line {number}"), f"{name}, line {number}", chunks, shape)
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
     ]
@@ -85,14 +85,14 @@ def _not_empty(scripts: list[Script], name: str) -> list[Script]:
     return scripts
 
 
-def _script_of_line(data: Any, where: str, chunks: int) -> Script:
+def _script_of_line(data: Any, where: str, chunks: int | None, shape: ShotShape) -> Script:
     if not isinstance(data, dict):
         raise InputError(
             f'{where}: expected {{"prompts": [...]}}, got {type(data).__name__}; write each line as such a mapping'
         )
     if "prompts" not in data and "prompt" not in data:
         if "shot1" in data:
-            return script_of_captions(parse_captions(data, where), where, chunks)
+            return script_of_captions(parse_captions(data, where), where, chunks, shape)
         check_spelling(data, JSONL_KEYS, where)
         raise InputError(f"{where}: missing key 'prompts'; expected the captions of the story as a list")
     check_spelling(data, JSONL_KEYS, where)
@@ -103,16 +103,18 @@ def _script_of_line(data: Any, where: str, chunks: int) -> Script:
         raise InputError(
             f"{where}: expected 'prompts' to be a list of captions, got {type(prompts).__name__}; put them in brackets"
         )
-    lengths = _lengths(data["switch_frame_indices"], len(prompts), where) if "switch_frame_indices" in data else None
+    lengths = [chunks or shape.max_chunks] * len(prompts)
+    if "switch_frame_indices" in data:
+        lengths = _lengths(data["switch_frame_indices"], len(prompts), shape, where)
     shots = []
-    for number, (prompt, length) in enumerate(zip(prompts, lengths or [chunks] * len(prompts), strict=True), start=1):
+    for number, (prompt, length) in enumerate(zip(prompts, lengths, strict=True), start=1):
         with located(f"{where}, prompt {number}"):
-            shots.append(ShotSpec(prompt, length, extend=length > MAX_CHUNKS))
+            shots.append(ShotSpec(prompt, length, extend=length > shape.max_chunks))
     with located(where):
         return Script(data.get("global_caption", ""), tuple(shots))
 
 
-def _lengths(switches: Any, shots: int, where: str) -> list[int]:
+def _lengths(switches: Any, shots: int, shape: ShotShape, where: str) -> list[int]:
     """Return the length of every shot in chunks from the latent frames at which the second, third, ... one begins."""
     if isinstance(switches, str):  # as LongLive's settings have them
         switches = [int(part) if part.strip().isdecimal() else part for part in switches.split(",")]
@@ -123,16 +125,19 @@ def _lengths(switches: Any, shots: int, where: str) -> list[int]:
             f"{where}: expected {shots - 1} switch_frame_indices for {shots} prompts, got {len(switches)}; "
             "name where each but the first begins"
         )
-    starts = [0, *(-(-latent // CHUNK_LATENTS) for latent in switches)]
+    starts = [0, *(-(-latent // shape.chunk_latents) for latent in switches)]
     lengths = [after - before for before, after in pairwise(starts)]
     if any(length < 1 for length in lengths):
-        raise InputError(f"{where}: expected rising switch_frame_indices, a chunk of 3 apart, got {switches!r:.80}")
-    return _with_last(lengths, where)
+        each = shape.chunk_latents
+        raise InputError(
+            f"{where}: expected rising switch_frame_indices, a chunk of {each} apart, got {switches!r:.80}"
+        )
+    return _with_last(lengths, shape, where)
 
 
-def _with_last(lengths: Sequence[int], where: str) -> list[int]:
+def _with_last(lengths: Sequence[int], shape: ShotShape, where: str) -> list[int]:
     if not lengths:
-        return [PUBLISHED_CHUNKS]
+        return [shape.max_chunks]
     _log.warning(
         "%s: it does not say how long the last prompt lasts; as long as the one before: %d chunks", where, lengths[-1]
     )

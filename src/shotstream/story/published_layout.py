@@ -23,13 +23,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, MAX_CHUNKS, TEMPORAL_STRIDE, frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT, ShotShape
 from shotstream.story.script import Script
 from shotstream.story.script_text import MAX_TABLE_BYTES, check_spelling, decode_json, located, read_text
 from shotstream.story.shot_spec import ShotSpec, check_text
 
 CSV_COLUMNS = ("shot_num_from_caption", "json_path", "video_path", "frame_number")
-PUBLISHED_CHUNKS = MAX_CHUNKS
 JSON_KEYS = ("global_caption", "frames_per_shot", "video_path")
 _SHOT_KEY = re.compile(r"shot[1-9]\d*", re.ASCII)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -48,18 +47,19 @@ class StoryCaptions:
     frames: tuple[int, ...] | None
 
 
-def parse_json(text: str, name: str, chunks: int = PUBLISHED_CHUNKS) -> Script:
+def parse_json(text: str, name: str, chunks: int | None = None, shape: ShotShape = PAPER_SHOT) -> Script:
     """Return the story of a published JSON.
 
     Args:
         text: the JSON.
         name: what errors call it.
-        chunks: length of every shot, unless `frames_per_shot` says another.
+        chunks: length of every shot, unless `frames_per_shot` says another; None: the longest.
+        shape: of the model's shots, to count frames in chunks.
 
     Raises:
         InputError: as for `parse_captions`.
     """
-    return script_of_captions(parse_captions(decode_json(text, name), name), name, chunks)
+    return script_of_captions(parse_captions(decode_json(text, name), name), name, chunks, shape)
 
 
 def parse_captions(data: Any, name: str) -> StoryCaptions:
@@ -87,23 +87,28 @@ def parse_captions(data: Any, name: str) -> StoryCaptions:
         return StoryCaptions(global_caption, tuple(_check_shot(data, key) for key in keys), _frames(data, len(keys)))
 
 
-def script_of_captions(captions: StoryCaptions, where: str, chunks: int = PUBLISHED_CHUNKS) -> Script:
-    """Return the story with shots as long as `frames` says, else of `chunks` chunks."""
-    lengths = [(chunks, False)] * len(captions.shots)
+def script_of_captions(captions: StoryCaptions, where: str, chunks: int | None, shape: ShotShape) -> Script:
+    """Return the story with shots as long as `frames` says, else of `chunks` chunks (None: as long as can be)."""
+    lengths = [(chunks or shape.max_chunks, False)] * len(captions.shots)
     if captions.frames is not None:
         lengths = [
-            (nearest_chunks(frames, f"{where}, shot {number}"), True)
+            (nearest_chunks(frames, shape, f"{where}, shot {number}"), True)
             for number, frames in enumerate(captions.frames, start=1)
         ]
     shots = [
-        ShotSpec(text, length, extend=told and length > MAX_CHUNKS)
+        ShotSpec(text, length, extend=told and length > shape.max_chunks)
         for text, (length, told) in zip(captions.shots, lengths, strict=True)
     ]
     return Script(captions.global_caption, tuple(shots))
 
 
-def parse_csv(path: Path, chunks: int = PUBLISHED_CHUNKS) -> list[Script]:
-    """Return the stories of a published CSV, one a row; shots of a row without `frame_number` have `chunks` chunks.
+def parse_csv(path: Path, chunks: int | None = None, shape: ShotShape = PAPER_SHOT) -> list[Script]:
+    """Return the stories of a published CSV, one a row.
+
+    Args:
+        path: the CSV.
+        chunks: length of the shots of a row without `frame_number`; None: the longest.
+        shape: of the model's shots, to count frames in chunks.
 
     Raises:
         InputError: the CSV cannot be read, a column is missing, a row does not fit its JSON, or there is no row.
@@ -112,7 +117,7 @@ def parse_csv(path: Path, chunks: int = PUBLISHED_CHUNKS) -> list[Script]:
     for line, row in read_table(path, ("json_path",)):
         where = f"{path.name}, line {line}"
         with located(where):
-            scripts.append(_script_of_row(check_cells(row), path, chunks, where))
+            scripts.append(_script_of_row(check_cells(row), path, chunks, shape, where))
     if not scripts:
         raise InputError(f"{path.name}: expected at least one story, got none; add a row")
     return scripts
@@ -217,13 +222,13 @@ def read_row_captions(
     return StoryCaptions(captions.global_caption, captions.shots[:wanted], None)
 
 
-def nearest_chunks(frames: int, where: str) -> int:
+def nearest_chunks(frames: int, shape: ShotShape, where: str) -> int:
     """Return the number of chunks whose frames are nearest to those asked for; another number of them is logged."""
-    step = CHUNK_LATENTS * TEMPORAL_STRIDE
-    chunks = max(1, 1 + round((frames - frames_of_chunks(1)) / step))
-    made = frames_of_chunks(chunks)
+    chunks = shape.chunks_of_frames(frames)
+    made = shape.frames_of_chunks(chunks)
     if made != frames:
-        _log.warning("%s: %d frames instead of %d, because a shot has 9, 21, 33, ... frames", where, made, frames)
+        some = ", ".join(str(shape.frames_of_chunks(count)) for count in (1, 2, 3))
+        _log.warning("%s: %d frames instead of %d, because a shot has %s, ... frames", where, made, frames, some)
     return chunks
 
 
@@ -240,13 +245,13 @@ def _check_columns(columns: Sequence[str], required: Sequence[str], name: str) -
         raise InputError(f"{where}: missing column '{missing[0]}'; expected {', '.join(CSV_COLUMNS)}")
 
 
-def _script_of_row(row: Mapping[str, str], table: Path, chunks: int, where: str) -> Script:
+def _script_of_row(row: Mapping[str, str], table: Path, chunks: int | None, shape: ShotShape, where: str) -> Script:
     frame_number = row.get("frame_number", "")
     ranges = parse_ranges(frame_number) if frame_number.strip() else None
     captions = read_row_captions(row, table, ranges, where)
     if ranges is not None:
         captions = replace(captions, frames=tuple(end - start for start, end in ranges))
-    return script_of_captions(captions, where, chunks)
+    return script_of_captions(captions, where, chunks, shape)
 
 
 def _check_shot(data: Mapping[str, Any], key: str) -> str:

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 from tokenizers import Tokenizer
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CONTEXT_LATENTS, MAX_CHUNKS
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.model.text_encoder import clean
 from shotstream.story.captions import compose_caption
 from shotstream.story.characters import SUFFIX, Characters, read_characters
@@ -143,7 +143,7 @@ def is_side_file(path: Path) -> bool:
 def check_file(path: Path, limit: CaptionLimit) -> list[CheckedScript]:
     """Check every story of a file; one that cannot be read is a finding too."""
     try:
-        scripts = load_scripts(path)
+        scripts = load_scripts(path, shape=PAPER_SHOT)
         who = read_characters(path, len(scripts[0].shots)) if len(scripts) == 1 else None
     except InputError as error:
         return [CheckedScript(str(path), 0, 0, (Finding("error", "readable", None, str(error)),))]
@@ -196,12 +196,12 @@ def _check_numbers(script: Script) -> Iterator[Finding]:
     count = len(script.shots)
     if count < TRAINED_SHOTS[0]:
         yield Finding("warning", "shots", None, "one shot only: a multi-shot story has at least two; add a shot")
-    elif count > CONTEXT_LATENTS + 1:
-        message = f"{count} shots: from shot {CONTEXT_LATENTS + 2} on the first shot has no frame among the"
-        yield Finding("note", "shots", None, f"{message} {CONTEXT_LATENTS} context frames of the published choice")
+    elif count > (frames := PAPER_SHOT.context_latents) + 1:
+        message = f"{count} shots: from shot {frames + 2} on the first shot has no frame among the"
+        yield Finding("note", "shots", None, f"{message} {frames} context frames of the published choice")
     for number, shot in enumerate(script.shots, start=1):
-        if shot.chunks > MAX_CHUNKS:
-            message = f"{shot.chunks} chunks; models were trained on shots of at most {MAX_CHUNKS}"
+        if shot.chunks > PAPER_SHOT.max_chunks:
+            message = f"{shot.chunks} chunks; models were trained on shots of at most {PAPER_SHOT.max_chunks}"
             yield Finding("note", "chunks", number, message)
 
 

@@ -5,18 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import check_chunks
+from shotstream.core.spec import PAPER_SHOT, ShotShape, check_whole_chunks
 from shotstream.story.prompt_files import parse_jsonl, parse_line, parse_txt
-from shotstream.story.published_layout import PUBLISHED_CHUNKS, parse_csv, parse_json
+from shotstream.story.published_layout import parse_csv, parse_json
 from shotstream.story.script import Script
 from shotstream.story.script_text import read_text
 from shotstream.story.script_yaml import parse_yaml
-from shotstream.story.shot_spec import DEFAULT_CHUNKS
 
 SCRIPT_SUFFIXES = (".yaml", ".yml", ".json", ".csv", ".txt", ".jsonl")
 
 
-def load_scripts(source: str | Path, chunks: int | None = None) -> list[Script]:
+def load_scripts(source: str | Path, chunks: int | None = None, shape: ShotShape | None = None) -> list[Script]:
     r"""Return the stories of `source`.
 
     | source | stories |
@@ -29,28 +28,32 @@ def load_scripts(source: str | Path, chunks: int | None = None) -> list[Script]:
 
     Args:
         source: a file, or one line.
-        chunks: length of every shot for which the story names none. None: 3 for YAML and a line, 7 for the others.
+        chunks: length of every shot for which the story names none. None: 3 for YAML and a line, the longest of the
+            model (the paper's: 7) for the others.
+        shape: of the model's shots; None: no limit is checked, and frames are counted in the paper's chunks.
 
     Raises:
         InputError: the source cannot be read or is no story, with line and shot.
     """
     if chunks is not None:
-        check_chunks(chunks)
+        check_whole_chunks(chunks) if shape is None else shape.check_chunks(chunks)
+    counted = shape or PAPER_SHOT
+    few, many = chunks or counted.default_chunks, chunks or counted.max_chunks
     text = str(source)
     if isinstance(source, str) and "|" in text and not os.path.isfile(text):
-        return [parse_line(text, chunks or DEFAULT_CHUNKS)]
+        return [parse_line(text, few)]
     path = Path(source)
     match path.suffix.lower():
         case ".yaml" | ".yml":
-            return [_beside(path, parse_yaml(read_text(path), path.name, chunks or DEFAULT_CHUNKS))]
+            return [_beside(path, parse_yaml(read_text(path), path.name, few, shape))]
         case ".json":
-            return [parse_json(read_text(path), path.name, chunks or PUBLISHED_CHUNKS)]
+            return [parse_json(read_text(path), path.name, many, counted)]
         case ".csv":
-            return parse_csv(path, chunks or PUBLISHED_CHUNKS)
+            return parse_csv(path, many, counted)
         case ".txt":
-            return parse_txt(read_text(path), path.name, chunks or PUBLISHED_CHUNKS)
+            return parse_txt(read_text(path), path.name, many)
         case ".jsonl":
-            return parse_jsonl(read_text(path), path.name, chunks or PUBLISHED_CHUNKS)
+            return parse_jsonl(read_text(path), path.name, many, counted)
     if os.path.isdir(text):
         raise InputError(f"expected a script, got the directory {text}; name a file in it")
     kinds = f'file that ends in {", ".join(SCRIPT_SUFFIXES)}, or "global | shot | shot"'
@@ -71,19 +74,20 @@ def _beside(path: Path, script: Script) -> Script:
     return replace(script, cast=cast, export=replace(script.export, soundtrack=soundtrack))
 
 
-def parse_script(text: str, name: str) -> Script:
+def parse_script(text: str, name: str, shape: ShotShape) -> Script:
     """Return the story of a text that is no file: the published JSON, one line "global | shot | shot", or YAML.
 
     Args:
         text: the script.
         name: what errors call it.
+        shape: of the model's shots.
 
     Raises:
         InputError: it is no story, with line and shot.
     """
     plain = text.strip()
     if plain.startswith("{"):
-        return parse_json(plain, name)
+        return parse_json(plain, name, shape=shape)
     if "|" in plain and "\n" not in plain:
-        return parse_line(plain)
-    return parse_yaml(text, name)
+        return parse_line(plain, shape.default_chunks)
+    return parse_yaml(text, name, shape.default_chunks, shape)

@@ -8,8 +8,9 @@ import yaml
 
 from shotstream.core.config import check_keys
 from shotstream.core.errors import InputError
+from shotstream.core.spec import DEFAULT_CHUNKS, ShotShape
 from shotstream.story.script import CastEntry, Script, ScriptExport
-from shotstream.story.shot_spec import DEFAULT_CHUNKS, ShotSpec, Steer
+from shotstream.story.shot_spec import ShotSpec, Steer
 
 STORY_KEYS = ("title", "global", "seed", "guidance", "negative_prompt", "cast", "export", "shots")
 STORY_VALUES = ("title", "seed", "guidance", "negative_prompt")
@@ -22,30 +23,31 @@ _UNREADABLE = (yaml.YAMLError, ValueError, AttributeError, LookupError, Arithmet
 """Errors that the YAML library raises for values that do not fit the type they claim to be, such as `!!bool maybe`."""
 
 
-def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS) -> Script:
+def parse_yaml(text: str, name: str, chunks: int = DEFAULT_CHUNKS, shape: ShotShape | None = None) -> Script:
     """Parse a story from YAML: `global`, what `STORY_KEYS` names beside it, and `shots`, a list of `text`.
 
-    A shot may have `chunks`, `extend: true` to have more than 7 of them, a `seed` of its own, `cast` (a list of the
-    members that it knows, from 0, where not all), and `steer`, a list of `at` (a chunk, from 0) and `text`. The story's
-    `cast` is a list of `image` and `caption`.
+    A shot may have `chunks`, `extend: true` to have more of them than in training, a `seed` of its own, `cast` (a list
+    of the members that it knows, from 0, where not all), and `steer`, a list of `at` (a chunk, from 0) and `text`. The
+    story's `cast` is a list of `image` and `caption`.
 
     Args:
         text: the YAML.
         name: what errors call it.
         chunks: length of a shot that names none.
+        shape: of the model's shots, which limits their length; None: it is not known yet.
 
     Raises:
         InputError: no YAML, an unknown, repeated or missing key, an empty or wrong value; with line and shot.
     """
-    return _Reader(text, name).story(chunks)
+    return _Reader(text, name, shape).story(chunks)
 
 
 class _Reader:
     """Walks the YAML's nodes, which know their lines."""
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, name: str, shape: ShotShape | None) -> None:
         self._loader = yaml.SafeLoader("")
-        self._name = name
+        self._name, self._shape = name, shape
         try:
             self._root = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
@@ -90,7 +92,13 @@ class _Reader:
         steers = self._list(keys.pop("steer"), "steer", "at", self._steer) if "steer" in keys else ()
         cast = self._numbers(keys.pop("cast")) if "cast" in keys else None
         values = {"chunks": chunks} | {key: self._value(value) for key, value in keys.items()}
-        return self._made(node, where, lambda: ShotSpec(steers=steers, cast=cast, **values))
+
+        def make() -> ShotSpec:
+            if self._shape is not None and not values.get("extend"):
+                self._shape.check_chunks(values["chunks"])
+            return ShotSpec(steers=steers, cast=cast, **values)
+
+        return self._made(node, where, make)
 
     def _numbers(self, node: yaml.Node) -> tuple[Any, ...]:
         if not isinstance(node, yaml.SequenceNode):

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import TEMPORAL_STRIDE, frames_of_latents
 from shotstream.story.shot_spec import ShotSpec
 
 
@@ -48,8 +48,12 @@ class PastShot:
 
     @classmethod
     def of(cls, index: int, length_frames: int, spec: ShotSpec) -> "PastShot":
-        """Return shot `index` with the captions of its `spec`."""
-        turns = tuple((frames_of_chunks(steer.at), steer.text) for steer in spec.steers)
+        """Return shot `index` with the captions of its `spec`, whose length is what was made.
+
+        So the frame at which a chunk begins follows from the shot alone, whatever the model's chunks.
+        """
+        latents = -(-length_frames // TEMPORAL_STRIDE)
+        turns = tuple((frames_of_latents(latents * steer.at // spec.chunks), steer.text) for steer in spec.steers)
         return cls(index, length_frames, spec.text, turns)
 
     @property

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import check_chunks
+from shotstream.core.spec import DEFAULT_CHUNKS, check_whole_chunks
 
-DEFAULT_CHUNKS = 3
 MAX_SEED = 2**63 - 1
 
 
@@ -30,8 +29,8 @@ class ShotSpec:
 
     Attributes:
         text: its own caption, without the story's global caption.
-        chunks: its length, 1 to 7, or any length with `extend`; n chunks are 12 n - 3 frames.
-        extend: allows more than 7 chunks.
+        chunks: its length; models have a longest shot (`core.spec.ShotShape`).
+        extend: allows more chunks than that.
         seed: of its noise; None: the story's.
         cast: numbers of the members of the cast that may be in its context, rising; None: all.
         steers: captions that replace `text` from a chunk on.
@@ -51,7 +50,7 @@ class ShotSpec:
         check_text(self.text, "the text of a shot")
         if not isinstance(self.extend, bool):
             raise InputError(f"expected extend to be true or false, got {self.extend!r}; leave it out for false")
-        check_length(self.chunks, extend=self.extend)
+        check_whole_chunks(self.chunks)
         if self.seed is not None:
             check_seed(self.seed)
         _check_members(self.cast)
@@ -105,16 +104,3 @@ def _check_members(cast: Any) -> None:
             f"expected the members of the cast that a shot knows as rising numbers from 0, got {got!r}; write [0, 1], "
             "or [] for none"
         )
-
-
-def check_length(chunks: Any, *, extend: bool) -> int:
-    """Check the length of a shot in chunks and return it.
-
-    Raises:
-        InputError: it is not a whole number from 1 to 7, or with `extend` from 1 on.
-    """
-    if not extend:
-        return check_chunks(chunks)
-    if isinstance(chunks, bool) or not isinstance(chunks, int) or chunks < 1:
-        raise InputError(f"expected a shot of at least 1 chunk, got {chunks!r}; use a whole number")
-    return chunks

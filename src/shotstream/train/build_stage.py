@@ -117,7 +117,7 @@ def _policy_stage(run: Run) -> Stage:
     for count in settings.shots:
         spec.check_count(count)
     for chunks in settings.chunks:
-        spec.check_length(chunks)
+        spec.check_length(chunks, preset.model.shot)
     if spec.keys is not None and run.distributed.config.checkpoint_activations:
         raise InputError(
             f"policy {spec.name} has a cache, which moves on before a block is computed again; "

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch
 from shotstream.model.attention import block_causal_plan
 from shotstream.model.config import ContextTimestep
@@ -88,12 +87,13 @@ def trajectory_loss(
             latent before a chunk are given the trajectory's end of it. Chunks that are given
             the end itself (sigma 0) are seen by later chunks and add nothing to the loss.
     """
-    noisy, levels = _drawn_states(trajectory, sigmas, step_index)
+    each = conditions.config.shot.chunk_latents
+    noisy, levels = _drawn_states(trajectory, sigmas, step_index, each)
     before = conditions.in_front
-    plan = block_causal_plan(before, (CHUNK_LATENTS,) * (noisy.shape[1] // CHUNK_LATENTS))
+    plan = block_causal_plan(before, (each,) * (noisy.shape[1] // each))
     latents = conditions.join(noisy)
-    if conditions.previous:
-        earlier = previous_latents(trajectory[:, -1, :-CHUNK_LATENTS], CHUNK_LATENTS)
+    if conditions.config.previous:
+        earlier = previous_latents(trajectory[:, -1, :-each], each)
         latents = carry_previous(latents, F.pad(earlier, (0, 0, 0, 0, 0, 0, before, 0)), noisy.shape[2])
     every = torch.cat([levels.new_zeros(len(levels), before), levels], 1)
     velocity = network(latents, every, conditions.text, conditions.placement, plan=plan)[:, before:]
@@ -116,17 +116,18 @@ def teacher_forced_trajectory_loss(
         sigmas: noise levels of the kept states; the last is 0.
         step_index: as in `trajectory_loss`.
     """
-    noisy, levels = _drawn_states(trajectory, sigmas, step_index)
-    given = Conditions.of(network, batch.context, batch.text, batch.layout, trajectory[:, -1, :-CHUNK_LATENTS])
+    each = network.config.shot.chunk_latents
+    noisy, levels = _drawn_states(trajectory, sigmas, step_index, each)
+    given = Conditions.of(network, batch.context, batch.text, batch.layout, trajectory[:, -1, :-each])
     velocity = predict_teacher_forced_velocity(network, noisy, levels, given)
     return _end_error(trajectory, noisy, velocity, levels)
 
 
 def _drawn_states(
-    trajectory: Float[Tensor, "b k f c h w"], sigmas: Float[Tensor, "k"], step_index: Int[Tensor, "b f"]
+    trajectory: Float[Tensor, "b k f c h w"], sigmas: Float[Tensor, "k"], step_index: Int[Tensor, "b f"], each: int
 ) -> tuple[Float[Tensor, "b f c h w"], Float[Tensor, "b f"]]:
-    """Return the drawn state of each chunk, and its noise level for each latent."""
-    index = step_index[:, ::CHUNK_LATENTS].repeat_interleave(CHUNK_LATENTS, 1)
+    """Return the drawn state of each chunk of `each` latents, and its noise level for each latent."""
+    index = step_index[:, ::each].repeat_interleave(each, 1)
     rows = torch.arange(len(trajectory), device=trajectory.device)[:, None]
     return trajectory[rows, index, torch.arange(index.shape[1], device=trajectory.device)], sigmas[index]
 

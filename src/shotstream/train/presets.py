@@ -62,6 +62,15 @@ class Preset:
     stage2: Stage2Training = field(default_factory=lambda: Stage2Training(LoopConfig(steps=1000)))
     policy: PolicyTraining = field(default_factory=PolicyTraining)
 
+    def __post_init__(self) -> None:
+        most = self.model.shot.max_chunks
+        for name, chunks in (("shots.chunks", self.shots.chunks), ("stage2.chunks", self.stage2.chunks)):
+            if not all(1 <= count <= most for count in chunks):
+                raise InputError(
+                    f"expected {name} of 1 to {most}, the longest shot of the model (transformer.shot.max_chunks), got "
+                    f"{list(chunks)}; change one of the two"
+                )
+
 
 def _fast(lr: float) -> OptimizerConfig:
     """Return the optimiser of a small network, whose learning rate is about 100 times the published one."""

@@ -121,11 +121,11 @@ class Run:
             from shotstream.data.storyworld import StoryWorldShots
 
             shares = {"pair_share": source.pair_share, "moving_share": source.moving_share}
-            return StoryWorldShots(model.context, model.captions, **shares)
+            return StoryWorldShots(model.context, model.captions, **shares, shape=model.shot)
         from shotstream.data.manifest import ManifestShots, read_manifest
 
         manifest = read_manifest(Path(source.manifest), skip_bad=source.skip_bad, resample=source.resample)
-        return ManifestShots(manifest, model.video, model.context, model.captions)
+        return ManifestShots(manifest, model.video, model.context, model.captions, model.shot)
 
     @cached_property
     def codec(self) -> Codec:

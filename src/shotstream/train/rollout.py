@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch
 from shotstream.engine.cached_transformer import shot_cache_size
 from shotstream.engine.causal_rollout import ChunkNoise, ShotInputs, ShotRollout
@@ -58,14 +57,13 @@ def roll_out(
         straight_through: as in `model.kv_cache.KVCache`.
         training: as in `ShotRollout`.
     """
-    samples, context_latents, _, *size = inputs.context.shape
+    samples, _, _, *size = inputs.context.shape
     cache_size = shot_cache_size(
         network.config,
         sampler,
         (size[0], size[1]),
         latents=inputs.layout.target.latents,
         sink=0,
-        context_latents=context_latents,
         samples=samples,
     )
     dtype = torch.bfloat16 if distributed.bfloat16 else None
@@ -99,8 +97,9 @@ def resample_history(
         step: seeds the level, and with `micro_batch` the noise.
         micro_batch: number of the micro-batch.
     """
-    history = batch.target[:, :-CHUNK_LATENTS]
-    layout = batch.layout[: batch.layout.latents - CHUNK_LATENTS]
+    each = network.config.shot.chunk_latents
+    history = batch.target[:, :-each]
+    layout = batch.layout[: batch.layout.latents - each]
     earlier = replace(batch, target=history, layout=layout, subjects=None)
     inputs = replace(shot_inputs(earlier), negative=torch.zeros_like(batch.text[:, :1]))
     last = sampler.forwards - 1
@@ -108,7 +107,7 @@ def resample_history(
     remaining = sampler.rest(first + random_index(last + 1 - first, "resampled-level", step))
 
     def noise(chunk: int, later: int) -> Tensor:
-        true = history[:, chunk * CHUNK_LATENTS : (chunk + 1) * CHUNK_LATENTS]
+        true = history[:, chunk * each : (chunk + 1) * each]
         fresh = normal(true, "resampled-noise", step, micro_batch, chunk, later)
         return add_noise(true, fresh, remaining.sigmas[0]) if later == 0 else fresh
 

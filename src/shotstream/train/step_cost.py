@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.spec import CONTEXT_LATENTS, VideoSize, latents_of_chunks
+from shotstream.core.spec import ShotShape, VideoSize
 from shotstream.core.video import Frames
 from shotstream.data.latents import Batch
 from shotstream.data.samples import VideoSample, stack_layouts
@@ -33,8 +33,8 @@ from shotstream.weights.build import ModelComponents, random_components
 
 MEASURED = ("teacher", "init", "stage1", "stage2")
 """Stages that are measured of every preset; `policy` is, too, where the preset names one."""
-SHOT, CONTEXT_SHOTS = 2, (0, 0, 0, 1, 1, 1)
-"""Number of the target shot, and the shots of its context latents."""
+SHOT = 2
+"""Number of the target shot; the two before it have an equal share in its context."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +51,21 @@ class RandomSamples:
 
     def __init__(self, preset: Preset) -> None:
         self._preset, self._model = preset, preset.model
-        self._latents = latents_of_chunks(preset.shots.chunks[0])
+        self._latents = preset.model.shot.latents_of_chunks(preset.shots.chunks[0])
 
     def __call__(self, step: int, micro_batch: int) -> Batch:
         """Return the batch of one micro-batch."""
         shape, size = self._model.transformer, self._model.video
-        pool, placed = self._preset.shots, CONTEXT_LATENTS + self._latents
+        before = self._model.shot.context_latents
+        pool, placed = self._preset.shots, before + self._latents
         count = max(1, pool.latents // pool.steps_per_batch // placed)
-        layout = shot_layout(SHOT, CONTEXT_SHOTS, CONTEXT_LATENTS, self._latents, self._model.captions)
+        context = [latent * SHOT // before for latent in range(before)]
+        layout = shot_layout(SHOT, context, self._model.shot, self._latents, self._model.captions)
         latents = torch.empty(count, placed, shape.in_dim, size.latent_height, size.latent_width)
         drawn = normal(latents, "latents", step, micro_batch)
         text = torch.empty(count, len(layout.context_captions) + 1, shape.text_len, shape.text_dim)
         every = stack_layouts([layout.joined] * count)
-        return Batch(
-            drawn[:, :CONTEXT_LATENTS], drawn[:, CONTEXT_LATENTS:], normal(text, "text", step, micro_batch), every
-        )
+        return Batch(drawn[:, :before], drawn[:, before:], normal(text, "text", step, micro_batch), every)
 
     def check_made(self) -> None:
         """Do nothing: random trajectories are always there."""
@@ -92,16 +92,16 @@ class RandomFrames:
 
 
 class RandomStories:
-    """Replacement for a source of scripts and videos of a size."""
+    """Replacement for a source of scripts and videos, of a size and a shape of shots."""
 
-    def __init__(self, size: VideoSize) -> None:
-        self._size = size
+    def __init__(self, size: VideoSize, shape: ShotShape) -> None:
+        self._size, self.shape = size, shape
 
     def draw_video(self, rng: np.random.Generator, chunks: Sequence[int]) -> VideoSample:
         """Return a video of shots of these lengths."""
         script = self.draw_script(rng, len(chunks))
         shots = tuple(replace(shot, chunks=count) for shot, count in zip(script.shots, chunks, strict=True))
-        return VideoSample(replace(script, shots=shots), RandomFrames(self._size, rng))
+        return VideoSample(replace(script, shots=shots), RandomFrames(self._size, rng), self.shape)
 
     def draw_script(self, rng: np.random.Generator, shots: int) -> Script:
         """Return a script whose words are numbers."""
@@ -132,7 +132,7 @@ class RandomRun(Run):
 
     @property
     def source(self) -> RandomStories:  # type: ignore[override]
-        return RandomStories(self.preset.model.video)
+        return RandomStories(self.preset.model.video, self.preset.model.shot)
 
     @property
     def codec(self) -> Codec:

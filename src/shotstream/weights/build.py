@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import cast
 
@@ -273,6 +273,7 @@ def _config_text(config: ModelConfig) -> str:
     defaults = {ModelConfig: plain, TransformerConfig: plain["transformer"], SamplerConfig: plain["sampler"]}
     for kind, values in defaults.items():
         for name in values.keys() & set(OMIT_DEFAULT):
-            if values[name] == getattr(kind, name):
+            default = getattr(kind, name)
+            if values[name] == (to_dict(default) if is_dataclass(default) else default):
                 del values[name]
     return json.dumps(plain, sort_keys=True)

@@ -38,13 +38,22 @@ def is_ours(directory: Path) -> bool:
     return path.is_file() and "video" in read_json(path)
 
 
+def read_config(directory: Path) -> ModelConfig:
+    """Read the configuration of a model in a directory of ours.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    return from_dict(ModelConfig, read_json(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
+
+
 def read_directory(directory: Path) -> ModelStates:
     """Read the tensors in a directory of ours.
 
     Raises:
         InputError: a file is missing or cannot be used.
     """
-    config = from_dict(ModelConfig, read_json(directory / CONFIG_FILE), str(directory / CONFIG_FILE))
+    config = read_config(directory)
     files = tuple(directory / name for name in (CONFIG_FILE, *WEIGHT_FILES.values(), TOKENIZER_FILE))
     transformer, codec, text_encoder = (read_tensors(directory / name) for name in WEIGHT_FILES.values())
     low_noise = None

@@ -10,9 +10,10 @@ import torch
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
+from shotstream.core.spec import PAPER_SHOT, ShotShape
 from shotstream.model.tiny_vae import TINY_VAE_PREFIX
 from shotstream.weights.build import ModelComponents, ModelStates, build
-from shotstream.weights.directory import CONFIG_FILE, WEIGHT_FILES, is_ours, read_directory
+from shotstream.weights.directory import CONFIG_FILE, WEIGHT_FILES, is_ours, read_config, read_directory
 from shotstream.weights.lora import ADAPTER_CONFIG, ADAPTER_FILE
 from shotstream.weights.tiny_vae import PUBLISHED_FILES, read_tiny_decoder
 from shotstream.weights.wan_layouts import (
@@ -122,6 +123,18 @@ def find(source: str | Path) -> tuple[Path, bool]:
         hint = nearest(name, available()) or f"; known names: {known}"
         raise InputError(f"unknown model '{name}'{hint}; expected such a name, a directory, or a hub id org/name")
     return _snapshot(name, DOWNLOADED), True
+
+
+def read_shot_shape(source: str | Path) -> ShotShape:
+    """Return the shape of a model's shots from its configuration alone; of models without ours, the paper's.
+
+    Nothing is downloaded, and a model that is not there is of the paper's shape: opening it says so.
+
+    Raises:
+        InputError: its configuration cannot be used.
+    """
+    path = EMBEDDED / source if str(source) in available() else Path(os.path.expanduser(source))
+    return read_config(path).shot if os.path.isdir(path) and is_ours(path) else PAPER_SHOT
 
 
 def find_decoder(source: str | Path) -> Path:

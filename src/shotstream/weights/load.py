@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CONTEXT_LATENTS
 from shotstream.model.context_injection import EMBEDDING
 from shotstream.model.names import Component, identify, to_original
 from shotstream.weights.finite import check_conversion, check_finite, some_names
@@ -63,9 +62,9 @@ class Mismatch:
     def _choice(self) -> str:
         """Name the design choice (`model.config`) in which file and configuration differ; '' if none explains it."""
         for want, found in ((want[:2], found[:2]) for name, want, found in self.misshapen if name == EMBEDDING):
-            if want == (found[0], found[1] * (1 + CONTEXT_LATENTS)):
+            if want[0] == found[0] and want[1] % found[1] == 0 and want[1] > 2 * found[1]:
                 return "with another injection ('frame', the context as latents)"
-            if found == (want[0], want[1] * (1 + CONTEXT_LATENTS)):
+            if want[0] == found[0] and found[1] % want[1] == 0 and found[1] > 2 * want[1]:
                 return "with another injection ('channel', the context as channels)"
             if found == (want[0], 2 * want[1]):
                 return "with 'previous' (the latent before as channels)"

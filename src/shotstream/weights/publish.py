@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS, MAX_SHOT_FRAMES
+from shotstream.core.spec import FPS
 from shotstream.model.config import ModelConfig
 
 LIBRARY, PIPELINE = "shotstream", "text-to-video"
@@ -47,7 +47,7 @@ def model_card(config: ModelConfig, parameters: int, licence: str | None = None)
 
 | | |
 |---|---|
-| video | {size.width}x{size.height}, {FPS} frames a second, up to {MAX_SHOT_FRAMES} frames a shot |
+| video | {size.width}x{size.height}, {FPS} frames a second, up to {config.shot.max_frames} frames a shot |
 | transformer | {transformer.num_layers} layers of width {transformer.dim}, {kind} |
 | sampler | {sampler.count} steps a chunk, guidance {sampler.guidance:g} |
 | parameters | {parameters:,} |

@@ -6,7 +6,7 @@ landmarks stand in the middle between two tiles. What stands on a mark is always
 
 from dataclasses import dataclass
 
-from shotstream.core.spec import MAX_SHOT_FRAMES
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.world.traits import Action, Camera, Framing
 
 HEIGHT, WIDTH = 80, 128
@@ -73,7 +73,7 @@ def pan_offset(camera: Camera, frame: int) -> float:
 
 def zoom_at(lens: Lens, camera: Camera, frame: int) -> float:
     """Return the zoom relative to the start of the shot."""
-    return 1.0 + lens.zoom_speed * min(frame, MAX_SHOT_FRAMES) if camera == "push in" else 1.0
+    return 1.0 + lens.zoom_speed * min(frame, PAPER_SHOT.max_frames) if camera == "push in" else 1.0
 
 
 def walk_px(lens: Lens, action: Action, frame: int) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from shotstream.core import config
 from shotstream.core.errors import InputError
-from shotstream.core.spec import check_chunks, frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.world.traits import (
     LANDMARKS,
     SLOTS,
@@ -48,14 +48,14 @@ class WorldShot:
     """Decides where they stand, which way they look and when they blink."""
 
     def __post_init__(self) -> None:
-        check_chunks(self.chunks)
+        PAPER_SHOT.check_chunks(self.chunks)
         if not 1 <= len(self.cast) <= 2 or len(set(self.cast)) != len(self.cast):
             raise InputError(f"expected one or two different characters in a shot, got cast {list(self.cast)}")
 
     @property
     def frames(self) -> int:
-        """Length in frames: 12 chunks - 3."""
-        return frames_of_chunks(self.chunks)
+        """Length in frames: 12 chunks - 3, because the world counts in the paper's chunks whatever model learns it."""
+        return PAPER_SHOT.frames_of_chunks(self.chunks)
 
 
 @dataclass(frozen=True)

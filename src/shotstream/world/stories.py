@@ -3,7 +3,7 @@
 import numpy as np
 
 from shotstream.core.rng import derive_seed
-from shotstream.core.spec import MAX_CHUNKS
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.world.scene import Character, WorldShot, WorldStory
 from shotstream.world.traits import (
     ACCESSORIES,
@@ -67,7 +67,7 @@ def _sample_characters(rng: np.random.Generator) -> tuple[Character, ...]:
 
 def _sample_shot(rng: np.random.Generator, characters: int, chunks: int | None) -> WorldShot:
     weights = np.array(CHUNK_WEIGHTS) / sum(CHUNK_WEIGHTS)
-    drawn_chunks = int(rng.choice(np.arange(1, MAX_CHUNKS + 1), p=weights))
+    drawn_chunks = int(rng.choice(np.arange(1, PAPER_SHOT.max_chunks + 1), p=weights))
     together = characters == 2 and rng.random() < TOGETHER_PROBABILITY
     cast = (0, 1) if together else (int(rng.integers(characters)),)
     return WorldShot(

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from shotstream.core.config import nearest
 from shotstream.core.errors import InputError
+from shotstream.core.spec import ShotShape
 from shotstream.engine.maker import Maker, StorySetup
 from shotstream.engine.policies.cinetrans import CineTrans
 from shotstream.engine.policies.echoshot import EchoShot
@@ -58,13 +59,15 @@ class System:
     fit: FitCaption = fit_caption
     prompts: Callable[[str, Sequence[str]], Sequence[str]] | None = None
 
-    def check_script(self, script: Script, encoder: TextEncoder) -> None:
+    def check_script(self, script: Script, shape: ShotShape, encoder: TextEncoder) -> None:
         """Check that the policy can make a story, and that the text encoder reads its prompts.
+
+        `shape` is of the model's shots.
 
         Raises:
             InputError: it has too few or too many shots, is too long, or has steers or a cast that it cannot have.
         """
-        self.spec.check_script(script)
+        self.spec.check_script(script, shape)
         if self.prompts is not None and self.spec.joined_prompts is not None:
             whole = script.global_caption
             prompts = self.prompts(whole, [shot.text for shot in script.shots])

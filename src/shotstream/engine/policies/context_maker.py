@@ -3,7 +3,6 @@
 from torch import Tensor
 
 from shotstream.core.rng import Noise
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.causal_rollout import ChunkNoise
 from shotstream.engine.context_cache import ContextCache
 from shotstream.engine.decoder import FrameDecoder
@@ -43,5 +42,5 @@ class ContextMaker:
         self._context.close(unused=unused)
 
     def _noise(self, noise: Noise, context: Tensor) -> ChunkNoise:
-        index, shape = len(self._setup.history), (1, CHUNK_LATENTS, *context.shape[2:])
+        index, shape = len(self._setup.history), (1, self._setup.shape.chunk_latents, *context.shape[2:])
         return lambda chunk, step: send(noise(index, chunk, step, shape), context.device)

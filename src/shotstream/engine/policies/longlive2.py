@@ -13,16 +13,15 @@ Source: LongLive 2.0 (arXiv 2605.18739).
 
 from collections.abc import Iterator, Sequence
 
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.call import Call, Key
 from shotstream.engine.engine import Engine
-from shotstream.engine.policy import FOUR_STEPS, PolicySpec
+from shotstream.engine.policy import FOUR_STEPS, PUBLISHED_CHUNK, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
 from shotstream.story.captions import join_captions
 from shotstream.story.layout import frame_layout
 
-WINDOW, SINK = 4 * CHUNK_LATENTS, CHUNK_LATENTS
+WINDOW, SINK = 4 * PUBLISHED_CHUNK, PUBLISHED_CHUNK
 CUT_JUMP = 8
 """Temporal positions between the last latent of a shot and the first of the next, besides the usual one."""
 CUT_SENTENCE = "The scene transitions. "
@@ -74,4 +73,4 @@ def _held(made: int, pinned: Sequence[int]) -> list[int]:
     """Return what the next chunk sees of the latents made so far: both sinks and the latest."""
     sinks = sorted({*range(SINK), *pinned})
     latest = [frame for frame in range(max(0, made - WINDOW), made) if frame not in sinks]
-    return [*sinks, *latest[len(sinks) + CHUNK_LATENTS - WINDOW :]]
+    return [*sinks, *latest[len(sinks) + PUBLISHED_CHUNK - WINDOW :]]

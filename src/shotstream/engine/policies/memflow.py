@@ -17,10 +17,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.call import Call, Key, Text
 from shotstream.engine.engine import Engine
-from shotstream.engine.policy import FOUR_STEPS, OneShotPrompts, PolicySpec
+from shotstream.engine.policy import FOUR_STEPS, PUBLISHED_CHUNK, OneShotPrompts, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
 from shotstream.story.layout import frame_layout
@@ -55,8 +54,8 @@ class MemFlow(OneShotPrompts):
         for shot in video.shots:
             for frames in shot.chunks():
                 before, text = text, run.text(self.prompts(video.global_caption, [shot.text]))
-                if frames.start // CHUNK_LATENTS % EVERY == 1:
-                    memory = _remember(run, memory, frames.start - CHUNK_LATENTS, text)
+                if frames.start // PUBLISHED_CHUNK % EVERY == 1:
+                    memory = _remember(run, memory, frames.start - PUBLISHED_CHUNK, text)
                 if before is not None and text is not before:
                     _recommit(run, frames.start, torch.cat(window, 1), text, memory)
                 latest = range(max(SINK, frames.stop - WINDOW + SINK), frames.start)
@@ -64,7 +63,7 @@ class MemFlow(OneShotPrompts):
                 clean = run.denoise(call)
                 yield clean
                 run.commit(call, clean)
-                window = [*window, clean][-WINDOW // CHUNK_LATENTS :]
+                window = [*window, clean][-WINDOW // PUBLISHED_CHUNK :]
 
 
 def _remember(run: Engine, memory: tuple[int, ...], new: int, text: Text) -> tuple[int, ...]:

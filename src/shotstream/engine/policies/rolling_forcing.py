@@ -13,10 +13,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.engine.call import Call, Key
 from shotstream.engine.engine import Engine
-from shotstream.engine.policy import OneShotPrompts, PolicySpec
+from shotstream.engine.policy import PUBLISHED_CHUNK, OneShotPrompts, PolicySpec
 from shotstream.engine.sampler import Latents
 from shotstream.engine.video_plan import Video
 from shotstream.model.config import SamplerConfig
@@ -42,7 +41,7 @@ class RollingForcing(OneShotPrompts):
         steers=True,
         keys="frame",
         renoises=True,
-        capacity=WINDOW + CHUNK_LATENTS,
+        capacity=WINDOW + PUBLISHED_CHUNK,
         sampler=SamplerConfig(steps=(1000.0, 800.0, 600.0, 400.0, 200.0), shift=5.0),
     )
 
@@ -60,15 +59,15 @@ class RollingForcing(OneShotPrompts):
             window = blocks[oldest : newest + 1]
             noisy += [run.noise(frames, 0) for frames, _ in blocks[newest : newest + 1]]
             steps = [newest - oldest - index for index in range(len(window))]
-            levels = torch.tensor([sigmas[step] for step in steps]).repeat_interleave(CHUNK_LATENTS)
+            levels = torch.tensor([sigmas[step] for step in steps]).repeat_interleave(PUBLISHED_CHUNK)
             x = torch.cat(noisy, 1)
             clean = clean_from_velocity(x, run.velocity(_window(run, window), x, levels), levels[None])
-            estimates = list(zip(window, steps, clean.split(CHUNK_LATENTS, 1), strict=True))
+            estimates = list(zip(window, steps, clean.split(PUBLISHED_CHUNK, 1), strict=True))
             if steps[0] + 1 == len(sigmas):
                 yield estimates.pop(0)[2]
-            run.commit(_first(run, window[0]), clean[:, :CHUNK_LATENTS])
+            run.commit(_first(run, window[0]), clean[:, :PUBLISHED_CHUNK])
             end = window[0][0].stop
-            run.kv_cache.keep([*range(CHUNK_LATENTS), *range(end - WINDOW + CHUNK_LATENTS, end)])
+            run.kv_cache.keep([*range(PUBLISHED_CHUNK), *range(end - WINDOW + PUBLISHED_CHUNK, end)])
             noisy = [
                 add_noise(estimate, run.noise(frames, step + 1), sigmas[step + 1])
                 for (frames, _), step, estimate in estimates
@@ -80,10 +79,10 @@ def _window(run: Engine, window: Sequence[PromptedFrames]) -> Call:
     first, last = window[0][0].start, window[-1][0].stop
     keys: tuple[Key, ...] = ()
     if first:
-        room = WINDOW - (last - first) - CHUNK_LATENTS
-        work = range(max(CHUNK_LATENTS, first - room), first)
-        begin = first - len(work) - CHUNK_LATENTS
-        anchor = (Key(frame, begin + frame) for frame in range(CHUNK_LATENTS))
+        room = WINDOW - (last - first) - PUBLISHED_CHUNK
+        work = range(max(PUBLISHED_CHUNK, first - room), first)
+        begin = first - len(work) - PUBLISHED_CHUNK
+        anchor = (Key(frame, begin + frame) for frame in range(PUBLISHED_CHUNK))
         keys = (*anchor, *(Key(frame) for frame in work))
     return _call(run, window, keys)
 

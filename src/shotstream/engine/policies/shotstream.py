@@ -30,8 +30,6 @@ SHOTSTREAM = PolicySpec(
     streams=True,
     steers=True,
     keys="rotated",
-    capacity=27,
-    sink=9,
     decode="shot",
     context=True,
 )

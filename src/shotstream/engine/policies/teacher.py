@@ -6,7 +6,6 @@ Source: ShotStream (arXiv 2603.25746).
 from collections.abc import Sequence
 
 from shotstream.core.rng import Noise
-from shotstream.core.spec import MAX_CHUNKS
 from shotstream.engine.bidirectional_rollout import WholeShotRollout
 from shotstream.engine.maker import Rollout, StorySetup
 from shotstream.engine.policies.context_maker import ContextMaker
@@ -22,7 +21,7 @@ TEACHER = PolicySpec(
     weights="a teacher trained here, or the published one",
     licence="as its weights",
     live=True,
-    longest_shot=MAX_CHUNKS,
+    extends=False,
     decode="shot",
     context=True,
 )

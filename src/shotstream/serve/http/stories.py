@@ -40,7 +40,7 @@ def health(request: Request) -> Health:
 def models(server: Here) -> list[ModelView]:
     """Return the model that makes the stories, as a list of one."""
     parts = server.model.parts
-    size = parts.config.video
+    size, shot = parts.config.video, parts.config.shot
     return [
         ModelView(
             name=parts.config.name,
@@ -49,6 +49,11 @@ def models(server: Here) -> list[ModelView]:
             height=size.height,
             width=size.width,
             fps=FPS,
+            chunk_latents=shot.chunk_latents,
+            context_latents=shot.context_latents,
+            max_chunks=shot.max_chunks,
+            default_chunks=shot.default_chunks,
+            longest_chunks=server.settings.limits.chunks,
             guidance=server.guidance,
             director=server.director is not None,
         )
@@ -72,11 +77,11 @@ def begin_story(story: NewStory, server: Here) -> BegunStory:
     context = story.context or config.context
     check_selector(context)
     check_room(server, len(story.global_caption))
-    specs = [shot.spec() for shot in story.shots]
+    specs = [shot.spec(config.shot) for shot in story.shots]
     check_queue(len(specs), server.settings.limits)
     for spec in specs:
-        check_spec(spec, server.settings.limits)
-    server.model.policy.check_shots(specs)
+        check_spec(spec, server.settings.limits, config.shot)
+    server.model.policy.check_shots(specs, config.shot)
     size, settings = config.video, server.settings
     guidance = settings.guidance if story.guidance is None else story.guidance
     negative_prompt = settings.negative_prompt if story.negative_prompt is None else story.negative_prompt

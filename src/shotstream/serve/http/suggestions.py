@@ -159,7 +159,7 @@ def outline(idea: Idea, server: Here) -> Outline:
 def read_script(script: ScriptText, server: Here) -> ScriptView:
     """Read a script into shots; the images of a cast are not read, because they lie with the person who wrote it."""
     row = None if script.story is None else server.store.get(script.story)
-    read = parse_script(script.text, "the script")
+    read = parse_script(script.text, "the script", server.model.config.shot)
     global_caption = read.global_caption if row is None else row.global_caption
     captions = captions_of_script(read)
     return ScriptView(

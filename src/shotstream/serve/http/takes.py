@@ -62,7 +62,9 @@ def context(story: str, server: Here) -> ContextView:
     history, doing = History(server.store.directory(story), record), row.doing
     waiting = doing.queue.shots[0].spec.cast if doing.queue.shots else None
     cast = choose_members(history.cast, waiting) if doing.work is None else doing.work.cast
-    members, frames = choose_context_frames(history, get_selector(row.context), "", cast)
+    members, frames = choose_context_frames(
+        history, get_selector(row.context), "", cast, server.model.config.shot.context_latents
+    )
     known = {view.number: view for view in CastView.of(cast)}
     views = [ContextFrame(cast=known[ref.shot]) for ref in members]
     views += [ContextFrame(shot=ref.shot, take=history.branch[ref.shot], frame=ref.frame) for ref in frames]

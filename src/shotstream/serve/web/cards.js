@@ -3,7 +3,7 @@
 import { keep, makeCaptionField } from "./captionfield.js";
 import { makeCastChoice } from "./castchoice.js";
 import { arrange, button, element, fill } from "./dom.js";
-import { framesOf, MOST_CHUNKS, seconds } from "./lengths.js";
+import { framesOf, lengths, seconds } from "./lengths.js";
 
 /**
  * Makes the list.
@@ -39,7 +39,7 @@ export function makeCards(store, directing) {
 
 function makeCard(id, { story, hello: { fps, global_caption } }, directing) {
   const number = element("span", { className: "number", "aria-hidden": "true" });
-  const chunks = element("input", { type: "number", min: 1, max: MOST_CHUNKS, step: 1, required: true });
+  const chunks = element("input", { type: "number", min: 1, max: lengths().longest_chunks, step: 1, required: true });
   const length = element("output", {});
   let shown = null;
   let place = null;

@@ -1,6 +1,6 @@
 /** What a person does to the story: each one a command, and where it was refused, the reason. */
 
-import { MAX_CHUNKS } from "./lengths.js";
+import { lengths } from "./lengths.js";
 import { placeOf } from "./packet.js";
 import { wayThrough } from "./takes.js";
 
@@ -110,5 +110,6 @@ function anySeed() {
 
 /** A shot as the protocol has it. @param {string} text @param {How} how */
 function shotOf(text, { chunks, seed, cast }) {
-  return { text, chunks, extend: chunks > MAX_CHUNKS, ...(seed !== null && { seed }), ...(cast !== null && { cast }) };
+  const extend = chunks > lengths().max_chunks;
+  return { text, chunks, extend, ...(seed !== null && { seed }), ...(cast !== null && { cast }) };
 }

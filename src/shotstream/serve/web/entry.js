@@ -3,6 +3,7 @@
 import { get, hasToken, keepToken } from "./api.js";
 import { openDialog } from "./dialog.js";
 import { button, element } from "./dom.js";
+import { useLengths } from "./lengths.js";
 
 const KEPT_IS_WRONG = "The token that this browser kept is not the server's any more.";
 const WRONG = "That is not the server's token. Check it and enter it again.";
@@ -17,6 +18,7 @@ export async function comeIn() {
   for (;;) {
     try {
       const [[model], { traits }] = await Promise.all([get("api/models"), get("api/words")]);
+      useLengths(model);
       return { model, words: traits };
     } catch (error) {
       const token = error.code === "unauthorized" ? await askToken(problem) : "";

@@ -3,7 +3,7 @@
 import { makeCastChoice } from "./castchoice.js";
 import { checkCaption, makeCheck, withWord } from "./check.js";
 import { button, element } from "./dom.js";
-import { DEFAULT_CHUNKS, framesOf, MOST_CHUNKS, seconds } from "./lengths.js";
+import { framesOf, lengths, seconds, secondsOfPart } from "./lengths.js";
 import { busy } from "./watching.js";
 
 /** A pause in writing after which the server is told of the text. */
@@ -62,7 +62,7 @@ export function makePrompt(store, directing, say) {
     const how = { chunks: length.chunks(), seed: seedOf(seed.value), cast: cast.chosen() };
     if (!text) say("Write what happens, then press the key.");
     if (how.seed === undefined) say("A seed is a whole number from 0 on; empty, it is the story’s own.");
-    if (how.chunks === null) say(`A shot has 1 to ${MOST_CHUNKS} parts of about 0.7 s.`);
+    if (how.chunks === null) say(`A shot has 1 to ${lengths().longest_chunks} parts of about ${secondsOfPart(16)}.`);
     if (!text || how.seed === undefined || how.chunks === null) return;
     const seen = check.shows(text);
     write("");
@@ -129,7 +129,8 @@ function makeKeys(acts) {
 /** The length of the next shot, in chunks and in seconds. */
 function makeLength(store) {
   const field = element("input", {
-    id: "chunks", type: "number", min: 1, max: MOST_CHUNKS, step: 1, value: DEFAULT_CHUNKS, required: true,
+    id: "chunks", type: "number", min: 1, max: lengths().longest_chunks, step: 1, value: lengths().default_chunks,
+    required: true,
   });
   const inSeconds = element("output", { for: "chunks" });
   const show = () => {

@@ -1,7 +1,7 @@
 /** Scripts that a person writes or pastes: a shot a line, or a whole script as `docs/script.md` has it. */
 
 import { post } from "./api.js";
-import { DEFAULT_CHUNKS } from "./lengths.js";
+import { lengths } from "./lengths.js";
 
 /** What stands before the text of a line: a dash, a number, "Shot 3:". */
 const MARK = /^(?:[-*•](?:\s+|$)|(?:shot\s*)?\d+\s*[.:)]\s*)/i;
@@ -34,7 +34,7 @@ export async function readScript(text, story) {
   if (captioned && lines.length < 2) throw new Error("Write one line that says who and where, then at least one line for a shot.");
   if (!lines.length) throw new Error("Write at least one line for a shot.");
   const global_caption = captioned ? lines.shift() : null;
-  return { global_caption, seed: null, shots: lines.map((line) => ({ text: line, chunks: DEFAULT_CHUNKS })) };
+  return { global_caption, seed: null, shots: lines.map((line) => ({ text: line, chunks: lengths().default_chunks })) };
 }
 
 /** Everything in a script that the model reads. @param {{global_caption: string|null, shots: {text: string, steers?: {text: string}[]}[]}} script */

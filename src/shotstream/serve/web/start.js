@@ -6,7 +6,7 @@ import { openDialog } from "./dialog.js";
 import { button, element, fill } from "./dom.js";
 import { loadExamples } from "./examples.js";
 import { makeGuidance } from "./guidance.js";
-import { DEFAULT_CHUNKS } from "./lengths.js";
+import { lengths } from "./lengths.js";
 import { sentence } from "./says.js";
 import { notUsed, readScript } from "./script.js";
 import { makeScriptCheck } from "./scriptcheck.js";
@@ -54,7 +54,8 @@ export function makeStart(store, open, ready, told) {
       told.say("The director is writing.");
       const outline = await post("api/outline", { idea: text });
       const { notes } = await checkCaption({ global_caption: outline.global_caption });
-      await begin(outline.global_caption, anySeed(), outline.shots.map((text) => ({ text, chunks: DEFAULT_CHUNKS })), true);
+      const shots = outline.shots.map((text) => ({ text, chunks: lengths().default_chunks }));
+      await begin(outline.global_caption, anySeed(), shots, true);
       sayAll(notes); // those of its shots stand on their cards
     },
     fail: told.fail,

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, LatentPool
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import SamplerConfig
@@ -49,7 +48,7 @@ class BaseStage(Stage):
 
     def loss(self, network: str, step: int, micro_batch: int) -> Tensor:  # noqa: ARG002
         batch, history = self._batch(step, micro_batch), None
-        if batch.target.shape[1] > CHUNK_LATENTS and self._remakes_history(step):
+        if batch.target.shape[1] > self._network.config.shot.chunk_latents and self._remakes_history(step):
             level = self._config.resampled_level
             history = resample_history(self._network, batch, self._sampler, level, self._distributed, step, micro_batch)
         return teacher_forced_loss(self._network, batch, history, self._config, step, micro_batch)
@@ -86,7 +85,8 @@ def teacher_forced_loss(
         micro_batch: number of the micro-batch.
     """
     (count, latents), copies = batch.target.shape[:2], config.noise_copies
-    chunks, each = math.ceil(latents / CHUNK_LATENTS), min(CHUNK_LATENTS, latents)
+    each = min(network.config.shot.chunk_latents, latents)
+    chunks = math.ceil(latents / each)
     draw = make_generator("base-levels", step, micro_batch)
     sigmas = shift_sigma(torch.rand(count, copies * chunks, generator=draw), config.shift).clamp(min=MIN_SIGMA)
     sigmas = sigmas.repeat_interleave(each, 1).to(batch.target.device)

@@ -103,7 +103,7 @@ class PolicyStage(Stage):
         cache = spec.new_cache(self._network, 1, size, straight_through=False, dtype=dtype)
         samplers, spans = self._samplers(*where), self._encoder.token_spans
         run = TrueVideoEngine(self._network, encode, samplers, noise, latents, cache, spans)
-        shots = plan_shots(video.script.shots, SeededNoise(derive_seed("policy-noise", *where)))
+        shots = plan_shots(video.script.shots, SeededNoise(derive_seed("policy-noise", *where)), self._source.shape)
         for _ in self._policy.rollout(Video(video.script.global_caption, noise.watch(shots)), run):
             pass
         return run.predictions

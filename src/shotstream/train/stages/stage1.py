@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import LatentPool
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Sampler
@@ -88,7 +87,8 @@ class DistillStage(Stage):
 
         `where` seeds the noise; `training`: gradient reaches all of the generator.
         """
-        chunk_like = inputs.context[:, :1].expand(-1, CHUNK_LATENTS, -1, -1, -1)
+        each = self._networks.generator.config.shot.chunk_latents
+        chunk_like = inputs.context[:, :1].expand(-1, each, -1, -1, -1)
 
         def noise(chunk: int, step: int) -> Tensor:
             return normal(chunk_like, self.name, *where, chunk, step)
@@ -146,7 +146,8 @@ class DistillStage(Stage):
 
     def _conditions(self, network: Transformer, inputs: ShotInputs, text: Tensor, made: Tensor) -> Conditions:
         """Return the conditions of a score of made shots: the base sees their chunks as history, a teacher none."""
-        history = made[:, :-CHUNK_LATENTS].detach() if self._config.real_score == "base" else None
+        each = network.config.shot.chunk_latents
+        history = made[:, :-each].detach() if self._config.real_score == "base" else None
         return Conditions.of(network, inputs.context, text, inputs.layout.joined, history)
 
 

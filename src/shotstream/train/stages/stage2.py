@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.rng import derive_seed
-from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks, latents_of_chunks
 from shotstream.data.latents import encode_captions
 from shotstream.data.samples import ShotSource
 from shotstream.engine.causal_rollout import ShotInputs
@@ -57,9 +56,10 @@ class Stage2(DistillStage):
         settings, (story, shot) = self._settings, divmod(step, self._settings.shots)
         lengths = [self._frames(story, past) for past in range(shot)]
         past = [PastShot(index, frames, "") for index, frames in enumerate(lengths)]
-        references = self._select(past, "", CONTEXT_LATENTS)
-        latents = latents_of_chunks(self._chunks(story, shot))
-        layout = shot_layout(shot, [r.shot for r in references], CONTEXT_LATENTS, latents, self._model.captions)
+        shape = self._model.shot
+        references = self._select(past, "", shape.context_latents)
+        latents = shape.latents_of_chunks(self._chunks(story, shot))
+        layout = shot_layout(shot, [r.shot for r in references], shape, latents, self._model.captions)
         scripts, captions = self._scripts(story, micro_batch), (*layout.context_captions, shot)
         needed = [
             [compose_caption(script.global_caption, index, script.shots[index].text) for index in captions]
@@ -80,22 +80,21 @@ class Stage2(DistillStage):
         with self._distributed.autocast():
             latents = self.roll_out(self.inputs(step, micro_batch), None, "history", step, micro_batch)
         pixels = self._codec.decode(latents.float()).clamp(-1, 1)
-        kept = pixels[:, key_frames(self._frames(story, shot), CONTEXT_LATENTS)]
+        kept = pixels[:, key_frames(self._frames(story, shot), self._model.shot.context_latents)]
         self.state.buffers.setdefault(micro_batch, {})[f"shot{shot}"] = kept.float().cpu().contiguous()
 
     def _context(
         self, micro_batch: int, references: Sequence[FrameRef], lengths: Sequence[int]
     ) -> Float[Tensor, "b f c h w"]:
         """Encode each context frame alone; return zeros before the first shot."""
-        device, stories = self._distributed.device, self._settings.stories
+        device, stories, budget = self._distributed.device, self._settings.stories, self._model.shot.context_latents
         if not references:
             size = self._model.video
             shape = (self._codec.latent_channels, size.latent_height, size.latent_width)
-            return torch.zeros(stories, CONTEXT_LATENTS, *shape, device=device)
+            return torch.zeros(stories, budget, *shape, device=device)
         history = self.state.buffers[micro_batch]
         frames = [
-            history[f"shot{one.shot}"][:, key_frames(lengths[one.shot], CONTEXT_LATENTS).index(one.frame)]
-            for one in references
+            history[f"shot{one.shot}"][:, key_frames(lengths[one.shot], budget).index(one.frame)] for one in references
         ]
         with torch.no_grad():
             return self._codec.encode_frames(torch.stack(frames, 1).to(device)).float()
@@ -111,4 +110,4 @@ class Stage2(DistillStage):
         return choice[random_index(len(choice), "story-chunks", story, shot)]
 
     def _frames(self, story: int, shot: int) -> int:
-        return frames_of_chunks(self._chunks(story, shot))
+        return self._model.shot.frames_of_chunks(self._chunks(story, shot))

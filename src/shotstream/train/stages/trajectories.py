@@ -15,7 +15,6 @@ from torch import Tensor
 
 from shotstream.core.atomic_files import make_directory
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS
 from shotstream.data.latents import Batch, LatentPool, differing_topic, load_batch, save_batch
 from shotstream.engine.bidirectional_rollout import bidirectional_velocity
 from shotstream.engine.sampler import Latents, Predict, Sampler
@@ -149,7 +148,7 @@ class TrajectoryStore:
             recorder.denoise(bidirectional_velocity(network, shot_inputs(batch), recorder), lambda _: noise)
         else:
             inputs = replace(shot_inputs(batch), negative=torch.zeros_like(batch.text[:, :1]))
-            chunks = noise.split(CHUNK_LATENTS, 1)
+            chunks = noise.split(network.config.shot.chunk_latents, 1)
             roll_out(network, inputs, lambda chunk, _: chunks[chunk], recorder, distributed)
         each = self._config.num_steps + 1
         return torch.cat(
