@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from shotstream.core.rng import derive_seed
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.core.types import FrameLayout
 from shotstream.engine.engine import Engine
 from shotstream.engine.policy import Policy
@@ -60,7 +61,7 @@ def make_engine(
     """Return a video of these shots and the engine that makes it."""
     cache = policy.spec.new_cache(transformer, sampler.branches, SIZE)
     noise = VideoNoise((transformer.config.in_dim, *SIZE), torch.device("cpu"))
-    video = Video("A fox.", noise.watch(plan_shots(shots, seeded_noise)))
+    video = Video("A fox.", noise.watch(plan_shots(shots, seeded_noise, PAPER_SHOT)))
     return video, Engine(transformer, encode, sampler, noise, SIZE, cache)
 
 
@@ -118,7 +119,7 @@ def trace(policy: Policy, *chunks: int, sampler: Sampler = FEW) -> list[Seen]:
     def numbers(frames: range, step: int) -> Tensor:  # noqa: ARG001
         return torch.tensor(frames).float()[None, :, None, None, None].expand(1, -1, 1, *SIZE)
 
-    video = Video("A fox.", plan_shots(make_shots(*chunks), seeded_noise))
+    video = Video("A fox.", plan_shots(make_shots(*chunks), seeded_noise, PAPER_SHOT))
     run = Engine(transformer, lambda prompts: encode(prompts).float(), sampler, numbers, SIZE, cache)
     with torch.inference_mode():
         list(policy.rollout(video, run))

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.core.video import probe_video
 
 PROJECT = Path(__file__).parent.parent
@@ -89,7 +89,7 @@ def test_it_makes_a_video_in_an_environment_of_its_dependencies_alone(wheel: Pat
     command = [programs / "shotstream", "generate", STORY, "-o", video, "--chunks", "1"]
     done = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert probe_video(video).frames == frames_of_chunks(1)
+    assert probe_video(video).frames == PAPER_SHOT.frames_of_chunks(1)
     served = subprocess.run(
         [programs / "shotstream", "studio"], cwd=tmp_path, env={}, capture_output=True, text=True, check=False
     )

@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from shotstream.bench.flops import OpCost, OpCounter, ShotCost, select_cost, shot_cost, text_encoder_cost
-from shotstream.core.spec import VideoSize, frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT, VideoSize
 from shotstream.engine.story import Story
 from shotstream.model.config import ModelConfig, SamplerConfig, TinyDecoderConfig, WanVAEConfig
 from shotstream.model.wan_vae import WanVAE
@@ -90,8 +90,8 @@ def test_the_floor_of_the_published_way(wan: ShotCost) -> None:
     ours = sum(tera(work) for work in wan.parts.values())
     enlarging = SAVED_FIRST + 20 * SAVED
     theirs = ours - tera(wan.of("context")) + context + last_clean + enlarging
-    assert frames_of_chunks(7) * H200_FLOPS / TERA / theirs == pytest.approx(39.7, abs=0.1)
-    assert frames_of_chunks(7) * H200_FLOPS / TERA / (theirs - last_clean) == pytest.approx(41.0, abs=0.1)
+    assert PAPER_SHOT.frames_of_chunks(7) * H200_FLOPS / TERA / theirs == pytest.approx(39.7, abs=0.1)
+    assert PAPER_SHOT.frames_of_chunks(7) * H200_FLOPS / TERA / (theirs - last_clean) == pytest.approx(41.0, abs=0.1)
 
 
 def test_memory_is_not_the_limit_of_a_forward(wan: ShotCost) -> None:

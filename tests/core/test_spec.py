@@ -7,29 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import (
-    CHUNK_LATENTS,
-    CONTEXT_LATENTS,
-    MAX_SHOT_FRAMES,
-    MAX_SHOT_LATENTS,
-    VideoSize,
-    as_video_size,
-    check_chunks,
-    frames_of_chunks,
-    frames_of_latents,
-    latents_of_chunks,
-    latents_of_frames,
-)
+from shotstream.core.spec import PAPER_SHOT, VideoSize, as_video_size, frames_of_latents, latents_of_frames
 
 
 def test_a_whole_shot_has_the_published_sizes() -> None:
     size = VideoSize(height=480, width=832)
-    assert (MAX_SHOT_FRAMES, MAX_SHOT_LATENTS) == (81, 21)
+    assert (PAPER_SHOT.max_frames, PAPER_SHOT.max_latents) == (81, 21)
     assert (size.latent_height, size.latent_width) == (60, 104)
     assert size.tokens_per_latent == 1560
-    assert size.tokens_per_latent * CHUNK_LATENTS == 4680
-    assert size.tokens_per_latent * MAX_SHOT_LATENTS == 32760
-    assert CONTEXT_LATENTS == 2 * CHUNK_LATENTS
+    assert size.tokens_per_latent * PAPER_SHOT.chunk_latents == 4680
+    assert size.tokens_per_latent * PAPER_SHOT.max_latents == 32760
+    assert PAPER_SHOT.context_latents == 2 * PAPER_SHOT.chunk_latents
 
 
 @pytest.mark.parametrize(("latents", "frames"), [(0, 0), (1, 1), (2, 5), (3, 9), (21, 81)])
@@ -44,8 +32,8 @@ def test_frames_and_latents_are_inverse(latents: int) -> None:
 
 @given(st.integers(1, 7))
 def test_a_chunk_is_three_latents(chunks: int) -> None:
-    assert latents_of_chunks(chunks) == 3 * chunks
-    assert frames_of_chunks(chunks) == 12 * chunks - 3
+    assert PAPER_SHOT.latents_of_chunks(chunks) == 3 * chunks
+    assert PAPER_SHOT.frames_of_chunks(chunks) == 12 * chunks - 3
 
 
 @given(st.integers(-100, 1000).filter(lambda frames: frames < 1 or frames % 4 != 1))
@@ -56,13 +44,13 @@ def test_other_numbers_of_frames_are_refused(frames: int) -> None:
 
 @pytest.mark.parametrize("chunks", range(1, 8))
 def test_good_lengths_are_handed_back(chunks: int) -> None:
-    assert check_chunks(chunks) == chunks
+    assert PAPER_SHOT.check_chunks(chunks) == chunks
 
 
 @pytest.mark.parametrize("chunks", [0, 8, -1, True, 2.0, "3", None])
 def test_bad_lengths_are_refused(chunks: object) -> None:
     with pytest.raises(InputError, match="1 to 7 chunks"):
-        check_chunks(chunks)  # type: ignore[arg-type]
+        PAPER_SHOT.check_chunks(chunks)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

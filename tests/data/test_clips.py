@@ -147,7 +147,7 @@ def test_a_video_of_the_right_size_is_left_as_it_is(tmp_path: Path) -> None:
     [(9, 1, 9), (80, 1, 80), (81, 1, 81), (161, 1, 161), (162, 2, 81), (200, 2, 100), (250, 3, 84)],
 )
 def test_a_long_shot_is_strided(length: int, stride: int, shown: int) -> None:
-    frames = strided_frames(length)
+    frames = strided_frames(length, 81)
     assert (frames.start, frames.step, len(frames)) == (0, stride, shown)
     assert frames[-1] < length
 

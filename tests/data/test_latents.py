@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CONTEXT_LATENTS
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.data import latents
 from shotstream.data.latents import Batch, LatentPool, PoolConfig, encode_samples, load_batch, save_batch
 from shotstream.data.storyworld import StoryWorldShots
@@ -87,7 +87,7 @@ def test_pictures_come_alone_as_the_first_latent_of_their_shot(networks: Network
     assert batch.target.shape[:2] == (8, 1)
     assert batch.context.shape[1] == 0
     assert batch.text.shape[1] == 1
-    assert set(batch.layout.positions.flatten().tolist()) == {CONTEXT_LATENTS}
+    assert set(batch.layout.positions.flatten().tolist()) == {PAPER_SHOT.context_latents}
     assert int(batch.layout.shots.min()) >= 1
     assert len({tuple(row.flatten().tolist()) for row in batch.target}) == 8
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CONTEXT_LATENTS, VideoSize
+from shotstream.core.spec import PAPER_SHOT, VideoSize
 from shotstream.core.video import read_video, write_video
 from shotstream.data.clips import read_frames
 from shotstream.data.manifest import ManifestShots, read_manifest
@@ -247,7 +247,7 @@ def test_a_sample_is_the_shot_and_what_the_engine_would_remember(written: Path) 
     made = drawn(ManifestShots(manifest, SIZE), 2, "shot2:")
     video, story = manifest.videos[1], read_video(written.with_name("story000001.mp4"))
     assert np.array_equal(made.target, story[42:63])
-    references = select_dynamic([21, 21], CONTEXT_LATENTS)
+    references = select_dynamic([21, 21], PAPER_SHOT.context_latents)
     assert made.context is not None
     assert np.array_equal(made.context, story[[21 * one.shot + one.frame for one in references]])
     assert made.captions == tuple(
@@ -262,7 +262,7 @@ def test_a_first_shot_has_no_past(written: Path) -> None:
     made = drawn(ManifestShots(read_manifest(written), SIZE), 2, "shot0:")
     assert made.context is None
     assert len(made.captions) == 1
-    assert made.layout.shots[0].tolist() == [0] * CONTEXT_LATENTS + [1] * 6
+    assert made.layout.shots[0].tolist() == [0] * PAPER_SHOT.context_latents + [1] * 6
 
 
 def test_the_past_is_withheld_as_often_as_it_should(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +328,7 @@ def test_a_picture_is_one_frame_of_any_shot(long_shots: Path) -> None:
     for picture in pictures:
         shot = manifest.videos[0].shots["shot1:" in picture.captions[0]]
         assert picture.context is None
-        assert picture.layout.positions.tolist() == [[CONTEXT_LATENTS]]
+        assert picture.layout.positions.tolist() == [[PAPER_SHOT.context_latents]]
         frame = int(picture.target[0, 0, 0, 0])
         assert shot.start <= frame < shot.end
         assert np.array_equal(picture.target, read_frames(shot.video, [frame], VideoSize(32, 48)))

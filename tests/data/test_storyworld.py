@@ -6,7 +6,7 @@ import torch
 
 from shotstream.core.errors import InputError
 from shotstream.core.rng import derive_seed
-from shotstream.core.spec import CONTEXT_LATENTS, frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.data.latents import pool_masks
 from shotstream.data.samples import NO_CONTEXT_SHARE, ShotSample, as_pixels, stack_layouts
 from shotstream.data.storyworld import (
@@ -74,14 +74,14 @@ def test_a_seed_means_the_same_sample_for_ever() -> None:
         "There is a milky robot and a saapphire frog, under the stars, by the sea."
         "shot0:The camera moves closer, closeup, nwo cobalt toad hops in place.",
     )
-    pasts = [int(sample_shot(seed, 1).layout.shots[0, :CONTEXT_LATENTS].max()) for seed in range(8)]
+    pasts = [int(sample_shot(seed, 1).layout.shots[0, : PAPER_SHOT.context_latents].max()) for seed in range(8)]
     assert pasts == [1, 0, 2, 2, 0, 1, 0, 2]
 
 
 def test_a_picture_is_one_frame_after_the_places_of_a_context() -> None:
     picture = sample_picture(3)
     assert picture.target.shape == (1, 80, 128, 3)
-    assert picture.layout.positions.tolist() == [[CONTEXT_LATENTS]]
+    assert picture.layout.positions.tolist() == [[PAPER_SHOT.context_latents]]
 
 
 def test_the_selector_is_the_sources_and_part_of_its_identity() -> None:
@@ -108,16 +108,16 @@ def test_a_context_may_attend_to_the_new_shots_caption() -> None:
 @pytest.mark.parametrize("chunks", [1, 4])
 def test_a_target_has_the_length_that_is_asked_for(chunks: int) -> None:
     made = sample(1, chunks)
-    assert made.target.shape == (frames_of_chunks(chunks), 80, 128, 3)
+    assert made.target.shape == (PAPER_SHOT.frames_of_chunks(chunks), 80, 128, 3)
     assert made.target.dtype == np.uint8
-    assert made.layout.latents == CONTEXT_LATENTS + 3 * chunks
+    assert made.layout.latents == PAPER_SHOT.context_latents + 3 * chunks
 
 
 def test_the_context_is_what_the_engine_would_remember() -> None:
     story = sample_story(5, shots=4, chunks=2)
     made = sample(3)
     assert made.context is not None
-    references = select_dynamic([shot.frames for shot in story.shots[:3]], CONTEXT_LATENTS)
+    references = select_dynamic([shot.frames for shot in story.shots[:3]], PAPER_SHOT.context_latents)
     assert [r.shot for r in references] == [0, 0, 1, 1, 2, 2]
     for frame, reference in zip(made.context, references, strict=True):
         assert np.array_equal(frame, render_frames(story, reference.shot, [reference.frame])[0])
@@ -136,7 +136,7 @@ def test_captions_stand_in_the_layouts_order() -> None:
 def test_without_a_past_there_is_no_context_and_one_caption(made: ShotSample, phase: int) -> None:
     assert made.context is None
     assert len(made.captions) == 1
-    assert made.layout.shots[0].tolist() == [0] * CONTEXT_LATENTS + [phase] * 3
+    assert made.layout.shots[0].tolist() == [0] * PAPER_SHOT.context_latents + [phase] * 3
     assert made.layout.captions[0].tolist() == [0] * 9
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from shotstream.core.spec import latents_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.data.samples import VideoSample, as_pixels
 from shotstream.data.storyworld import StoryWorldShots
 from shotstream.data.videos import encode_video
@@ -32,7 +32,7 @@ def test_shots_are_encoded_in_one_stream_or_each_by_itself(sample: VideoSample, 
     torch.manual_seed(0)
     codec = ConvCodec(ConvCodecConfig("conv", 4, (8, 8), (1, 1), (8, 8), (1, 1)))
     latents, subjects = encode_video(sample, codec, CPU, one_stream=one_stream)
-    assert latents.shape[:2] == (1, latents_of_chunks(sum(LENGTHS)))
+    assert latents.shape[:2] == (1, PAPER_SHOT.latents_of_chunks(sum(LENGTHS)))
     clips = sample.frames(one_stream=one_stream)
     clips = [np.concatenate(clips)] if one_stream else clips
     with torch.no_grad():

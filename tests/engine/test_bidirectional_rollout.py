@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.bidirectional_rollout import WholeShotRollout, bidirectional_velocity
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.engine.sampler import Sampler
@@ -33,7 +34,7 @@ def network(injection: Injection = "frame") -> Transformer:
 
 
 def inputs(chunks: int) -> ShotInputs:
-    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], 6, 3 * chunks)
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], PAPER_SHOT, 3 * chunks)
     context, text = torch.randn(1, 6, 4, 4, 4).double(), torch.randn(1, 3, 32, 16).double()
     return ShotInputs.of(context, text, layout)
 

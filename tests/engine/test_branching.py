@@ -149,11 +149,11 @@ def test_later_the_cast_has_a_frame_each_at_most_half_and_stands_first(parts: Mo
     with Story(parts, "a story.") as story:
         for member in range(2):
             story.add_cast(picture(member), f"member {member}")
-        alone = select_context_frames(story.history, select, "next", story.history.cast, nothing_lost)
+        alone = select_context_frames(story.history, select, "next", story.history.cast, nothing_lost, 6)
         assert alone.captions == ("a story.shot0:member 0",) * 3 + ("a story.shot0:member 1",) * 3
         for text in ("a fox walks", "a bear sleeps"):
             make(story, text)
-        both = select_context_frames(story.history, select, "next", story.history.cast, nothing_lost)
+        both = select_context_frames(story.history, select, "next", story.history.cast, nothing_lost, 6)
         assert both.shots == (0, 0, 0, 0, 1, 1)
         assert both.captions[:4] == (
             "a story.shot0:member 0",
@@ -165,7 +165,7 @@ def test_later_the_cast_has_a_frame_each_at_most_half_and_stands_first(parts: Mo
         assert both.pixels.shape == (1, 6, 3, 32, 48)
         for member in range(2, 5):
             story.add_cast(picture(member), f"member {member}")
-        many = select_context_frames(story.history, select, "next", story.history.cast, nothing_lost)
+        many = select_context_frames(story.history, select, "next", story.history.cast, nothing_lost, 6)
         assert many.captions[:3] == tuple(f"a story.shot0:member {member}" for member in (2, 3, 4))
 
 
@@ -224,7 +224,9 @@ def test_relevant_reads_each_caption_once_and_is_a_storys_choice(
         for text in ("aaaa", "bbbb", "cccc", "dddd", "aaaa"):
             make(story, text)
         assert story.history.identity.context == "relevant"
-        shots = set(select_context_frames(story.history, story._maker._context._select, "aaaa", (), nothing_lost).shots)
+        shots = set(
+            select_context_frames(story.history, story._maker._context._select, "aaaa", (), nothing_lost, 6).shots
+        )
     assert {0, 4} < shots
     assert len(shots) == 3
     assert [read.count(text) for text in ("aaaa", "bbbb", "cccc", "dddd")] == [1] * 4

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.core.types import FrameLayout
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.frame_buffer import FrameBuffer
@@ -38,7 +39,7 @@ def network(layers: int) -> Transformer:
 
 
 def inputs(seed: int, chunks: int = CHUNKS) -> ShotInputs:
-    layout = shot_layout(1, [0] * 6, 6, 3 * chunks)
+    layout = shot_layout(1, [0] * 6, PAPER_SHOT, 3 * chunks)
     return ShotInputs.of(random(1, 6, 4, *SIZE, seed=1), random(1, 2, 5, 10, seed=seed), layout)
 
 

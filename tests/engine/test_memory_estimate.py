@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import VideoSize
+from shotstream.core.spec import PAPER_SHOT, VideoSize
 from shotstream.engine import memory_estimate
 from shotstream.engine.memory_estimate import ShotMemory, available_bytes, check_memory
 from shotstream.engine.policies import find_system
@@ -22,7 +22,7 @@ SHOTS = Script("A fox.", (ShotSpec("It walks.", 2), ShotSpec("It eats.", 5)))
 
 
 def memory(chunks: int = 7, policy: str = "shotstream", branches: int = 1, *, whole: bool = False) -> ShotMemory:
-    held = find_system(policy).spec.held_latents(chunks, SHOTS, whole=whole)
+    held = find_system(policy).spec.held_latents(chunks, SHOTS, PAPER_SHOT, whole=whole)
     return ShotMemory(WAN, held, branches, torch.bfloat16)
 
 

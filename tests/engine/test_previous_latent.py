@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from policy_engine import encode, make_engine, make_shots, make_transformer
-from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.policies import POLICIES
 from shotstream.engine.sampler import Sampler
@@ -35,17 +35,17 @@ def network(*, previous: bool = True, ffn_conv: bool = True) -> Transformer:
 
 
 def inputs() -> ShotInputs:
-    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], 6, CHUNKS * CHUNK_LATENTS)
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], PAPER_SHOT, CHUNKS * PAPER_SHOT.chunk_latents)
     negative = torch.zeros(1, 1, 5, 10, dtype=torch.float64)
     return ShotInputs.of(random(1, 6, 4, *SIZE, seed=1), random(1, 3, 5, 10, seed=2), layout, negative)
 
 
 def noise(chunk: int, step: int) -> Tensor:
-    return random(1, CHUNK_LATENTS, 4, *SIZE, seed=100 * chunk + step)
+    return random(1, PAPER_SHOT.chunk_latents, 4, *SIZE, seed=100 * chunk + step)
 
 
 def begin(transformer: Transformer) -> ShotRollout:
-    cache = transformer.new_cache(1, SIZE, 6 + CHUNKS * CHUNK_LATENTS, 6)
+    cache = transformer.new_cache(1, SIZE, 6 + CHUNKS * PAPER_SHOT.chunk_latents, 6)
     return ShotRollout(transformer, cache, inputs(), noise, ONCE)
 
 
@@ -63,7 +63,8 @@ def test_chunks_over_the_cache_equal_the_forward_that_training_makes() -> None:
     transformer, given = network(), inputs()
     made = torch.cat(list(begin(transformer)), 1)
     start = torch.cat([noise(chunk, 0) for chunk in range(CHUNKS)], 1)
-    conditions = Conditions.of(transformer, given.context, given.text, given.layout.joined, made[:, :-CHUNK_LATENTS])
+    history = made[:, : -PAPER_SHOT.chunk_latents]
+    conditions = Conditions.of(transformer, given.context, given.text, given.layout.joined, history)
     velocity = predict_velocity(transformer, start, torch.ones(1, dtype=torch.float64), conditions)
     torch.testing.assert_close(made, clean_from_velocity(start, velocity, 1.0))
 
@@ -124,9 +125,9 @@ def test_other_policies_carry_it_too() -> None:
     transformer, policy = make_transformer(previous=True, ffn_conv=True), POLICIES["self_forcing"]
     video, run = make_engine(policy, transformer, make_shots(CHUNKS), ONCE)
     made = torch.cat(list(policy.rollout(video, run)), 1)
-    latents = CHUNKS * CHUNK_LATENTS
+    latents = CHUNKS * PAPER_SHOT.chunk_latents
     start = torch.cat([run.noise(range(first, first + 3), 0) for first in range(0, latents, 3)], 1)
     layout, text = frame_layout(range(latents), [0] * latents, [0] * latents), encode(["A fox. shot number 0"])[None]
-    given = Conditions.of(transformer, made[:, :0], text, layout, made[:, :-CHUNK_LATENTS])
+    given = Conditions.of(transformer, made[:, :0], text, layout, made[:, : -PAPER_SHOT.chunk_latents])
     velocity = predict_velocity(transformer, start, torch.ones(1, dtype=torch.float64), given)
     torch.testing.assert_close(made, clean_from_velocity(start, velocity, 1.0))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.causal_rollout import ChunkNoise, ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.engine.story import Story
@@ -39,7 +40,7 @@ def network(**choices: object) -> Transformer:
 def inputs(caption: Tensor, chunks: int = 5) -> ShotInputs:
     """A shot that remembers two others; the last caption is its own."""
     text = torch.cat([random(1, 2, 5, 10, seed=2), caption], 1)
-    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], 6, 3 * chunks)
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], PAPER_SHOT, 3 * chunks)
     return ShotInputs.of(random(1, 6, 4, *SIZE, seed=1), text, layout, torch.zeros(1, 1, 5, 10, dtype=torch.float64))
 
 
@@ -57,7 +58,7 @@ def commit_one_by_one(transformer: Transformer, sampler: Sampler, given: ShotInp
     cache = new_cache(transformer, sampler)
     rollout = ShotRollout(transformer, cache, given, noise, sampler)
     for index, chunk in enumerate(clean):
-        x = carry_context(transformer.config.injection, given.context, chunk)
+        x = carry_context(transformer.config, given.context, chunk)
         x = x.expand(cache.shape.batch, *x.shape[1:])
         layout = given.layout.target[3 * index : 3 * index + 3].expand(cache.shape.batch)
         placement = transformer.make_positions(layout, (x.shape[-2], x.shape[-1]))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from shotstream.core.errors import InputError
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.core.video import probe_video
 from shotstream.engine.story import Story
 from shotstream.engine.text_cache import TextCache
@@ -65,7 +65,7 @@ def test_a_later_caption_changes_nothing_before(parts: ModelComponents) -> None:
 @pytest.mark.parametrize("chunks", range(1, 8))
 def test_every_length(parts: ModelComponents, chunks: int) -> None:
     (frames,) = tell(parts, shots=SHOTS[:1], chunks=chunks)
-    assert frames.shape == (frames_of_chunks(chunks), 32, 48, 3)
+    assert frames.shape == (PAPER_SHOT.frames_of_chunks(chunks), 32, 48, 3)
 
 
 def test_a_longer_shot_begins_as_a_shorter_one(parts: ModelComponents) -> None:
@@ -80,7 +80,7 @@ def test_a_cut_shot_is_a_shorter_shot(parts: ModelComponents) -> None:
         shot.cut()
         assert list(shot) == []
         after = np.concatenate(list(story.shot(SHOTS[1], 2)))
-        assert story.history.lengths == [frames_of_chunks(2)] * 2
+        assert story.history.lengths == [PAPER_SHOT.frames_of_chunks(2)] * 2
     assert np.array_equal(after, tell(parts)[1])
 
 
@@ -230,5 +230,5 @@ def test_memory_stays_flat_over_thirty_shots(parts: ModelComponents) -> None:
             if shot == 9:
                 early = resident_mib()
         grown = resident_mib() - early
-    one_shot_mib = frames_of_chunks(1) * 32 * 48 * 3 * 4 / 2**20
+    one_shot_mib = PAPER_SHOT.frames_of_chunks(1) * 32 * 48 * 3 * 4 / 2**20
     assert grown < 8 + one_shot_mib, f"grew by {grown:.1f} MiB over twenty shots"

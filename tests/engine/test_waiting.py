@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS, latents_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine import cached_transformer
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
@@ -61,11 +61,16 @@ def on_the_device(config: ModelConfig, chunks: int) -> ShotRollout:
     """A shot of which everything but the layout is on the device."""
     with torch.device("meta"):
         network, _, _ = networks(config, None)
-        context = torch.zeros(1, CONTEXT_LATENTS, config.transformer.in_dim, 4, 6)
+        context = torch.zeros(1, PAPER_SHOT.context_latents, config.transformer.in_dim, 4, 6)
         text = torch.zeros(1, 2, config.text_encoder.text_len, config.text_encoder.dim)
-        cache = network.new_cache(1, (4, 6), CONTEXT_LATENTS + MAX_SHOT_LATENTS, CONTEXT_LATENTS + CHUNK_LATENTS)
-        noise = torch.zeros(1, CHUNK_LATENTS, *context.shape[2:])
-    layout = shot_layout(1, [0] * CONTEXT_LATENTS, CONTEXT_LATENTS, latents_of_chunks(chunks))
+        cache = network.new_cache(
+            1,
+            (4, 6),
+            PAPER_SHOT.context_latents + PAPER_SHOT.max_latents,
+            PAPER_SHOT.context_latents + PAPER_SHOT.chunk_latents,
+        )
+        noise = torch.zeros(1, PAPER_SHOT.chunk_latents, *context.shape[2:])
+    layout = shot_layout(1, [0] * PAPER_SHOT.context_latents, PAPER_SHOT, PAPER_SHOT.latents_of_chunks(chunks))
     sampler = Sampler.from_config(config.sampler)
     return ShotRollout(network, cache, ShotInputs.of(context, text, layout), lambda _, __: noise, sampler)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.core.video import probe_video, read_video
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -49,8 +49,8 @@ def test_every_example_is_here() -> None:
 
 def test_live_frames_go_into_a_file(folder: Path, run: Run) -> None:
     said = run("live.py", "--output", "fox.mp4", "--shots", "2", "--chunks", "1")
-    assert said == f"{2 * frames_of_chunks(1)} frames\n"
-    assert probe_video(folder / "fox.mp4").frames == 2 * frames_of_chunks(1)
+    assert said == f"{2 * PAPER_SHOT.frames_of_chunks(1)} frames\n"
+    assert probe_video(folder / "fox.mp4").frames == 2 * PAPER_SHOT.frames_of_chunks(1)
 
 
 def test_a_story_is_steered_from_the_keyboard(folder: Path, run: Run) -> None:
@@ -61,7 +61,7 @@ def test_a_story_is_steered_from_the_keyboard(folder: Path, run: Run) -> None:
         *["Wide shot: the fox jumps.'"] * 3,
         *["Close-up: the fox eats.'"] * 4,
     ]
-    assert probe_video(folder / "story.mp4").frames == 2 * frames_of_chunks(4)
+    assert probe_video(folder / "story.mp4").frames == 2 * PAPER_SHOT.frames_of_chunks(4)
 
 
 def test_the_game_keeps_every_branch(folder: Path, run: Run) -> None:
@@ -69,7 +69,7 @@ def test_the_game_keeps_every_branch(folder: Path, run: Run) -> None:
     assert "choose one of 1, 2, b, q" in said
     assert said.endswith("2 videos in endings\n")
     first, second = (read_video(folder / "endings" / f"ending-{number}.mp4") for number in range(2))
-    shared, length = 2 * frames_of_chunks(2), 3 * frames_of_chunks(2)
+    shared, length = 2 * PAPER_SHOT.frames_of_chunks(2), 3 * PAPER_SHOT.frames_of_chunks(2)
     assert len(first) == len(second) == length
     difference = np.abs(first.astype(int) - second.astype(int)).mean((1, 2, 3))
     assert difference[: shared - 1].max() < difference[shared:].min()
@@ -103,7 +103,7 @@ def test_a_client_directs_a_story_over_the_socket(folder: Path, run: Run, server
     said = run("websocket_client.py", server, "frames").splitlines()
     assert said[:2] == ["command 1 is carried out", "command 2 is carried out"]
     pictures = sorted((folder / "frames").glob("000-*.jpg"))
-    assert len(pictures) == frames_of_chunks(3)
+    assert len(pictures) == PAPER_SHOT.frames_of_chunks(3)
     assert all(picture.read_bytes().startswith(b"\xff\xd8") for picture in pictures)
 
 

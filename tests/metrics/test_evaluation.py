@@ -26,7 +26,7 @@ from metrics.tiny_backbones import write_backbones
 from shotstream.api import Model
 from shotstream.cli import main
 from shotstream.core.errors import InputError
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.core.video import iter_video, write_video
 from shotstream.metrics.backbones import BACKBONES, Backbones
 from shotstream.metrics.columns import CutSettings, story_values
@@ -449,6 +449,7 @@ class FakeModel:
 
     def __init__(self, fingerprint: str = "one") -> None:
         self.parts, self.made = SimpleNamespace(fingerprint=fingerprint), list[str]()
+        self.config = SimpleNamespace(shot=PAPER_SHOT)
 
     @contextmanager
     def story(self, global_caption: str, **_: object) -> Iterator[Any]:
@@ -458,7 +459,7 @@ class FakeModel:
     def _shot(self, text: str, chunks: int) -> Iterator[np.ndarray]:
         if "fail" in text:
             raise RuntimeError("CUDA out of memory\nand more")
-        yield np.full((frames_of_chunks(chunks), 32, 48, 3), 90, np.uint8)
+        yield np.full((PAPER_SHOT.frames_of_chunks(chunks), 32, 48, 3), 90, np.uint8)
 
 
 def generate(model: FakeModel, scripts: Path, policy: str | None = None, **depends: object) -> dict[str, str]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.core.types import FrameLayout
 from shotstream.model.attention import block_causal_plan
 from shotstream.model.config import Injection, TransformerConfig
@@ -48,20 +49,20 @@ def text() -> Tensor:
 
 
 def layout(injection: Injection) -> FrameLayout:
-    shot = shot_layout(2, (0, 0, 0, 1, 1, 1), CONTEXT, 2 * CHUNK)
+    shot = shot_layout(2, (0, 0, 0, 1, 1, 1), PAPER_SHOT, 2 * CHUNK)
     return sequence_layout(injection, shot.joined, CONTEXT)
 
 
 def test_frames_stand_in_front() -> None:
     assert latents_in_front("frame", CONTEXT) == CONTEXT
-    assert torch.equal(join_context("frame", context(), target()), torch.cat([context(), target()], 1))
-    assert torch.equal(carry_context("frame", context(), target()), target())
+    assert torch.equal(join_context(NETWORK, context(), target()), torch.cat([context(), target()], 1))
+    assert torch.equal(carry_context(NETWORK, context(), target()), target())
     assert layout("frame").positions[0].tolist() == list(range(12))
 
 
 def test_channels_stand_behind_every_latents_own_and_positions_stay() -> None:
     assert latents_in_front("channel", CONTEXT) == 0
-    joined = join_context("channel", context(), target())
+    joined = join_context(CHANNEL, context(), target())
     assert joined.shape == (1, 2 * CHUNK, 4 * 7, *SIZE)
     assert torch.equal(joined[:, :, :4], target())
     for latent in range(2 * CHUNK):
@@ -71,8 +72,8 @@ def test_channels_stand_behind_every_latents_own_and_positions_stay() -> None:
 
 
 def test_no_context_is_a_context_of_zeros() -> None:
-    joined = join_context("channel", context()[:, :0], target())
-    assert torch.equal(joined, join_context("channel", torch.zeros_like(context()), target()))
+    joined = join_context(CHANNEL, context()[:, :0], target())
+    assert torch.equal(joined, join_context(CHANNEL, torch.zeros_like(context()), target()))
 
 
 @torch.no_grad()
@@ -81,7 +82,7 @@ def test_a_network_begun_from_a_frame_network_sees_no_context_yet() -> None:
     channel.load_state_dict(begin_channels(frame.state_dict(), channel.config.embedded_channels))
     t = torch.full((1, 2 * CHUNK), 0.5, dtype=torch.float64)
     alone = frame(target(), t, text(), frame.make_positions(layout("channel"), SIZE))
-    carrying = join_context("channel", context(), target())
+    carrying = join_context(CHANNEL, context(), target())
     placement = channel.make_positions(layout("channel"), SIZE)
     torch.testing.assert_close(channel(carrying, t, text(), placement), alone)
     channel.get_parameter(EMBEDDING)[:, 4:].normal_()
@@ -92,7 +93,10 @@ def test_a_network_begun_from_a_frame_network_sees_no_context_yet() -> None:
 def test_a_velocity_made_of_a_clean_prediction_takes_the_latents_own_channels() -> None:
     clean_network = network(replace(CHANNEL, prediction="clean"))
     plain = network(CHANNEL)
-    carrying, t = join_context("channel", context(), target()), torch.full((1, 2 * CHUNK), 0.5, dtype=torch.float64)
+    carrying, t = (
+        join_context(CHANNEL, context(), target()),
+        torch.full((1, 2 * CHUNK), 0.5, dtype=torch.float64),
+    )
     placement = plain.make_positions(layout("channel"), SIZE)
     predicted = plain(carrying, t, text(), placement)
     expected = velocity_from_clean(target(), predicted, t)
@@ -103,7 +107,7 @@ def test_a_velocity_made_of_a_clean_prediction_takes_the_latents_own_channels() 
 @pytest.mark.parametrize("sigma", [0.0, 0.7])
 def test_the_cache_without_a_context_equals_the_block_causal_sequence(sigma: float) -> None:
     channel, placed = network(CHANNEL), layout("channel")
-    x = join_context("channel", context(), target())
+    x = join_context(CHANNEL, context(), target())
     t = torch.tensor([[0.0] * CHUNK + [sigma] * CHUNK], dtype=torch.float64)
     plan = block_causal_plan(0, (CHUNK, CHUNK))
     whole = channel(x, t, text(), channel.make_positions(placed, SIZE), plan=plan)

@@ -8,6 +8,7 @@ from jaxtyping import TypeCheckError
 from torch import Tensor
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.core.types import FrameLayout
 from shotstream.model import attention
 from shotstream.model.attention import block_causal_plan, teacher_forcing_plan
@@ -32,7 +33,7 @@ def network() -> Transformer:
 @pytest.fixture
 def layout() -> FrameLayout:
     """Context of shots 0 and 1, and two chunks of shot 2."""
-    shot = shot_layout(2, SHOTS, CONTEXT, 2 * CHUNK)
+    shot = shot_layout(2, SHOTS, PAPER_SHOT, 2 * CHUNK)
     return shot.joined
 
 
@@ -214,7 +215,7 @@ def test_latents_that_share_the_last_caption_read_it_together_and_as_they_would_
 
 @torch.no_grad()
 def test_a_batch_of_stories_is_each_story_alone(network: Transformer, layout: FrameLayout) -> None:
-    other = shot_layout(3, (0, 1, 1, 2, 2, 2), CONTEXT, 2 * CHUNK)
+    other = shot_layout(3, (0, 1, 1, 2, 2, 2), PAPER_SHOT, 2 * CHUNK)
     layouts = [layout, replace(other.joined, captions=layout.captions.flip(1))]
     both = FrameLayout(*(torch.cat(rows) for rows in zip(*(vars(one).values() for one in layouts), strict=True)))
     x, text, t = latents(batch=2), captions(2), sigmas(0.7, 2).clone()

@@ -14,7 +14,7 @@ from torch._dynamo.utils import counters
 
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS, MAX_SHOT_LATENTS, latents_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import ModelConfig, SamplerConfig
@@ -55,14 +55,13 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_shot(parts: ModelComponents, config: ModelConfig, chunks: int) -> Tensor:
     source = torch.Generator().manual_seed(0)
     size, text = (4, 6), config.text_encoder
-    context = torch.randn(1, CONTEXT_LATENTS, config.transformer.in_dim, *size, generator=source)
+    context = torch.randn(1, PAPER_SHOT.context_latents, config.transformer.in_dim, *size, generator=source)
     captions = torch.randn(1, 2, text.text_len, text.dim, generator=source)
-    front = CONTEXT_LATENTS if config.transformer.injection == "frame" else 0
-    cache = parts.transformer.new_cache(1, size, front + MAX_SHOT_LATENTS, front + CHUNK_LATENTS)
-    inputs = ShotInputs.of(
-        context, captions, shot_layout(1, [0] * CONTEXT_LATENTS, CONTEXT_LATENTS, latents_of_chunks(chunks))
-    )
-    noise = torch.randn(chunks, 2, CHUNK_LATENTS, *context.shape[2:], generator=source)
+    front = PAPER_SHOT.context_latents if config.transformer.injection == "frame" else 0
+    cache = parts.transformer.new_cache(1, size, front + PAPER_SHOT.max_latents, front + PAPER_SHOT.chunk_latents)
+    latents = PAPER_SHOT.latents_of_chunks(chunks)
+    inputs = ShotInputs.of(context, captions, shot_layout(1, [0] * PAPER_SHOT.context_latents, PAPER_SHOT, latents))
+    noise = torch.randn(chunks, 2, PAPER_SHOT.chunk_latents, *context.shape[2:], generator=source)
     sampler = Sampler.from_config(config.sampler)
     rollout = ShotRollout(parts.transformer, cache, inputs, lambda chunk, step: noise[chunk, step, None], sampler)
     return torch.cat(list(rollout), 1)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shotstream.api import Model
 from shotstream.core.errors import InputError
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.story import Story
 from shotstream.model.config import SamplerConfig
 from shotstream.runtime import compile as compiled
@@ -179,7 +180,7 @@ def test_the_first_story_after_a_warm_up_finds_all_windows(
 def test_a_result_stays_what_it_is(parts: ModelComponents) -> None:
     recorder, transformer = Rerun(), parts.transformer
     forward = CudaGraphPool(transformer, recorder).borrow((1, (4, 6), 9, 6))
-    layout = shot_layout(0, [], 6, 3).target
+    layout = shot_layout(0, [], PAPER_SHOT, 3).target
     placement, source = transformer.make_positions(layout, (4, 6)), torch.Generator().manual_seed(0)
     captions = torch.randn(1, 1, 32, 16, generator=source)
 

@@ -10,6 +10,7 @@ import pytest
 
 import shotstream
 from shotstream.cli import main
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.scores.cuts import _least_cut_error, score_cuts
 from shotstream.scores.intervals import Share
@@ -113,6 +114,7 @@ class Asked:
         self.stories: list[Told] = []
         self.options: list[dict[str, object]] = []
         self.parts = SimpleNamespace(fingerprint="of the weights")
+        self.config = SimpleNamespace(shot=PAPER_SHOT)
 
     def check_script(self, script: Script) -> None:
         """Take any script."""

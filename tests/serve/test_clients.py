@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shotstream.api import Model
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from snippets import PROJECT, snippets_of
 
 PAGE = PROJECT / "docs" / "protocol.md"
@@ -37,7 +37,7 @@ def test_the_python_client_steers_its_story(model: Model, listen: Listen) -> Non
         told = said([sys.executable, "-c", only_snippet("python").replace(ADDRESS, address)])
         (story,) = json.load(urllib.request.urlopen(f"{address}/api/stories"))
         tree = json.load(urllib.request.urlopen(f"{address}/api/stories/{story['id']}/tree"))
-    assert told == f"{frames_of_chunks(3)} frames\n"
+    assert told == f"{PAPER_SHOT.frames_of_chunks(3)} frames\n"
     assert [steer["text"] for steer in tree["takes"][0]["steers"]] == ["Wide shot: the fox jumps."]
 
 

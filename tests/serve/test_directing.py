@@ -9,7 +9,7 @@ import pytest
 
 from shotstream.api import Model
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS, frames_of_chunks
+from shotstream.core.spec import FPS, PAPER_SHOT
 from shotstream.serve.commands import MakeShot, NewShot, QueueShots, RetryShot, Rewind, SteerShot
 from shotstream.serve.limits import Limits
 from shotstream.serve.messages import Flush, State, SteerView
@@ -57,7 +57,7 @@ def test_a_new_shot_takes_the_place_of_the_one_in_the_making(model: Model, store
     direct.session.step()
     chunk = next(item for item in direct.published if isinstance(item, Chunk))
     assert chunk.key == (1, 0, 0)
-    assert chunk.first == frames_of_chunks(1)
+    assert chunk.first == PAPER_SHOT.frames_of_chunks(1)
     assert [take.spec.chunks for take in direct.session.story.history.records] == [1]
     direct.session.step()
     assert not direct.session.working
@@ -206,7 +206,7 @@ def test_no_more_is_made_than_is_shown_soon(model: Model, store: Store, monkeypa
     direct.session.step()
     assert direct.session.due_s == now_s, "while one chunk plays, the next one is made"
     direct.session.step()
-    assert direct.session.due_s == now_s + frames_of_chunks(1) / FPS, "and no more"
+    assert direct.session.due_s == now_s + PAPER_SHOT.frames_of_chunks(1) / FPS, "and no more"
     direct.session.apply(SteerShot(type="steer", text="It jumps."))
     assert direct.session.due_s == now_s
     direct.session.close()
@@ -306,7 +306,7 @@ def test_two_stories_take_turns(serve: Any) -> None:
         for name in names:
             assert studio.command(name, type="shot", text="It walks.", chunks=7).status_code == 200
         for name in names:
-            assert studio.wait(name)["frames"] == frames_of_chunks(7)
+            assert studio.wait(name)["frames"] == PAPER_SHOT.frames_of_chunks(7)
     both = order[order.index(names[1]) :][:8]
     assert both == [names[1], names[0]] * 4
 

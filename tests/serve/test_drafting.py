@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shotstream.api import Model
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.serve.frames import pack_chunk
 from shotstream.serve.http.stories import record_of
 from shotstream.serve.news import Chunk
@@ -104,7 +104,7 @@ def test_a_steer_that_was_written_before_is_the_same(serve: Any, model: Model, e
         shot.steer(steer.text)
         list(shot)
         packets = pack_chunk("00" * 8, Chunk(FrameKey(0, 0, 0), 0, story.history.frames(0)))
-    first = frames_of_chunks(steer.at)
+    first = PAPER_SHOT.frames_of_chunks(steer.at)
     expected = {packet.key: packet.picture for packet in packets if packet.key.frame >= first}
     assert {key: picture for key, picture in watcher.frames.items() if key.frame >= first} == expected
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shotstream.core.spec import FPS, frames_of_chunks
+from shotstream.core.spec import FPS, PAPER_SHOT
 from shotstream.serve.edit import cross_fade
 
-LONG, SHORT = frames_of_chunks(2), frames_of_chunks(1)
+LONG, SHORT = PAPER_SHOT.frames_of_chunks(2), PAPER_SHOT.frames_of_chunks(1)
 SECOND_S = 48_000
 
 

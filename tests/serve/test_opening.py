@@ -12,7 +12,7 @@ from starlette.websockets import WebSocketDisconnect
 from shotstream.api import Model
 from shotstream.cli import main
 from shotstream.core.errors import InputError
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.serve.http.app import make_app
 from shotstream.serve.http.run import open_listener, serve_model
 from shotstream.serve.limits import Settings
@@ -97,7 +97,7 @@ def test_what_was_to_be_made_is_made_after_a_restart_though_nobody_comes(serve: 
         assert studio.client.get(f"/api/stories/{story}").json()["unfinished"]
     with serve(sessions=1) as studio:
         for story in stories:
-            assert studio.wait(story)["frames"] == 2 * frames_of_chunks(2)
+            assert studio.wait(story)["frames"] == 2 * PAPER_SHOT.frames_of_chunks(2)
 
 
 def test_who_comes_back_after_a_restart_gets_the_rest_from_the_disk(serve: Any) -> None:

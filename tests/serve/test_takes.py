@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shotstream.core.images import write_png
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.serve.http.state import COPIES
 from shotstream.serve.pictures import MAX_UPLOAD_PIXELS, JpegEncoder
 
@@ -37,7 +37,7 @@ def test_a_take_is_a_picture_and_a_video(studio: Any) -> None:
         watcher.say(type="rewind", shot=0)
         watcher.make("The fox sleeps.", 1)
     takes = f"/api/stories/{story}/takes"
-    for take, frames in ((0, frames_of_chunks(2)), (1, frames_of_chunks(1))):
+    for take, frames in ((0, PAPER_SHOT.frames_of_chunks(2)), (1, PAPER_SHOT.frames_of_chunks(1))):
         reply = studio.client.get(f"{takes}/0/{take}/video")
         assert reply.headers["content-type"] == "video/mp4"
         with av.open(io.BytesIO(reply.content)) as container:

@@ -12,7 +12,7 @@ import pytest
 
 from shotstream.core.errors import InputError
 from shotstream.core.images import write_png
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.serve.errors import message_of
 from shotstream.story.record import add_checksum
 from shotstream.story.script_files import load_scripts
@@ -38,7 +38,7 @@ def get(studio: Any, name: str, kind: str) -> bytes:
 def test_videos_have_every_frame(studio: Any, told: str, kind: str, tmp_path: Path) -> None:
     with av.open(io.BytesIO(get(studio, told, kind))) as container:
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert len(pictures) == frames_of_chunks(2) + frames_of_chunks(1)
+    assert len(pictures) == PAPER_SHOT.frames_of_chunks(2) + PAPER_SHOT.frames_of_chunks(1)
     assert pictures[0].shape == (32, 48, 3)
     beyond = studio.client.get(f"/api/stories/{told}/export/{kind}", headers={"Range": "bytes=999999999-"})
     assert beyond.status_code == 416
@@ -75,7 +75,7 @@ def test_a_story_from_a_zip_goes_on_like_the_first(studio: Any, told: str) -> No
     assert reply.status_code == 201, reply.text
     other = reply.json()["id"]
     assert other != told
-    assert reply.json()["frames"] == frames_of_chunks(2) + frames_of_chunks(1)
+    assert reply.json()["frames"] == PAPER_SHOT.frames_of_chunks(2) + PAPER_SHOT.frames_of_chunks(1)
     ends = []
     for name in (told, other):
         with studio.watch(name) as watcher:

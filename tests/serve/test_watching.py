@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shotstream.api import Model
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.serve.broadcast import LAG_FRAMES, Viewer
 from shotstream.serve.frames import pack_chunk
 from shotstream.serve.news import Chunk
@@ -33,7 +33,7 @@ def test_two_shots_arrive_as_the_engine_makes_them(studio: Any, model: Model) ->
         watcher.make("The fox walks.", 2)
         state = watcher.make("The fox sleeps.", 1)
     assert state["branch"] == [0, 0]
-    assert state["frames"] == frames_of_chunks(2) + frames_of_chunks(1)
+    assert state["frames"] == PAPER_SHOT.frames_of_chunks(2) + PAPER_SHOT.frames_of_chunks(1)
     with model.story(CAPTION, seed=7) as story:
         for text, chunks in (("The fox walks.", 2), ("The fox sleeps.", 1)):
             list(story.shot(text, chunks))
@@ -49,7 +49,7 @@ def test_a_story_begins_with_its_first_shots_and_who_opens_it_misses_none(studio
     name = reply.json()["id"]
     with studio.watch(name) as watcher:
         watcher.rest()
-    lengths = [frames_of_chunks(1), frames_of_chunks(2)]
+    lengths = [PAPER_SHOT.frames_of_chunks(1), PAPER_SHOT.frames_of_chunks(2)]
     assert watcher.order == [(shot, 0, frame) for shot, length in enumerate(lengths) for frame in range(length)]
     assert [take["seed"] for take in studio.client.get(f"/api/stories/{name}/tree").json()["takes"]] == [7, 5]
     for wrong in ([{"text": " "}], [{"text": "It walks.", "chunks": 8}], [{"text": "It walks."}] * 51):

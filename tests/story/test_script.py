@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.story.captions import compose_caption
 from shotstream.story.script import CastEntry, Script, ScriptExport, format_script
 from shotstream.story.script_files import load_scripts, parse_json, parse_line
@@ -458,7 +459,7 @@ def test_bad_line(line, message):
 
 def test_a_wanted_length_is_checked():
     with pytest.raises(InputError, match="1 to 7 chunks, got 0"):
-        load_scripts("A fox | It walks.", chunks=0)
+        load_scripts("A fox | It walks.", chunks=0, shape=PAPER_SHOT)
 
 
 @given(st.text(max_size=200))
@@ -477,6 +478,6 @@ def outcome(parse):
 
 def complaint(source):
     with pytest.raises(InputError) as caught:
-        load_scripts(source)
+        load_scripts(source, shape=PAPER_SHOT)
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.model.transformer import Transformer
 from shotstream.story.layout import shot_layout
 from shotstream.train.config import LoraConfig
@@ -17,7 +18,7 @@ CONFIG = LoraConfig(rank=3, alpha=6)
 
 def velocity(network: Transformer) -> Tensor:
     draw = torch.Generator().manual_seed(1)
-    layout = shot_layout(1, [0] * 6, 6, 3)
+    layout = shot_layout(1, [0] * 6, PAPER_SHOT, 3)
     text = torch.randn(1, 2, 64, 16, generator=draw)
     latents = torch.randn(1, 9, 4, 4, 4, generator=draw)
     placement = network.make_positions(layout.joined, (4, 4))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.data.latents import Batch
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
@@ -38,7 +39,7 @@ def network(injection: Injection = "frame") -> Transformer:
 
 
 def conditions(of: Transformer) -> Conditions:
-    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], CONTEXT, LATENTS)
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], PAPER_SHOT, LATENTS)
     context, text = torch.randn(1, CONTEXT, 4, *SIZE), torch.randn(1, 3, 6, 8)
     return Conditions.of(of, context, text, layout.joined)
 
@@ -119,7 +120,7 @@ def test_a_chunk_of_the_bases_trajectory_sees_clean_ends_alone(*, previous: bool
     """The loss of the second chunk is that of its own forward after the first one's end."""
     torch.manual_seed(0)
     net = Transformer(replace(SHAPE, previous=previous))
-    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], CONTEXT, LATENTS).joined
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], PAPER_SHOT, LATENTS).joined
     batch = Batch(torch.randn(1, CONTEXT, 4, *SIZE), latents(), torch.randn(1, 3, 6, 8), layout)
     states, sigmas = torch.randn(1, 3, LATENTS, 4, *SIZE), torch.tensor([1.0, 0.5, 0.0])
 
@@ -170,7 +171,7 @@ def made_from(net: Transformer, chunks: int) -> tuple[ShotInputs, list[Tensor]]:
     def random(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator).to(net.patch_embedding.weight.dtype)
 
-    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], CONTEXT, 3 * chunks)
+    layout = shot_layout(2, [0, 0, 0, 1, 1, 1], PAPER_SHOT, 3 * chunks)
     inputs = ShotInputs.of(random(1, CONTEXT, 4, *SIZE), random(1, 3, 6, 8), layout)
     return inputs, [random(1, 3, 4, *SIZE) for _ in range(2)]
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from shotstream.cli import main
-from shotstream.core.spec import frames_of_chunks
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.world.dataset import write_dataset
 from shotstream.world.stories import sample_story
 
@@ -30,7 +30,8 @@ def test_a_teacher_and_stage2_train_on_a_manifest(
     directory = copy("own", "latents", "teacher", "stage2")
     copied = copy("with-teacher", "latents", "stage2")
     changes = ("source.kind=manifest", f"source.manifest={manifest}")
-    assert min(shot.frames for seed in (1, 2) for shot in sample_story(seed, shots=2).shots) >= frames_of_chunks(1)
+    lengths = [shot.frames for seed in (1, 2) for shot in sample_story(seed, shots=2).shots]
+    assert min(lengths) >= PAPER_SHOT.frames_of_chunks(1)
     assert main(command("teacher", directory, changes=(*changes, "shots.chunks=[1]", "shots.chunk_shares=[1.0]"))) == 0
     assert int(contents(directory / "teacher")["step"]) == 2
     identity = json.loads((directory / "latents" / "shots" / "pool.json").read_text())

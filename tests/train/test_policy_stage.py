@@ -11,6 +11,7 @@ from torch import Tensor
 import shotstream
 from policy_engine import FEW, SIZE, TracingTransformer, encode, make_shots, make_transformer, seeded_noise, trace
 from shotstream.cli import main
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.policies import POLICIES
 from shotstream.engine.policy import Policy
 from shotstream.engine.video_plan import Video, VideoNoise, plan_shots
@@ -39,7 +40,7 @@ def teach(
         return [slice(place, place + 1) for place, _ in enumerate(pieces)]
 
     run = TrueVideoEngine(network, lambda prompts: encode(prompts).to(dtype), repeat(FEW), noise, video, cache, spans)
-    shots = plan_shots(make_shots(*LENGTHS), seeded_noise)
+    shots = plan_shots(make_shots(*LENGTHS), seeded_noise, PAPER_SHOT)
     if isinstance(noise, VideoNoise):
         shots = noise.watch(shots)
     for _ in policy.rollout(Video("A fox.", shots), run):

@@ -2,6 +2,7 @@
 
 import torch
 
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.data.latents import Batch
 from shotstream.data.samples import stack_layouts
 from shotstream.story.layout import ShotLayout, shot_layout
@@ -16,7 +17,7 @@ def batch(*layouts: ShotLayout) -> Batch:
 
 
 def test_each_sample_has_its_own_caption_and_those_of_its_context() -> None:
-    first, later = shot_layout(0, [], 6, 3), shot_layout(3, [0, 0, 1, 1, 2, 2], 6, 3)
+    first, later = shot_layout(0, [], PAPER_SHOT, 3), shot_layout(3, [0, 0, 1, 1, 2, 2], PAPER_SHOT, 3)
     inputs = shot_inputs(batch(first, later))
     assert inputs.own_text[:, 0, 0, 0].tolist() == [0, 3]
     assert inputs.context_text[0, :, 0, 0].tolist() == [0, 1, 2]
@@ -27,6 +28,6 @@ def test_each_sample_has_its_own_caption_and_those_of_its_context() -> None:
 
 
 def test_a_context_that_attends_to_the_shots_own_caption_brings_no_other() -> None:
-    inputs = shot_inputs(batch(shot_layout(0, [], 6, 3), shot_layout(0, [], 6, 3)))
+    inputs = shot_inputs(batch(shot_layout(0, [], PAPER_SHOT, 3), shot_layout(0, [], PAPER_SHOT, 3)))
     assert inputs.layout.context_captions == ()
     assert inputs.text.shape[1] == inputs.context_text.shape[1] == 1

@@ -16,7 +16,7 @@ import shotstream
 from shotstream.cli import main
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS, CONTEXT_LATENTS
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.data.latents import Batch
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
@@ -288,7 +288,7 @@ def test_noisy_copies_of_a_shot_are_each_as_if_alone(long_batch: Batch, carried:
 def long_batch(run: Run) -> Batch:
     """Shots of more than one chunk."""
     batches = (batch.to(run.distributed.device) for batch in map(run.shots(1), range(20)))
-    return next(batch for batch in batches if batch.target.shape[1] > CHUNK_LATENTS)
+    return next(batch for batch in batches if batch.target.shape[1] > PAPER_SHOT.chunk_latents)
 
 
 def test_the_past_is_said_to_be_clean_and_has_a_little_noise(long_batch: Batch) -> None:
@@ -300,12 +300,11 @@ def test_the_past_is_said_to_be_clean_and_has_a_little_noise(long_batch: Batch) 
         teacher_forced_loss(transformer, batch, None, replace(TINY.base, history_noise=history_noise), 0)
         sequence, sigmas = seen[-1]
         clean = sequence.shape[1] - batch.target.shape[1]
-        assert torch.equal(sequence[:, :CONTEXT_LATENTS], batch.context)
+        assert torch.equal(sequence[:, : PAPER_SHOT.context_latents], batch.context)
         assert bool((sigmas[:, :clean] == 0).all())
         assert bool((sigmas[:, clean:] > 0).all())
-        errors.append(
-            float((sequence[:, CONTEXT_LATENTS:clean] - batch.target[:, : clean - CONTEXT_LATENTS]).abs().max())
-        )
+        before = PAPER_SHOT.context_latents
+        errors.append(float((sequence[:, before:clean] - batch.target[:, : clean - before]).abs().max()))
     assert errors[0] == 0
     assert 0.1 < errors[1] < 0.25 * (5 + float(batch.target.abs().max()))
 
@@ -320,14 +319,14 @@ def test_a_past_of_its_own_follows_the_truth_as_near_as_its_level(run: Run, long
         assert isinstance(network, Transformer)
         return resample_history(network, batch, sampler, highest, run.distributed, step)
 
-    true = long_batch.target[:, :-CHUNK_LATENTS]
+    true = long_batch.target[:, : -PAPER_SHOT.chunk_latents]
     near, far = made(long_batch, 0.0), made(long_batch, 1.0)
     assert near.shape == far.shape == true.shape
     assert not near.requires_grad
     assert 0 < float((near - true).square().mean()) < float((far - true).square().mean())
     assert torch.equal(near, made(long_batch, 0.0))
     last = long_batch.target.clone()
-    last[:, -CHUNK_LATENTS:] += 1
+    last[:, -PAPER_SHOT.chunk_latents :] += 1
     assert torch.equal(near, made(replace(long_batch, target=last), 0.0)), "what is to be learnt is not seen"
     assert not torch.equal(near, made(long_batch, 0.0, 1))
 
@@ -347,8 +346,9 @@ def test_the_base_sees_its_own_past_as_often_as_asked(run: Run, share: float, mo
     stage = BaseStage(network, run.pictures(), run.shots(1), TINY.model.sampler, config, run.distributed)
     for step in range(12):
         stage.loss(NETWORK, step, 0)
-    assert {own for latents, own in given if latents > CHUNK_LATENTS} == {share == 1.0}
-    assert not any(own for latents, own in given if latents <= CHUNK_LATENTS), "there is no past before a first chunk"
+    assert {own for latents, own in given if latents > PAPER_SHOT.chunk_latents} == {share == 1.0}
+    first = [own for latents, own in given if latents <= PAPER_SHOT.chunk_latents]
+    assert not any(first), "there is no past before a first chunk"
 
 
 @torch.no_grad()

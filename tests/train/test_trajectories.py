@@ -10,7 +10,7 @@ import torch
 
 from shotstream.cli import main
 from shotstream.core.errors import InputError
-from shotstream.core.spec import CHUNK_LATENTS
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.data.latents import load_batch
 from shotstream.engine.bidirectional_rollout import bidirectional_velocity
 from shotstream.engine.sampler import Sampler
@@ -59,7 +59,7 @@ def test_the_states_of_the_base_are_those_of_its_own_chunks(
     batch = batch.to(distributed.device)
     sampler = Sampler.from_config(run.sampler("teacher"))
     inputs = replace(shot_inputs(batch), negative=torch.zeros_like(batch.text[:, :1]))
-    chunks = normal(batch.target, "trajectory", 1).split(CHUNK_LATENTS, 1)
+    chunks = normal(batch.target, "trajectory", 1).split(PAPER_SHOT.chunk_latents, 1)
     with torch.no_grad():
         made = roll_out(base, inputs, lambda chunk, _: chunks[chunk], sampler, distributed)
     states = more[STATES]

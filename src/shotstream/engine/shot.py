@@ -56,8 +56,8 @@ class Shot(Iterator[Frames]):
     ) -> None:
         """Begin a shot of which the `held` latest chunks can be dropped, and which knows the members of the `cast`.
 
-        `shape` is of the model's shots. `on_chunk` is told of every chunk, and `check` of every caption that it is steered
-        to and of its index.
+        `shape` is of the model's shots. `on_chunk` is told of every chunk, and `check` of every caption that it is
+        steered to and of its index.
         """
         self.index = len(history)
         self.chunks, self.frames = 0, 0

@@ -10,7 +10,7 @@ import numpy as np
 from shotstream.api import Model
 from shotstream.core.atomic_files import write_bytes
 from shotstream.core.errors import InputError
-from shotstream.core.spec import FPS
+from shotstream.core.spec import FPS, ShotShape
 from shotstream.core.video import VideoWriter, holds_frames
 from shotstream.engine.policies import find_system
 from shotstream.metrics.videos import UnreadableVideo
@@ -22,14 +22,16 @@ from shotstream.story.script_files import load_scripts
 _log = logging.getLogger(__name__)
 
 
-def load_script_set(source: Path) -> dict[str, Script | UnreadableVideo]:
+def load_script_set(source: Path, shape: ShotShape) -> dict[str, Script | UnreadableVideo]:
     """Return the scripts of a directory, a CSV or one file, by name; one of a directory may be unreadable.
+
+    `shape` is of the model's shots.
 
     Raises:
         InputError: there is no script, two have one name, or the only file cannot be read.
     """
     if not source.is_dir():
-        scripts = load_scripts(source)
+        scripts = load_scripts(source, shape=shape)
         names = (
             [source.stem] if len(scripts) == 1 else [f"{source.stem}-{number:03d}" for number in range(len(scripts))]
         )
@@ -41,12 +43,12 @@ def load_script_set(source: Path) -> dict[str, Script | UnreadableVideo]:
     names = [path.stem for path in paths]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"{source} has two scripts called {twice}; rename one, because the videos have their names")
-    return {path.stem: _load(path) for path in paths}
+    return {path.stem: _load(path, shape) for path in paths}
 
 
-def _load(path: Path) -> Script | UnreadableVideo:
+def _load(path: Path, shape: ShotShape) -> Script | UnreadableVideo:
     try:
-        return load_scripts(path)[0]
+        return load_scripts(path, shape=shape)[0]
     except InputError as error:
         return UnreadableVideo(path.stem, str(error))
 
@@ -71,7 +73,7 @@ def generate_videos(
         InputError: there is no such policy, no script, or the output has videos of something else.
     """
     spec = find_system(policy or "shotstream").spec
-    scripts = load_script_set(source)
+    scripts = load_script_set(source, model.config.shot)
     claim_stories(output, {**depends, "weights": model.parts.fingerprint, "seed": seed, "policy": policy})
     for number, (name, script) in enumerate(scripts.items()):
         if isinstance(script, UnreadableVideo):

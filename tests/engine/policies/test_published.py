@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from record_published import HEIGHT, OUT, WIDTH, embed, noise, renoise
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.engine import Engine
 from shotstream.engine.policies import POLICIES
 from shotstream.engine.policy import Policy
@@ -58,7 +59,7 @@ def engine(policy: Policy, network: Transformer, latents: int, sampler: Sampler)
 
 
 def video(*shots: ShotSpec, global_caption: str = GLOBAL) -> Video:
-    return Video(global_caption, plan_shots(shots, lambda *_: torch.zeros(1)))
+    return Video(global_caption, plan_shots(shots, lambda *_: torch.zeros(1), PAPER_SHOT))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from policy_engine import SIZE, encode, make_engine, make_shots, make_transformer, seeded_noise
 from shotstream.core.errors import InputError
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.call import Call, Text
 from shotstream.engine.engine import Engine
 from shotstream.engine.policies import POLICIES
@@ -68,7 +69,7 @@ class FakeEngine:
 
 def run(name: str, *chunks: int) -> tuple[FakeEngine, list[int]]:
     """The calls of a policy over shots of these lengths, and how many latents it yields at a time."""
-    fake, video = FakeEngine(), Video("A fox.", plan_shots(make_shots(*chunks), seeded_noise))
+    fake, video = FakeEngine(), Video("A fox.", plan_shots(make_shots(*chunks), seeded_noise, PAPER_SHOT))
     yielded = [latents.shape[1] for latents in POLICIES[name].rollout(video, fake)]  # type: ignore[arg-type]
     return fake, yielded
 
