@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from shotstream.core.spec import VideoSize
+from shotstream.core.spec import ShotShape, VideoSize
 from shotstream.model.config import (
     ConvCodecConfig,
     ModelConfig,
@@ -47,3 +47,12 @@ def live_model(layers: int = 1, text_len: int = 32, wan_vae: WanVAEConfig | None
         ),
         sampler=TWO_STEPS,
     )  # fmt: skip
+
+
+SHORT_SHOTS = ShotShape(chunk_latents=2, context_latents=4, max_chunks=3)
+"""Chunks of 5 and then 8 frames, a context of four frames, shots of up to 3 chunks."""
+
+
+def with_shots(config: ModelConfig, shape: ShotShape = SHORT_SHOTS) -> ModelConfig:
+    """Return a configuration whose shots have this shape."""
+    return replace(config, transformer=replace(config.transformer, shot=shape))

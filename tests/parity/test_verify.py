@@ -13,6 +13,7 @@ from torch import Tensor
 
 from shotstream import cli
 from shotstream.cli.verify import format_line
+from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.model import rotary
 from shotstream.parity import model as verify_model
@@ -364,7 +365,7 @@ def test_networks_of_other_sizes_are_read_from_their_configuration(tmp_path: Pat
             x.movedim(2, 1), timestep.expand(1, 3) / 1000, text[:, None], network.make_positions(layout, (4, 6))
         )
     (tmp_path / "dit").mkdir()
-    (tmp_path / "dit/config.json").write_text(json.dumps({"model_type": "t2v", **vars(config)}))
+    (tmp_path / "dit/config.json").write_text(json.dumps({"model_type": "t2v", **to_dict(config)}))
     save_file(network.state_dict(), tmp_path / "dit/weights.safetensors")
     cases = {"t2v.x": x, "t2v.t": timestep, "t2v.text": text, "t2v.flow": flow.movedim(2, 1).contiguous()}
     save_file(cases, tmp_path / "dit/cases.safetensors")
