@@ -19,7 +19,7 @@ from shotstream.engine.story import Story
 from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import clean_from_velocity
 from shotstream.model.transformer import Transformer
-from shotstream.model.velocity import predict_teacher_forced_velocity
+from shotstream.model.velocity import Conditions, predict_velocity
 from shotstream.story.layout import shot_layout
 from shotstream.story.script import Script
 from shotstream.story.script_files import load_scripts
@@ -60,9 +60,8 @@ def test_streamed_chunks_equal_the_whole_forward() -> None:
     assert tuple(size)[2:] == (4 + 6, 4 + 2)
     made = torch.cat(list(ShotRollout(network, network.new_cache(*size), given, lambda at, _: noise[at], sampler)), 1)
     start = torch.cat(list(noise), 1)
-    velocity = predict_teacher_forced_velocity(
-        network, start, torch.ones(1, 6), made[:, :-2], given.context, given.text, given.layout.joined
-    )
+    conditions = Conditions.of(network, given.context, given.text, given.layout.joined, made[:, :-2])
+    velocity = predict_velocity(network, start, torch.ones(1), conditions)
     torch.testing.assert_close(made, clean_from_velocity(start, velocity, 1.0))
 
 

@@ -144,7 +144,7 @@ class Story:
 
         Args:
             text: the shot's own caption.
-            chunks: its length, 1 to the longest in training (the paper's: 7), None for that; it can be cut earlier.
+            chunks: its length, 1 to the longest in training (the paper's: 7; None); it can be cut earlier.
             extend: allows any length, beyond what the model was trained on: the cache then keeps the shot's first
                 chunk and its last ones.
             seed: of this take's noise; None: the story's.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.policies import POLICIES, SYSTEMS
 from shotstream.engine.story import Story
 from shotstream.story.script import Script
@@ -48,7 +49,7 @@ def test_a_story_has_as_many_frames_as_its_policy_decodes(parts: ModelComponents
         lengths = [len(frames) for frames in make(story)]
         assert story.history.lengths == lengths
     assert lengths == ([9, 24] if SYSTEMS[name].spec.decode == "video" else [9, 21])
-    assert SYSTEMS[name].spec.frames(SCRIPT) == lengths
+    assert SYSTEMS[name].spec.frames(SCRIPT, PAPER_SHOT) == lengths
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
