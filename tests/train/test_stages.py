@@ -263,7 +263,7 @@ def test_noisy_copies_of_a_shot_are_each_as_if_alone(long_batch: Batch, carried:
     torch.manual_seed(0)
     shape = replace(TINY.model.transformer, previous=carried, ffn_conv=carried)
     transformer, batch = Transformer(shape), long_batch
-    past, latents = batch.target[:, :-CHUNK_LATENTS], batch.target.shape[1]
+    past, latents = batch.target[:, : -PAPER_SHOT.chunk_latents], batch.target.shape[1]
     noisy = torch.randn_like(batch.target.repeat(1, 2, 1, 1, 1))
     sigmas = torch.rand(noisy.shape[:2])
 
