@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from shotstream.core.errors import InputError
-from shotstream.core.images import read_image
 from shotstream.core.video import VideoWriter
 from shotstream.story.cast import CastMember
 from shotstream.story.history import FinishedShot, History
@@ -313,13 +312,22 @@ def test_a_flipped_byte_in_the_record_is_noticed_and_it_is_rebuilt(story, place,
     assert not caplog.records
 
 
-def test_pictures_of_the_cast_that_no_take_names_are_told_when_a_record_is_rebuilt(story, caplog):
+def test_who_joined_the_cast_after_the_last_take_is_there_when_a_record_is_rebuilt(story, caplog):
+    picture = np.random.default_rng(0).integers(256, size=(32, 48, 3), dtype=np.uint8)
     with History.open(story) as history:
-        history.add_cast(np.zeros((32, 48, 3), np.uint8), "a fox")
+        history.add_cast(picture, "a fox")
+        history.add_cast(picture, "a bear – «ñ»")
+        before = history.record
     (story / "story.json").write_bytes(b"damaged")
     with History.open(story) as history:
-        assert "no take says what cast-000.png shows: add it to the cast again, with a caption" in caplog.text
-        assert history.add_cast(read_image(story / "cast-000.png"), "a fox") == 0
+        assert "its cast is that of the last take, and who joined later" in caplog.text
+        assert history.record == before
+        assert np.array_equal(history.cast_frames([0])[0], picture)
+    (story / "story.json").write_bytes(b"damaged")
+    (story / "cast-001.png").write_bytes((story / "cast-001.png").read_bytes()[:-30])
+    with History.open(story) as history:
+        assert [member.caption for member in history.cast] == ["a fox"]
+        assert history.add_cast(picture, "a bear") == 1
 
 
 def test_a_rebuilt_record_has_what_is_left(story):

@@ -4,10 +4,10 @@ import io
 import math
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import av
 import av.filter
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from shotstream.core.atomic_files import replacing, write_bytes, writing
 from shotstream.core.display import GROUND, Frame, Frames, on_ground
@@ -26,6 +27,8 @@ Picture: TypeAlias = str | Path | Image.Image | NDArray[Any]
 MAX_PIXELS = 2**26
 """Largest picture that is decoded, in pixels: 8192 x 8192."""
 SHEET_GAP_PX = 2
+_DESCRIPTION = "Description"
+"""Keyword of the PNG specification for what a picture shows."""
 _READ_BY_PILLOW = ("png_pipe", "apng", "jpeg_pipe", "mjpeg", "gif", "gif_pipe", "tiff_pipe", "bmp_pipe", "webp_pipe")
 """FFmpeg's names of kinds that it must not be asked for, because it shows what is left of a damaged picture."""
 _DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -87,15 +90,34 @@ def as_frame(image: object) -> Frame:
     return frames[0]
 
 
-def write_png(path: str | Path, frame: Frame) -> None:
-    """Write one frame as PNG.
+def write_png(path: str | Path, frame: Frame, description: str = "") -> None:
+    """Write one frame as PNG, with a description of what it shows if any (`read_description`).
 
     Raises:
         InputError: no single uint8 frame, or the file cannot be written.
     """
     if check_frames(frame).shape[0] != 1:
         raise InputError(f"expected one frame for {path}, got {len(frame)}; write one file a frame")
-    write_bytes(Path(path), encode_png(frame))
+    data = encode_png(frame)
+    write_bytes(Path(path), _describe_png(data, description) if description else data)
+
+
+def _describe_png(data: bytes, description: str) -> bytes:
+    """Return a PNG with PNG's text `Description` in it."""
+    info, described = PngInfo(), io.BytesIO()
+    info.add_itxt(_DESCRIPTION, description)
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.save(described, "PNG", pnginfo=info)
+    return described.getvalue()
+
+
+def read_description(path: Path) -> str | None:
+    """Return what a PNG says that it shows; None where it says nothing, or is no PNG as it was written."""
+    unreadable = (InputError, UnidentifiedImageError)
+    with suppress(*unreadable), _as_input_error(f"cannot read {path}"), Image.open(path, formats=("PNG",)) as picture:
+        picture.load()
+        return cast(PngImageFile, picture).text.get(_DESCRIPTION)
+    return None
 
 
 def encode_png(frame: Frame) -> bytes:

@@ -2,11 +2,12 @@
 
 A directory holds one `shot-NNN.mkv` a shot, `shot-NNN.safetensors` with the exact pixels of its key frames (the only
 ones that can become context, which 8 bits a channel would change), and `story.json`, which says what made them. Further
-takes of a shot are `shot-NNN.take-N.mkv`, members of the cast `cast-NNN.png`. A take counts once `story.json` names it,
-which also says on which branch the story stands: a process killed at any moment leaves the takes before it and the
-branch it was on. Nothing of a frame stays in memory: a story may have any number of shots. Takes of which a file is
-missing or damaged are set aside with all that goes on from them, in `set-aside-NNN`; nothing is removed. When such a
-take is made again and is the same, those that go on from it are put back. A damaged record is rebuilt (`story.repair`).
+takes of a shot are `shot-NNN.take-N.mkv`, members of the cast `cast-NNN.png` with their captions in it. A take counts
+once `story.json` names it, which also says on which branch the story stands: a process killed at any moment leaves the
+takes before it and the branch it was on. Nothing of a frame stays in memory: a story may have any number of shots.
+Takes of which a file is missing or damaged are set aside with all that goes on from them, in `set-aside-NNN`; nothing
+is removed. When such a take is made again and is the same, those that go on from it are put back. A damaged record is
+rebuilt (`story.repair`).
 """
 
 import logging
@@ -242,7 +243,7 @@ class History:
             InputError: it is no uint8 RGB picture `[h, w, 3]`, or the directory cannot be written.
         """
         number, path = self.pictures, self._files.cast(self.pictures)
-        write_png(path, fit_picture(image, self.identity.height, self.identity.width))
+        write_png(path, fit_picture(image, self.identity.height, self.identity.width), caption)
         pictures, cast = (*self.record.pictures, hash_file(path)), (*self.cast, CastMember(number, caption))
         self._write(replace(self.record, pictures=pictures, cast=cast))
         return number

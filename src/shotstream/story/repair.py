@@ -1,7 +1,8 @@
 """Repair a story whose files were damaged: rebuild its record from its takes, and put takes back behind a remade one.
 
-Each file of key frames carries a note that says which take it belongs to, of which story. `story.json` can be lost: the
-notes say the same, other than takes' branches that were left for an earlier shot.
+Each file of key frames carries a note that says which take it belongs to, of which story, and each picture of the cast
+the caption with which it joined. `story.json` can be lost: they say the same, other than takes' branches that were left
+for an earlier shot, and what became of the cast after the last take.
 """
 
 import hashlib
@@ -11,7 +12,6 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from safetensors.numpy import save
 from shotstream.core.atomic_files import hash_file, writing
 from shotstream.core.config import from_dict, to_dict
 from shotstream.core.errors import InputError
+from shotstream.core.images import read_description
 from shotstream.story.cast import CastMember
 from shotstream.story.record import (
     RECORD_FILE,
@@ -86,16 +87,10 @@ def keep_rebuilt(files: StoryFiles, record: StoryRecord) -> None:
         with writing(files.record):
             files.record.replace(files.record.with_suffix(".damaged.json"))
         write_record(files.record, record)
+        cast = "; its cast is that of the last take, and who joined later, by the caption at the time"
         _log.warning(
-            "%s was damaged and was rebuilt from the takes beside it%s", files.record, _left_out(files, record)
+            "%s was damaged and was rebuilt from the takes beside it%s", files.record, cast if record.cast else ""
         )
-
-
-def _left_out(files: StoryFiles, record: StoryRecord) -> str:
-    """Return advice about pictures of the cast that were added after the last take, so that no take names them."""
-    pictures = takewhile(Path.exists, map(files.cast, count(len(record.pictures))))
-    names = ", ".join(path.name for path in pictures)
-    return f"; no take says what {names} shows: add it to the cast again, with a caption" if names else ""
 
 
 def rebuild_record(directory: Path) -> StoryRecord | None:
@@ -117,7 +112,18 @@ def rebuild_record(directory: Path) -> StoryRecord | None:
     tree = StoryTree(tuple(takes.values()))
     branches = [branch.takes for branch in tree.branches()]
     newest = max(branches, key=lambda branch: tree.takes.index(takes[len(branch) - 1, branch[-1]]), default=())
-    return StoryRecord(RECORD_VERSION, last.identity, tree.switch(newest), last.cast, last.pictures)
+    return _with_late_cast(
+        StoryRecord(RECORD_VERSION, last.identity, tree.switch(newest), last.cast, last.pictures), StoryFiles(directory)
+    )
+
+
+def _with_late_cast(record: StoryRecord, files: StoryFiles) -> StoryRecord:
+    """Return a record with the members of the cast that joined after its last take, so that no take names them."""
+    cast, pictures = list(record.cast), list(record.pictures)
+    while caption := read_description(files.cast(len(pictures))):
+        cast.append(CastMember(len(pictures), caption))
+        pictures.append(hash_file(files.cast(len(pictures))))
+    return replace(record, cast=tuple(cast), pictures=tuple(pictures))
 
 
 def put_back(files: StoryFiles, record: StoryRecord, take: Take) -> StoryTree:
