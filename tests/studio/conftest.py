@@ -219,6 +219,17 @@ class Desk:
             assert time.monotonic() < until_s, f"never: {condition}"
             self.page.wait_for_timeout(20)
 
+    def until_shown(self, shot: int, take: int, frame: int) -> None:
+        """Waits until that frame is the last that was shown."""
+        self.until(f"window.shown.at(-1)?.slice(1).join() === '{shot},{take},{frame}'")
+
+    def until_none(self, finding: str, where: object = "") -> None:
+        """Waits until a script finds nothing: after a click or in another size, transitions take their time."""
+        until_s = time.monotonic() + self.patience_ms / 1000
+        while found := self.page.evaluate(finding):
+            assert time.monotonic() < until_s, f"{where} {found}"
+            self.page.wait_for_timeout(20)
+
     def tree(self) -> Any:
         """All takes, by the server."""
         return self.server.get(f"/api/stories/{self.story}/tree")

@@ -16,11 +16,11 @@ PAIR = """() => [...document.querySelectorAll(".pair video")].map((video) => {
 
 def test_what_followed_is_made_again_and_the_map_leads_back(desk: Any) -> None:
     desk.begin().make("The fox waves.", "The fox jumps.")
-    desk.until("window.shown.at(-1).slice(1).join() === '1,0,8'")
+    desk.until_shown(1, 0, 8)
     before = desk.page.evaluate(PICTURE)
     desk.choose(1, "Try again, keep the rest")
     expect(desk.page.locator("[data-take='1.1']")).to_have_count(1)
-    desk.until("window.shown.at(-1).slice(1).join() === '1,1,8'")
+    desk.until_shown(1, 1, 8)
     assert desk.page.evaluate(PICTURE) != before, "the same caption and seed after another first shot"
     first, second, again, rest = desk.tree()["takes"]
     assert again["seed"] != first["seed"]

@@ -35,7 +35,7 @@ def faces(place: Locator) -> Locator:
 def make(desk: Any, take: int) -> str:
     """Makes the first shot again; its last picture on the screen."""
     desk.make("The fox waves.")
-    desk.until(f"window.shown.at(-1).slice(1).join() === '0,{take},8'")
+    desk.until_shown(0, take, 8)
     picture = desk.page.evaluate(PICTURE)
     desk.page.get_by_role("button", name="Undo").click()
     expect(desk.shots).to_have_count(0)

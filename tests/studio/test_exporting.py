@@ -32,7 +32,7 @@ def on_the_stage(desk: Any) -> Frames:
 
 def test_one_shot_a_still_and_the_story_with_fades_and_a_sound(desk: Any, tmp_path: Path) -> None:
     desk.begin().make("The fox waves.", "The fox jumps.")
-    desk.until("window.shown.at(-1).slice(1).join() === '1,0,8'")
+    desk.until_shown(1, 0, 8)
     opener = desk.page.get_by_role("button", name="Export", exact=True)
 
     desk.choose(1, "Export")
@@ -61,6 +61,7 @@ def test_one_shot_a_still_and_the_story_with_fades_and_a_sound(desk: Any, tmp_pa
 def test_pixel_art_stays_sharp_and_larger_pictures_are_smooth(desk: Any) -> None:
     desk.begin().make("The fox waves.")
     scaling = "getComputedStyle(document.querySelector('.shot .thumb img')).imageRendering"
+    desk.until("document.querySelector('.shot .thumb img') !== null")
     assert desk.page.evaluate(scaling) == "pixelated"
     opener, dialog = desk.page.get_by_role("button", name="Export", exact=True), desk.page.get_by_role("dialog")
     opener.click()
@@ -74,4 +75,5 @@ def test_pixel_art_stays_sharp_and_larger_pictures_are_smooth(desk: Any) -> None
     desk.page.keyboard.press("Escape")
     desk.page.route("**/api/stories", lambda route: route.fulfill(json=[large]))
     desk.page.get_by_role("button", name="Stories").click()
+    expect(desk.page.locator(".stories .thumb img")).not_to_have_count(0)
     desk.until("getComputedStyle(document.querySelector('.stories .thumb img')).imageRendering === 'auto'")

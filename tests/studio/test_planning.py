@@ -29,10 +29,6 @@ def plan(desk: Any, text: str) -> Locator:
     return dialog
 
 
-def captions(dialog: Locator) -> list[str]:
-    return [one.input_value() for one in dialog.locator(".card textarea").all()]
-
-
 def expect_captions(desk: Any, dialog: Locator, *wanted: str) -> None:
     desk.until(f"document.querySelectorAll('.card').length === {len(wanted)}")
     for at, text in enumerate(wanted):
@@ -66,7 +62,7 @@ def test_a_plan_is_edited_as_cards_told_and_made_in_its_order(desk: Any) -> None
     expect(desk.shots).to_have_count(3)
     made = [(take["text"], take["chunks"]) for take in desk.tree()["takes"]]
     assert made == [("The fox waves.", 1), ("The fox eats.", 1), ("The fox sleeps.", 1)]
-    desk.until("window.shown.at(-1).slice(1).join() === '2,0,8'")
+    desk.until_shown(2, 0, 8)
 
 
 def test_what_is_being_written_on_a_card_is_kept_when_another_card_changes(desk: Any) -> None:
@@ -186,7 +182,7 @@ def test_every_change_is_undone_with_the_keys(desk: Any) -> None:
 @pytest.mark.parametrize("change", ["Try again", "Back to here"])
 def test_what_was_done_to_the_shots_is_undone_and_the_picture_goes_back(desk: Any, change: str) -> None:
     desk.begin().make("The fox waves.", "The fox jumps.")
-    desk.until("window.shown.at(-1).slice(1).join() === '1,0,8'")
+    desk.until_shown(1, 0, 8)
     picture = "document.querySelector('canvas.picture').toDataURL()"
     before = desk.page.evaluate(picture)
     desk.choose(1, change)

@@ -53,7 +53,7 @@ def test_the_story_goes_back_to_a_shot_and_on_again(desk: Any) -> None:
 def test_a_shot_is_replayed_and_escape_leads_back_to_live(desk: Any) -> None:
     desk.begin().make("The fox waves.")
     desk.page.get_by_role("button", name="Replay shot 1").click()
-    desk.until("document.querySelector('.replay video').currentTime > 0")
+    desk.until("document.querySelector('.replay video')?.currentTime > 0")
     assert round(desk.page.evaluate("document.querySelector('.replay video').duration") * 16) == 9
     expect(desk.page.get_by_role("button", name="Back to live")).to_be_visible()
     desk.page.keyboard.press("Escape")
@@ -64,17 +64,16 @@ def test_a_shot_is_replayed_and_escape_leads_back_to_live(desk: Any) -> None:
 def test_the_label_names_the_shot_of_the_picture_wherever_the_story_goes(desk: Any) -> None:
     desk.begin().make("The fox waves.", "The fox jumps.")
     label, picture = desk.page.locator(".now"), "document.querySelector('canvas.picture').toDataURL()"
-    desk.until("window.shown.at(-1).slice(1).join() === '1,0,8'")
+    desk.until_shown(1, 0, 8)
     expect(label).to_have_text("Shot 2 The fox jumps.")
     end_of_second = desk.page.evaluate(picture)
     desk.choose(1, "Back to here")
     expect(label).to_have_text("Shot 1 The fox waves.")
-    end_of_first = desk.page.evaluate(picture)
-    assert end_of_first != end_of_second
+    desk.until(f"{picture} !== '{end_of_second}'")
     desk.page.get_by_role("combobox", name="Take that was made before").select_option("Take 1 of 1")
     desk.page.get_by_role("button", name="Go to: take that was made before").click()
     expect(label).to_have_text("Shot 2 The fox jumps.")
-    assert desk.page.evaluate(picture) == end_of_second
+    desk.until(f"{picture} === '{end_of_second}'")
 
 
 def test_the_seed_of_a_take_is_shown_and_copied(desk: Any) -> None:

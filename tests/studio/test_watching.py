@@ -79,7 +79,7 @@ def test_the_token_leaves_the_address_and_goes_with_every_call(new_desk: Any, lo
     desk.begin().make("The fox waves.")
     desk.until("document.querySelector('.shot img')?.naturalWidth === 128")
     desk.page.get_by_role("button", name="Replay shot 1").click()
-    desk.until("document.querySelector('.replay video').currentTime > 0")
+    desk.until("document.querySelector('.replay video')?.currentTime > 0")
 
 
 def test_a_tab_of_its_own_finds_the_token_again(new_desk: Any, locked_server: Any) -> None:

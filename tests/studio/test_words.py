@@ -24,6 +24,7 @@ def test_a_word_is_chosen_from_the_dialog_and_stands_where_the_caret_was(world: 
     world.prompt.press("ArrowLeft")
     opener(world).press("Enter")
     dialog = world.page.get_by_role("dialog", name="Words it knows")
+    expect(dialog).to_be_visible()
     for trait, values in vocabulary().items():
         section = dialog.get_by_role("region", name=trait, exact=True)
         phrases = [phrase for said in values.values() for phrase in said]

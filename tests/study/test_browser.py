@@ -129,7 +129,8 @@ def test_three_raters_take_a_study_to_its_end(
         at_story(phone, number)
         letter = "AB"[brightest(phone)]
         for group in questions_of(phone):
-            group.get_by_text(letter, exact=True).tap()
+            with phone.expect_response("**/votes/*"):
+                group.get_by_text(letter, exact=True).tap()
         expect(phone.locator("#next")).to_be_enabled()
         phone.locator("#next").tap()
         if number == 1:
@@ -156,6 +157,7 @@ def test_videos_play_in_step_and_by_keys(browser: Browser, url: str) -> None:
     times = page.evaluate("[...document.querySelectorAll('video')].map((video) => video.currentTime)")
     assert times[0] == pytest.approx(times[1], abs=0.13)
     expect(page.locator("#captions li.now")).to_contain_text("Close-up")
+    page.evaluate("document.querySelectorAll('video').forEach((video) => { video.playbackRate = 0.1; })")
     page.keyboard.press(" ")
     wait_for_videos(page, "!video.paused")
     page.keyboard.press(" ")

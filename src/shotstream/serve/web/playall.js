@@ -31,9 +31,9 @@ export async function playAll(store, first, fail) {
     controls.show();
     requestAnimationFrame(tick);
   };
-  tick();
   reel.playing = true;
   reel.seek(reel.segments[Math.min(first, reel.segments.length - 1)].start);
+  tick();
   const options = { className: "theatre", onkeydown: controls.press };
   await openDialog(store.get().title || hello.global_caption, () => [element("div", { className: "hall" }, reel.root, controls.root)], options);
   open = false;
