@@ -56,7 +56,7 @@ async function opened() {
 async function entered() {
   try {
     const { model, words } = await comeIn();
-    store.set({ guidance: model.guidance ?? null, director: model.director ?? false, words });
+    store.set({ guidance: model.guidance ?? null, director: model.director ?? false, words, lengths: model });
     return true;
   } catch (error) {
     const locked = error.code === "unauthorized";

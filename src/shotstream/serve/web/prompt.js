@@ -129,14 +129,19 @@ function makeKeys(acts) {
 /** The length of the next shot, in chunks and in seconds. */
 function makeLength(store) {
   const field = element("input", {
-    id: "chunks", type: "number", min: 1, max: lengths().longest_chunks, step: 1, value: lengths().default_chunks,
-    required: true,
+    id: "chunks", type: "number", min: 1, step: 1, required: true,
   });
   const inSeconds = element("output", { for: "chunks" });
   const show = () => {
     const fps = store.get().hello?.fps ?? 16;
     inSeconds.textContent = field.checkValidity() ? seconds(framesOf(field.valueAsNumber), fps) : "–";
   };
+  store.watch(["lengths"], ({ lengths: model }) => {
+    if (!model) return;
+    field.max = model.longest_chunks;
+    field.value = model.default_chunks;
+    show();
+  });
   const step = (by) => () => {
     if (by > 0) field.stepUp();
     else field.stepDown();

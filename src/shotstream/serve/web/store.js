@@ -31,6 +31,7 @@
  * @property {number|null} guidance scale of guidance of stories that name none; null: the model takes none
  * @property {boolean} director whether the server makes stories of ideas
  * @property {{trait: string, values: {value: string, phrases: string[]}[]}[]} words what the model knows; empty where nobody can say
+ * @property {import("./lengths.js").Lengths|null} lengths of the model's shots; null: the model is not known yet
  */
 
 /**
@@ -81,4 +82,5 @@ export const NOTHING_KNOWN = {
   guidance: null,
   director: false,
   words: [],
+  lengths: null,
 };
