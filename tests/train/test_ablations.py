@@ -62,15 +62,17 @@ def test_a_model_without_memory_is_trained_and_told_without_one(opened: Opened) 
     assert np.array_equal(*second), "whatever the first shot was"
 
 
-@pytest.fixture
-def say(tmp_path: Path) -> Callable[..., list[list[str]]]:
-    """The words of every command that the script would give, with other variables if any."""
-    said = tmp_path / "said"
-    stand_in = tmp_path / "bin" / "shotstream"
+def say(place: Path) -> Callable[..., list[list[str]]]:
+    """Run the script in a directory with a stand-in for `shotstream`; return the words of each command that it gives.
+
+    Other variables of the script can be given.
+    """
+    said = place / "said"
+    stand_in = place / "bin" / "shotstream"
     stand_in.parent.mkdir()
     stand_in.write_text(f'#!/usr/bin/env bash\n(IFS=$\'\\t\'; echo "$*") >> "{said}"\n')
     stand_in.chmod(0o755)
-    where = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "RUN": str(tmp_path), "OUT": str(tmp_path / "out")}
+    where = {"PATH": f"{stand_in.parent}:{os.environ['PATH']}", "RUN": str(place), "OUT": str(place / "out")}
     sizes = {"PRESET": "tiny", "BASE_STEPS": "6", "TEACHER_STEPS": "5", "DISTILL_STEPS": "4", "SEEDS": "0 1"}
 
     def run(**others: str) -> list[list[str]]:
@@ -80,10 +82,16 @@ def say(tmp_path: Path) -> Callable[..., list[list[str]]]:
     return run
 
 
-@pytest.fixture
-def commands(say: Callable[..., list[list[str]]]) -> list[list[str]]:
-    """Those of all groups."""
-    return say()
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory in which the script is run once for all of its groups."""
+    return tmp_path_factory.mktemp("ablations")
+
+
+@pytest.fixture(scope="module")
+def commands(place: Path) -> list[list[str]]:
+    """The commands of all groups."""
+    return say(place)()
 
 
 def test_the_script_gives_every_model_of_a_group_the_same_steps(commands: list[list[str]]) -> None:
@@ -134,15 +142,15 @@ def test_the_script_compares_predictions_of_one_seed(commands: list[list[str]]) 
     assert all(f"-{args['json_file'].stem[-1]}/model" in model for args in asked for model in args["models"])
 
 
-def test_the_script_begins_with_a_run_that_has_no_samples_yet(commands: list[list[str]], tmp_path: Path) -> None:
+def test_the_script_begins_with_a_run_that_has_no_samples_yet(commands: list[list[str]], place: Path) -> None:
     assert commands
-    models = [path for path in (tmp_path / "out").iterdir() if path.name.endswith(("-0", "-1"))]
+    models = [path for path in (place / "out").iterdir() if path.name.endswith(("-0", "-1"))]
     assert len(models) == 26
     assert all((model / "latents").is_dir() for model in models)
 
 
-def test_the_script_trains_a_models_bases_on_and_leaves_the_judge_out(say: Callable[..., list[list[str]]]) -> None:
-    said = say(WHAT="indicator", WARM_START="storyworld", STORIES="0")
+def test_the_script_trains_a_models_bases_on_and_leaves_the_judge_out(tmp_path: Path) -> None:
+    said = say(tmp_path)(WHAT="indicator", WARM_START="storyworld", STORIES="0")
     given = [read_command(words) for words in said if words[0] == "train"]
     order = [words[1] for words in said if words[0] == "train" and any("learned-0" in word for word in words)]
     assert order == ["warm-start", "base", "export"]
