@@ -65,6 +65,21 @@ def test_equal_scores_give_no_gradient() -> None:
     assert gradient.abs().max() == 0
 
 
+def test_the_real_score_is_guided_in_its_interval_of_noise_levels_only() -> None:
+    net = network()
+    given, other = conditions(net), conditions(net)
+    made, noise = latents(), latents()
+
+    def gradient(sigma: float, guidance: float, guided: tuple[float, float] = (0.0, 1.0)) -> Tensor:
+        level = torch.tensor([sigma])
+        return distribution_matching_gradient(net, net, made, noise, level, given, other, guidance, "target", guided)
+
+    assert gradient(0.5, 2.0).abs().max() > 0
+    assert torch.equal(gradient(0.5, 2.0, (0.4, 0.6)), gradient(0.5, 2.0))
+    assert gradient(0.5, 2.0, (0.7, 1.0)).abs().max() == 0
+    assert gradient(0.5, 2.0, (0.0, 0.3)).abs().max() == 0
+
+
 @pytest.mark.parametrize("injection", INJECTIONS)
 def test_a_chunk_takes_the_state_of_its_first_latent_and_the_end_is_not_scored(injection: Injection) -> None:
     net = network(injection)

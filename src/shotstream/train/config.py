@@ -261,8 +261,9 @@ class DistillTraining:
     """Distribution matching on self-forced rollouts (reference, section 7).
 
     Every step updates the critic, every `critic_updates`-th the generator too. `guidance` applies to the real score:
-    conditional + guidance (conditional - unconditional). `score_shift` shifts the noise levels at which scores are
-    compared. `straight_through` lets gradient reach the keys and values of earlier chunks (published).
+    conditional + guidance (conditional - unconditional), at the noise levels in the interval `guided` (as that of a
+    sampler). `score_shift` shifts the noise levels at which scores are compared. `straight_through` lets gradient
+    reach the keys and values of earlier chunks (published).
     `real_score`: the teacher's, of whole shots, in which all latents see each other (published); or the causal base's,
     of each chunk after the generator's own chunks before it, and then no teacher is needed. The critic is of the same
     kind.
@@ -277,6 +278,7 @@ class DistillTraining:
     )
     critic_updates: int = 5
     guidance: float = 3.0
+    guided: tuple[float, float] = (0.0, 1.0)
     score_shift: float = 8.0
     context_timestep: ContextTimestep = "target"
     straight_through: bool = True

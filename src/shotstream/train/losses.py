@@ -156,11 +156,13 @@ def distribution_matching_gradient(
     negative: Conditions,
     guidance: float = 3.0,
     context_timestep: ContextTimestep = "target",
+    guided: tuple[float, float] = (0.0, 1.0),
 ) -> Float[Tensor, "b f c h w"]:
     """Compute the gradient of distribution matching: from what the real score prefers to what the fake one does.
 
     (fake - real) / mean|generated - real| over clean estimates of the re-noised samples; the real score is guided:
-    conditional + guidance (conditional - unconditional). Source: DMD, equation 7; reference section 7.
+    conditional + guidance (conditional - unconditional), at the noise levels in the interval `guided`. Source: DMD,
+    equation 7; reference section 7.
     """
     noisy = add_noise(generated, noise, sigma)
 
@@ -169,9 +171,10 @@ def distribution_matching_gradient(
         return clean_from_velocity(noisy, velocity.to(noisy.dtype), sigma)
 
     conditional, unconditional = clean(real, conditions), clean(real, negative)
-    guided = conditional + guidance * (conditional - unconditional)
-    scale = (generated - guided).abs().mean((1, 2, 3, 4), keepdim=True)
-    return torch.nan_to_num((clean(fake, conditions) - guided) / scale)
+    weight = guidance * ((sigma >= guided[0]) & (sigma <= guided[1])).to(noisy)[:, None, None, None, None]
+    wanted = conditional + weight * (conditional - unconditional)
+    scale = (generated - wanted).abs().mean((1, 2, 3, 4), keepdim=True)
+    return torch.nan_to_num((clean(fake, conditions) - wanted) / scale)
 
 
 def distribution_matching_loss(

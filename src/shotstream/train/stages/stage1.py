@@ -119,6 +119,7 @@ class DistillStage(Stage):
             self._conditions(networks.real, inputs, torch.zeros_like(inputs.text), made),
             config.guidance,
             config.context_timestep,
+            config.guided,
         )
         return distribution_matching_loss(made, gradient)
 
