@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from shotstream.core.atomic_files import make_directory, writing
 from shotstream.core.errors import InputError
 from shotstream.core.spec import VideoSize, made_of_chunks
-from shotstream.core.video import probe_video
+from shotstream.core.video import holds_frames, probe_video
 from shotstream.model.config import MAX_GUIDANCE
 from shotstream.serve.errors import RequestError
 from shotstream.serve.exports import story_files
@@ -115,7 +115,7 @@ def _guidance(identity: StoryIdentity) -> float:
 
 def _is_sound(take: Take) -> bool:
     """Return whether a take has a seed, and numbers and a length that a finished shot can have."""
-    counted = 0 <= take.shot <= MOST and 0 <= take.take <= MOST
+    counted = all(0 <= number <= MOST for number in (take.shot, take.take, take.spec.chunks, take.length_frames))
     return counted and take.spec.seed is not None and made_of_chunks(take.length_frames, take.spec.chunks)
 
 
@@ -155,7 +155,10 @@ def _check_files(directory: Path, record: StoryRecord) -> None:
     if not sound:
         raise RequestError("invalid", "a file of the zip is damaged; export the story again")
     for take in record.tree.takes:
-        info = probe_video(files.video(take.shot, take.take))
+        video = files.video(take.shot, take.take)
+        info = probe_video(video)
+        if not holds_frames(video, take.length_frames):
+            raise RequestError("invalid", f"{video.name} has another length than its story says; export it again")
         exact = _key_frames(files.key_frames(take.shot, take.take))
         if (info.height, info.width) != shape or any(
             pixels.dtype != np.float32 or pixels.shape != (3, *shape) for pixels in exact

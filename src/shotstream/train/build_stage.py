@@ -19,6 +19,7 @@ from shotstream.train.recipe import ADAPTERS_FILE, POLICY_FILE, PRETRAINED_STAGE
 from shotstream.train.stages.base import BaseStage, initialise
 from shotstream.train.stages.causal_init import InitStage
 from shotstream.train.stages.codec import CodecStage, create_codec, fit_linear
+from shotstream.train.stages.guided_init import GuidedInitStage
 from shotstream.train.stages.policy import PolicyStage
 from shotstream.train.stages.stage1 import CRITIC, Networks, Stage1
 from shotstream.train.stages.stage2 import Stage2
@@ -74,12 +75,22 @@ def _teacher_stage(run: Run) -> Stage:
 
 
 def _init_stage(run: Run) -> Stage:
+    if run.preset.init.target == "guided":
+        return _guided_init_stage(run)
     trajectories = run.trajectories()
     trajectories.check_made()
     network = run.network(run.weights(run.preset.init.start))
     run.distributed.place(network)
     teacher_forced = run.preset.trajectories.source == "base"
     return InitStage(network, trajectories, run.preset.init, run.distributed, teacher_forced=teacher_forced)
+
+
+def _guided_init_stage(run: Run) -> Stage:
+    preset, base = run.preset, run.weights("base")
+    network, shots = run.network(run.weights(preset.init.start)), run.shots(preset.init.loop.micro_batches)
+    run.distributed.place(network)
+    samplers = preset.model.sampler, preset.student
+    return GuidedInitStage(network, run.frozen(base), shots, *samplers, preset.init, preset.base, run.distributed)
 
 
 def _stage1(run: Run) -> Stage:

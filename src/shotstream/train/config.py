@@ -244,9 +244,10 @@ class Trajectories:
 
 @dataclass(frozen=True)
 class InitTraining:
-    """Causal init: regression on trajectories, from the weights of `start`.
+    """Causal init: regression on trajectories, or on the base's guided predictions, from the weights of `start`.
 
-    On the base's trajectories each chunk sees the clean ends of those before it, as at inference.
+    On the base's trajectories each chunk sees the clean ends of those before it, as at inference. `target`: the ends of
+    trajectories (published), or what the base's sampler predicts with guidance at the student's noise levels.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2000))
@@ -254,6 +255,7 @@ class InitTraining:
         default_factory=lambda: OptimizerConfig(1e-6, (0.0, 0.999), warmup_steps=1, decay_share=0.0)
     )
     start: Literal["teacher", "base"] = "teacher"
+    target: Literal["trajectories", "guided"] = "trajectories"
 
 
 @dataclass(frozen=True)

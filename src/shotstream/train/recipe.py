@@ -73,8 +73,10 @@ class Run:
     def stages(self) -> tuple[str, ...]:
         """List the stages of this run in order, without those that a pretrained model replaces or that nobody reads."""
         preset = self.preset
-        sources = {preset.trajectories.source, preset.stage1.real_score, preset.stage2.real_score}
-        left_out = {*(PRETRAINED_STAGES if preset.pretrained else ()), *({"teacher"} - sources)}
+        read = {preset.stage1.real_score, preset.stage2.real_score, preset.init.start}
+        if preset.init.target == "trajectories":
+            read |= {"trajectories", preset.trajectories.source}
+        left_out = {*(PRETRAINED_STAGES if preset.pretrained else ()), *({"teacher", "trajectories"} - read)}
         return tuple(name for name in STAGES if name not in left_out)
 
     def loop(self, stage: str) -> LoopConfig:
