@@ -73,7 +73,7 @@ class Run:
     def stages(self) -> tuple[str, ...]:
         """List the stages of this run in order, without those that a pretrained model replaces or that nobody reads."""
         preset = self.preset
-        read = {preset.stage1.real_score, preset.stage2.real_score, preset.init.start}
+        read: set[str] = {preset.stage1.real_score, preset.stage2.real_score, preset.init.start}
         if preset.init.target == "trajectories":
             read |= {"trajectories", preset.trajectories.source}
         left_out = {*(PRETRAINED_STAGES if preset.pretrained else ()), *({"teacher", "trajectories"} - read)}
