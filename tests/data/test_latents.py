@@ -17,7 +17,8 @@ import torch
 from shotstream.core.errors import InputError
 from shotstream.core.spec import PAPER_SHOT
 from shotstream.data import latents
-from shotstream.data.latents import Batch, LatentPool, PoolConfig, encode_samples, load_batch, save_batch
+from shotstream.data.batches import Batch, encode_samples, load_batch, save_batch
+from shotstream.data.latents import LatentPool, PoolConfig
 from shotstream.data.storyworld import StoryWorldShots
 from shotstream.model.config import ConvCodecConfig, TextEncoderConfig
 from shotstream.model.conv_codec import ConvCodec

@@ -7,7 +7,7 @@ import torch
 from shotstream.core.errors import InputError
 from shotstream.core.rng import derive_seed
 from shotstream.core.spec import PAPER_SHOT
-from shotstream.data.latents import pool_masks
+from shotstream.data.batches import pool_masks
 from shotstream.data.samples import NO_CONTEXT_SHARE, ShotSample, as_pixels, stack_layouts
 from shotstream.data.storyworld import (
     TRAINING_SEEDS,

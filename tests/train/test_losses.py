@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from shotstream.core.spec import PAPER_SHOT
-from shotstream.data.latents import Batch
+from shotstream.data.batches import Batch
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler
 from shotstream.model.attention import block_causal_plan

@@ -3,7 +3,7 @@
 import torch
 
 from shotstream.core.spec import PAPER_SHOT
-from shotstream.data.latents import Batch
+from shotstream.data.batches import Batch
 from shotstream.data.samples import stack_layouts
 from shotstream.story.layout import ShotLayout, shot_layout
 from shotstream.train.rollout import shot_inputs

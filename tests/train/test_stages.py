@@ -17,7 +17,7 @@ from shotstream.cli import main
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.spec import PAPER_SHOT
-from shotstream.data.latents import Batch
+from shotstream.data.batches import Batch
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.engine.sampler import Sampler

@@ -11,7 +11,7 @@ import torch
 from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.core.spec import PAPER_SHOT
-from shotstream.data.latents import load_batch
+from shotstream.data.batches import load_batch
 from shotstream.engine.bidirectional_rollout import bidirectional_velocity
 from shotstream.engine.sampler import Sampler
 from shotstream.model.schedule import few_step_sigmas

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.data.latents import pool_masks
+from shotstream.data.batches import pool_masks
 from shotstream.data.samples import VideoSample, as_pixels
 from shotstream.model.codec import Codec
 

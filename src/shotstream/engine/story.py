@@ -40,8 +40,7 @@ class Story:
     """One story being made with a model. Shots are asked for one by one; frames of earlier ones are their context.
 
     A story is a tree: it can go back to before any shot and make another take of it, and stand on any branch again.
-    A context manager: leaving it cuts a shot that is being made, or forgets it where an error is on its way, and
-    closes the story.
+    A context manager: leaving it closes the story, and cuts a shot that is being made, or forgets it on an error.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from shotstream.api import Model
 from shotstream.core.rng import derive_seed
-from shotstream.data.latents import Batch, encode_samples
+from shotstream.data.batches import Batch, encode_samples
 from shotstream.data.storyworld import shot_of_story
 from shotstream.model.schedule import add_noise, clean_from_velocity
 from shotstream.model.velocity import Conditions, predict_velocity

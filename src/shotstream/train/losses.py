@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from shotstream.data.latents import Batch
+from shotstream.data.batches import Batch
 from shotstream.model.attention import block_causal_plan
 from shotstream.model.config import ContextTimestep
 from shotstream.model.context_injection import carry_previous, previous_latents

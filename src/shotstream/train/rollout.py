@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.data.latents import Batch
+from shotstream.data.batches import Batch
 from shotstream.engine.cached_transformer import shot_cache_size
 from shotstream.engine.causal_rollout import ChunkNoise, ShotInputs, ShotRollout
 from shotstream.engine.sampler import Sampler

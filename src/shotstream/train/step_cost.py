@@ -13,7 +13,7 @@ from torch import Tensor
 
 from shotstream.core.spec import ShotShape, VideoSize
 from shotstream.core.video import Frames
-from shotstream.data.latents import Batch
+from shotstream.data.batches import Batch
 from shotstream.data.samples import VideoSample, stack_layouts
 from shotstream.model.codec import Codec
 from shotstream.model.text_encoder import TextEncoder

@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from shotstream.data.latents import Batch, LatentPool
+from shotstream.data.batches import Batch
+from shotstream.data.latents import LatentPool
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import MIN_SIGMA, add_noise, shift_sigma

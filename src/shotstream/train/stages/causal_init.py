@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from shotstream.data.latents import Batch
+from shotstream.data.batches import Batch
 from shotstream.model.device import send
 from shotstream.model.transformer import Transformer
 from shotstream.train.config import InitTraining

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from shotstream.core.errors import InputError
 from shotstream.core.rng import SeededNoise, derive_seed
-from shotstream.data.latents import encode_captions
+from shotstream.data.batches import encode_captions
 from shotstream.data.samples import ShotSource
 from shotstream.data.videos import encode_video
 from shotstream.engine.policies import find_policy

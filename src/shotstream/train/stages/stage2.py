@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from shotstream.core.rng import derive_seed
-from shotstream.data.latents import encode_captions
+from shotstream.data.batches import encode_captions
 from shotstream.data.samples import ShotSource
 from shotstream.engine.causal_rollout import ShotInputs
 from shotstream.model.codec import Codec

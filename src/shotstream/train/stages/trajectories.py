@@ -15,7 +15,8 @@ from torch import Tensor
 
 from shotstream.core.atomic_files import make_directory
 from shotstream.core.errors import InputError
-from shotstream.data.latents import Batch, LatentPool, differing_topic, load_batch, save_batch
+from shotstream.data.batches import Batch, load_batch, save_batch
+from shotstream.data.latents import LatentPool, differing_topic
 from shotstream.engine.bidirectional_rollout import bidirectional_velocity
 from shotstream.engine.sampler import Latents, Predict, Sampler
 from shotstream.model.config import ContextTimestep, SamplerConfig
