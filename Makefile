@@ -22,8 +22,9 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -rs -n auto -m "not slow and not browser and not train"
 
+# One worker more than cores: tests of pages and servers wait for what they watch.
 test-all: $(READY)
-	$(BIN)/python -m pytest -rs -n auto
+	$(BIN)/python -m pytest -rs -n $$(( $$(nproc) + 1 ))
 
 # The documentation, as pages that open from the disk; builds without a network.
 docs: $(READY)
