@@ -24,7 +24,7 @@ test: $(READY)
 
 # One worker more than cores: tests of pages and servers wait for what they watch.
 test-all: $(READY)
-	$(BIN)/python -m pytest -rs -n $$(( $$(nproc) + 1 ))
+	$(BIN)/python -m pytest -rs -n $$($(BIN)/python -c "import os; print(1 + os.cpu_count())")
 
 # The documentation, as pages that open from the disk; builds without a network.
 docs: $(READY)
