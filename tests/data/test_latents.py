@@ -16,7 +16,7 @@ import torch
 
 from shotstream.core.errors import InputError
 from shotstream.core.spec import PAPER_SHOT
-from shotstream.data import latents
+from shotstream.data import batches, latents
 from shotstream.data.batches import Batch, encode_samples, load_batch, save_batch
 from shotstream.data.latents import LatentPool, PoolConfig
 from shotstream.data.storyworld import StoryWorldShots
@@ -146,7 +146,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
         path.write_bytes(b"half a batch")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(latents, "save_file", fill_the_disk)
+    monkeypatch.setattr(batches, "save_file", fill_the_disk)
     with pytest.raises(InputError, match="the disk is full"):
         LatentPool(tmp_path, CONFIG, WORLD, *networks)(0)
     assert [path.name for path in tmp_path.iterdir()] == [latents.IDENTITY_FILE]
