@@ -94,7 +94,7 @@ CheckCaption = Callable[[str, str, int], CaptionReport]
 
 @dataclass(frozen=True)
 class Reported:
-    """What reports on earlier captions of a story said. A word, or the end of the global caption, is reported once."""
+    """Unknown words and lost text that earlier reports on a story named, so that each is reported once."""
 
     unknown: frozenset[UnknownWord] = frozenset()
     lost_global: str = ""
