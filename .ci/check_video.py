@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shotstream.core.spec import FPS, frames_of_chunks
+from shotstream.core.spec import FPS, PAPER_SHOT
 from shotstream.core.video import probe_video, read_video
 from shotstream.story.script_files import load_scripts
 
@@ -13,7 +13,7 @@ from shotstream.story.script_files import load_scripts
 def main(video: str, script: str) -> None:
     """Raises AssertionError where the video is not what the script asks for."""
     info = probe_video(video)
-    wanted = sum(frames_of_chunks(shot.chunks) for shot in load_scripts(script)[0].shots)
+    wanted = sum(PAPER_SHOT.frames_of_chunks(shot.chunks) for shot in load_scripts(script)[0].shots)
     assert info.frames == wanted, f"expected {wanted} frames, got {info.frames}"
     assert round(info.fps) == FPS, f"expected {FPS} frames a second, got {info.fps}"
     frames = read_video(video).astype(np.float32)
