@@ -1,11 +1,14 @@
-"""Networks that carry the latent before each chunk, and whose feed-forward has a convolution."""
+"""Networks that carry the latent before each chunk or copy it, and whose feed-forward has a convolution."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
 from policy_engine import encode, make_engine, make_shots, make_transformer
+from shotstream.core.errors import InputError
 from shotstream.core.spec import PAPER_SHOT
 from shotstream.engine.causal_rollout import ShotInputs, ShotRollout
 from shotstream.engine.policies import POLICIES
@@ -13,7 +16,7 @@ from shotstream.engine.sampler import Sampler
 from shotstream.model.config import TransformerConfig
 from shotstream.model.context_injection import previous_latents
 from shotstream.model.schedule import clean_from_velocity
-from shotstream.model.transformer import Transformer
+from shotstream.model.transformer import COPY_START, Transformer
 from shotstream.model.velocity import Conditions, predict_velocity
 from shotstream.story.layout import frame_layout, shot_layout
 
@@ -25,13 +28,17 @@ def random(*shape: int, seed: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def network(*, previous: bool = True, ffn_conv: bool = True) -> Transformer:
+def network(*, copy_previous: bool = False) -> Transformer:
+    """A network with both, whose gates, if it has them, are near a half."""
     torch.manual_seed(0)
     config = TransformerConfig(
         dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5,
-        previous=previous, ffn_conv=ffn_conv,
+        previous=True, ffn_conv=True, copy_previous=copy_previous, prediction="clean" if copy_previous else "velocity",
     )  # fmt: skip
-    return Transformer(config).double().eval()
+    transformer = Transformer(config).double().eval()
+    if transformer.head.copy is not None:
+        transformer.head.copy.bias.data.fill_(-COPY_START)
+    return transformer
 
 
 def inputs() -> ShotInputs:
@@ -59,8 +66,9 @@ def test_every_latent_is_given_the_last_one_of_the_chunk_before() -> None:
 
 
 @torch.no_grad()
-def test_chunks_over_the_cache_equal_the_forward_that_training_makes() -> None:
-    transformer, given = network(), inputs()
+@pytest.mark.parametrize("copy_previous", [False, True])
+def test_chunks_over_the_cache_equal_the_forward_that_training_makes(*, copy_previous: bool) -> None:
+    transformer, given = network(copy_previous=copy_previous), inputs()
     made = torch.cat(list(begin(transformer)), 1)
     start = torch.cat([noise(chunk, 0) for chunk in range(CHUNKS)], 1)
     history = made[:, : -PAPER_SHOT.chunk_latents]
@@ -81,6 +89,31 @@ def test_the_latent_before_and_the_convolution_change_what_is_made() -> None:
     made = second(lambda _: None)
     assert not torch.allclose(made, second(lambda net: net.patch_embedding.weight[:, 4:].zero_()))
     assert not torch.allclose(made, second(lambda net: net.blocks[0].ffn.conv.weight.zero_()))
+
+
+@torch.no_grad()
+def test_open_gates_repeat_the_latent_before_and_closed_ones_do_nothing() -> None:
+    def made(bias: float) -> list[Tensor]:
+        transformer = network(copy_previous=True)
+        assert transformer.head.copy is not None
+        transformer.head.copy.weight.zero_()
+        transformer.head.copy.bias.fill_(bias)
+        return list(begin(transformer))
+
+    opened, closed, ungated = made(1e4), made(-1e4), network(copy_previous=True)
+    for chunk in opened[1:]:
+        torch.testing.assert_close(chunk, opened[0][:, -1:].expand_as(chunk))
+    torch.testing.assert_close(opened[0], closed[0], msg="nothing is before the first chunk")
+    state = {name: value for name, value in ungated.state_dict().items() if not name.startswith("head.copy.")}
+    plain = Transformer(replace(ungated.config, copy_previous=False)).double().eval()
+    plain.load_state_dict(state)
+    torch.testing.assert_close(closed, list(begin(plain)))
+
+
+def test_gates_need_the_latent_before_and_a_clean_prediction() -> None:
+    for lacking in ({"previous": False}, {"prediction": "velocity"}):
+        with pytest.raises(InputError, match="expected copy_previous with previous=true and prediction=clean"):
+            replace(network(copy_previous=True).config, **lacking)  # type: ignore[arg-type]
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from shotstream.weights.inspect import inspect
 
 Same = Callable[[ModelComponents, ModelComponents], bool]
 TRANSFORMER = WEIGHT_FILES["transformer"]
+GATED: dict[str, object] = {"copy_previous": True, "previous": True, "prediction": "clean"}
 
 
 def chosen(config: ModelConfig, **choice: object) -> ModelConfig:
@@ -31,7 +32,7 @@ def chosen(config: ModelConfig, **choice: object) -> ModelConfig:
 @pytest.mark.parametrize(
     "choice",
     [{"context": "first_last"}, {"captions": "target"}, {"indicator": "none"}, {"indicator": "learned"},
-     {"injection": "channel"}, {"previous": True}, {"ffn_conv": True}],
+     {"injection": "channel"}, {"previous": True}, {"ffn_conv": True}, GATED],
 )  # fmt: skip
 def test_a_design_choice_goes_round(tiny: Any, same: Same, tmp_path: Path, choice: dict[str, object]) -> None:
     parts = random_components(chosen(tiny.parts.config, **choice))
@@ -54,6 +55,8 @@ def test_a_design_choice_goes_round(tiny: Any, same: Same, tmp_path: Path, choic
         ({"previous": True}, {}, "with 'previous'"),
         ({}, {"ffn_conv": True}, "without 'ffn_conv'"),
         ({"ffn_conv": True}, {}, "with 'ffn_conv'"),
+        (GATED | {"copy_previous": False}, GATED, "without 'copy_previous'"),
+        (GATED, GATED | {"copy_previous": False}, "with 'copy_previous'"),
     ],
 )
 def test_weights_of_another_choice_are_refused_by_its_name(

@@ -261,7 +261,10 @@ def test_the_loss_looks_at_the_subject_where_it_is_asked_to(run: Run) -> None:
 def test_noisy_copies_of_a_shot_are_each_as_if_alone(long_batch: Batch, carried: bool) -> None:
     """Their velocities are those of separate forwards, and the loss is the mean of theirs."""
     torch.manual_seed(0)
-    shape = replace(TINY.model.transformer, previous=carried, ffn_conv=carried)
+    prediction = "clean" if carried else "velocity"
+    shape = replace(
+        TINY.model.transformer, previous=carried, ffn_conv=carried, copy_previous=carried, prediction=prediction
+    )
     transformer, batch = Transformer(shape), long_batch
     past, latents = batch.target[:, : -PAPER_SHOT.chunk_latents], batch.target.shape[1]
     noisy = torch.randn_like(batch.target.repeat(1, 2, 1, 1, 1))

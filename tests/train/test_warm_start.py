@@ -12,6 +12,7 @@ import torch
 from shotstream.cli import main
 from shotstream.core.errors import InputError
 from shotstream.model.config import WanVAEConfig
+from shotstream.model.transformer import Transformer
 from shotstream.train.checkpoint import find_checkpoints
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.presets import Preset, get_preset
@@ -79,6 +80,17 @@ def test_a_base_trains_on_with_the_latent_before_and_a_convolution_that_it_lacke
     trained = opened.weights("base")
     assert all(trained[name].any() for name in added)
     assert trained["patch_embedding.weight"][:, channels:].any()
+
+
+def test_gates_that_weights_lack_begin_at_zero(lively: Callable[..., Preset], tmp_path: Path) -> None:
+    clean = ("model.transformer.previous=true", "model.transformer.prediction=clean")
+    gated = lively(*clean, "model.transformer.copy_previous=true")
+    weights = Transformer(lively(*clean).model.transformer).state_dict()
+    network = Run(tmp_path, gated, DistributedContext(torch.device("cpu"), gated.distributed)).network(weights)
+    state = network.state_dict()
+    assert not any(state.pop(f"head.copy.{name}").any() for name in ("weight", "bias"))
+    assert state.keys() == weights.keys()
+    assert torch.equal(state["head.head.weight"], weights["head.head.weight"])
 
 
 def test_stages_can_be_taken_alone_and_no_stage_twice(

@@ -204,17 +204,28 @@ class Block(nn.Module):
 
 
 class Head(nn.Module):
-    """The last norm, modulated, and the projection to a patch of velocity."""
+    """The last norm, modulated, and the projection to the values of a patch, channels last.
+
+    With `copy_previous` each place of a patch has one channel more: the logit of the gate that takes the latent before
+    over (`model.transformer.take_over`).
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(config.dim, config.eps, elementwise_affine=False)
-        self.head = nn.Linear(config.dim, config.out_dim * math.prod(config.patch_size))
+        places = math.prod(config.patch_size)
+        self.head = nn.Linear(config.dim, config.out_dim * places)
+        self.copy = nn.Linear(config.dim, places) if config.copy_previous else None
         self.modulation = nn.Parameter(nn.init.normal_(torch.empty(1, 2, config.dim), std=config.dim**-0.5))
 
     def forward(self, x: Float[Tensor, "b n dim"], time: Float[Tensor, "b f dim"]) -> Float[Tensor, "b n out"]:
         shift, scale = (self.modulation + time[:, :, None]).unbind(2)
-        return self.head(modulate(self.norm(x), shift, scale))
+        x = modulate(self.norm(x), shift, scale)
+        values = self.head(x)
+        if self.copy is None:
+            return values
+        logits = self.copy(x)
+        return torch.cat([values.unflatten(-1, (logits.shape[-1], -1)), logits[..., None]], -1).flatten(-2)
 
 
 def modulate(

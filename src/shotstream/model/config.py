@@ -21,6 +21,7 @@ OMIT_DEFAULT = (
     "expert_boundary",
     "previous",
     "ffn_conv",
+    "copy_previous",
     "policy",
     "shot",
 )
@@ -47,6 +48,8 @@ class TransformerConfig:
             small network reads where a figure was from these sooner than through attention. Not in Wan or ShotStream.
         ffn_conv: whether the hidden channels of the feed-forward also pass a depthwise 3x3 convolution over each
             latent (the Mix-FFN of SegFormer and SANA). Not in Wan or ShotStream.
+        copy_previous: whether the head may take the latent before over where nothing moves, by a gate for each place
+            of the latent. Needs `previous` and clean prediction. Not in Wan or ShotStream.
         shot: latents of a chunk and of the context, and the longest shot in training. The paper's by default; to ablate
             memory or latency, train with others.
     """
@@ -68,11 +71,14 @@ class TransformerConfig:
     modulation: Literal["weights", "float32"] = "weights"
     previous: bool = False
     ffn_conv: bool = False
+    copy_previous: bool = False
     shot: ShotShape = PAPER_SHOT
 
     def __post_init__(self) -> None:
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
             raise InputError(f"expected dim to be an even multiple of num_heads, got {self.dim} and {self.num_heads}")
+        if self.copy_previous and not (self.previous and self.prediction == "clean"):
+            raise InputError("expected copy_previous with previous=true and prediction=clean; set both, or not it")
 
     @property
     def head_dim(self) -> int:

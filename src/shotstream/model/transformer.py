@@ -25,6 +25,8 @@ from shotstream.model.rotary import SHOT_PHASE, make_rotary
 from shotstream.model.schedule import TRAIN_TIMESTEPS, velocity_from_clean
 
 SHOT_EMBEDDING_STD = 0.02
+COPY_START = -4.0
+"""Added to the logits of the head's gates, so that a network whose gates begin at zero takes 2% over."""
 
 
 class Transformer(nn.Module):
@@ -142,6 +144,8 @@ class Transformer(nn.Module):
         if self.config.prediction == "velocity":
             return predicted
         own = latents[:, :, : self.config.in_dim]
+        if self.config.copy_previous:
+            predicted = take_over(predicted.to(given), given[:, :, -self.config.in_dim :])
         return velocity_from_clean(own, predicted.to(latents.dtype), sigmas)
 
     def _indicate(self, x: Float[Tensor, "b n dim"], placement: TokenPositions) -> Float[Tensor, "b n dim"]:
@@ -164,6 +168,22 @@ class Transformer(nn.Module):
         _, ph, pw = self.config.patch_size
         grid = patches.reshape(b, f, h // ph, w // pw, ph, pw, -1).permute(0, 1, 6, 2, 4, 3, 5)
         return grid.reshape(b, f, -1, h, w)
+
+
+def take_over(
+    predicted: Float[Tensor, "b f k h w"], previous: Float[Tensor, "b f c h w"]
+) -> Float[Tensor, "b f c h w"]:
+    """Blend predicted latents with those before them: (1 - gate) predicted + gate previous.
+
+    What stands still then need not pass through the width of the network, which loses its outlines.
+
+    Args:
+        predicted: with the logits of the gates as the last of k = c + 1 channels.
+        previous: last latent of the chunk before; where it is all zeros, nothing was before, and nothing is taken over.
+    """
+    values, logits = predicted[:, :, :-1], predicted[:, :, -1:]
+    gates = torch.sigmoid(logits + COPY_START) * (previous != 0).any(2, keepdim=True)
+    return torch.lerp(values, previous, gates)
 
 
 def is_modulation(name: str) -> bool:

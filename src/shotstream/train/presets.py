@@ -92,6 +92,9 @@ STORYWORLD = Preset(
             text_dim=128,
             text_len=96,
             prediction="clean",
+            previous=True,
+            ffn_conv=True,
+            copy_previous=True,
         ),
         conv_codec=ConvCodecConfig(),
         text_encoder=TextEncoderConfig(

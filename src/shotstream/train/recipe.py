@@ -187,9 +187,9 @@ class Run:
         return str(read_json(self.directory / stage / POLICY_FILE)["policy"]) if stage == "policy" else None
 
     def network(self, weights: dict[str, Tensor]) -> Transformer:
-        """Build a transformer to train, in float32, from weights that may lack its indicator, channels or convolution.
+        """Build a transformer to train, in float32; weights may lack its indicator, channels, convolution or gates.
 
-        Channels and convolutions that they lack begin at zero, so the network begins as it was.
+        What they lack begins at zero, so the network begins as it was, but for the 2% that gates of zero take over.
 
         Raises:
             InputError: they have another shape.
@@ -200,7 +200,7 @@ class Run:
         plain = weights[EMBEDDING].shape[1] == shape.in_dim
         state = begin_channels(weights, shape.embedded_channels) if plain else dict(weights)
         for name, value in network.named_parameters():
-            if ".ffn.conv." in name:
+            if ".ffn.conv." in name or name.startswith("head.copy."):
                 state.setdefault(name, torch.zeros_like(value))
         if network.shot_embedding is None:
             state.pop("shot_embedding", None)

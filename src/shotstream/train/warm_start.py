@@ -32,7 +32,7 @@ def warm_start(run: Run, source: str, stages: Sequence[str] = PRETRAINED_STAGES)
     Args:
         run: a run in which these stages have no checkpoint yet.
         source: the model, as for `shotstream.open`. Its shape must be the preset's; but the indicator may differ, and
-            it may lack `previous` and `ffn_conv`.
+            it may lack `previous`, `ffn_conv` and `copy_previous`.
         stages: of codec, text and base.
 
     Raises:
@@ -63,7 +63,7 @@ def check_shape(run: Run, stage: str, components: ModelComponents, source: str) 
     theirs, ours = map(to_dict, shapes)
     if stage == "base":
         theirs["indicator"] = ours["indicator"]
-        theirs |= {lever: ours[lever] for lever in ("previous", "ffn_conv") if not theirs[lever]}
+        theirs |= {lever: ours[lever] for lever in ("previous", "ffn_conv", "copy_previous") if not theirs[lever]}
     if theirs != ours:
         other = ", ".join(f"model.{what}.{key}={theirs.get(key)}" for key in ours if theirs.get(key) != ours[key])
         raise InputError(f"{source} has another {what}; set {other}, or take other stages than {stage}")

@@ -74,6 +74,10 @@ class Mismatch:
             return "with 'ffn_conv' (a convolution in the feed-forward)"
         if self.missing and all(".ffn.conv." in name for name in self.missing):
             return "without 'ffn_conv' (a convolution in the feed-forward)"
+        if any(name.startswith("head.copy.") for name in self.unexpected):
+            return "with 'copy_previous' (gates of the head)"
+        if self.missing and all(name.startswith("head.copy.") for name in self.missing):
+            return "without 'copy_previous' (gates of the head)"
         if "shot_embedding" in self.unexpected:
             return "with another indicator ('learned', an embedding by shot)"
         if self.missing == ("shot_embedding",):

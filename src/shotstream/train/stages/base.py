@@ -113,7 +113,7 @@ def initialise(transformer: Transformer) -> None:
             nn.init.zeros_(parameter)
         elif name.startswith(("time_embedding", "time_projection")):
             nn.init.normal_(parameter, std=0.02)
-        elif ".ffn.conv." in name:
+        elif ".ffn.conv." in name or name.startswith("head.copy."):
             nn.init.zeros_(parameter)
         elif parameter.ndim >= 2 and "modulation" not in name and "shot_embedding" not in name:
             nn.init.xavier_uniform_(parameter.flatten(1))
