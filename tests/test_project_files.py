@@ -1,12 +1,18 @@
 """Files of the project: they parse, agree with each other, and name things that exist."""
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
+import numpy as np
+import pytest
 import yaml
 
 import shotstream
+from shotstream.core.spec import FPS, PAPER_SHOT
+from shotstream.core.video import write_video
+from shotstream.story.script_files import load_scripts
 
 PROJECT = Path(__file__).parent.parent
 METADATA = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf8"))["project"]
@@ -37,6 +43,20 @@ def test_workflows_run_what_is_there() -> None:
 
 def jobs_of(path: Path) -> list[dict[str, list[dict[str, str]]]]:
     return list(yaml.safe_load(path.read_text(encoding="utf8"))["jobs"].values())
+
+
+def test_the_check_of_the_demos_video_refuses_a_flat_one(tmp_path: Path) -> None:
+    main = runpy.run_path(str(PROJECT / ".ci" / "check_video.py"))["main"]
+    script = PROJECT / "examples" / "fox.yaml"
+    (story,) = load_scripts(script)
+    count = sum(PAPER_SHOT.frames_of_chunks(shot.chunks) for shot in story.shots)
+    lively = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    for name, frames in (("good", lively), ("flat", np.zeros_like(lively)), ("short", lively[:-1])):
+        write_video(tmp_path / f"{name}.mp4", frames, FPS)
+    main(str(tmp_path / "good.mp4"), str(script))
+    for name, said in (("flat", "flat"), ("short", f"expected {count} frames")):
+        with pytest.raises(AssertionError, match=said):
+            main(str(tmp_path / f"{name}.mp4"), str(script))
 
 
 def test_hooks_run_tests_that_exist() -> None:
