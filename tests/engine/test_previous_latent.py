@@ -29,7 +29,7 @@ def random(*shape: int, seed: int) -> Tensor:
 
 
 def network(*, copy_previous: bool = False) -> Transformer:
-    """A network with both, whose gates, if it has them, are near a half."""
+    """A network with `previous` and `ffn_conv`; its gates, if it has any, are near a half."""
     torch.manual_seed(0)
     config = TransformerConfig(
         dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, freq_dim=16, text_dim=10, text_len=5,

@@ -41,7 +41,7 @@ def test_it_depends_on_the_model_and_the_stories_alone(model: Model, known: list
 
 
 def test_the_trained_model_knows_more_than_the_mean_and_uses_its_past(model: Model, known: list[StoryErrors]) -> None:
-    """From noise alone a first chunk errs more than the mean does: the student has learnt guided predictions."""
+    """The first chunk from pure noise has no limit: a student of guided predictions may err more than the mean."""
     forgotten = measure(model, "none")
     for place, chunk in ((0, 0), (0, 1), (1, 1)):
         assert 0 < error_estimate(known, place, chunk).value < 0.8

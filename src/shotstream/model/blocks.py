@@ -206,8 +206,8 @@ class Block(nn.Module):
 class Head(nn.Module):
     """The last norm, modulated, and the projection to the values of a patch, channels last.
 
-    With `copy_previous` each place of a patch has one channel more: the logit of the gate that takes the latent before
-    over (`model.transformer.take_over`).
+    With `copy_previous` each position of a patch has one more channel: the logit of the gate that copies the previous
+    latent (`model.transformer.copy_previous`).
     """
 
     def __init__(self, config: TransformerConfig) -> None:

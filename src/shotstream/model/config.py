@@ -48,8 +48,8 @@ class TransformerConfig:
             small network reads where a figure was from these sooner than through attention. Not in Wan or ShotStream.
         ffn_conv: whether the hidden channels of the feed-forward also pass a depthwise 3x3 convolution over each
             latent (the Mix-FFN of SegFormer and SANA). Not in Wan or ShotStream.
-        copy_previous: whether the head may take the latent before over where nothing moves, by a gate for each place
-            of the latent. Needs `previous` and clean prediction. Not in Wan or ShotStream.
+        copy_previous: whether the head can copy the last latent of the previous chunk where nothing moves, by one gate
+            for each position of the latent. Needs `previous` and clean prediction. Not in Wan or ShotStream.
         shot: latents of a chunk and of the context, and the longest shot in training. The paper's by default; to ablate
             memory or latency, train with others.
     """
@@ -78,7 +78,9 @@ class TransformerConfig:
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
             raise InputError(f"expected dim to be an even multiple of num_heads, got {self.dim} and {self.num_heads}")
         if self.copy_previous and not (self.previous and self.prediction == "clean"):
-            raise InputError("expected copy_previous with previous=true and prediction=clean; set both, or not it")
+            raise InputError(
+                "expected copy_previous with previous=true and prediction=clean; set these, or copy_previous=false"
+            )
 
     @property
     def head_dim(self) -> int:

@@ -5,6 +5,7 @@ original names. Source: Wan2.1 (the network), ShotStream section 3 (captions by 
 """
 
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -26,7 +27,9 @@ from shotstream.model.schedule import TRAIN_TIMESTEPS, velocity_from_clean
 
 SHOT_EMBEDDING_STD = 0.02
 COPY_START = -4.0
-"""Added to the logits of the head's gates, so that a network whose gates begin at zero takes 2% over."""
+"""Added to the logits of the head's gates, so that gates whose weights begin at zero copy 2%."""
+ADDED_PARTS = MappingProxyType({"ffn_conv": ".ffn.conv.", "copy_previous": "head.copy."})
+"""Parts that Wan does not have: the field of the configuration, and what the names of their parameters contain."""
 
 
 class Transformer(nn.Module):
@@ -145,7 +148,7 @@ class Transformer(nn.Module):
             return predicted
         own = latents[:, :, : self.config.in_dim]
         if self.config.copy_previous:
-            predicted = take_over(predicted.to(given), given[:, :, -self.config.in_dim :])
+            predicted = copy_previous(predicted.to(given), given[:, :, -self.config.in_dim :])
         return velocity_from_clean(own, predicted.to(latents.dtype), sigmas)
 
     def _indicate(self, x: Float[Tensor, "b n dim"], placement: TokenPositions) -> Float[Tensor, "b n dim"]:
@@ -170,20 +173,25 @@ class Transformer(nn.Module):
         return grid.reshape(b, f, -1, h, w)
 
 
-def take_over(
+def copy_previous(
     predicted: Float[Tensor, "b f k h w"], previous: Float[Tensor, "b f c h w"]
 ) -> Float[Tensor, "b f c h w"]:
-    """Blend predicted latents with those before them: (1 - gate) predicted + gate previous.
+    """Blend predicted latents with the previous ones: (1 - gate) predicted + gate previous.
 
-    What stands still then need not pass through the width of the network, which loses its outlines.
+    Where nothing moves, the network then need not draw the picture again, which would lose its outlines.
 
     Args:
         predicted: with the logits of the gates as the last of k = c + 1 channels.
-        previous: last latent of the chunk before; where it is all zeros, nothing was before, and nothing is taken over.
+        previous: last latent of the previous chunk; zeros where there is none, and there nothing is copied.
     """
     values, logits = predicted[:, :, :-1], predicted[:, :, -1:]
     gates = torch.sigmoid(logits + COPY_START) * (previous != 0).any(2, keepdim=True)
     return torch.lerp(values, previous, gates)
+
+
+def begins_at_zero(name: str) -> bool:
+    """Return whether a parameter of that name begins at zero, so that what was trained without it goes on as it was."""
+    return any(part in name for part in ADDED_PARTS.values())
 
 
 def is_modulation(name: str) -> bool:

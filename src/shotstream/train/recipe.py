@@ -21,7 +21,7 @@ from shotstream.model.codec import Codec
 from shotstream.model.config import SamplerConfig
 from shotstream.model.context_injection import EMBEDDING, begin_channels
 from shotstream.model.text_encoder import TextEncoder
-from shotstream.model.transformer import Transformer
+from shotstream.model.transformer import Transformer, begins_at_zero
 from shotstream.train.checkpoint import find_checkpoints, load_weights, read_weights
 from shotstream.train.config import LoopConfig, LoraConfig
 from shotstream.train.distributed import DistributedContext
@@ -189,7 +189,7 @@ class Run:
     def network(self, weights: dict[str, Tensor]) -> Transformer:
         """Build a transformer to train, in float32; weights may lack its indicator, channels, convolution or gates.
 
-        What they lack begins at zero, so the network begins as it was, but for the 2% that gates of zero take over.
+        What they lack begins at zero, so the network begins as it was, but for the 2% that gates at zero copy.
 
         Raises:
             InputError: they have another shape.
@@ -200,7 +200,7 @@ class Run:
         plain = weights[EMBEDDING].shape[1] == shape.in_dim
         state = begin_channels(weights, shape.embedded_channels) if plain else dict(weights)
         for name, value in network.named_parameters():
-            if ".ffn.conv." in name or name.startswith("head.copy."):
+            if begins_at_zero(name):
                 state.setdefault(name, torch.zeros_like(value))
         if network.shot_embedding is None:
             state.pop("shot_embedding", None)

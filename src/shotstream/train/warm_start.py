@@ -12,6 +12,7 @@ from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.data.latents import claim_directory, hash_tensors
 from shotstream.model.conv_codec import ConvCodec
+from shotstream.model.transformer import ADDED_PARTS
 from shotstream.train.build_stage import build_stage
 from shotstream.train.checkpoint import find_checkpoints
 from shotstream.train.loop import Stage
@@ -63,7 +64,7 @@ def check_shape(run: Run, stage: str, components: ModelComponents, source: str) 
     theirs, ours = map(to_dict, shapes)
     if stage == "base":
         theirs["indicator"] = ours["indicator"]
-        theirs |= {lever: ours[lever] for lever in ("previous", "ffn_conv", "copy_previous") if not theirs[lever]}
+        theirs |= {lever: ours[lever] for lever in ("previous", *ADDED_PARTS) if not theirs[lever]}
     if theirs != ours:
         other = ", ".join(f"model.{what}.{key}={theirs.get(key)}" for key in ours if theirs.get(key) != ours[key])
         raise InputError(f"{source} has another {what}; set {other}, or take other stages than {stage}")

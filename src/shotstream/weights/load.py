@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,12 @@ from torch import Tensor, nn
 from shotstream.core.errors import InputError
 from shotstream.model.context_injection import EMBEDDING
 from shotstream.model.names import Component, identify, to_original
+from shotstream.model.transformer import ADDED_PARTS
 from shotstream.weights.finite import check_conversion, check_finite, some_names
 from shotstream.weights.tensors import Checkpoint, read_checkpoint
+
+_ADDED = MappingProxyType({"ffn_conv": "a convolution in the feed-forward", "copy_previous": "gates of the head"})
+"""What the fields of `ADDED_PARTS` are, in words."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +75,11 @@ class Mismatch:
                 return "with 'previous' (the latent before as channels)"
             if want == (found[0], 2 * found[1]):
                 return "without 'previous' (the latent before as channels)"
-        if any(".ffn.conv." in name for name in self.unexpected):
-            return "with 'ffn_conv' (a convolution in the feed-forward)"
-        if self.missing and all(".ffn.conv." in name for name in self.missing):
-            return "without 'ffn_conv' (a convolution in the feed-forward)"
-        if any(name.startswith("head.copy.") for name in self.unexpected):
-            return "with 'copy_previous' (gates of the head)"
-        if self.missing and all(name.startswith("head.copy.") for name in self.missing):
-            return "without 'copy_previous' (gates of the head)"
+        for field, part in ADDED_PARTS.items():
+            if any(part in name for name in self.unexpected):
+                return f"with '{field}' ({_ADDED[field]})"
+            if self.missing and all(part in name for name in self.missing):
+                return f"without '{field}' ({_ADDED[field]})"
         if "shot_embedding" in self.unexpected:
             return "with another indicator ('learned', an embedding by shot)"
         if self.missing == ("shot_embedding",):

@@ -17,7 +17,7 @@ from shotstream.data.latents import LatentPool
 from shotstream.engine.sampler import Sampler
 from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import MIN_SIGMA, add_noise, shift_sigma
-from shotstream.model.transformer import Transformer
+from shotstream.model.transformer import Transformer, begins_at_zero
 from shotstream.model.velocity import Conditions, predict_teacher_forced_velocity
 from shotstream.train.config import BaseTraining
 from shotstream.train.distributed import DistributedContext
@@ -113,7 +113,7 @@ def initialise(transformer: Transformer) -> None:
             nn.init.zeros_(parameter)
         elif name.startswith(("time_embedding", "time_projection")):
             nn.init.normal_(parameter, std=0.02)
-        elif ".ffn.conv." in name or name.startswith("head.copy."):
+        elif begins_at_zero(name):
             nn.init.zeros_(parameter)
         elif parameter.ndim >= 2 and "modulation" not in name and "shot_embedding" not in name:
             nn.init.xavier_uniform_(parameter.flatten(1))
