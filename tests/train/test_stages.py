@@ -21,7 +21,7 @@ from shotstream.data.batches import Batch
 from shotstream.data.samples import as_pixels
 from shotstream.data.storyworld import TRAINING_SEEDS
 from shotstream.engine.sampler import Sampler
-from shotstream.model.config import ConvCodecConfig
+from shotstream.model.config import ChunkNoiseKind, ConvCodecConfig
 from shotstream.model.conv_codec import ConvCodec
 from shotstream.model.transformer import Transformer
 from shotstream.model.velocity import Conditions, predict_teacher_forced_velocity
@@ -318,9 +318,10 @@ def test_a_past_of_its_own_follows_the_truth_as_near_as_its_level(run: Run, long
         build_stage(run, "base").state.trained[NETWORK].network,
     )
 
-    def made(batch: Batch, highest: float, step: int = 0) -> Tensor:
+    def made(batch: Batch, highest: float, step: int = 0, chunk_noise: ChunkNoiseKind = "fresh") -> Tensor:
         assert isinstance(network, Transformer)
-        return resample_history(network, batch, sampler, highest, run.distributed, step)
+        drawn = replace(sampler, chunk_noise=chunk_noise)
+        return resample_history(network, batch, drawn, highest, run.distributed, step)
 
     true = long_batch.target[:, : -PAPER_SHOT.chunk_latents]
     near, far = made(long_batch, 0.0), made(long_batch, 1.0)
@@ -332,6 +333,7 @@ def test_a_past_of_its_own_follows_the_truth_as_near_as_its_level(run: Run, long
     last[:, -PAPER_SHOT.chunk_latents :] += 1
     assert torch.equal(near, made(replace(long_batch, target=last), 0.0)), "what is to be learnt is not seen"
     assert not torch.equal(near, made(long_batch, 0.0, 1))
+    assert torch.equal(near, made(long_batch, 0.0, chunk_noise="mirrored")), "every chunk is near its own truth"
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

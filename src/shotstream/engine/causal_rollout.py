@@ -35,6 +35,11 @@ ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
 """Returns the noise of (chunk, step) of the shot being made."""
 
 
+def mirrored(noise: ChunkNoise) -> ChunkNoise:
+    """Return the first chunk's noise for every chunk, backwards in time for every second one."""
+    return lambda chunk, step: noise(0, step).flip(1) if chunk % 2 else noise(0, step)
+
+
 @dataclass(frozen=True)
 class ShotInputs:
     """Inputs of a shot.
@@ -111,7 +116,7 @@ class ShotRollout:
             cache: of this shot alone; empty, or filled by `CachedTransformer.commit_context`. Once it is full, its
                 oldest latents are evicted.
             inputs: what the shot is made from.
-            noise: of (chunk, step).
+            noise: of (chunk, step); where the sampler mirrors it, that of chunk 0 alone is read.
             sampler: how a chunk is denoised.
             clock: told what the time is spent on.
             stop: for self-forcing training: every chunk ends with this step's clean estimate, and only that forward
@@ -119,7 +124,8 @@ class ShotRollout:
             forward: makes the transformer's forwards over `cache` in its place; None: it does so itself.
             training: gradient reaches the projections of captions, too.
         """
-        self._cache, self._noise, self._sampler = cache, noise, sampler
+        self._cache, self._sampler = cache, sampler
+        self._noise = mirrored(noise) if sampler.chunk_noise == "mirrored" else noise
         self._clock, self._stop = clock, stop
         self._layout, self._shape = inputs.layout, transformer.config.shot
         self._negative, size = inputs.negative, (inputs.context.shape[-2], inputs.context.shape[-1])

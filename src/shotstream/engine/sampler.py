@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from shotstream.model.config import ContextTimestep, SamplerConfig, SamplerKind
+from shotstream.model.config import ChunkNoiseKind, ContextTimestep, SamplerConfig, SamplerKind
 from shotstream.model.schedule import add_noise, clean_from_velocity, euler_sigmas, few_step_sigmas
 from shotstream.model.solvers import check_solver, make_solver
 
@@ -35,6 +35,7 @@ class Sampler:
         guidance: scale of classifier-free guidance; None: the sampler is not guided.
         context_timestep: as in `SamplerConfig`.
         guided: as in `SamplerConfig`.
+        chunk_noise: as in `SamplerConfig`.
         on_step: called after every step; an error that it raises ends the denoising.
     """
 
@@ -43,6 +44,7 @@ class Sampler:
     guidance: float | None = None
     context_timestep: ContextTimestep = "target"
     guided: tuple[float, float] = (0.0, 1.0)
+    chunk_noise: ChunkNoiseKind = "fresh"
     on_step: StepDone | None = field(default=None, compare=False)
 
     @classmethod
@@ -56,7 +58,8 @@ class Sampler:
         few = config.kind == "few_step"
         sigmas = few_step_sigmas(config.steps, config.shift) if few else euler_sigmas(config.num_steps, config.shift)
         guidance = None if config.guidance == 1 else config.guidance
-        return cls(config.kind, tuple(sigmas), guidance, config.context_timestep, config.guided)
+        more = config.context_timestep, config.guided, config.chunk_noise
+        return cls(config.kind, tuple(sigmas), guidance, *more)
 
     @property
     def branches(self) -> int:

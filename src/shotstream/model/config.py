@@ -166,6 +166,8 @@ LAST_TIMESTEP = 1000
 """Nominal timestep of pure noise."""
 SamplerKind = Literal["few_step", "euler", "unipc", "dpm++", "ddim"]
 
+ChunkNoiseKind = Literal["fresh", "mirrored"]
+
 
 def as_sampler_kind(name: str) -> SamplerKind:
     """Return the kind of sampler that a name means.
@@ -198,6 +200,9 @@ class SamplerConfig:
         context_timestep: timestep of the context for order `whole`.
         guided: interval of sigma in which guidance is used; steps outside cost half (Kynkäänniemi et al. 2024,
             Applying Guidance in a Limited Interval).
+        chunk_noise: noise of the chunks of a shot over the dual cache: `fresh` for each, or `mirrored`, that of the
+            chunk before backwards in time, so that the latents on both sides of a boundary are drawn from the same
+            noise and what stands still there does not flicker.
     """
 
     kind: SamplerKind = "few_step"
@@ -208,6 +213,7 @@ class SamplerConfig:
     order: Literal["chunks", "whole"] = "chunks"
     context_timestep: ContextTimestep = "target"
     guided: tuple[float, float] = (0.0, 1.0)
+    chunk_noise: ChunkNoiseKind = "fresh"
 
     def __post_init__(self) -> None:
         fits = {

@@ -104,7 +104,8 @@ def resample_history(
     inputs = replace(shot_inputs(earlier), negative=torch.zeros_like(batch.text[:, :1]))
     last = sampler.forwards - 1
     first = next((place for place, sigma in enumerate(sampler.sigmas[:last]) if sigma <= highest), last)
-    remaining = sampler.rest(first + random_index(last + 1 - first, "resampled-level", step))
+    start = first + random_index(last + 1 - first, "resampled-level", step)
+    remaining = replace(sampler.rest(start), chunk_noise="fresh")  # the noise below holds the true chunks
 
     def noise(chunk: int, later: int) -> Tensor:
         true = history[:, chunk * each : (chunk + 1) * each]
