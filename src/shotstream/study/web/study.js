@@ -138,6 +138,7 @@ function choose(number, choice) {
     try {
       await ask(`/api/raters/${rater}/stories/${position}/votes/${question.key}`, {
         method: "PUT",
+        keepalive: true,  // a vote is stored although the page is left at once
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ choice }),
       });
