@@ -62,8 +62,10 @@ export function makePrompt(store, directing, say) {
     const how = { chunks: length.chunks(), seed: seedOf(seed.value), cast: cast.chosen() };
     if (!text) say("Write what happens, then press the key.");
     if (how.seed === undefined) say("A seed is a whole number from 0 on; empty, it is the story’s own.");
-    const part = secondsOfPart(store.get().hello.fps);
-    if (how.chunks === null) say(`A shot has 1 to ${lengths().longest_chunks} parts of about ${part}.`);
+    if (how.chunks === null) {
+      const part = secondsOfPart(store.get().hello.fps);
+      say(`A shot has 1 to ${lengths().longest_chunks} parts of about ${part}.`);
+    }
     if (!text || how.seed === undefined || how.chunks === null) return;
     const seen = check.shows(text);
     write("");
