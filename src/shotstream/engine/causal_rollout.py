@@ -36,7 +36,7 @@ ChunkNoise = Callable[[int, int], Float[Tensor, "b f c h w"]]
 
 
 def mirrored(noise: ChunkNoise) -> ChunkNoise:
-    """Return the first chunk's noise for every chunk, backwards in time for every second one."""
+    """Return the first chunk's noise for every chunk, reversed in time for every second chunk."""
     return lambda chunk, step: noise(0, step).flip(1) if chunk % 2 else noise(0, step)
 
 
@@ -116,7 +116,7 @@ class ShotRollout:
             cache: of this shot alone; empty, or filled by `CachedTransformer.commit_context`. Once it is full, its
                 oldest latents are evicted.
             inputs: what the shot is made from.
-            noise: of (chunk, step); where the sampler mirrors it, that of chunk 0 alone is read.
+            noise: of (chunk, step); with mirrored noise (`SamplerConfig.chunk_noise`) only that of chunk 0 is read.
             sampler: how a chunk is denoised.
             clock: told what the time is spent on.
             stop: for self-forcing training: every chunk ends with this step's clean estimate, and only that forward

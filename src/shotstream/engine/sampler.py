@@ -58,8 +58,14 @@ class Sampler:
         few = config.kind == "few_step"
         sigmas = few_step_sigmas(config.steps, config.shift) if few else euler_sigmas(config.num_steps, config.shift)
         guidance = None if config.guidance == 1 else config.guidance
-        more = config.context_timestep, config.guided, config.chunk_noise
-        return cls(config.kind, tuple(sigmas), guidance, *more)
+        return cls(
+            config.kind,
+            tuple(sigmas),
+            guidance,
+            context_timestep=config.context_timestep,
+            guided=config.guided,
+            chunk_noise=config.chunk_noise,
+        )
 
     @property
     def branches(self) -> int:

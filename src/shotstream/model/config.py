@@ -165,7 +165,6 @@ ContextTimestep = Literal["target", "clean"]
 LAST_TIMESTEP = 1000
 """Nominal timestep of pure noise."""
 SamplerKind = Literal["few_step", "euler", "unipc", "dpm++", "ddim"]
-
 ChunkNoiseKind = Literal["fresh", "mirrored"]
 
 
@@ -200,9 +199,10 @@ class SamplerConfig:
         context_timestep: timestep of the context for order `whole`.
         guided: interval of sigma in which guidance is used; steps outside cost half (Kynkäänniemi et al. 2024,
             Applying Guidance in a Limited Interval).
-        chunk_noise: noise of the chunks of a shot over the dual cache: `fresh` for each, or `mirrored`, that of the
-            chunk before backwards in time, so that the latents on both sides of a boundary are drawn from the same
-            noise and what stands still there does not flicker.
+        chunk_noise: `fresh`: every chunk of a shot has noise of its own. `mirrored`: every chunk has the noise of the
+            previous chunk, reversed in time, so that the two latents at a chunk boundary start from the same noise and
+            what does not move does not flicker. Only for shots made chunk by chunk by `shotstream`; other policies
+            always use fresh noise.
     """
 
     kind: SamplerKind = "few_step"

@@ -16,7 +16,7 @@ from shotstream.weights.finite import check_conversion, check_finite, some_names
 from shotstream.weights.tensors import Checkpoint, read_checkpoint
 
 _ADDED = MappingProxyType({"ffn_conv": "a convolution in the feed-forward", "copy_previous": "gates of the head"})
-"""What the fields of `ADDED_PARTS` are, in words."""
+"""The fields of `ADDED_PARTS` in words, for messages."""
 
 
 @dataclass(frozen=True)
