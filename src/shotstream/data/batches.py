@@ -1,13 +1,13 @@
 """Encoded training samples of one length: made of pixels and captions, and kept in files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,6 +18,9 @@ from shotstream.data.samples import ShotSample, as_pixels, stack_layouts
 from shotstream.model.codec import Codec
 from shotstream.model.device import send
 from shotstream.model.text_encoder import TextEncoder, trim_padding
+
+FeatureReader = Callable[[UInt8[np.ndarray, "f h w c"]], Float[Tensor, "t k fh fw"]]
+"""Reads feature maps off the 4n + 1 frames of a shot, one for each of its n + 1 latents."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Batch:
         text: embeddings of each sample's captions, in the order of the layout; zeros where a sample has fewer.
         layout: position, shot and caption of every latent, context first.
         subjects: share of each place of the target's latents that shows what the story is about; None: nobody knows.
+        features: feature maps of the target's latents by a frozen network, for alignment; None: none were read.
     """
 
     context: Float[Tensor, "b f c h w"]
@@ -37,12 +41,15 @@ class Batch:
     text: Float[Tensor, "b s l e"]
     layout: FrameLayout
     subjects: Float[Tensor, "b t h w"] | None = None
+    features: Float[Tensor, "b t k fh fw"] | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the tensors to a device in float32, without waiting for it; the layout stays on the CPU."""
         context, target, text = (send(value, device).float() for value in (self.context, self.target, self.text))
-        subjects = None if self.subjects is None else send(self.subjects, device).float()
-        return Batch(context, target, text, self.layout, subjects)
+        subjects, features = (
+            None if value is None else send(value, device).float() for value in (self.subjects, self.features)
+        )
+        return Batch(context, target, text, self.layout, subjects, features)
 
 
 def save_batch(path: Path, batch: Batch, **more: Tensor) -> None:
@@ -52,8 +59,8 @@ def save_batch(path: Path, batch: Batch, **more: Tensor) -> None:
         InputError: it cannot be written.
     """
     values = {name: getattr(batch, name).bfloat16() for name in ("context", "target", "text")}
-    if batch.subjects is not None:
-        values["subjects"] = batch.subjects.bfloat16()
+    known = {"subjects": batch.subjects, "features": batch.features}
+    values |= {name: value.bfloat16() for name, value in known.items() if value is not None}
     layout = {name: getattr(batch.layout, name) for name in ("positions", "shots", "captions")}
     tensors = {name: value.cpu().contiguous() for name, value in {**values, **layout, **more}.items()}
     with replacing(path) as partial, writing(path):
@@ -65,12 +72,16 @@ def load_batch(path: Path, rows: slice = slice(None)) -> tuple[Batch, dict[str, 
     stored = {name: value[rows] for name, value in load_file(path).items()}
     layout = FrameLayout(*(stored.pop(name) for name in ("positions", "shots", "captions")))
     context, target, text = (stored.pop(name) for name in ("context", "target", "text"))
-    return Batch(context, target, text, layout, stored.pop("subjects", None)), stored
+    return Batch(context, target, text, layout, stored.pop("subjects", None), stored.pop("features", None)), stored
 
 
 @torch.no_grad()
 def encode_samples(
-    samples: Sequence[ShotSample], codec: Codec, encoder: TextEncoder, device: torch.device | str = "cpu"
+    samples: Sequence[ShotSample],
+    codec: Codec,
+    encoder: TextEncoder,
+    device: torch.device | str = "cpu",
+    read_features: FeatureReader | None = None,
 ) -> Batch:
     """Encode samples of one length to latents and text embeddings; samples without a past get a context of zeros."""
     target = codec.encode(as_pixels([sample.target for sample in samples], device))
@@ -82,7 +93,9 @@ def encode_samples(
     text = encode_captions([sample.captions for sample in samples], encoder)
     known = [sample.subjects for sample in samples if sample.subjects is not None]
     assert len(known) in (0, len(samples)), "a source knows the subjects of all its samples, or of none"
-    return Batch(context, target, text, layout, pool_masks(np.stack(known)).to(target) if known else None)
+    subjects = pool_masks(np.stack(known)).to(target) if known else None
+    features = torch.stack([read_features(sample.target) for sample in samples]) if read_features else None
+    return Batch(context, target, text, layout, subjects, features)
 
 
 def pool_masks(masks: Bool[np.ndarray, "b f h w"]) -> Float[Tensor, "b t lh lw"]:

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from shotstream.core.atomic_files import make_directory, write_json
 from shotstream.core.config import to_dict
 from shotstream.core.errors import InputError
 from shotstream.core.rng import derive_seed
-from shotstream.data.batches import Batch, encode_samples, load_batch, save_batch
+from shotstream.data.batches import Batch, FeatureReader, encode_samples, load_batch, save_batch
 from shotstream.data.samples import ShotSample, ShotSource
 from shotstream.model.codec import Codec
 from shotstream.model.text_encoder import TextEncoder
@@ -47,6 +48,7 @@ class PoolConfig:
         chunk_shares: the probability of each length.
         pictures: whether a sample is a single frame without context; `chunks` has no meaning then.
         seed: decides which samples are drawn.
+        features: the frozen network whose feature maps are stored beside latents, for `base.alignment`; empty: none.
     """
 
     latents: int = 192
@@ -56,12 +58,17 @@ class PoolConfig:
     chunk_shares: tuple[float, ...] = (0.6, 0.25, 0.15)
     pictures: bool = False
     seed: int = 0
+    features: Literal["", "trait_reader"] = ""
 
     def __post_init__(self) -> None:
         if len(self.chunks) != len(self.chunk_shares) or abs(sum(self.chunk_shares) - 1) > 1e-6:
             raise InputError(
                 f"expected one share for each of the chunks {self.chunks}, 1 in all, got {self.chunk_shares}; "
                 "give as many shares as chunks"
+            )
+        if self.pictures and self.features:
+            raise InputError(
+                f"expected no features of pictures, which do not move, got '{self.features}'; leave it empty"
             )
 
 
@@ -109,6 +116,7 @@ class LatentPool:
         micro_batches: int = 1,
         begin: int = 0,
         device: torch.device | str = "cpu",
+        read_features: FeatureReader | None = None,
     ) -> None:
         """Open the pool in `directory`, which belongs to this source, codec, encoder, configuration and micro-batches.
 
@@ -121,12 +129,14 @@ class LatentPool:
             micro_batches: of a step's batch; all of one batch have shots of one length.
             begin: the batch that step 0 reads; the contents of the pool do not depend on it.
             device: where samples are encoded.
+            read_features: the network that `config.features` names, if it names one.
 
         Raises:
             InputError: the directory belongs to another pool.
         """
         self._directory, self._config, self._micro_batches = make_directory(directory), config, micro_batches
         self._codec, self._encoder, self._device, self._begin = codec, encoder, device, begin
+        self._read_features = read_features
         self._draw, self._finished = SampleDrawer(config, source, micro_batches), 0
         identity: dict[str, object] = {
             "config": to_dict(config),
@@ -192,7 +202,7 @@ class LatentPool:
                 time.sleep(POLL_S)
 
     def _encode(self, path: Path, samples: Sequence[ShotSample]) -> None:
-        save_batch(path, encode_samples(samples, self._codec, self._encoder, self._device))
+        save_batch(path, encode_samples(samples, self._codec, self._encoder, self._device, self._read_features))
 
     def _path(self, number: int) -> Path:
         return self._directory / f"{number:05d}.safetensors"

@@ -12,6 +12,7 @@ from shotstream.data.latents import claim_directory
 from shotstream.engine.policies import find_policy
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer
+from shotstream.train.alignment import add_alignment
 from shotstream.train.checkpoint import find_checkpoints, read_weights
 from shotstream.train.loop import Stage
 from shotstream.train.lora import add_adapters
@@ -61,6 +62,7 @@ def _base_stage(run: Run) -> Stage:
     torch.manual_seed(run.preset.seed)
     network = Transformer(run.preset.model.transformer)
     initialise(network)
+    add_alignment(network, run.preset.base, run.preset.model.video)
     run.distributed.place(network)
     pictures, shots = run.pools("base")
     return BaseStage(network, pictures, shots, run.preset.model.sampler, run.preset.base, run.distributed)

@@ -143,6 +143,9 @@ class BaseTraining:
         noise_copies: how many noisy copies of a sample, each with noise and levels of its own, share its context and
             history in one forward. Where the noise makes most of the gradient's variance, three copies are worth more
             than the samples that could be computed instead.
+        alignment: weight of representation alignment in the loss (`train.alignment`), for steps on shots; 0: none. The
+            pool of shots must have features (`shots.features`).
+        alignment_layer: the layer whose tokens are aligned, counted from 1.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=15000, ema_decay=0.999))
@@ -160,8 +163,12 @@ class BaseTraining:
     subject_weight: float = 0.0
     no_text_share: float = 0.1
     noise_copies: int = 1
+    alignment: float = 0.0
+    alignment_layer: int = 3
 
     def __post_init__(self) -> None:
+        if self.alignment < 0:
+            raise InputError(f"expected base.alignment of at least 0, got {self.alignment}; 0 aligns nothing")
         if self.noise_copies < 1:
             raise InputError(f"expected base.noise_copies of at least 1, got {self.noise_copies}; 1 makes no copies")
 

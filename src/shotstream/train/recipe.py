@@ -22,6 +22,7 @@ from shotstream.model.config import SamplerConfig
 from shotstream.model.context_injection import EMBEDDING, begin_channels
 from shotstream.model.text_encoder import TextEncoder
 from shotstream.model.transformer import Transformer, begins_at_zero
+from shotstream.train.alignment import without_alignment
 from shotstream.train.checkpoint import find_checkpoints, load_weights, read_weights
 from shotstream.train.config import LoopConfig, LoraConfig
 from shotstream.train.distributed import DistributedContext
@@ -36,6 +37,7 @@ from shotstream.weights.build import ModelComponents
 from shotstream.weights.directory import write_directory
 from shotstream.weights.tensors import read_json
 from shotstream.weights.tokenizer import read_tokenizer
+from shotstream.world.trait_reader import TraitReader
 
 STAGES = ("codec", "text", "base", "teacher", "trajectories", "init", "stage1", "stage2")
 PRETRAINED_STAGES = ("codec", "text", "base")
@@ -278,6 +280,7 @@ class Run:
             micro_batches=micro_batches,
             begin=begin,
             device=device,
+            read_features=TraitReader.load(device).map_features if config.features else None,
         )
 
     @property
@@ -286,7 +289,7 @@ class Run:
 
     def _merged(self, stage: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         if stage != "stage2":
-            return weights
+            return without_alignment(weights)
         path = self.directory / stage / ADAPTERS_FILE
         lora = from_dict(LoraConfig, read_json(path), str(path))
         return merge_trained_adapters(weights, lora, self.directory / stage) if lora.rank else weights

@@ -100,7 +100,7 @@ def resample_history(
     each = network.config.shot.chunk_latents
     history = batch.target[:, :-each]
     layout = batch.layout[: batch.layout.latents - each]
-    earlier = replace(batch, target=history, layout=layout, subjects=None)
+    earlier = replace(batch, target=history, layout=layout, subjects=None, features=None)
     inputs = replace(shot_inputs(earlier), negative=torch.zeros_like(batch.text[:, :1]))
     last = sampler.forwards - 1
     first = next((place for place, sigma in enumerate(sampler.sigmas[:last]) if sigma <= highest), last)

@@ -15,7 +15,7 @@ from shotstream.model.conv_codec import ConvCodec
 from shotstream.model.transformer import ADDED_PARTS
 from shotstream.train.build_stage import build_stage
 from shotstream.train.checkpoint import find_checkpoints
-from shotstream.train.loop import Stage
+from shotstream.train.loop import NETWORK, Stage
 from shotstream.train.recipe import PRETRAINED_STAGES, Run
 from shotstream.train.stages.codec import CodecStage
 from shotstream.train.stages.text import TOKENIZER_FILE, TextStage
@@ -79,7 +79,8 @@ def _begin_stage(run: Run, stage: str, components: ModelComponents) -> Stage:
     }
     built = builders[stage]()
     if stage == "base":
-        built.state.load_weights(run.network(components.transformer.state_dict()).state_dict())
+        own = built.state.trained[NETWORK].network.state_dict()
+        built.state.load_weights(own | run.network(components.transformer.state_dict()).state_dict())
     else:
         built.state.step = run.loop(stage).steps
     return built

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from shotstream.core.errors import InputError
+from shotstream.core.spec import TEMPORAL_STRIDE
 from shotstream.world.framing import HEIGHT, WIDTH
 from shotstream.world.render import visible_slots
 from shotstream.world.scene import Character, WorldStory
@@ -140,6 +142,21 @@ class TraitReader:
         _check_frames(frames)
         return self._look(frames, clip_starts(len(frames)))["summary"].mean(0).cpu().numpy()
 
+    def map_features(self, frames: NDArray[np.uint8]) -> Float[Tensor, "t 96 10 16"]:
+        """Return the network's map of features around each latent of a shot, frames `[4n + 1, 80, 128, 3]`, n >= 2.
+
+        A latent stands for four frames, the first one for one. Its map is of nine frames of the shot, those four in
+        their middle where there are frames enough before and after them.
+
+        Raises:
+            InputError: too few frames, or of another size or kind.
+        """
+        _check_frames(frames)
+        ends = range(0, len(frames), TEMPORAL_STRIDE)
+        last = len(frames) - READER_FRAMES
+        starts = [min(max(0, end - TEMPORAL_STRIDE // 2 - READER_FRAMES // 2), last) for end in ends]
+        return self._look(frames, starts)["map"].cpu()
+
     def head_columns(self, frames: NDArray[np.uint8], middles: Sequence[int]) -> NDArray[np.float32]:
         """Return the column of each species' head in pixels, `[len(middles), species]`, in the order of `SPECIES`.
 
@@ -183,7 +200,7 @@ def _reading(logits: Mapping[str, Tensor]) -> ShotReading:
     chances = {
         name: value.softmax(-1).mean(0).cpu().numpy()
         for name, value in logits.items()
-        if name not in ("present", "where")
+        if name not in ("present", "where", "map")
     }
     characters = [
         CharacterReading(

@@ -104,7 +104,8 @@ class TraitReaderNetwork(nn.Module):
 
         Returns `[b, values]` for every trait of a shot, `[b, species, values]` for every trait of a character,
         `[b, species]` for `present`, `[b, slots, landmarks]` for `layout` and `[b, species, places]` for `where`: the
-        place of each one's head on the map; and `summary`, the 96 features that the traits of a shot are read from.
+        place of each one's head on the map; `summary`, the 96 features that the traits of a shot are read from; and
+        `map`, `[b, 96, 10, 16]`, the features of the picture's places from which all else is read.
         """
         fine = self.fine(clips.flatten(1, 2).contiguous(memory_format=torch.channels_last))
         features = self.coarse(fine)
@@ -119,6 +120,7 @@ class TraitReaderNetwork(nn.Module):
         logits |= {name: head(summary) for name, head in self.shot.items()} | {"summary": summary}
         columns = torch.relu(self.columns(features)).amax(2).flatten(1)
         logits["layout"] = self.layout(columns).unflatten(1, (len(SLOTS), len(ALL_LANDMARKS)))
+        logits["map"] = features
         return logits
 
 

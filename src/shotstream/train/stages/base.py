@@ -19,6 +19,7 @@ from shotstream.model.config import SamplerConfig
 from shotstream.model.schedule import MIN_SIGMA, add_noise, shift_sigma
 from shotstream.model.transformer import Transformer, begins_at_zero
 from shotstream.model.velocity import Conditions, predict_teacher_forced_velocity
+from shotstream.train.alignment import alignment_loss
 from shotstream.train.config import BaseTraining
 from shotstream.train.distributed import DistributedContext
 from shotstream.train.loop import NETWORK, Stage
@@ -52,7 +53,10 @@ class BaseStage(Stage):
         if batch.target.shape[1] > self._network.config.shot.chunk_latents and self._remakes_history(step):
             level = self._config.resampled_level
             history = resample_history(self._network, batch, self._sampler, level, self._distributed, step, micro_batch)
-        return teacher_forced_loss(self._network, batch, history, self._config, step, micro_batch)
+        loss = teacher_forced_loss(self._network, batch, history, self._config, step, micro_batch)
+        if self._config.alignment and batch.features is not None:
+            loss = loss + self._config.alignment * alignment_loss(self._network, batch.features, self._config)
+        return loss
 
     def _read(self, step: int, micro_batch: int) -> Batch:
         return (self._pictures if self._on_pictures(step) else self._shots)(step, micro_batch).to(self._device)
