@@ -22,7 +22,7 @@ from shotstream.scores.intervals import Estimate, ratio_estimate
 from shotstream.world.scene import WorldStory
 
 NOISE_LEVELS = (0.5, 0.75, 0.9, 1.0)
-"""Noise levels that the shipped sampler goes through."""
+"""Noise levels at which errors are measured, if nothing else is asked for."""
 CHUNKS = 2
 """Length of the shots: a first chunk, which has the context alone, and one that follows another."""
 
