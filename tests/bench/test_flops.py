@@ -112,6 +112,14 @@ CASES = {
         sampler=SamplerConfig("euler", num_steps=4, shift=3.0, guidance=2.0, guided=(0.6, 0.95))
     ),
     "few steps": small(sampler=SamplerConfig(steps=(1000.0, 500.0, 250.0))),
+    "fewer steps after the first chunk": small(
+        sampler=SamplerConfig(steps=(1000.0, 500.0, 250.0), later_chunks_from=250.0)
+    ),
+    "guided, fewer steps after the first chunk": small(
+        sampler=SamplerConfig(
+            steps=(1000.0, 700.0, 250.0), shift=3.0, guidance=2.0, guided=(0.8, 1.0), later_chunks_from=700.0
+        )
+    ),
     "a whole shot at once": small(sampler=SamplerConfig("euler", num_steps=2, order="whole", guidance=2.0)),
     "one caption": small(captions="target"),
     "context in channels": replace(

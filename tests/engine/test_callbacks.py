@@ -68,7 +68,7 @@ def test_a_callback_that_raises_stops_the_shot_at_the_chunk_before(parts: ModelC
 def test_the_last_clean_estimate_is_the_result(kind: str) -> None:
     estimates: list[torch.Tensor] = []
     sampler = Sampler.from_config(SamplerConfig(kind=kind, num_steps=4))  # type: ignore[arg-type]
-    told = replace(sampler, on_step=lambda _step, _sigma, clean: estimates.append(clean))
+    told = replace(sampler, on_step=lambda _step, _steps, _sigma, clean: estimates.append(clean))
     noise = SeededNoise(1)
 
     def denoise(sampler: Sampler) -> torch.Tensor:

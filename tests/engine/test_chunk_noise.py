@@ -40,7 +40,7 @@ def begin(sampler: Sampler, noise: ChunkNoise = noise) -> ShotRollout:
 def test_latents_on_both_sides_of_a_boundary_begin_from_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Tensor] = []
 
-    def keep(_: Sampler, __: object, draw: StepNoise, ___: object) -> Tensor:
+    def keep(_: Sampler, __: object, draw: StepNoise, *___: object) -> Tensor:
         begun.append(torch.stack([draw(step) for step in range(3)]))
         return draw(0)
 

@@ -132,7 +132,14 @@ def test_what_is_missing_is_one_line(checkout: Path, name: str, text: str | None
 
 
 @pytest.mark.parametrize(
-    "config", [TINY.model, replace(CONFIG, sampler=SamplerConfig("euler")), replace(CONFIG, captions="target")]
+    "config",
+    [
+        TINY.model,
+        replace(CONFIG, sampler=SamplerConfig("euler")),
+        replace(CONFIG, sampler=SamplerConfig(chunk_noise="mirrored")),
+        replace(CONFIG, sampler=SamplerConfig(later_chunks_from=740.0)),
+        replace(CONFIG, captions="target"),
+    ],
 )
 def test_a_model_that_the_published_code_cannot_run_is_refused(config: ModelConfig) -> None:
     with pytest.raises(InputError, match="use --model wan-1"):

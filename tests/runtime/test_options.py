@@ -41,6 +41,12 @@ def test_another_sampler_is_labelled_and_keeps_shift_and_guidance() -> None:
     assert other.config.sampler == replace(parts.config.sampler, kind="few_step", steps=(1000.0,))
 
 
+def test_with_another_sampler_all_chunks_begin_from_noise() -> None:
+    parts = random_components(replace(TINY.model, sampler=SamplerConfig(later_chunks_from=500.0)))
+    assert apply_options(parts, RunOptions(sampler="few_step")).config.sampler.later_chunks_from == 500
+    assert apply_options(parts, RunOptions(sampler="euler")).config.sampler == SamplerConfig("euler")
+
+
 def test_a_sampler_that_there_is_not_is_refused_with_the_nearest() -> None:
     parts = random_components(TINY.model)
     with pytest.raises(InputError, match=r"unknown sampler 'uni_pc' \(did you mean 'unipc'\?\)"):

@@ -97,6 +97,22 @@ def test_gradient_of_a_rollout_is_of_its_chosen_step_only(
     assert norm(stage1.state.trained[GENERATOR].network) > 0
 
 
+@pytest.mark.parametrize("stop", range(4))
+def test_later_chunks_of_a_rollout_stop_no_earlier_than_they_begin(
+    finished: Path, lively: Lively, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    stage = build_stage(open_run(finished, lively("student.later_chunks_from=500")), "stage1")
+    assert isinstance(stage, Stage1)
+    monkeypatch.setattr(stage, "_stop", lambda *_: stop)
+    seen = watch_gradient(stage.state.trained[GENERATOR].network)
+    step = next(step for step in range(20) if stage.inputs(step, 0).layout.target.latents > 3)
+    chunks = stage.inputs(step, 0).layout.target.latents // 3
+    stage.loss(GENERATOR, step, 0).backward()
+    levels = stage._sampler.sigmas
+    assert seen == pytest.approx([levels[stop], *[levels[max(stop, 2)]] * (chunks - 1)])
+    assert norm(stage.state.trained[GENERATOR].network) > 0
+
+
 def test_each_loss_trains_its_own_network(stage1: DistillStage) -> None:
     networks = stage1._networks
     stage1.loss(GENERATOR, 0, 0).backward()

@@ -318,9 +318,11 @@ def test_a_past_of_its_own_follows_the_truth_as_near_as_its_level(run: Run, long
         build_stage(run, "base").state.trained[NETWORK].network,
     )
 
-    def made(batch: Batch, highest: float, step: int = 0, chunk_noise: ChunkNoiseKind = "fresh") -> Tensor:
+    def made(
+        batch: Batch, highest: float, step: int = 0, chunk_noise: ChunkNoiseKind = "fresh", later_start: int = 0
+    ) -> Tensor:
         assert isinstance(network, Transformer)
-        drawn = replace(sampler, chunk_noise=chunk_noise)
+        drawn = replace(sampler, chunk_noise=chunk_noise, later_start=later_start)
         return resample_history(network, batch, drawn, highest, run.distributed, step)
 
     true = long_batch.target[:, : -PAPER_SHOT.chunk_latents]
@@ -333,7 +335,9 @@ def test_a_past_of_its_own_follows_the_truth_as_near_as_its_level(run: Run, long
     last[:, -PAPER_SHOT.chunk_latents :] += 1
     assert torch.equal(near, made(replace(long_batch, target=last), 0.0)), "what is to be learnt is not seen"
     assert not torch.equal(near, made(long_batch, 0.0, 1))
-    assert torch.equal(near, made(long_batch, 0.0, chunk_noise="mirrored")), "every chunk is near its own truth"
+    for other in (made(long_batch, 0.0, chunk_noise="mirrored"), made(long_batch, 0.0, later_start=3)):
+        assert torch.equal(near, other), "every chunk is near its own truth"
+    assert torch.equal(far, made(long_batch, 1.0, later_start=1))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])

@@ -206,32 +206,37 @@ def _shot_work(
             with counter("context"):
                 codec.encode_frames(no_values(config.shot.context_latents, 3, config.video.height, config.video.width))
         sampler, counted = Sampler.from_config(config.sampler), []
-        for sigma, steps in _kinds_of_step(sampler):
+        for sigma, first, later in _kinds_of_step(sampler):
             rollout = begin_shot(config, transformer, one_step(sampler, sigma), chunks, captions, counter)
-            counted.append(_count(rollout, codec, counter, steps))
+            counted.append(_count(rollout, codec, counter, first, later))
         return reduce(ShotCost.with_steps, counted)
 
 
-def _count(rollout: Iterator[Tensor], codec: Codec, counter: OpCounter, steps: int) -> ShotCost:
-    begin, made, state = counter.take(), [], codec.start_stream()
+def _count(rollout: Iterator[Tensor], codec: Codec, counter: OpCounter, first: int, later: int) -> ShotCost:
+    begin, state = counter.take(), codec.start_stream()
+    made: list[OpCosts] = []
     for latents in rollout:
         with counter("decode"):
             codec.decode_next(latents, state)
+        steps = later if made else first
         made.append({key: work * (steps if key[0] == "denoise" else 1) for key, work in counter.take().items()})
     return ShotCost(begin, tuple(made))
 
 
-def _kinds_of_step(sampler: Sampler) -> list[tuple[float, int]]:
-    """Return a noise level and the number of steps for each kind of step (guided, unguided)."""
-    kinds: dict[float | None, list[float]] = {}
-    for sigma in sampler.sigmas[: sampler.forwards]:
-        kinds.setdefault(sampler.guidance_at(sigma), []).append(sigma)
-    return [(levels[0], len(levels)) for levels in kinds.values()]
+def _kinds_of_step(sampler: Sampler) -> list[tuple[float, int, int]]:
+    """Return for each kind of step (guided, unguided) a noise level, and how many a first and a later chunk take."""
+    kinds: dict[float | None, list[int]] = {}
+    for step, sigma in enumerate(sampler.sigmas[: sampler.forwards]):
+        kinds.setdefault(sampler.guidance_at(sigma), []).append(step)
+    return [
+        (sampler.sigmas[steps[0]], len(steps), sum(step >= sampler.later_start for step in steps))
+        for steps in kinds.values()
+    ]
 
 
 def one_step(sampler: Sampler, sigma: float = 1.0) -> Sampler:
     """Return the sampler with a single step from `sigma`; all steps of a kind cost the same."""
-    return replace(sampler, kind="few_step", sigmas=(sigma,))
+    return replace(sampler, kind="few_step", sigmas=(sigma,), later_start=0)
 
 
 def begin_shot(

@@ -247,7 +247,8 @@ def _headline(report: "BenchReport") -> str:
 def _sampler(report: "BenchReport") -> str:
     sampler = report.subject.sampler
     guidance = "no guidance" if sampler.guidance == 1 else f"guidance {sampler.guidance:g}"
-    return f"{sampler.count} {sampler.kind} steps, {guidance}"
+    later = f" ({sampler.count - sampler.later_start} after a shot's first chunk)" if sampler.later_start else ""
+    return f"{sampler.count} {sampler.kind} steps{later}, {guidance}"
 
 
 def _figures(report: "BenchReport") -> "Table":

@@ -17,7 +17,7 @@ class StepInfo:
         shot: index of the shot in its story.
         chunk: index of the chunk in the shot; 0 throughout for a model that makes a shot whole.
         step: which step of the chunk.
-        steps: how many the chunk takes.
+        steps: how many the chunk takes; later chunks of a shot may take fewer (`SamplerConfig.later_chunks_from`).
         sigma: noise level that the step started from, 1 is noise alone.
         clean: the network's estimate of the clean latents.
     """

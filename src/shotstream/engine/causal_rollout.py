@@ -117,10 +117,10 @@ class ShotRollout:
                 oldest latents are evicted.
             inputs: what the shot is made from.
             noise: of (chunk, step); with mirrored noise (`SamplerConfig.chunk_noise`) only that of chunk 0 is read.
-            sampler: how a chunk is denoised.
+            sampler: how a chunk is denoised; chunks after the first begin as `Sampler.later_start` says.
             clock: told what the time is spent on.
             stop: for self-forcing training: every chunk ends with this step's clean estimate, and only that forward
-                records gradient. Commits never do.
+                records gradient. Commits never do. A chunk that begins at a later step ends with its first.
             forward: makes the transformer's forwards over `cache` in its place; None: it does so itself.
             training: gradient reaches the projections of captions, too.
         """
@@ -166,7 +166,7 @@ class ShotRollout:
             return self._engine.velocity(call, x, sigma)
 
         with self._clock("denoise"):
-            latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop)
+            latents = self._sampler.denoise(predict, lambda step: self._noise(chunk, step), self._stop, previous)
         self._chunks[chunk] = MadeChunk(latents.detach(), previous)
         self._uncommitted = call
         self._made += 1

@@ -18,8 +18,8 @@ Predict = Callable[[Latents, float], Latents]
 """Returns the velocity of noisy latents at noise level sigma."""
 StepNoise = Callable[[int], Latents]
 """Returns the noise of a step: step 0 starts the chunk, later steps re-noise it."""
-StepDone = Callable[[int, float, Latents], None]
-"""Is told the step (from 0), the noise level that it started from, and its clean estimate."""
+StepDone = Callable[[int, int, float, Latents], None]
+"""Is told the step (from 0), how many there are, the noise level that it started from, and its clean estimate."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Sampler:
         context_timestep: as in `SamplerConfig`.
         guided: as in `SamplerConfig`.
         chunk_noise: as in `SamplerConfig`.
+        later_start: `few_step` only: index of the step at which chunks after the first of a shot begin
+            (`SamplerConfig.later_chunks_from`); 0: they begin from noise.
         on_step: called after every step; an error that it raises ends the denoising.
     """
 
@@ -45,6 +47,7 @@ class Sampler:
     context_timestep: ContextTimestep = "target"
     guided: tuple[float, float] = (0.0, 1.0)
     chunk_noise: ChunkNoiseKind = "fresh"
+    later_start: int = 0
     on_step: StepDone | None = field(default=None, compare=False)
 
     @classmethod
@@ -65,6 +68,7 @@ class Sampler:
             context_timestep=config.context_timestep,
             guided=config.guided,
             chunk_noise=config.chunk_noise,
+            later_start=config.later_start,
         )
 
     @property
@@ -81,36 +85,42 @@ class Sampler:
         """Return the sampler from step `start` on; without guidance where no remaining step uses it."""
         sigmas = self.sigmas[start:]
         guided = any(self.guidance_at(sigma) is not None for sigma in sigmas[: self.forwards - start])
-        return replace(self, sigmas=sigmas, guidance=self.guidance if guided else None)
+        later = max(0, self.later_start - start)
+        return replace(self, sigmas=sigmas, guidance=self.guidance if guided else None, later_start=later)
 
     @property
     def forwards(self) -> int:
-        """Return the number of forwards of one chunk, without guidance."""
+        """Return the number of forwards of one chunk that begins from noise, without guidance."""
         return len(self.sigmas) - (self.kind != "few_step")
 
-    def denoise(self, predict: Predict, noise: StepNoise, stop: int | None = None) -> Latents:
+    def denoise(
+        self, predict: Predict, noise: StepNoise, stop: int | None = None, previous: Latents | None = None
+    ) -> Latents:
         """Return clean latents.
 
         Args:
             predict: the network, given noisy latents and sigma.
             noise: the noise of each step.
             stop: few-step only: the clean estimate of this step is the result, and no step before it records
-                gradient (self-forcing training).
+                gradient (self-forcing training). Where the latents begin at a later step, they stop at that one.
+            previous: clean latents of the same shape from which, with noise, step `later_start` begins; the steps
+                before it are left out. None: the latents begin from noise, at step 0.
         """
+        begin = 0 if previous is None else self.later_start
         if self.kind != "few_step":
             assert stop is None, "a solver's step has no clean estimate to stop at"
             *_, clean = self.integrate(predict, noise(0))
             return clean
-        x = noise(0)
-        last = len(self.sigmas) - 1 if stop is None else stop
-        for step, sigma in enumerate(self.sigmas):
-            with nullcontext() if stop in (None, step) else torch.no_grad():
+        x = noise(0) if previous is None or not begin else add_noise(previous, noise(begin), self.sigmas[begin])
+        last = len(self.sigmas) - 1 if stop is None else max(stop, begin)
+        for step in range(begin, last + 1):
+            sigma = self.sigmas[step]
+            with nullcontext() if stop is None or step == last else torch.no_grad():
                 clean = clean_from_velocity(x, predict(x, sigma), sigma)
             if self.on_step is not None:
-                self.on_step(step, sigma, clean)
-            if step == last:
-                break
-            x = add_noise(clean, noise(step + 1), self.sigmas[step + 1])
+                self.on_step(step - begin, len(self.sigmas) - begin, sigma, clean)
+            if step < last:
+                x = add_noise(clean, noise(step + 1), self.sigmas[step + 1])
         return clean
 
     def integrate(self, predict: Predict, x: Latents) -> Iterator[Latents]:
@@ -120,6 +130,6 @@ class Sampler:
         for step, sigma in enumerate(self.sigmas[:-1]):
             velocity = predict(x, sigma)
             if self.on_step is not None:
-                self.on_step(step, sigma, clean_from_velocity(x, velocity, sigma))
+                self.on_step(step, self.forwards, sigma, clean_from_velocity(x, velocity, sigma))
             x = advance(step, x, velocity)
             yield x

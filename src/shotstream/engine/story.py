@@ -335,9 +335,9 @@ class Story:
         if on_step is None:
             return self._sampler
 
-        def report(step: int, sigma: float, clean: Tensor) -> None:
+        def report(step: int, steps: int, sigma: float, clean: Tensor) -> None:
             chunk = 0 if self._current is None else self._current.chunks
-            on_step(StepInfo(shot, chunk, step, self._sampler.forwards, sigma, clean))
+            on_step(StepInfo(shot, chunk, step, steps, sigma, clean))
 
         return replace(self._sampler, on_step=report)
 

@@ -24,6 +24,7 @@ OMIT_DEFAULT = (
     "copy_previous",
     "policy",
     "shot",
+    "later_chunks_from",
 )
 """Optional fields, left out of a model's fingerprint at their default."""
 EMBEDDED_SHOTS = 16
@@ -203,6 +204,10 @@ class SamplerConfig:
             previous chunk, reversed in time, so that the two latents at a chunk boundary start from the same noise and
             what does not move does not flicker. Only for shots made chunk by chunk by `shotstream`; other policies
             always use fresh noise.
+        later_chunks_from: the timestep, one of `steps` of `few_step` but not the first, at which chunks after the first
+            of a shot begin, from the last latent of the chunk before plus noise of that level; they leave out the steps
+            before it. None: they begin from noise, like the first chunk. Only for shots made chunk by chunk by
+            `shotstream`; other policies always begin from noise.
     """
 
     kind: SamplerKind = "few_step"
@@ -214,6 +219,7 @@ class SamplerConfig:
     context_timestep: ContextTimestep = "target"
     guided: tuple[float, float] = (0.0, 1.0)
     chunk_noise: ChunkNoiseKind = "fresh"
+    later_chunks_from: float | None = None
 
     def __post_init__(self) -> None:
         fits = {
@@ -229,11 +235,32 @@ class SamplerConfig:
                 f"expected {wrong} of the sampler {expected.get(wrong, 'above 0')}, got {getattr(self, wrong)}; "
                 "correct the model's config.json"
             )
+        self._check_later_chunks()
+
+    def _check_later_chunks(self) -> None:
+        if self.later_chunks_from is None:
+            return
+        if (self.kind, self.order) != ("few_step", "chunks"):
+            raise InputError(
+                f"expected later_chunks_from only with the sampler few_step and the order chunks, got {self.kind} and "
+                f"{self.order}; leave later_chunks_from out"
+            )
+        if self.later_chunks_from not in self.steps or self.later_chunks_from == self.steps[0]:
+            after = ", ".join(f"{step:g}" for step in self.steps[1:]) or "there are none"
+            raise InputError(
+                f"expected later_chunks_from to be one of the sampler's steps after the first ({after}), got "
+                f"{self.later_chunks_from:g}; use one of them, or leave it out"
+            )
 
     @property
     def count(self) -> int:
-        """Number of steps for each chunk."""
+        """Number of steps for each chunk, or for the first chunk of a shot where later ones take fewer."""
         return len(self.steps) if self.kind == "few_step" else self.num_steps
+
+    @property
+    def later_start(self) -> int:
+        """Index of the step at which chunks after the first of a shot begin."""
+        return 0 if self.later_chunks_from is None else self.steps.index(self.later_chunks_from)
 
     def with_guidance(self, guidance: float | None, negative_prompt: str) -> "SamplerConfig":
         """Return these settings with another guidance scale; None: their own.
@@ -254,6 +281,8 @@ class SamplerConfig:
     def fewer(self, count: int) -> "SamplerConfig":
         """Return these settings with fewer steps: a distilled model's first one, and others evenly spread after it.
 
+        Later chunks of a shot begin as before, or at the nearest step with more noise that is left.
+
         Raises:
             InputError: `count` is below 1 or above the number of steps.
         """
@@ -263,7 +292,10 @@ class SamplerConfig:
                 "leave the steps out for all of them"
             )
         kept = tuple(self.steps[i * len(self.steps) // count] for i in range(count))
-        return replace(self, steps=kept) if self.kind == "few_step" else replace(self, num_steps=count)
+        if self.kind != "few_step":
+            return replace(self, num_steps=count)
+        before = sum(i * len(self.steps) // count <= self.later_start for i in range(count))
+        return replace(self, steps=kept, later_chunks_from=kept[before - 1] if before > 1 else None)
 
 
 @dataclass(frozen=True)

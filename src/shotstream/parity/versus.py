@@ -132,10 +132,10 @@ def compare_engines(
 def check_comparable(config: ModelConfig) -> None:
     """Raise InputError if the published code could not run a model of this shape."""
     shape, sampler = config.transformer, config.sampler
-    wanted = ("velocity", "phase", "frame", PAPER_SHOT, "few_step", 1.0, "per_shot")
+    wanted = ("velocity", "phase", "frame", PAPER_SHOT, "few_step", 1.0, "fresh", None, "per_shot")
     got = (
         *(shape.prediction, shape.indicator, shape.injection, shape.shot),
-        *(sampler.kind, sampler.guidance, config.captions),
+        *(sampler.kind, sampler.guidance, sampler.chunk_noise, sampler.later_chunks_from, config.captions),
     )
     if config.wan_vae is None or got != wanted:
         raise InputError(

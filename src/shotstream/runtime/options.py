@@ -65,6 +65,8 @@ def make_graph_pool(parts: ModelComponents, running: RunOptions) -> CudaGraphPoo
 def with_sampler(parts: ModelComponents, name: str) -> ModelComponents:
     """Return the model with another sampler, marked as lossy; its shift and its guidance stay.
 
+    All chunks of a shot then begin from noise.
+
     Raises:
         InputError: there is no such sampler, or its package is not installed.
     """
@@ -72,7 +74,7 @@ def with_sampler(parts: ModelComponents, name: str) -> ModelComponents:
     check_solver(kind)
     if kind == sampler.kind:
         return parts
-    config = replace(parts.config, sampler=replace(sampler, kind=kind))
+    config = replace(parts.config, sampler=replace(sampler, kind=kind, later_chunks_from=None))
     return replace(parts, config=config, lossy=(*parts.lossy, f"sampler {kind}, not {sampler.kind}"))
 
 

@@ -47,6 +47,8 @@ def roll_out(
 ) -> Float[Tensor, "b f c h w"]:
     """Roll out a batch of shots, and return every chunk's clean estimate at step `stop`, or at the last step.
 
+    Where later chunks leave out the first steps, they begin and stop as in `ShotRollout`.
+
     Args:
         network: makes the shots; receives the gradient, where gradient is recorded.
         inputs: context, captions and layout of every sample.
@@ -105,7 +107,7 @@ def resample_history(
     last = sampler.forwards - 1
     first = next((place for place, sigma in enumerate(sampler.sigmas[:last]) if sigma <= highest), last)
     start = first + random_index(last + 1 - first, "resampled-level", step)
-    remaining = replace(sampler.rest(start), chunk_noise="fresh")  # the noise below holds the true chunks
+    remaining = replace(sampler.rest(start), chunk_noise="fresh", later_start=0)  # the noise holds the true chunks
 
     def noise(chunk: int, later: int) -> Tensor:
         true = history[:, chunk * each : (chunk + 1) * each]

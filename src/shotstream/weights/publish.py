@@ -36,6 +36,7 @@ def model_card(config: ModelConfig, parameters: int, licence: str | None = None)
         license=licence, library_name=LIBRARY, pipeline_tag=PIPELINE, tags=["video", "multi-shot", "streaming"]
     )
     size, transformer, sampler = config.video, config.transformer, config.sampler
+    later = f", {sampler.count - sampler.later_start} after a shot's first" if sampler.later_start else ""
     kind = "causal, made chunk by chunk" if sampler.order == "chunks" else "bidirectional, a shot made whole"
     return f"""---
 {data.to_yaml().strip()}
@@ -49,7 +50,7 @@ def model_card(config: ModelConfig, parameters: int, licence: str | None = None)
 |---|---|
 | video | {size.width}x{size.height}, {FPS} frames a second, up to {config.shot.max_frames} frames a shot |
 | transformer | {transformer.num_layers} layers of width {transformer.dim}, {kind} |
-| sampler | {sampler.count} steps a chunk, guidance {sampler.guidance:g} |
+| sampler | {sampler.count} steps a chunk{later}, guidance {sampler.guidance:g} |
 | parameters | {parameters:,} |
 
 {_OWN_USE if config.policy is None else _POLICY_USE}
