@@ -42,7 +42,9 @@ def run(
     ] = None,
     level: Annotated[
         list[float] | None,
-        typer.Option(metavar="L", show_default="0.5, 0.75, 0.9 and 1", help="A noise level above 0, up to 1; repeat it for more."),
+        typer.Option(
+            metavar="L", show_default="0.5, 0.75, 0.9 and 1", help="A noise level above 0, up to 1; repeat it for more."
+        ),
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
