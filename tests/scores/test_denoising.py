@@ -60,7 +60,7 @@ def test_a_disturbed_model_errs_more(known: list[StoryErrors]) -> None:
 
 def test_a_model_that_makes_shots_whole_sees_both_ways(known: list[StoryErrors]) -> None:
     whole = shotstream.open("storyworld", device="cpu")
-    sampler = replace(whole.config.sampler, order="whole")
+    sampler = replace(whole.config.sampler, order="whole", later_chunks_from=None)
     whole.parts = replace(whole.parts, config=replace(whole.config, sampler=sampler))
     chunked, both = known[0], measure(whole, count=1)[0]
     assert torch.equal(chunked.guess, both.guess)
