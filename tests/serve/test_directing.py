@@ -116,7 +116,7 @@ def test_a_steer_at_the_end_of_a_shot_becomes_the_next_one(model: Model, store: 
 
 def test_a_model_that_makes_a_shot_as_a_whole_is_steered_by_the_next_shot(store: Store) -> None:
     config = live_model()
-    whole = replace(config, sampler=replace(config.sampler, order="whole"))
+    whole = replace(config, sampler=replace(config.sampler, order="whole", later_chunks_from=None))
     direct = Direct(Model(random_components(whole)), store)
     assert not direct.session.story._system.spec.steers
     shot = NewShot(text="It walks.", chunks=2, steers=(SteerView(at=1, text="It runs."),))
