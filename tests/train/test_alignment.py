@@ -53,13 +53,13 @@ def test_the_loss_compares_each_place_with_its_own_features(copies: int) -> None
     torch.manual_seed(0)
     head = AlignmentHead(Transformer(TINY.model.transformer), 1, SIZE)
     features = torch.randn(2, 3, 96, 10, 16).abs()
-    spread, mean = torch.var_mean(features, (0, 1, 3, 4), keepdim=True)
-    whitened = (features - mean) / spread.sqrt()
+    variance, mean = torch.var_mean(features, (0, 1, 3, 4), keepdim=True)
+    scaled = (features - mean) / variance.sqrt()
     tokens = torch.zeros(2, copies, 3, 5, 8, 4 * 96)
     for row in range(5):
         for column in range(8):
             for place, (y, x) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
-                own = whitened[:, :, :, 2 * row + y, 2 * column + x]
+                own = scaled[:, :, :, 2 * row + y, 2 * column + x]
                 tokens[:, :, :, row, column, 96 * place : 96 * (place + 1)] = own[:, None]
     in_front = torch.randn(2, 80, 4 * 96)
     head.predicted = torch.cat([in_front, tokens.flatten(1, 4)], 1)
@@ -72,7 +72,7 @@ def test_an_aligned_base_leaves_its_head_behind(copy: Copy, command: Command, li
     run, out = copy("run", "latents", "base", "teacher", "trajectories", "init", "stage1", "stage2"), tmp_path / "model"
     assert main(command("base", run, changes=ALIGNED)) == 0
     stored = (name for path in find_checkpoints(run / "base") for name in stored_tensors(path))
-    assert any("alignment.maps" in name for name in stored)
+    assert any("alignment.layers" in name for name in stored)
     assert not any("alignment" in name for name in opened(run, lively(*ALIGNED)).weights("base"))
     assert main([*command("export", run, changes=ALIGNED), "-o", str(out), "--stage", "base"]) == 0
     assert main([*command("warm-start", tmp_path / "again", changes=ALIGNED), "--model", str(out)]) == 0
@@ -91,7 +91,7 @@ def test_alignment_teaches_the_layers_up_to_its_own(copy: Copy, lively: Lively) 
     alignment_loss(network, batch.features, preset.base).backward()
     reached = [name for name, one in network.named_parameters() if one.grad is not None and bool(one.grad.any())]
     learns = {".".join(name.split(".")[:2]) for name in reached}
-    assert {"blocks.0", "alignment.maps"} <= learns
+    assert {"blocks.0", "alignment.layers"} <= learns
     assert not {"blocks.1", "head.head"} & learns
 
 

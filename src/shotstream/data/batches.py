@@ -20,7 +20,7 @@ from shotstream.model.device import send
 from shotstream.model.text_encoder import TextEncoder, trim_padding
 
 FeatureReader = Callable[[UInt8[np.ndarray, "f h w c"]], Float[Tensor, "t k fh fw"]]
-"""Reads feature maps off the 4n + 1 frames of a shot, one for each of its n + 1 latents."""
+"""Computes feature maps from the 4n + 1 frames of a shot, one for each of its n + 1 latents."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Batch:
         text: embeddings of each sample's captions, in the order of the layout; zeros where a sample has fewer.
         layout: position, shot and caption of every latent, context first.
         subjects: share of each place of the target's latents that shows what the story is about; None: nobody knows.
-        features: feature maps of the target's latents by a frozen network, for alignment; None: none were read.
+        features: feature maps of the target's latents by a frozen network, for alignment; None: there are none.
     """
 
     context: Float[Tensor, "b f c h w"]

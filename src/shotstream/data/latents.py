@@ -68,7 +68,7 @@ class PoolConfig:
             )
         if self.pictures and self.features:
             raise InputError(
-                f"expected no features of pictures, which do not move, got '{self.features}'; leave it empty"
+                f"expected no features for a pool of pictures, got '{self.features}'; leave its features empty"
             )
 
 
@@ -129,13 +129,14 @@ class LatentPool:
             micro_batches: of a step's batch; all of one batch have shots of one length.
             begin: the batch that step 0 reads; the contents of the pool do not depend on it.
             device: where samples are encoded.
-            read_features: the network that `config.features` names, if it names one.
+            read_features: computes the features that `config.features` names; None where it names none.
 
         Raises:
             InputError: the directory belongs to another pool.
         """
         self._directory, self._config, self._micro_batches = make_directory(directory), config, micro_batches
         self._codec, self._encoder, self._device, self._begin = codec, encoder, device, begin
+        assert bool(config.features) == (read_features is not None), "features and what computes them go together"
         self._read_features = read_features
         self._draw, self._finished = SampleDrawer(config, source, micro_batches), 0
         identity: dict[str, object] = {

@@ -1,7 +1,7 @@
-"""Representation alignment: tokens of a middle layer learn to tell features that a frozen network reads off the truth.
+"""Representation alignment: tokens of a middle layer learn to predict a frozen network's features of the true frames.
 
-In training only: the layer's tokens of noisy latents go through a small network, `network.alignment`, whose output is
-compared with feature maps of the true frames. Exported models do not have it. Source: Yu et al. 2025, Representation
+In training only: a small network, `network.alignment`, predicts the feature maps of the true frames from the layer's
+tokens of noisy latents. Exported models do not have it. Source: Yu et al. 2025, Representation
 Alignment for Generation (arXiv 2410.06940), there with DINOv2; here with the trait reader of StoryWorld.
 """
 
@@ -26,7 +26,7 @@ HIDDEN = 2
 
 
 class AlignmentHead(nn.Module):
-    """Two linear maps from the tokens of a layer to the feature maps of a latent, and the last tokens it was given."""
+    """Predicts the feature maps of a latent from the tokens of a layer, at every forward with gradient."""
 
     def __init__(self, network: Transformer, layer: int, size: tuple[int, int]) -> None:
         """Watch a layer of `network`, counted from 1; `size` is that of the latents, (height, width).
@@ -46,7 +46,7 @@ class AlignmentHead(nn.Module):
                 f"{self.grid[1]} tokens a latent; set base.alignment=0"
             )
         self.places = (MAP_HEIGHT // self.grid[0], MAP_WIDTH // self.grid[1])
-        self.maps = nn.Sequential(
+        self.layers = nn.Sequential(
             nn.Linear(dim, HIDDEN * dim),
             nn.SiLU(),
             nn.Linear(HIDDEN * dim, MAP_CHANNELS * self.places[0] * self.places[1]),
@@ -55,29 +55,29 @@ class AlignmentHead(nn.Module):
         network.blocks[layer - 1].register_forward_hook(self._keep)
 
     def _keep(self, block: nn.Module, inputs: tuple[Any, ...], tokens: Float[Tensor, "b n dim"]) -> None:  # noqa: ARG002
-        """Predict while the transformer runs, where sharded weights are whole; not in rollouts without gradient."""
+        """Predict inside the transformer's forward, because only there sharded weights are complete."""
         if torch.is_grad_enabled():
-            self.predicted = self.maps(tokens)
+            self.predicted = self.layers(tokens)
 
     def loss(self, features: Float[Tensor, "b t k fh fw"], copies: int) -> Float[Tensor, ""]:
         """Return 1 less the mean cosine between predicted and true features, of the last forward with gradient.
 
-        Channels of the true features are brought to a mean of 0 and a variance of 1 over the batch first: they are
-        not negative, and so would all look alike.
+        Each channel of the true features is first scaled to a mean of 0 and a variance of 1 over the batch. Otherwise
+        all cosines would be near 1, because the features are never negative.
 
         Args:
             features: of the true target latents.
             copies: how many noisy copies of the target stand at the end of the sequence.
         """
-        assert self.predicted is not None, "the loss follows a forward of the transformer"
+        assert self.predicted is not None, "a forward of the transformer with gradient comes first"
         (height, width), (ph, pw) = self.grid, self.places
         tokens = copies * features.shape[1] * height * width
         shape = (copies, features.shape[1], height, width, ph, pw, features.shape[2])
         predicted = self.predicted[:, -tokens:].float().unflatten(1, shape[:4]).unflatten(-1, shape[4:])
         self.predicted = None
-        spread, mean = torch.var_mean(features, (0, 1, 3, 4), keepdim=True)
-        whitened = (features - mean) / (spread + 1e-6).sqrt()
-        true = whitened.unflatten(4, (width, pw)).unflatten(3, (height, ph)).permute(0, 1, 3, 5, 4, 6, 2)
+        variance, mean = torch.var_mean(features, (0, 1, 3, 4), keepdim=True)
+        scaled = (features - mean) / (variance + 1e-6).sqrt()
+        true = scaled.unflatten(4, (width, pw)).unflatten(3, (height, ph)).permute(0, 1, 3, 5, 4, 6, 2)
         return 1 - F.cosine_similarity(predicted, true[:, None], dim=-1).mean()
 
 

@@ -65,13 +65,13 @@ class Preset:
     def __post_init__(self) -> None:
         if self.base.alignment and not self.shots.features:
             raise InputError(
-                "expected features in the pool of shots for base.alignment, got none; add --set "
-                "shots.features=trait_reader, or set base.alignment=0"
+                "expected shots.features for base.alignment, got none; add --set shots.features=trait_reader, or set "
+                "base.alignment=0"
             )
         if self.shots.features and self.source.kind != "storyworld":
             raise InputError(
-                f"expected shots.features of StoryWorld, the only world that the {self.shots.features} reads, got a "
-                "manifest; leave it empty"
+                f"expected source.kind 'storyworld' for shots.features={self.shots.features}, got a manifest; leave "
+                "shots.features empty"
             )
         most = self.model.shot.max_chunks
         for name, chunks in (("shots.chunks", self.shots.chunks), ("stage2.chunks", self.stage2.chunks)):

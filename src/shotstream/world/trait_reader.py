@@ -145,8 +145,8 @@ class TraitReader:
     def map_features(self, frames: NDArray[np.uint8]) -> Float[Tensor, "t 96 10 16"]:
         """Return the network's map of features around each latent of a shot, frames `[4n + 1, 80, 128, 3]`, n >= 2.
 
-        A latent stands for four frames, the first one for one. Its map is of nine frames of the shot, those four in
-        their middle where there are frames enough before and after them.
+        A latent stands for four frames, the first latent for one. Its map is computed from nine frames of the shot
+        around these four; at the ends of the shot, from its first or last nine.
 
         Raises:
             InputError: too few frames, or of another size or kind.
